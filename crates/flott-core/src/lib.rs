@@ -1,1 +1,23 @@
-//! core
+//! The vocabulary of Flott: what every room speaks and none of them owns.
+//!
+//! Nothing here does I/O, spawns a thread or reads a clock. A newcomer reads in this order: [`types`] (Flink's
+//! logical types and their Arrow layout), [`batch`] (columns with row kinds: what flows), [`time`] (event time and
+//! watermarks), [`hash`] and [`key_group`] (who owns a key), [`encoding`] (key and value bytes that reach files),
+//! [`options`] (Flink's option names), [`ids`] and [`clock`].
+
+pub mod batch;
+pub mod clock;
+pub mod hash;
+pub mod ids;
+pub mod key_group;
+pub mod options;
+pub mod suggest;
+pub mod time;
+pub mod types;
+
+pub use batch::{Batch, RowKind};
+pub use ids::{CheckpointId, Generation, JobId, OperatorId};
+pub use key_group::{KeyGroup, KeyGroupRange};
+pub use options::Options;
+pub use time::EventTime;
+pub use types::{Field, LogicalType, TypeKind};
