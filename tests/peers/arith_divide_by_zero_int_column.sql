@@ -1,0 +1,4 @@
+-- the same with a value that the planner cannot fold
+CREATE TABLE numbers (id INT, t TINYINT, s SMALLINT, i INT, b BIGINT, f FLOAT, d DOUBLE, m DECIMAL(10, 2), n DECIMAL(5, 3))
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/numbers.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT id, 10 / i FROM numbers WHERE id >= 3;

@@ -1,0 +1,2 @@
+CREATE TABLE casts (id INT, n STRING, d STRING, ts STRING, b STRING) WITH ('connector' = 'filesystem', 'path' = '${DATA}/casts.csv', 'format' = 'csv');
+SELECT id, CAST(d AS DATE) FROM casts WHERE id = 6;

@@ -1,0 +1,4 @@
+-- an empty CSV field is no number unless csv.null-literal says so
+CREATE TABLE numbers (id INT, t TINYINT, s SMALLINT, i INT, b BIGINT, f FLOAT, d DOUBLE, m DECIMAL(10, 2), n DECIMAL(5, 3))
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/numbers.csv', 'format' = 'csv');
+SELECT id, i FROM numbers;
