@@ -3,3 +3,4 @@
 //! A newcomer reads [`expr`] first: typed expressions and their vectorised evaluation.
 
 pub mod expr;
+pub mod nodes;
