@@ -1,0 +1,59 @@
+//! What an operator, reader or writer is told about where it runs.
+
+use crate::metrics::OperatorMetrics;
+use crate::waker::Waker;
+use flott_core::clock::SharedClock;
+use flott_core::{JobId, KeyGroupRange, OperatorId, Options};
+use flott_state::RestoredState;
+use std::sync::Arc;
+
+/// Where a subtask runs: equal for all operators of its chain.
+#[derive(Debug, Clone)]
+pub struct TaskInfo {
+    /// The job.
+    pub job_id: JobId,
+    /// `pipeline.name`.
+    pub job_name: String,
+    /// Name of the vertex.
+    pub task_name: String,
+    /// Index of the subtask, from 0.
+    pub subtask: usize,
+    /// Number of subtasks.
+    pub parallelism: usize,
+    /// Number of key groups.
+    pub max_parallelism: usize,
+    /// How often the job was started before, restarts included; names of files and transactions carry it.
+    pub attempt: u64,
+    /// Leadership of the JobManager that deployed it.
+    pub generation: u64,
+    /// Options of the job.
+    pub options: Arc<Options>,
+}
+
+impl TaskInfo {
+    /// The key groups that this subtask owns.
+    pub fn key_groups(&self) -> KeyGroupRange {
+        KeyGroupRange::of_subtask(self.max_parallelism, self.parallelism, self.subtask)
+    }
+}
+
+/// Handed to [`crate::Operator::open`].
+#[derive(Debug)]
+pub struct OperatorContext {
+    /// Where the subtask runs.
+    pub task: Arc<TaskInfo>,
+    /// The operator.
+    pub operator_id: OperatorId,
+    /// Its name.
+    pub operator_name: String,
+    /// Wakes the task from outside.
+    pub waker: Waker,
+    /// Processing time.
+    pub clock: SharedClock,
+    /// Tokio, for the edges that need it.
+    pub runtime: tokio::runtime::Handle,
+    /// Counters of this operator.
+    pub metrics: Arc<OperatorMetrics>,
+    /// State to start from; `None` on a fresh start. Taken once, in `open`.
+    pub restored: Option<RestoredState>,
+}

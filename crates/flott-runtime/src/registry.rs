@@ -1,0 +1,112 @@
+//! Where kinds of nodes find their factories: filled once by whoever joins the rooms, read by planners and tasks.
+
+use crate::connector::{TableConnector, WatermarkGenerator, WatermarkSpec};
+use crate::error::TaskError;
+use crate::operator::Operator;
+use flott_core::clock::SharedClock;
+use flott_core::{Field, Options, suggest};
+use flott_plan::Node;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a factory may look at besides its node.
+#[derive(Debug, Clone)]
+pub struct FactoryContext {
+    /// Options of the job.
+    pub options: Arc<Options>,
+    /// Columns of each logical input.
+    pub inputs: Vec<Vec<Field>>,
+    /// Processing time.
+    pub clock: SharedClock,
+}
+
+type OperatorFactory = Arc<dyn Fn(&Node, &FactoryContext) -> Result<Box<dyn Operator>, TaskError> + Send + Sync>;
+type WatermarkFactory =
+    Arc<dyn Fn(&WatermarkSpec, &FactoryContext) -> Result<Box<dyn WatermarkGenerator>, TaskError> + Send + Sync>;
+
+/// Factories by kind, connectors by name.
+#[derive(Clone, Default)]
+pub struct Registry {
+    operators: HashMap<String, OperatorFactory>,
+    watermarks: HashMap<String, WatermarkFactory>,
+    connectors: BTreeMap<String, Arc<dyn TableConnector>>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kinds: Vec<&String> = self.operators.keys().collect();
+        kinds.sort();
+        f.debug_struct("Registry").field("operators", &kinds).field("connectors", &self.connectors.keys()).finish()
+    }
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers the factory of an operator kind.
+    pub fn operator<F>(&mut self, kind: &str, factory: F)
+    where
+        F: Fn(&Node, &FactoryContext) -> Result<Box<dyn Operator>, TaskError> + Send + Sync + 'static,
+    {
+        self.operators.insert(kind.to_owned(), Arc::new(factory));
+    }
+
+    /// Registers the factory of a watermark generator.
+    pub fn watermark<F>(&mut self, kind: &str, factory: F)
+    where
+        F: Fn(&WatermarkSpec, &FactoryContext) -> Result<Box<dyn WatermarkGenerator>, TaskError> + Send + Sync + 'static,
+    {
+        self.watermarks.insert(kind.to_owned(), Arc::new(factory));
+    }
+
+    /// Registers a table connector.
+    pub fn connector(&mut self, connector: impl TableConnector + 'static) {
+        self.connectors.insert(connector.identifier().to_owned(), Arc::new(connector));
+    }
+
+    /// Makes the operator of a node.
+    ///
+    /// # Errors
+    /// If the kind is unknown or its factory refuses.
+    pub fn make_operator(&self, node: &Node, ctx: &FactoryContext) -> Result<Box<dyn Operator>, TaskError> {
+        let factory = self.operators.get(&node.kind).ok_or_else(|| {
+            TaskError::user(format!(
+                "no operator of kind '{}' version {} is known to this build: use the build that made the plan",
+                node.kind, node.version
+            ))
+            .fatal()
+        })?;
+        factory(node, ctx)
+    }
+
+    /// Makes a watermark generator.
+    ///
+    /// # Errors
+    /// If the kind is unknown or its factory refuses.
+    pub fn make_watermark(
+        &self,
+        spec: &WatermarkSpec,
+        ctx: &FactoryContext,
+    ) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
+        let factory = self.watermarks.get(&spec.kind).ok_or_else(|| {
+            TaskError::user(format!("no watermark generator of kind '{}' is known to this build", spec.kind)).fatal()
+        })?;
+        factory(spec, ctx)
+    }
+
+    /// The connector of this name.
+    ///
+    /// # Errors
+    /// A message that names the nearest and all known ones.
+    pub fn find_connector(&self, name: &str) -> Result<&Arc<dyn TableConnector>, String> {
+        self.connectors.get(name).ok_or_else(|| {
+            let hint = suggest::hint(name, self.connectors.keys().map(String::as_str));
+            let known: Vec<&str> = self.connectors.keys().map(String::as_str).collect();
+            format!("unknown connector '{name}'{hint} (known: {})", known.join(", "))
+        })
+    }
+}
