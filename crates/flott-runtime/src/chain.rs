@@ -1,0 +1,249 @@
+//! The chain: operators that hand batches to each other by direct calls on one thread.
+//!
+//! ```text
+//!   inbox ─► operator 0 ─► inbox ─► operator 1 ─► … ─► router
+//! ```
+//! [`Chain::run`] always serves the operator furthest downstream that has something to do. So an operator is called
+//! only when everything behind it is empty, and no inbox ever holds more than what one call emits: memory is bounded
+//! without counting. An operator that returned `More` is resumed before anything else reaches it; one that is `Blocked`
+//! stops the chain until the task is woken.
+
+use crate::element::{Barrier, Element, EndOfInput, Output};
+use crate::error::TaskError;
+use crate::exchange::Router;
+use crate::metrics::OperatorMetrics;
+use crate::operator::{Flow, Operator};
+use flott_core::time::{EventTime, NO_WATERMARK};
+use flott_core::{CheckpointId, OperatorId};
+use flott_state::OperatorSnapshot;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Why [`Chain::run`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainState {
+    /// Everything was processed.
+    Empty,
+    /// A channel behind the chain is full; the task is woken when it drains.
+    BackPressured,
+    /// An operator waits for something outside; the task is woken by it.
+    Blocked,
+}
+
+/// What the last operator has let through, for the task to report.
+#[derive(Debug)]
+pub enum ChainEvent {
+    /// Every operator has captured its state, in order.
+    Snapshot(Barrier, Vec<(OperatorId, OperatorSnapshot)>),
+    /// The end has passed the whole chain.
+    Ended(EndOfInput),
+    /// A latency marker has passed the whole chain; when it was sent.
+    Marker(i64),
+}
+
+/// What a call to an operator was for, so that it can be completed after `resume`.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    Batch,
+    Watermark(EventTime),
+    Barrier(Barrier),
+    Finish(EndOfInput),
+    Timer,
+}
+
+struct Link {
+    id: OperatorId,
+    name: String,
+    operator: Box<dyn Operator>,
+    metrics: Arc<OperatorMetrics>,
+    inbox: VecDeque<(usize, Element)>,
+    open_call: Option<(Call, Flow)>,
+    watermark: EventTime,
+}
+
+/// The operators of one subtask and the exchanges behind them.
+pub struct Chain {
+    links: Vec<Link>,
+    router: Router,
+    snapshots: Vec<(OperatorId, OperatorSnapshot)>,
+    events: VecDeque<ChainEvent>,
+    out: Output,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.links.iter().map(|l| &l.name)).finish()
+    }
+}
+
+impl Chain {
+    /// A chain of opened operators in front of `router`. It may be empty: a source that feeds an exchange.
+    pub fn new(operators: Vec<(OperatorId, String, Box<dyn Operator>, Arc<OperatorMetrics>)>, router: Router) -> Self {
+        let links = operators
+            .into_iter()
+            .map(|(id, name, operator, metrics)| Link {
+                id,
+                name,
+                operator,
+                metrics,
+                inbox: VecDeque::new(),
+                open_call: None,
+                watermark: NO_WATERMARK,
+            })
+            .collect();
+        Self { links, router, snapshots: vec![], events: VecDeque::new(), out: Output::new() }
+    }
+
+    /// Puts an element in front of the first operator. Call [`Chain::run`] until it is `Empty` between two elements.
+    ///
+    /// # Errors
+    /// If there is no operator and the element cannot be routed.
+    pub fn push(&mut self, input: usize, element: Element, now_ms: i64) -> Result<(), TaskError> {
+        self.deliver(0, input, element, now_ms)
+    }
+
+    /// What has passed the chain since the last call.
+    pub fn next_event(&mut self) -> Option<ChainEvent> {
+        self.events.pop_front()
+    }
+
+    /// Works until nothing is left or something must be waited for.
+    ///
+    /// # Errors
+    /// If an operator fails; the message names it.
+    pub fn run(&mut self, now_ms: i64) -> Result<ChainState, TaskError> {
+        loop {
+            if !self.router.has_room() {
+                return Ok(ChainState::BackPressured);
+            }
+            let Some(index) = self.links.iter().rposition(|l| l.open_call.is_some() || !l.inbox.is_empty()) else {
+                return Ok(ChainState::Empty);
+            };
+            let blocked_before = matches!(self.links[index].open_call, Some((_, Flow::Blocked)));
+            self.advance(index, now_ms)?;
+            if blocked_before && matches!(self.links[index].open_call, Some((_, Flow::Blocked))) {
+                return Ok(ChainState::Blocked);
+            }
+        }
+    }
+
+    /// Calls the timers that are due. Only while the chain is empty.
+    ///
+    /// # Errors
+    /// If an operator fails.
+    pub fn fire_timers(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        if self.router.deadline_ms().is_some_and(|d| d <= now_ms) {
+            self.router.flush()?;
+        }
+        for index in 0..self.links.len() {
+            let due = |l: &Link| l.open_call.is_none() && l.operator.next_timer().is_some_and(|t| t <= now_ms);
+            if due(&self.links[index]) {
+                let mut out = std::mem::take(&mut self.out);
+                let link = &mut self.links[index];
+                let flow = link.operator.on_timer(now_ms, &mut out).map_err(|e| e.at(&link.name));
+                self.after(index, Call::Timer, flow?, out, now_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The earliest processing time at which [`Chain::fire_timers`] has something to do.
+    pub fn next_timer(&self) -> Option<i64> {
+        let timers = self.links.iter().filter_map(|l| l.operator.next_timer());
+        timers.chain(self.router.deadline_ms()).min()
+    }
+
+    /// Tells every operator that a checkpoint is complete.
+    pub fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
+        for link in &mut self.links {
+            link.operator.checkpoint_complete(checkpoint);
+        }
+    }
+
+    /// Memory held by the operators, in bytes.
+    pub fn state_bytes(&self) -> usize {
+        self.links.iter().map(|l| l.operator.state_bytes()).sum()
+    }
+
+    /// Moves one element, or goes on with one call, at `index`.
+    fn advance(&mut self, index: usize, now_ms: i64) -> Result<(), TaskError> {
+        let mut out = std::mem::take(&mut self.out);
+        let link = &mut self.links[index];
+        let named = |e: TaskError, link: &Link| e.at(&link.name);
+        if let Some((call, _)) = link.open_call.take() {
+            let flow = link.operator.resume(&mut out).map_err(|e| named(e, link))?;
+            return self.after(index, call, flow, out, now_ms);
+        }
+        let Some((input, element)) = link.inbox.pop_front() else {
+            self.out = out;
+            return Ok(());
+        };
+        let (call, flow) = match element {
+            Element::Data(batch) => {
+                link.metrics.records_in.add(batch.num_rows() as u64);
+                (Call::Batch, link.operator.process(input, batch, &mut out))
+            }
+            Element::Watermark(time) if time > link.watermark => {
+                link.watermark = time;
+                (Call::Watermark(time), link.operator.on_watermark(time, &mut out))
+            }
+            Element::Barrier(barrier) => {
+                (Call::Barrier(barrier), link.operator.before_barrier(barrier.checkpoint, &mut out))
+            }
+            Element::End(EndOfInput::Drained) => {
+                (Call::Finish(EndOfInput::Drained), link.operator.finish(&mut out))
+            }
+            Element::End(end) => (Call::Finish(end), Ok(Flow::Done)),
+            Element::Watermark(_) => (Call::Batch, Ok(Flow::Done)),
+            passing @ (Element::Idle(_) | Element::LatencyMarker(_)) => {
+                out.push(passing);
+                (Call::Batch, Ok(Flow::Done))
+            }
+        };
+        let flow = flow.map_err(|e| named(e, link))?;
+        self.after(index, call, flow, out, now_ms)
+    }
+
+    /// Passes on what a call emitted and, when the call is done, what it was called for.
+    fn after(&mut self, index: usize, call: Call, flow: Flow, mut out: Output, now_ms: i64) -> Result<(), TaskError> {
+        while let Some(element) = out.pop() {
+            if let Element::Data(batch) = &element {
+                self.links[index].metrics.records_out.add(batch.num_rows() as u64);
+            }
+            self.deliver(index + 1, 0, element, now_ms)?;
+        }
+        self.out = out;
+        if flow != Flow::Done {
+            self.links[index].open_call = Some((call, flow));
+            return Ok(());
+        }
+        let follows = match call {
+            Call::Batch | Call::Timer => return Ok(()),
+            Call::Watermark(time) => Element::Watermark(time),
+            Call::Finish(end) => Element::End(end),
+            Call::Barrier(barrier) => {
+                let link = &mut self.links[index];
+                let snapshot = link.operator.snapshot(barrier.checkpoint).map_err(|e| e.at(&link.name))?;
+                self.snapshots.push((link.id, snapshot));
+                Element::Barrier(barrier)
+            }
+        };
+        self.deliver(index + 1, 0, follows, now_ms)
+    }
+
+    /// Puts an element before operator `index`, or sends it off behind the last.
+    fn deliver(&mut self, index: usize, input: usize, element: Element, now_ms: i64) -> Result<(), TaskError> {
+        if let Some(link) = self.links.get_mut(index) {
+            link.inbox.push_back((input, element));
+            return Ok(());
+        }
+        let event = match &element {
+            Element::Barrier(barrier) => Some(ChainEvent::Snapshot(*barrier, std::mem::take(&mut self.snapshots))),
+            Element::End(end) => Some(ChainEvent::Ended(*end)),
+            Element::LatencyMarker(sent_ms) => Some(ChainEvent::Marker(*sent_ms)),
+            _ => None,
+        };
+        self.events.extend(event);
+        self.router.route(element, now_ms)
+    }
+}

@@ -1,0 +1,17 @@
+//! Exchanges inside a process: channels bounded in bytes, the scatter in front of them and the gate behind them.
+//!
+//! ```text
+//!  chain ──► Router ──► Channel ──► InputGate ──► chain
+//!            scatter    bytes       barriers aligned, watermarks merged
+//! ```
+//! A [`Router`] never refuses an element: the driver asks [`Router::has_room`] before it lets an operator emit, so a
+//! channel exceeds its bound by what one call emits at most. The gate does not read a channel whose barrier has come
+//! until the barrier of every other channel has.
+
+mod channel;
+mod gate;
+mod router;
+
+pub use channel::{channel, Receiver, Sender};
+pub use gate::{GateEvent, InputGate};
+pub use router::{Router, RouterEdge};

@@ -1,0 +1,294 @@
+//! The reading side of a task: merges the watermarks of its channels and aligns their barriers.
+//!
+//! Invariants: the merged watermark never goes back; a channel whose barrier came is not read until the barrier is
+//! complete; an ended channel counts as aligned and as infinitely far in time. Idle channels do not hold the watermark
+//! back; if all channels are idle, the gate is.
+
+use super::channel::Receiver;
+use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
+use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
+use flott_core::{Batch, CheckpointId};
+
+/// What the gate has for its chain.
+#[derive(Debug)]
+pub enum GateEvent {
+    /// Rows of a logical input.
+    Data(usize, Batch),
+    /// The merged watermark moved.
+    Watermark(EventTime),
+    /// All channels became idle, or one is active again.
+    Idle(bool),
+    /// The barrier of every channel came.
+    Barrier(Barrier),
+    /// A latency marker passed.
+    LatencyMarker(i64),
+    /// Every channel ended; nothing follows.
+    End(EndOfInput),
+}
+
+#[derive(Debug)]
+struct Input {
+    receiver: Receiver,
+    input: usize,
+    watermark: EventTime,
+    idle: bool,
+    ended: bool,
+    barrier: Option<CheckpointId>,
+}
+
+/// All channels into one subtask.
+#[derive(Debug)]
+pub struct InputGate {
+    channels: Vec<Input>,
+    next: usize,
+    watermark: EventTime,
+    idle: bool,
+    aligning: Option<Barrier>,
+    stopped: bool,
+    end_told: bool,
+}
+
+impl InputGate {
+    /// A gate over channels, each with the logical input that it feeds.
+    pub fn new(channels: impl IntoIterator<Item = (usize, Receiver)>) -> Self {
+        let channels = channels
+            .into_iter()
+            .map(|(input, receiver)| Input {
+                receiver,
+                input,
+                watermark: NO_WATERMARK,
+                idle: false,
+                ended: false,
+                barrier: None,
+            })
+            .collect();
+        Self {
+            channels,
+            next: 0,
+            watermark: NO_WATERMARK,
+            idle: false,
+            aligning: None,
+            stopped: false,
+            end_told: false,
+        }
+    }
+
+    /// The next event, or `None` if every readable channel is empty.
+    pub fn poll(&mut self) -> Option<GateEvent> {
+        if self.channels.iter().all(|c| c.ended) {
+            if self.end_told {
+                return None;
+            }
+            if let Some(event) = self.merge_watermark() {
+                return Some(event);
+            }
+            self.end_told = true;
+            return Some(GateEvent::End(if self.stopped { EndOfInput::Stopped } else { EndOfInput::Drained }));
+        }
+        for _ in 0..self.channels.len() {
+            let index = self.next;
+            self.next = (self.next + 1) % self.channels.len();
+            while let Some(element) = self.readable(index).and_then(Receiver::pop) {
+                if let Some(event) = self.take(index, element) {
+                    return Some(event);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a barrier has come on some channels and not on others.
+    pub fn is_aligning(&self) -> bool {
+        self.aligning.is_some()
+    }
+
+    /// Bytes that wait in all channels.
+    pub fn queued_bytes(&self) -> usize {
+        self.channels.iter().map(|c| c.receiver.queued_bytes()).sum()
+    }
+
+    fn readable(&self, index: usize) -> Option<&Receiver> {
+        let channel = &self.channels[index];
+        (channel.barrier.is_none() && !channel.ended).then_some(&channel.receiver)
+    }
+
+    fn take(&mut self, index: usize, element: Element) -> Option<GateEvent> {
+        let channel = &mut self.channels[index];
+        match element {
+            Element::Data(batch) => Some(GateEvent::Data(channel.input, batch)),
+            Element::Watermark(time) => {
+                channel.watermark = channel.watermark.max(time);
+                self.merge_watermark()
+            }
+            Element::Idle(idle) => {
+                channel.idle = idle;
+                let all = self.channels.iter().all(|c| c.idle || c.ended);
+                if all != self.idle {
+                    self.idle = all;
+                    return Some(GateEvent::Idle(all));
+                }
+                self.merge_watermark()
+            }
+            Element::LatencyMarker(sent_ms) => Some(GateEvent::LatencyMarker(sent_ms)),
+            Element::Barrier(barrier) => {
+                channel.barrier = Some(barrier.checkpoint);
+                self.arrived(barrier)
+            }
+            Element::End(end) => {
+                channel.ended = true;
+                channel.watermark = if end == EndOfInput::Drained { END_OF_TIME } else { channel.watermark };
+                self.stopped |= end == EndOfInput::Stopped;
+                match self.aligning {
+                    Some(barrier) => self.arrived(barrier),
+                    None => self.merge_watermark(),
+                }
+            }
+        }
+    }
+
+    /// Notes a barrier (or an end during alignment) and tells when it is complete. A newer barrier replaces an older
+    /// one that will never complete: its channels are read on.
+    fn arrived(&mut self, barrier: Barrier) -> Option<GateEvent> {
+        match self.aligning {
+            Some(current) if current.checkpoint > barrier.checkpoint => {
+                for c in &mut self.channels {
+                    if c.barrier == Some(barrier.checkpoint) {
+                        c.barrier = None;
+                    }
+                }
+                return None;
+            }
+            Some(current) if current.checkpoint < barrier.checkpoint => {
+                for c in &mut self.channels {
+                    if c.barrier == Some(current.checkpoint) {
+                        c.barrier = None;
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.aligning = Some(barrier);
+        if !self.channels.iter().all(|c| c.ended || c.barrier == Some(barrier.checkpoint)) {
+            return None;
+        }
+        self.aligning = None;
+        for c in &mut self.channels {
+            c.barrier = None;
+        }
+        debug_assert!(barrier.then == AfterBarrier::Continue || !self.end_told);
+        Some(GateEvent::Barrier(barrier))
+    }
+
+    fn merge_watermark(&mut self) -> Option<GateEvent> {
+        let merged = match self.channels.iter().filter(|c| !c.idle && !c.ended).map(|c| c.watermark).min() {
+            Some(time) => time,
+            // Only idle or ended channels are left: an idle one cannot hold time back, but it can still move it.
+            None => {
+                let alive = self.channels.iter().filter(|c| !c.ended).map(|c| c.watermark).max();
+                alive.or_else(|| self.channels.iter().map(|c| c.watermark).min()).unwrap_or(NO_WATERMARK)
+            }
+        };
+        (merged > self.watermark).then(|| {
+            self.watermark = merged;
+            GateEvent::Watermark(merged)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::{Sender, channel};
+    use super::*;
+    use crate::waker::Waker;
+
+    fn gate(channels: usize) -> (Vec<Sender>, InputGate) {
+        let (tx, rx): (Vec<_>, Vec<_>) = (0..channels).map(|_| channel(1 << 20, Waker::new(), Waker::new())).unzip();
+        (tx, InputGate::new(rx.into_iter().map(|r| (0, r))))
+    }
+
+    fn barrier(checkpoint: CheckpointId) -> Element {
+        Element::Barrier(Barrier { checkpoint, triggered_ms: 0, then: AfterBarrier::Continue })
+    }
+
+    fn rows(n: usize) -> Element {
+        Element::Data(Batch::new(vec![], n))
+    }
+
+    fn events(gate: &mut InputGate) -> Vec<String> {
+        std::iter::from_fn(|| gate.poll())
+            .map(|e| match e {
+                GateEvent::Data(_, b) => format!("rows {}", b.num_rows()),
+                GateEvent::Watermark(t) => format!("wm {t}"),
+                GateEvent::Idle(i) => format!("idle {i}"),
+                GateEvent::Barrier(b) => format!("barrier {}", b.checkpoint),
+                GateEvent::LatencyMarker(t) => format!("marker {t}"),
+                GateEvent::End(e) => format!("end {e:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_watermark_is_the_minimum_and_never_goes_back() {
+        let (tx, mut g) = gate(2);
+        tx[0].send(Element::Watermark(10));
+        assert!(events(&mut g).is_empty());
+        tx[1].send(Element::Watermark(5));
+        assert_eq!(events(&mut g), ["wm 5"]);
+        tx[1].send(Element::Watermark(3));
+        tx[1].send(Element::Watermark(20));
+        assert_eq!(events(&mut g), ["wm 10"]);
+    }
+
+    #[test]
+    fn a_channel_behind_its_barrier_waits_for_the_others() {
+        let (tx, mut g) = gate(2);
+        tx[0].send(barrier(1));
+        tx[0].send(rows(7));
+        tx[1].send(rows(3));
+        assert_eq!(events(&mut g), ["rows 3"]);
+        assert!(g.is_aligning());
+        tx[1].send(barrier(1));
+        assert_eq!(events(&mut g), ["barrier 1", "rows 7"]);
+    }
+
+    #[test]
+    fn an_ended_channel_counts_as_aligned_and_as_late_in_time() {
+        let (tx, mut g) = gate(2);
+        tx[0].send(Element::End(EndOfInput::Drained));
+        tx[1].send(barrier(4));
+        tx[1].send(Element::Watermark(9));
+        assert_eq!(events(&mut g), ["barrier 4", "wm 9"]);
+        tx[1].send(Element::End(EndOfInput::Drained));
+        assert_eq!(events(&mut g), [format!("wm {END_OF_TIME}"), "end Drained".into()]);
+    }
+
+    #[test]
+    fn a_newer_barrier_replaces_one_that_cannot_complete() {
+        let (tx, mut g) = gate(2);
+        tx[0].send(barrier(1));
+        tx[0].send(rows(1));
+        tx[0].send(barrier(2));
+        tx[1].send(barrier(2));
+        assert_eq!(events(&mut g), ["rows 1", "barrier 2"]);
+    }
+
+    #[test]
+    fn idle_channels_do_not_hold_the_watermark_back() {
+        let (tx, mut g) = gate(2);
+        tx[0].send(Element::Watermark(10));
+        tx[1].send(Element::Idle(true));
+        assert_eq!(events(&mut g), ["wm 10"]);
+        tx[0].send(Element::Idle(true));
+        assert_eq!(events(&mut g), ["idle true"]);
+        tx[1].send(Element::Idle(false));
+        assert_eq!(events(&mut g), ["idle false"]);
+    }
+
+    #[test]
+    fn a_stopped_input_ends_without_a_last_watermark() {
+        let (tx, mut g) = gate(1);
+        tx[0].send(Element::Watermark(3));
+        tx[0].send(Element::End(EndOfInput::Stopped));
+        assert_eq!(events(&mut g), ["wm 3", "end Stopped"]);
+    }
+}

@@ -1,0 +1,243 @@
+//! The writing side of a chain: spreads rows over the subtasks of every reader.
+//!
+//! The key is hashed once; the hashes travel with the batch and serve the state look-up behind the exchange. A counting
+//! pass finds each target's rows, one `take` a target moves them. Small parts are held back and joined until they are
+//! [`JOIN_ROWS`] rows or the flush deadline has passed, so that keyed operators never see tiny batches; everything else
+//! in the stream (watermark, barrier, end) pushes them out first.
+
+use super::channel::Sender;
+use crate::element::Element;
+use crate::error::TaskError;
+use crate::metrics::TaskMetrics;
+use arrow_array::UInt32Array;
+use flott_core::Batch;
+use flott_core::hash::hash_columns;
+use flott_core::key_group::{key_group_of, subtask_of};
+use flott_plan::Partitioning;
+use std::sync::Arc;
+
+/// Parts smaller than this wait for more.
+const JOIN_ROWS: usize = 2048;
+
+/// One exchange out of a chain.
+#[derive(Debug)]
+pub struct RouterEdge {
+    partitioning: Partitioning,
+    targets: Vec<Sender>,
+    max_parallelism: usize,
+    pending: Vec<Vec<Batch>>,
+    pending_rows: Vec<usize>,
+    next: usize,
+}
+
+impl RouterEdge {
+    /// An exchange to `targets`, one channel a downstream subtask (for a forward edge: just its own).
+    pub fn new(partitioning: Partitioning, targets: Vec<Sender>, max_parallelism: usize, subtask: usize) -> Self {
+        let n = targets.len();
+        let next = if n == 0 { 0 } else { subtask % n };
+        Self { partitioning, targets, max_parallelism, pending: vec![vec![]; n], pending_rows: vec![0; n], next }
+    }
+
+    fn route(&mut self, batch: Batch) -> Result<(), TaskError> {
+        match &self.partitioning {
+            Partitioning::Forward | Partitioning::Global => self.hold(0, batch),
+            Partitioning::Rebalance => {
+                let target = self.next;
+                self.next = (self.next + 1) % self.targets.len();
+                self.hold(target, batch)
+            }
+            Partitioning::Broadcast => (0..self.targets.len()).try_for_each(|t| self.hold(t, batch.clone())),
+            Partitioning::Hash { keys } => {
+                let columns: Vec<_> = keys.iter().map(|k| batch.column(*k).clone()).collect();
+                let hashes = Arc::new(hash_columns(&columns, batch.num_rows())?);
+                let batch = batch.with_hashes(Some(hashes.clone()));
+                if self.targets.len() == 1 {
+                    return self.hold(0, batch);
+                }
+                for (target, indices) in scatter(&hashes, self.max_parallelism, self.targets.len()).into_iter().enumerate() {
+                    if indices.len() == batch.num_rows() {
+                        return self.hold(target, batch);
+                    }
+                    if !indices.is_empty() {
+                        self.hold(target, batch.take(&indices)?)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn hold(&mut self, target: usize, batch: Batch) -> Result<(), TaskError> {
+        self.pending_rows[target] += batch.num_rows();
+        self.pending[target].push(batch);
+        if self.pending_rows[target] >= JOIN_ROWS { self.flush(target) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, target: usize) -> Result<(), TaskError> {
+        if self.pending_rows[target] == 0 {
+            return Ok(());
+        }
+        let batch = Batch::concat(&self.pending[target])?;
+        self.pending[target].clear();
+        self.pending_rows[target] = 0;
+        self.targets[target].send(Element::Data(batch));
+        Ok(())
+    }
+}
+
+/// Row numbers per target: one pass to count, one to fill.
+fn scatter(hashes: &[u64], max_parallelism: usize, targets: usize) -> Vec<UInt32Array> {
+    let owner = |h: &u64| subtask_of(key_group_of(*h, max_parallelism), max_parallelism, targets);
+    let owners: Vec<u32> = hashes.iter().map(|h| owner(h) as u32).collect();
+    let mut counts = vec![0usize; targets];
+    for o in &owners {
+        counts[*o as usize] += 1;
+    }
+    let mut rows: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
+    for (row, o) in owners.iter().enumerate() {
+        rows[*o as usize].push(row as u32);
+    }
+    rows.into_iter().map(UInt32Array::from).collect()
+}
+
+/// All exchanges out of a chain; none for a chain that ends in a sink.
+#[derive(Debug)]
+pub struct Router {
+    edges: Vec<RouterEdge>,
+    metrics: Arc<TaskMetrics>,
+    flush_interval_ms: i64,
+    oldest_pending_ms: Option<i64>,
+}
+
+impl Router {
+    /// A router over `edges` that holds small parts back for at most `flush_interval_ms` (0: not at all).
+    pub fn new(edges: Vec<RouterEdge>, metrics: Arc<TaskMetrics>, flush_interval_ms: i64) -> Self {
+        Self { edges, metrics, flush_interval_ms, oldest_pending_ms: None }
+    }
+
+    /// Whether every channel has room; if not, the task is woken once there is.
+    pub fn has_room(&self) -> bool {
+        self.edges.iter().all(|e| e.targets.iter().all(Sender::has_room))
+    }
+
+    /// Sends an element on.
+    ///
+    /// # Errors
+    /// If the key cannot be hashed or rows cannot be moved.
+    pub fn route(&mut self, element: Element, now_ms: i64) -> Result<(), TaskError> {
+        if let Element::Data(batch) = element {
+            self.metrics.records_out.add(batch.num_rows() as u64);
+            self.metrics.bytes_out.add(if self.edges.is_empty() { 0 } else { batch.bytes() as u64 });
+            for edge in &mut self.edges {
+                edge.route(batch.clone())?;
+            }
+            if self.flush_interval_ms == 0 {
+                return self.flush();
+            }
+            let pending = self.edges.iter().any(|e| e.pending_rows.iter().any(|r| *r > 0));
+            self.oldest_pending_ms = if pending { self.oldest_pending_ms.or(Some(now_ms)) } else { None };
+            return Ok(());
+        }
+        if let Element::Watermark(time) = element {
+            self.metrics.output_watermark.set(time);
+        }
+        self.flush()?;
+        for edge in &self.edges {
+            for target in &edge.targets {
+                target.send(element.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// When held-back rows must go.
+    pub fn deadline_ms(&self) -> Option<i64> {
+        self.oldest_pending_ms.map(|t| t + self.flush_interval_ms)
+    }
+
+    /// Sends all held-back rows.
+    ///
+    /// # Errors
+    /// If they cannot be joined.
+    pub fn flush(&mut self) -> Result<(), TaskError> {
+        self.oldest_pending_ms = None;
+        for edge in &mut self.edges {
+            for target in 0..edge.targets.len() {
+                edge.flush(target)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::{Receiver, channel};
+    use super::*;
+    use crate::waker::Waker;
+    use arrow_array::{ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
+
+    fn router(partitioning: Partitioning, n: usize) -> (Router, Vec<Receiver>) {
+        let (tx, rx): (Vec<_>, Vec<_>) = (0..n).map(|_| channel(1 << 20, Waker::new(), Waker::new())).unzip();
+        let edge = RouterEdge::new(partitioning, tx, 128, 0);
+        (Router::new(vec![edge], Arc::new(TaskMetrics::new([])), 10), rx)
+    }
+
+    fn batch(values: std::ops::Range<i64>) -> Element {
+        let column: ArrayRef = Arc::new(values.collect::<Int64Array>());
+        let rows = column.len();
+        Element::Data(Batch::new(vec![column], rows))
+    }
+
+    fn received(rx: &Receiver) -> Vec<i64> {
+        let mut all = vec![];
+        while let Some(Element::Data(b)) = rx.pop() {
+            all.extend(b.column(0).as_primitive::<Int64Type>().values());
+        }
+        all
+    }
+
+    #[test]
+    fn a_key_goes_to_the_owner_of_its_group_with_its_hash() {
+        let (mut r, rx) = router(Partitioning::Hash { keys: vec![0] }, 3);
+        r.route(batch(0..10_000), 0).unwrap();
+        r.flush().unwrap();
+        let mut all = vec![];
+        for (subtask, rx) in rx.iter().enumerate() {
+            let Some(Element::Data(b)) = rx.pop() else { panic!("every subtask gets a part") };
+            for (value, hash) in b.column(0).as_primitive::<Int64Type>().values().iter().zip(b.hashes().unwrap().iter()) {
+                assert_eq!(*hash, flott_core::hash::hash_i64(*value));
+                assert_eq!(subtask_of(key_group_of(*hash, 128), 128, 3), subtask);
+                all.push(*value);
+            }
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..10_000).collect::<Vec<i64>>());
+    }
+
+    #[test]
+    fn small_parts_wait_for_more_and_a_watermark_pushes_them_out() {
+        let (mut r, rx) = router(Partitioning::Rebalance, 1);
+        r.route(batch(0..3), 100).unwrap();
+        assert!(rx[0].pop().is_none());
+        assert_eq!(r.deadline_ms(), Some(110));
+        r.route(batch(3..5), 105).unwrap();
+        assert_eq!(r.deadline_ms(), Some(110));
+        r.route(Element::Watermark(9), 106).unwrap();
+        assert_eq!(r.deadline_ms(), None);
+        assert_eq!(received(&rx[0]), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn broadcast_reaches_all_and_rebalance_takes_turns() {
+        let (mut r, rx) = router(Partitioning::Broadcast, 2);
+        r.route(batch(0..2), 0).unwrap();
+        r.flush().unwrap();
+        assert_eq!((received(&rx[0]), received(&rx[1])), (vec![0, 1], vec![0, 1]));
+        let (mut r, rx) = router(Partitioning::Rebalance, 2);
+        r.route(batch(0..1), 0).unwrap();
+        r.route(batch(1..2), 0).unwrap();
+        r.flush().unwrap();
+        assert_eq!((received(&rx[0]), received(&rx[1])), (vec![0], vec![1]));
+    }
+}

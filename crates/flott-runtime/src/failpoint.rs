@@ -1,0 +1,80 @@
+//! Named places at which a test can stop the process or bend the protocol.
+//!
+//! `FLOTT_FAILPOINTS` holds `name=action` pairs separated by `;`, where an action is `kill` (the process ends at once,
+//! as by `kill -9`), `skip` (the step is left out) or `twice` (the step is done twice), with an optional count of
+//! passes before it acts: `after-manifest=kill@3` acts at the fourth pass. Without the variable a check is one load
+//! of a static. The names are listed in the protocol's own places, e.g. `flott-cluster`'s checkpoint coordinator.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+
+/// What a test asked for at a fail point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Leave the step out.
+    Skip,
+    /// Do the step twice.
+    Twice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    Kill,
+    Act(Action),
+}
+
+#[derive(Debug)]
+struct Point {
+    setting: Setting,
+    passes_left: AtomicU64,
+}
+
+static POINTS: OnceLock<HashMap<String, Point>> = OnceLock::new();
+
+/// Passes the fail point `name`: ends the process where a test says so, or gives the action to take.
+pub fn hit(name: &str) -> Option<Action> {
+    let points = POINTS.get_or_init(|| parse(&std::env::var("FLOTT_FAILPOINTS").unwrap_or_default()));
+    let point = points.get(name)?;
+    let acts = point.passes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
+    if !acts {
+        return None;
+    }
+    match point.setting {
+        Setting::Kill => {
+            eprintln!("fail point {name}: the process ends here");
+            std::process::abort();
+        }
+        Setting::Act(action) => Some(action),
+    }
+}
+
+fn parse(text: &str) -> HashMap<String, Point> {
+    let mut points = HashMap::new();
+    for pair in text.split(';').filter(|p| !p.trim().is_empty()) {
+        let Some((name, action)) = pair.split_once('=') else { continue };
+        let (action, passes) = action.split_once('@').unwrap_or((action, "0"));
+        let setting = match action.trim() {
+            "kill" => Setting::Kill,
+            "skip" => Setting::Act(Action::Skip),
+            "twice" => Setting::Act(Action::Twice),
+            _ => continue,
+        };
+        let passes_left = AtomicU64::new(passes.trim().parse().unwrap_or(0));
+        points.insert(name.trim().to_owned(), Point { setting, passes_left });
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_actions_and_counts() {
+        let points = parse("a=skip; b=kill@2;junk;c=dance");
+        assert_eq!(points["a"].setting, Setting::Act(Action::Skip));
+        assert_eq!(points["b"].passes_left.load(Ordering::SeqCst), 2);
+        assert_eq!(points.len(), 2);
+    }
+}

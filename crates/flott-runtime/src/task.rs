@@ -1,0 +1,459 @@
+//! The task: one subtask of a chain, on a thread of its own.
+//!
+//! A task takes [`TaskCommand`]s and tells [`TaskEvent`]s; it knows nobody else. Its life: open the operators (restoring
+//! state), run until the input ends or it is told to stop, then stay until [`TaskCommand::Finish`], because a last
+//! checkpoint may still be asked of it. Checkpoints are triggered at sources, by command; at every other task the
+//! barrier comes through the gate, unless all its input has ended: then the command itself is the barrier.
+//!
+//! A step never waits. Between steps the thread parks on its [`Waker`], so data, commands and timers wake it at once;
+//! the time between is counted as idle or back-pressured.
+
+use crate::chain::{Chain, ChainEvent, ChainState};
+use crate::connector::{Source, Split, WatermarkGenerator};
+use crate::context::{OperatorContext, TaskInfo};
+use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
+use crate::error::TaskError;
+use crate::exchange::{GateEvent, InputGate, Router, RouterEdge};
+use crate::metrics::TaskMetrics;
+use crate::operator::Operator;
+use crate::source::{EmitPolicy, SourceDriver, SourceState};
+use crate::waker::Waker;
+use flott_core::clock::SharedClock;
+use flott_core::time::END_OF_TIME;
+use flott_core::{CheckpointId, OperatorId};
+use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Name of the operator state in which a source keeps its splits, one entry a split, as JSON of [`Split`].
+pub const SPLITS_STATE: &str = "splits";
+
+/// Longest park without a timer; only a guard, since every change wakes the task.
+const LONGEST_PARK: Duration = Duration::from_millis(500);
+
+/// What a task is told.
+#[derive(Debug)]
+pub enum TaskCommand {
+    /// Read these splits too.
+    AddSplits(Vec<Split>),
+    /// No split follows.
+    NoMoreSplits,
+    /// A checkpoint begins.
+    Checkpoint(Barrier),
+    /// A checkpoint is complete and committed.
+    CheckpointComplete(CheckpointId),
+    /// End where you are; state is given up.
+    Cancel,
+    /// The last checkpoint is done: end.
+    Finish,
+}
+
+/// What a task tells.
+#[derive(Debug)]
+pub enum TaskEvent {
+    /// Operators are open; the first step follows.
+    Running,
+    /// State was captured at a barrier; to be encoded and written by the receiver.
+    Snapshot {
+        /// The barrier.
+        barrier: Barrier,
+        /// Captured state, operators in order, the source first.
+        operators: Vec<(OperatorId, OperatorSnapshot)>,
+    },
+    /// All input is read and processed.
+    Drained,
+    /// The input was stopped behind a savepoint.
+    Stopped,
+    /// A latency marker reached the end of the chain, after so many milliseconds.
+    Latency(i64),
+    /// The thread ends, as told.
+    Ended,
+    /// The thread ends because of this.
+    Failed(TaskError),
+}
+
+/// Who hears a task.
+pub trait TaskListener: Send {
+    /// Takes an event; must not wait.
+    fn on_event(&self, event: TaskEvent);
+}
+
+impl<F: Fn(TaskEvent) + Send> TaskListener for F {
+    fn on_event(&self, event: TaskEvent) {
+        self(event);
+    }
+}
+
+/// Where a task's elements come from.
+pub enum Head {
+    /// A source.
+    Source {
+        /// Context of the source operator.
+        ctx: OperatorContext,
+        /// Makes the reader.
+        source: Arc<dyn Source>,
+        /// Makes watermarks.
+        generator: Option<Box<dyn WatermarkGenerator>>,
+        /// When they are emitted.
+        policy: EmitPolicy,
+        /// Milliseconds between latency markers; 0: none.
+        latency_interval_ms: i64,
+    },
+    /// Other tasks.
+    Gate(InputGate),
+}
+
+/// Everything that a task is made of.
+pub struct TaskDeployment {
+    /// Where it runs.
+    pub info: Arc<TaskInfo>,
+    /// Its input.
+    pub head: Head,
+    /// Its operators with their contexts, in order; a source is not among them.
+    pub operators: Vec<(OperatorContext, Box<dyn Operator>)>,
+    /// Its exchanges.
+    pub edges: Vec<RouterEdge>,
+    /// Longest time that small parts wait in front of an exchange, in milliseconds.
+    pub flush_interval_ms: i64,
+    /// Wakes it.
+    pub waker: Waker,
+    /// Processing time.
+    pub clock: SharedClock,
+    /// Its counters.
+    pub metrics: Arc<TaskMetrics>,
+}
+
+/// The other end of a running task.
+#[derive(Debug, Clone)]
+pub struct TaskHandle {
+    commands: Sender<TaskCommand>,
+    waker: Waker,
+}
+
+impl TaskHandle {
+    /// Tells the task something and wakes it. A task that has ended does not hear.
+    pub fn send(&self, command: TaskCommand) {
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+}
+
+/// Starts the task's thread.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn spawn(deployment: TaskDeployment, listener: impl TaskListener + 'static) -> Result<TaskHandle, TaskError> {
+    let (commands, receiver) = channel();
+    let handle = TaskHandle { commands, waker: deployment.waker.clone() };
+    let name: String = deployment.info.task_name.chars().take(10).collect();
+    let name = format!("{name}-{}", deployment.info.subtask);
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            let run = std::panic::AssertUnwindSafe(|| run(deployment, receiver, &listener));
+            let result = std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(of_panic(panic.as_ref())));
+            listener.on_event(match result {
+                Ok(()) => TaskEvent::Ended,
+                Err(error) => TaskEvent::Failed(error),
+            });
+        })
+        .map_err(|e| TaskError::caused(crate::FailureLabel::Resources, "no thread for a task: raise the limit of threads", e))?;
+    Ok(handle)
+}
+
+fn of_panic(panic: &(dyn std::any::Any + Send)) -> TaskError {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    TaskError::internal(format!("a task panicked: {}", text.unwrap_or("no message")))
+}
+
+fn run(deployment: TaskDeployment, commands: Receiver<TaskCommand>, listener: &dyn TaskListener) -> Result<(), TaskError> {
+    deployment.waker.listen();
+    let (waker, clock, metrics) = (deployment.waker.clone(), deployment.clock.clone(), deployment.metrics.clone());
+    let mut task = Task::open(deployment, commands)?;
+    listener.on_event(TaskEvent::Running);
+    let mut worked_since = Instant::now();
+    loop {
+        let now_ms = clock.now_ms();
+        let step = task.step(now_ms, listener)?;
+        let wait = match step {
+            Step::Progress => continue,
+            Step::Ended => return Ok(()),
+            Step::Wait { until_ms, .. } => until_ms,
+        };
+        let parked_at = Instant::now();
+        metrics.busy_ns.add((parked_at - worked_since).as_nanos() as u64);
+        metrics.state_bytes.set(task.chain.state_bytes() as i64);
+        let timeout = wait.map_or(LONGEST_PARK, |t| Duration::from_millis(t.saturating_sub(now_ms).max(1) as u64));
+        waker.park(timeout.min(LONGEST_PARK));
+        worked_since = Instant::now();
+        let waited = (worked_since - parked_at).as_nanos() as u64;
+        match step {
+            Step::Wait { back_pressured: true, .. } => metrics.back_pressured_ns.add(waited),
+            _ => metrics.idle_ns.add(waited),
+        }
+    }
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done; step again.
+    Progress,
+    /// Nothing can be done before a wake-up or this processing time.
+    Wait {
+        /// Processing time of the next look, in milliseconds.
+        until_ms: Option<i64>,
+        /// Whether downstream is what it waits for.
+        back_pressured: bool,
+    },
+    /// The task was told to end.
+    Ended,
+}
+
+enum Feed {
+    Source { id: OperatorId, driver: SourceDriver, finished: bool, stopping: bool, markers: Markers },
+    Gate { gate: InputGate, aligning_since: Option<Instant>, ended: bool },
+}
+
+struct Markers {
+    interval_ms: i64,
+    last_ms: i64,
+}
+
+/// A task between two steps. Tests step it without a thread.
+pub struct Task {
+    feed: Feed,
+    chain: Chain,
+    pending: VecDeque<(usize, Element)>,
+    commands: Receiver<TaskCommand>,
+    triggered: Option<Barrier>,
+    drained: bool,
+    cancelled: bool,
+    finish: bool,
+    source_splits: Option<(OperatorId, OperatorSnapshot)>,
+    idle_until: Option<i64>,
+    metrics: Arc<TaskMetrics>,
+    out: Output,
+}
+
+impl Task {
+    /// Opens all operators, restoring their state.
+    ///
+    /// # Errors
+    /// If an operator cannot be opened; the message names it.
+    pub fn open(deployment: TaskDeployment, commands: Receiver<TaskCommand>) -> Result<Self, TaskError> {
+        let metrics = deployment.metrics;
+        let mut opened = Vec::with_capacity(deployment.operators.len());
+        for (mut ctx, mut operator) in deployment.operators {
+            operator.open(&mut ctx).map_err(|e| e.at(&ctx.operator_name))?;
+            opened.push((ctx.operator_id, ctx.operator_name, operator, ctx.metrics));
+        }
+        let router = Router::new(deployment.edges, metrics.clone(), deployment.flush_interval_ms);
+        let feed = match deployment.head {
+            Head::Gate(gate) => Feed::Gate { gate, aligning_since: None, ended: false },
+            Head::Source { ctx, source, generator, policy, latency_interval_ms } => {
+                let reader = source.reader(&ctx).map_err(|e| e.at(&ctx.operator_name))?;
+                let driver = SourceDriver::new(reader, generator, policy, ctx.metrics.clone());
+                let markers = Markers { interval_ms: latency_interval_ms, last_ms: i64::MIN };
+                Feed::Source { id: ctx.operator_id, driver, finished: false, stopping: false, markers }
+            }
+        };
+        Ok(Self {
+            feed,
+            chain: Chain::new(opened, router),
+            pending: VecDeque::new(),
+            commands,
+            triggered: None,
+            drained: false,
+            cancelled: false,
+            finish: false,
+            source_splits: None,
+            idle_until: None,
+            metrics,
+            out: Output::new(),
+        })
+    }
+
+    /// Does one piece of work: a batch, a barrier, a timer.
+    ///
+    /// # Errors
+    /// If an operator, reader or writer fails.
+    pub fn step(&mut self, now_ms: i64, listener: &dyn TaskListener) -> Result<Step, TaskError> {
+        self.take_commands(now_ms)?;
+        if self.cancelled || self.finish {
+            return Ok(Step::Ended);
+        }
+        let chain = self.chain.run(now_ms)?;
+        self.tell(listener, now_ms);
+        if chain != ChainState::Empty {
+            let until_ms = self.chain.next_timer();
+            return Ok(Step::Wait { until_ms, back_pressured: true });
+        }
+        if let Some((input, element)) = self.pending.pop_front() {
+            self.chain.push(input, element, now_ms)?;
+            return Ok(Step::Progress);
+        }
+        if self.chain.next_timer().is_some_and(|t| t <= now_ms) {
+            self.chain.fire_timers(now_ms)?;
+            return Ok(Step::Progress);
+        }
+        if self.feed(now_ms)? {
+            return Ok(Step::Progress);
+        }
+        let marker = match &self.feed {
+            Feed::Source { markers, finished: false, .. } if markers.interval_ms > 0 => {
+                Some(markers.last_ms.saturating_add(markers.interval_ms))
+            }
+            _ => None,
+        };
+        let until_ms = self.chain.next_timer().into_iter().chain(marker).chain(self.idle_until).min();
+        Ok(Step::Wait { until_ms, back_pressured: false })
+    }
+
+    fn take_commands(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        while let Ok(command) = self.commands.try_recv() {
+            match (command, &mut self.feed) {
+                (TaskCommand::Cancel, _) => self.cancelled = true,
+                (TaskCommand::Finish, _) => self.finish = true,
+                (TaskCommand::AddSplits(splits), Feed::Source { driver, .. }) => driver.add_splits(splits, now_ms)?,
+                (TaskCommand::NoMoreSplits, Feed::Source { driver, .. }) => driver.no_more_splits(),
+                (TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits, Feed::Gate { .. }) => {
+                    return Err(TaskError::internal("splits were sent to a task without a source"));
+                }
+                (TaskCommand::Checkpoint(barrier), _) => self.triggered = Some(barrier),
+                (TaskCommand::CheckpointComplete(checkpoint), feed) => {
+                    if let Feed::Source { driver, .. } = feed {
+                        driver.checkpoint_complete(checkpoint);
+                    }
+                    self.chain.checkpoint_complete(checkpoint);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets one element in; `false` if there is none.
+    fn feed(&mut self, now_ms: i64) -> Result<bool, TaskError> {
+        if self.drained {
+            return self.checkpoint_after_end();
+        }
+        match &mut self.feed {
+            Feed::Source { id, driver, finished, stopping, markers } => {
+                if *finished || *stopping {
+                    return Ok(false);
+                }
+                if let Some(barrier) = self.triggered.take() {
+                    self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
+                    self.metrics.start_delay_ns.set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
+                    self.pending.push_back((0, Element::Barrier(barrier)));
+                    if barrier.then == AfterBarrier::Stop {
+                        *stopping = true;
+                        self.pending.push_back((0, Element::End(EndOfInput::Stopped)));
+                    }
+                    return Ok(true);
+                }
+                if markers.interval_ms > 0 && now_ms.saturating_sub(markers.last_ms) >= markers.interval_ms {
+                    markers.last_ms = now_ms;
+                    self.pending.push_back((0, Element::LatencyMarker(now_ms)));
+                }
+                let state = driver.poll(now_ms, &mut self.out)?;
+                self.pending.extend(self.out.drain().map(|e| (0, e)));
+                self.idle_until = None;
+                match state {
+                    SourceState::Progress => Ok(true),
+                    SourceState::Idle(until_ms) => {
+                        self.idle_until = until_ms;
+                        Ok(!self.pending.is_empty())
+                    }
+                    SourceState::Finished => {
+                        *finished = true;
+                        self.pending.push_back((0, Element::Watermark(END_OF_TIME)));
+                        self.pending.push_back((0, Element::End(EndOfInput::Drained)));
+                        Ok(true)
+                    }
+                }
+            }
+            Feed::Gate { gate, aligning_since, ended } => {
+                if *ended {
+                    return Ok(false);
+                }
+                let event = gate.poll();
+                if aligning_since.is_none() && gate.is_aligning() {
+                    *aligning_since = Some(Instant::now());
+                }
+                let Some(event) = event else { return Ok(false) };
+                let (input, element) = match event {
+                    GateEvent::Data(input, batch) => {
+                        self.metrics.records_in.add(batch.num_rows() as u64);
+                        self.metrics.bytes_in.add(batch.bytes() as u64);
+                        (input, Element::Data(batch))
+                    }
+                    GateEvent::Watermark(time) => {
+                        self.metrics.input_watermark.set(time);
+                        (0, Element::Watermark(time))
+                    }
+                    GateEvent::Idle(idle) => (0, Element::Idle(idle)),
+                    GateEvent::LatencyMarker(sent_ms) => (0, Element::LatencyMarker(sent_ms)),
+                    GateEvent::Barrier(barrier) => {
+                        let aligned = aligning_since.take().map_or(0, |since| since.elapsed().as_nanos() as i64);
+                        self.metrics.alignment_ns.set(aligned);
+                        self.metrics.start_delay_ns.set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
+                        if self.triggered.is_some_and(|t| t.checkpoint <= barrier.checkpoint) {
+                            self.triggered = None;
+                        }
+                        (0, Element::Barrier(barrier))
+                    }
+                    GateEvent::End(end) => {
+                        *ended = true;
+                        (0, Element::End(end))
+                    }
+                };
+                self.pending.push_back((input, element));
+                Ok(true)
+            }
+        }
+    }
+
+    /// A checkpoint of a task whose input has ended: the command is the barrier.
+    fn checkpoint_after_end(&mut self) -> Result<bool, TaskError> {
+        let Some(barrier) = self.triggered.take() else { return Ok(false) };
+        if let Feed::Source { id, driver, .. } = &mut self.feed {
+            self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
+        }
+        self.pending.push_back((0, Element::Barrier(barrier)));
+        Ok(true)
+    }
+
+    fn tell(&mut self, listener: &dyn TaskListener, now_ms: i64) {
+        while let Some(event) = self.chain.next_event() {
+            listener.on_event(match event {
+                ChainEvent::Snapshot(barrier, operators) => {
+                    let operators = self.source_splits.take().into_iter().chain(operators).collect();
+                    TaskEvent::Snapshot { barrier, operators }
+                }
+                ChainEvent::Ended(EndOfInput::Drained) => {
+                    self.drained = true;
+                    TaskEvent::Drained
+                }
+                ChainEvent::Ended(EndOfInput::Stopped) => TaskEvent::Stopped,
+                ChainEvent::Marker(sent_ms) => {
+                    let latency_ms = (now_ms - sent_ms).max(0);
+                    self.metrics.latency_ms.set(latency_ms);
+                    TaskEvent::Latency(latency_ms)
+                }
+            });
+        }
+    }
+}
+
+fn splits_snapshot(splits: Vec<Split>) -> Result<OperatorSnapshot, TaskError> {
+    let entry = |split: &Split| {
+        let bytes = serde_json::to_vec(split)
+            .map_err(|e| TaskError::caused(crate::FailureLabel::Internal, "a split's position cannot be written", e))?;
+        Ok(OperatorEntry { name: SPLITS_STATE.to_owned(), bytes: bytes.into(), redistribute: Redistribute::Split })
+    };
+    let operator_state = splits.iter().map(entry).collect::<Result<Vec<_>, TaskError>>()?;
+    Ok(OperatorSnapshot { operator_state, ..OperatorSnapshot::default() })
+}
