@@ -1,0 +1,3 @@
+//! Kafka: the [`client`] that source and sink share.
+
+pub mod client;
