@@ -5,18 +5,21 @@
   record_peers.py --all                record all again
   record_peers.py --check [NAME...]    ask again and compare with what is recorded; exit code 1 where they differ
 
-A script is Flink SQL that ends with one query. `${DATA}` stands for the folder tests/peers/data. Lines "-- deterministic: no" say that the
-order of the rows or the intermediate updates may differ from run to run: then only the final rows are compared.
+A script is Flink SQL that ends with one query. `${DATA}` stands for the folder tests/peers/data. Its comment lines may say:
+  -- deterministic: no       the order of rows or the intermediate updates may differ from run to run: only the final rows are compared
+  -- print: OPTIONS          more options of the print table
+  -- file: OPTIONS           the answer is the text of the file that a filesystem table with these options writes, in batch mode
+  -- wrong: WHY              Flink's answer is wrong, and so not ours (kept as the reason for a difference)
 
 NAME.expected: the first line is JSON: {"flink", "recorded", "columns": [[name, type], ...], "deterministic_changelog"}; then one line a row, as
 the print connector writes it at parallelism 1 (`+I[a, 1]`). Where Flink refuses or fails: {"flink", "recorded", "error": true, "stage": "plan" or
 "run", "message"} and, for "run", the rows printed before the failure. The message is Flink's own and only tells a reader why.
 """
-import argparse, datetime, json, re, sys, time
+import argparse, datetime, json, re, sys, tempfile, time
 from collections import Counter
 from pathlib import Path
 
-from bench import E, GATE, REST, call, statements
+from bench import E, GATE, REST, call
 
 PEERS = Path(__file__).resolve().parent.parent / "tests" / "peers"
 OUT = Path(E["FLINK_RUN"]) / "log" / "tm1.out"
@@ -54,10 +57,6 @@ def cause(text):
     return re.sub(r"^[\w.$]+\.([\w$]+(?:Exception|Error))", r"\1", first).strip()[:400]
 
 
-def cell(v):
-    return v["fields"] if isinstance(v, dict) else v
-
-
 def split_script(text):
     """Statements of a script; semicolons inside quotes and comments do not count."""
     out, cur, i = [], "", 0
@@ -78,7 +77,15 @@ def ask(path):
     head = {"flink": E["FLINK_VERSION"], "recorded": datetime.date.today().isoformat()}
     text = path.read_text()
     stmts = split_script(text.replace("${DATA}", str(PEERS / "data")))
-    s = Session()
+    note = lambda k: (re.search(rf"^-- {k}: (.*)$", text, re.M) or [None, None])[1]
+    s, written = Session(), None
+    if note("wrong"):
+        head["flink_is_wrong"] = note("wrong")
+    options = "'connector' = 'print'" + (f", {note('print')}" if note("print") else "")
+    if note("file"):
+        written = Path(tempfile.mkdtemp()) / "out"
+        options = f"'connector' = 'filesystem', 'path' = '{written}', {note('file')}"
+        head["file"] = note("file")
     try:
         try:
             for st in stmts[:-1]:
@@ -90,7 +97,9 @@ def ask(path):
                 cols.append([name, typ + ("" if nullable else " NOT NULL")])
             start = OUT.stat().st_size
             # the sink takes the query's own types; `print` writes what it gets
-            r = s.run(f"CREATE TABLE printed__ WITH ('connector' = 'print') AS {stmts[-1]}")
+            if written:
+                s.run("SET 'execution.runtime-mode' = 'batch'")
+            r = s.run(f"CREATE TABLE printed__ WITH ({options}) AS {stmts[-1]}")
         except Refused as e:
             return {**head, "error": True, "stage": "plan", "message": str(e)}, []
         jid = r.get("jobID") or r["results"]["data"][0]["fields"][0]
@@ -107,12 +116,13 @@ def ask(path):
         with OUT.open("rb") as f:
             f.seek(start)
             rows = f.read().decode().splitlines()
+        if written:
+            rows = [l for f in sorted(written.glob("*")) for l in f.read_text().splitlines()]
         if state != "FINISHED":
             x = call(f"{REST}/jobs/{jid}/exceptions")
             entries = x.get("exceptionHistory", {}).get("entries", [])
             return {**head, "columns": cols, "error": True, "stage": "run", "message": cause(entries[0]["stacktrace"] if entries else json.dumps(x))}, rows
-        deterministic = not re.search(r"^-- deterministic: no", text, re.M)
-        return {**head, "columns": cols, "deterministic_changelog": deterministic}, rows
+        return {**head, "columns": cols, "deterministic_changelog": note("deterministic") != "no"}, rows
     finally:
         s.close()
 
@@ -145,8 +155,8 @@ def main():
         head, rows = ask(path)
         done += 1
         if a.check:
-            was = answer.read_text().split("\n")
-            d = differs(json.loads(was[0]), [l for l in was[1:] if l], head, rows)
+            was = answer.read_text().split("\n")[:-1]
+            d = differs(json.loads(was[0]), was[1:], head, rows)
             bad += d is not None
             print(f"{path.stem}: {d or 'same'}", flush=True)
         else:

@@ -1,0 +1,3 @@
+-- an aggregate whose values stay equal emits nothing again
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT shop, MAX(price) FROM sales GROUP BY shop;

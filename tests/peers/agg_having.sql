@@ -1,0 +1,3 @@
+-- HAVING over a changelog: rows enter and leave
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT shop, SUM(amount) AS total FROM sales GROUP BY shop HAVING SUM(amount) >= 3 AND SUM(amount) < 10;

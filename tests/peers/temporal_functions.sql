@@ -1,0 +1,6 @@
+-- parts of a timestamp, formatting, flooring
+SELECT YEAR(ts), MONTH(ts), DAYOFMONTH(ts), HOUR(ts), MINUTE(ts), SECOND(ts), QUARTER(ts), DAYOFYEAR(ts), DAYOFWEEK(ts), WEEK(ts), EXTRACT(HOUR FROM ts), EXTRACT(DAY FROM d), HOUR(l),
+  DATE_FORMAT(ts, 'yyyy-MM-dd HH:mm:ss'), DATE_FORMAT(ts, 'yyyy-MM-dd'), DATE_FORMAT(ts, 'yyyyMMdd''T''HHmmss.SSS'), DATE_FORMAT(ts, 'yy/M/d h:mm a E MMM'), DATE_FORMAT(l, 'HH:mm'), DATE_FORMAT('2024-05-06 07:08:09', 'dd.MM.yyyy'),
+  FLOOR(ts TO HOUR), CEIL(ts TO DAY), FLOOR(d TO MONTH)
+FROM (VALUES (TIMESTAMP '2024-02-29 12:34:56.789', DATE '2024-02-29', TO_TIMESTAMP_LTZ(1709210096789, 3)),
+  (TIMESTAMP '1999-12-31 00:00:00.001', DATE '1985-07-31', TO_TIMESTAMP_LTZ(0, 3))) AS t(ts, d, l);

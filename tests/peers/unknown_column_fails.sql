@@ -1,0 +1,1 @@
+SELECT nme FROM (VALUES (1)) AS t(name);
