@@ -1,0 +1,545 @@
+//! The life of a job: one enum of statuses, one place where every event meets every status. Pure: no I/O, no clock.
+//!
+//! ```text
+//! CREATED ─prepare─► RUNNING ─all drained, last checkpoint─► FINISHED
+//!    ▲                 │  └─cancel─► CANCELLING ─► CANCELED
+//!    │                 └─failure─► FAILING ─tasks ended─┬─► RESTARTING ─delay─┐
+//!    └──────────────────────────────────────────────────┼─────────────────────┘
+//!                                                       └─► FAILED
+//! ```
+//! `prepare` (find the checkpoint to start from, settle what its sinks left open) comes before every attempt. Events of
+//! an attempt that is over are dropped.
+
+use crate::coordinator::{CheckpointKind, Coordinator, Decision, SubtaskId};
+use crate::restart::RestartStrategy;
+use crate::settings::CheckpointSettings;
+use flott_core::CheckpointId;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Flink's job statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatus {
+    /// Accepted; being prepared.
+    Created,
+    /// Tasks run.
+    Running,
+    /// A task failed; the others are being ended.
+    Failing,
+    /// Waits for the next attempt.
+    Restarting,
+    /// Being ended on request.
+    Cancelling,
+    /// Ended on request.
+    Canceled,
+    /// All input was processed and committed, or the job was stopped with its state saved.
+    Finished,
+    /// Ended by a failure.
+    Failed,
+}
+
+impl JobStatus {
+    /// Whether nothing follows.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Canceled | Self::Finished | Self::Failed)
+    }
+}
+
+impl fmt::Display for JobStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "CREATED",
+            Self::Running => "RUNNING",
+            Self::Failing => "FAILING",
+            Self::Restarting => "RESTARTING",
+            Self::Cancelling => "CANCELLING",
+            Self::Canceled => "CANCELED",
+            Self::Finished => "FINISHED",
+            Self::Failed => "FAILED",
+        })
+    }
+}
+
+/// Why an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The message with its causes.
+    pub text: String,
+    /// Whether another attempt may help.
+    pub retryable: bool,
+}
+
+/// What happened. Task and checkpoint events carry the attempt that they belong to.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Time has passed.
+    Tick,
+    /// The job may be deployed; the next checkpoint gets this number.
+    Prepared(CheckpointId),
+    /// It may not.
+    PrepareFailed(Failure),
+    /// A subtask has processed all its input.
+    Drained(SubtaskId),
+    /// A subtask's thread has ended.
+    Ended(SubtaskId),
+    /// A subtask's thread has ended with an error.
+    TaskFailed(SubtaskId, Failure),
+    /// A subtask's state of a checkpoint is durable.
+    Acknowledged(CheckpointId, SubtaskId),
+    /// A part of a checkpoint failed.
+    CheckpointFailed(CheckpointId, String),
+    /// A checkpoint's manifest exists.
+    Written(CheckpointId),
+    /// A checkpoint's sinks are committed.
+    Committed(CheckpointId),
+    /// They could not be.
+    CommitFailed(Failure),
+    /// A user cancels.
+    Cancel,
+    /// A user wants a checkpoint.
+    Want(CheckpointKind),
+}
+
+/// What must be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Find the checkpoint to start from and settle its sinks, for this attempt.
+    Prepare(u64),
+    /// Start all tasks of this attempt.
+    Deploy(u64),
+    /// Send barriers.
+    Trigger(CheckpointId, CheckpointKind),
+    /// Write the manifest of a complete checkpoint.
+    Write(CheckpointId),
+    /// Commit the sinks of a written checkpoint.
+    Commit(CheckpointId),
+    /// Tell all tasks that a checkpoint is complete, and drop older ones.
+    Notify(CheckpointId, CheckpointKind),
+    /// Forget a checkpoint's parts; say why.
+    Abort(CheckpointId, CheckpointKind, String),
+    /// Tell all tasks to end as they are.
+    CancelTasks,
+    /// Tell all tasks to end: everything is committed.
+    FinishTasks,
+    /// Say that another attempt follows, after so many milliseconds.
+    Restarting(Failure, i64),
+    /// The job has come to this status.
+    Status(JobStatus),
+}
+
+/// One job, over all its attempts.
+#[derive(Debug)]
+pub struct JobMachine {
+    settings: CheckpointSettings,
+    strategy: RestartStrategy,
+    subtasks: Vec<SubtaskId>,
+    status: JobStatus,
+    attempt: u64,
+    live: BTreeSet<SubtaskId>,
+    drained: BTreeSet<SubtaskId>,
+    coordinator: Option<Coordinator>,
+    last_done: bool,
+    failure: Option<Failure>,
+    restart_at_ms: Option<i64>,
+    preparing: bool,
+}
+
+impl JobMachine {
+    /// A job of these subtasks, and the effects that start it.
+    pub fn start(
+        settings: CheckpointSettings,
+        strategy: RestartStrategy,
+        subtasks: Vec<SubtaskId>,
+    ) -> (Self, Vec<Effect>) {
+        let machine = Self {
+            settings,
+            strategy,
+            subtasks,
+            status: JobStatus::Created,
+            attempt: 1,
+            live: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            coordinator: None,
+            last_done: false,
+            failure: None,
+            restart_at_ms: None,
+            preparing: true,
+        };
+        (machine, vec![Effect::Status(JobStatus::Created), Effect::Prepare(1)])
+    }
+
+    /// The status.
+    pub fn status(&self) -> JobStatus {
+        self.status
+    }
+
+    /// The attempt that runs or is prepared, from 1.
+    pub fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
+    /// The failure that ended the job or its last attempt.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// When [`Event::Tick`] has something to do, in processing time.
+    pub fn next_time(&self) -> Option<i64> {
+        match self.status {
+            JobStatus::Running => self.coordinator.as_ref().and_then(Coordinator::next_time),
+            JobStatus::Restarting => self.restart_at_ms,
+            _ => None,
+        }
+    }
+
+    /// Takes an event of `attempt` at `now_ms`.
+    pub fn handle(&mut self, now_ms: i64, attempt: u64, event: Event) -> Vec<Effect> {
+        let mut effects = vec![];
+        let of_user = matches!(event, Event::Tick | Event::Cancel | Event::Want(_));
+        if !of_user && attempt != self.attempt {
+            return effects;
+        }
+        use JobStatus::{Cancelling, Created, Failing, Restarting, Running};
+        match (self.status, event) {
+            (status, _) if status.is_terminal() => {}
+
+            (Created | Restarting, Event::Prepared(next_id)) if self.preparing => {
+                self.preparing = false;
+                self.live = self.subtasks.iter().copied().collect();
+                self.drained.clear();
+                self.last_done = false;
+                self.coordinator = Some(Coordinator::new(
+                    self.settings.clone(),
+                    self.subtasks.iter().copied(),
+                    next_id,
+                    now_ms,
+                ));
+                effects.push(Effect::Deploy(self.attempt));
+                self.turn(Running, &mut effects);
+            }
+            (Created | Restarting, Event::PrepareFailed(failure)) => {
+                self.preparing = false;
+                self.failure = Some(failure);
+                self.after_failure(now_ms, &mut effects);
+            }
+            (Cancelling, Event::Prepared(_) | Event::PrepareFailed(_)) => self.turn(JobStatus::Canceled, &mut effects),
+            (Restarting, Event::Tick) => {
+                if self.restart_at_ms.is_some_and(|t| t <= now_ms) {
+                    self.restart_at_ms = None;
+                    self.attempt += 1;
+                    self.preparing = true;
+                    effects.push(Effect::Prepare(self.attempt));
+                }
+            }
+
+            (Running, Event::Drained(subtask)) => {
+                self.drained.insert(subtask);
+                if self.drained.len() == self.subtasks.len() && !self.last_done {
+                    self.want(CheckpointKind::Final, now_ms, &mut effects);
+                }
+            }
+            (Running, Event::Want(kind)) => self.want(kind, now_ms, &mut effects),
+            (Running, Event::Tick) => self.decide(now_ms, |c| c.on_time(now_ms), &mut effects),
+            (Running, Event::Acknowledged(id, subtask)) => {
+                self.decide(now_ms, |c| c.on_acknowledged(id, subtask), &mut effects);
+            }
+            (Running, Event::CheckpointFailed(id, reason)) => {
+                self.decide(now_ms, |c| c.failed(id, reason, now_ms), &mut effects);
+            }
+            (Running, Event::Written(id)) => self.decide(now_ms, |c| c.on_written(id), &mut effects),
+            (Running, Event::Committed(id)) => self.decide(now_ms, |c| c.on_committed(id, now_ms), &mut effects),
+            (Running, Event::CommitFailed(failure)) => self.fail(failure, &mut effects),
+            (Running, Event::TaskFailed(subtask, failure)) => {
+                self.live.remove(&subtask);
+                self.fail(failure, &mut effects);
+                self.when_all_ended(now_ms, &mut effects);
+            }
+            (Running | Failing | Cancelling, Event::Ended(subtask)) => {
+                self.live.remove(&subtask);
+                self.when_all_ended(now_ms, &mut effects);
+            }
+            (Failing | Cancelling, Event::TaskFailed(subtask, _)) => {
+                self.live.remove(&subtask);
+                self.when_all_ended(now_ms, &mut effects);
+            }
+
+            (Running | Failing, Event::Cancel) => {
+                self.turn(Cancelling, &mut effects);
+                effects.push(Effect::CancelTasks);
+            }
+            (Created, Event::Cancel) => self.turn(Cancelling, &mut effects),
+            (Restarting, Event::Cancel) => {
+                self.turn(
+                    if self.preparing {
+                        Cancelling
+                    } else {
+                        JobStatus::Canceled
+                    },
+                    &mut effects,
+                );
+            }
+
+            // What an ending attempt still does, or what comes too early, changes nothing.
+            (
+                Created | Restarting | Failing | Cancelling,
+                Event::Tick
+                | Event::Want(_)
+                | Event::Drained(_)
+                | Event::Acknowledged(..)
+                | Event::CheckpointFailed(..)
+                | Event::Written(_)
+                | Event::Committed(_)
+                | Event::CommitFailed(_)
+                | Event::Cancel,
+            ) => {}
+            (status, event) => tracing::error!(%status, ?event, "an event that cannot be in this status was dropped"),
+        }
+        effects
+    }
+
+    fn turn(&mut self, status: JobStatus, effects: &mut Vec<Effect>) {
+        self.status = status;
+        effects.push(Effect::Status(status));
+    }
+
+    fn want(&mut self, kind: CheckpointKind, now_ms: i64, effects: &mut Vec<Effect>) {
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.want(kind);
+        }
+        self.decide(now_ms, |c| c.on_time(now_ms), effects);
+    }
+
+    fn decide(
+        &mut self,
+        now_ms: i64,
+        ask: impl FnOnce(&mut Coordinator) -> Option<Decision>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut decision = self.coordinator.as_mut().and_then(ask);
+        // The end of one checkpoint may be the time of the next.
+        while let Some(taken) = decision.take() {
+            let goes_on = self.carry_out(taken, effects);
+            decision = self
+                .coordinator
+                .as_mut()
+                .filter(|_| goes_on)
+                .and_then(|c| c.on_time(now_ms));
+        }
+    }
+
+    /// Turns a decision into effects; `true` if the coordinator is free again and the job goes on.
+    fn carry_out(&mut self, decision: Decision, effects: &mut Vec<Effect>) -> bool {
+        match decision {
+            Decision::Trigger { id, kind } => effects.push(Effect::Trigger(id, kind)),
+            Decision::Complete(id) => effects.push(Effect::Write(id)),
+            Decision::Commit(id) => effects.push(Effect::Commit(id)),
+            Decision::Notify { id, kind } => {
+                let last = kind.is_last();
+                effects.push(Effect::Notify(id, kind));
+                if !last {
+                    return true;
+                }
+                self.last_done = true;
+                effects.push(Effect::FinishTasks);
+            }
+            Decision::Abort {
+                id,
+                reason,
+                kind,
+                job_fails,
+            } => {
+                effects.push(Effect::Abort(id, kind, reason.clone()));
+                if !job_fails {
+                    return true;
+                }
+                self.fail(
+                    Failure {
+                        text: format!("checkpoint {id} failed: {reason}"),
+                        retryable: true,
+                    },
+                    effects,
+                );
+            }
+        }
+        false
+    }
+
+    fn fail(&mut self, failure: Failure, effects: &mut Vec<Effect>) {
+        self.failure = Some(failure);
+        self.turn(JobStatus::Failing, effects);
+        effects.push(Effect::CancelTasks);
+    }
+
+    fn when_all_ended(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        if !self.live.is_empty() {
+            return;
+        }
+        self.coordinator = None;
+        match self.status {
+            JobStatus::Running if self.last_done => self.turn(JobStatus::Finished, effects),
+            JobStatus::Cancelling => self.turn(JobStatus::Canceled, effects),
+            JobStatus::Failing => self.after_failure(now_ms, effects),
+            _ => {
+                let text = "all tasks ended before the last checkpoint".to_owned();
+                self.failure = Some(Failure { text, retryable: true });
+                self.after_failure(now_ms, effects);
+            }
+        }
+    }
+
+    fn after_failure(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        let retry = self.failure.clone().filter(|f| f.retryable);
+        match retry.and_then(|f| Some((f, self.strategy.on_failure(now_ms)?))) {
+            Some((failure, delay_ms)) => {
+                self.restart_at_ms = Some(now_ms + delay_ms);
+                effects.push(Effect::Restarting(failure, delay_ms));
+                self.turn(JobStatus::Restarting, effects);
+            }
+            None => self.turn(JobStatus::Failed, effects),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flott_core::Options;
+
+    fn machine(options: &[(&str, &str)]) -> JobMachine {
+        let options: Options = options.iter().copied().collect();
+        let settings = CheckpointSettings::from_options(&options).unwrap();
+        let strategy = RestartStrategy::from_options(&options, settings.interval_ms.is_some()).unwrap();
+        let (mut m, effects) = JobMachine::start(settings, strategy, vec![(0, 0), (0, 1)]);
+        assert_eq!(effects, [Effect::Status(JobStatus::Created), Effect::Prepare(1)]);
+        let effects = m.handle(0, 1, Event::Prepared(1));
+        assert_eq!(effects, [Effect::Deploy(1), Effect::Status(JobStatus::Running)]);
+        m
+    }
+
+    const EVERY_100: (&str, &str) = ("execution.checkpointing.interval", "100 ms");
+
+    fn failure(retryable: bool) -> Failure {
+        Failure {
+            text: "boom".into(),
+            retryable,
+        }
+    }
+
+    #[test]
+    fn a_bounded_job_finishes_behind_its_last_checkpoint() {
+        let mut m = machine(&[]);
+        assert!(m.handle(1, 1, Event::Drained((0, 0))).is_empty());
+        assert_eq!(
+            m.handle(2, 1, Event::Drained((0, 1))),
+            [Effect::Trigger(1, CheckpointKind::Final)]
+        );
+        m.handle(3, 1, Event::Acknowledged(1, (0, 0)));
+        assert_eq!(m.handle(3, 1, Event::Acknowledged(1, (0, 1))), [Effect::Write(1)]);
+        assert_eq!(m.handle(4, 1, Event::Written(1)), [Effect::Commit(1)]);
+        let effects = m.handle(5, 1, Event::Committed(1));
+        assert_eq!(effects, [Effect::Notify(1, CheckpointKind::Final), Effect::FinishTasks]);
+        m.handle(6, 1, Event::Ended((0, 0)));
+        assert_eq!(
+            m.handle(6, 1, Event::Ended((0, 1))),
+            [Effect::Status(JobStatus::Finished)]
+        );
+    }
+
+    #[test]
+    fn a_failure_ends_the_other_tasks_and_starts_the_next_attempt_after_the_delay() {
+        let mut m = machine(&[EVERY_100]);
+        let effects = m.handle(10, 1, Event::TaskFailed((0, 0), failure(true)));
+        assert_eq!(effects, [Effect::Status(JobStatus::Failing), Effect::CancelTasks]);
+        let effects = m.handle(20, 1, Event::Ended((0, 1)));
+        assert_eq!(
+            effects,
+            [
+                Effect::Restarting(failure(true), 1_000),
+                Effect::Status(JobStatus::Restarting)
+            ]
+        );
+        assert!(m.handle(1_019, 1, Event::Tick).is_empty());
+        assert_eq!(m.handle(1_020, 1, Event::Tick), [Effect::Prepare(2)]);
+        assert!(
+            m.handle(1_021, 1, Event::Prepared(9)).is_empty(),
+            "an answer of the old attempt is dropped"
+        );
+        assert_eq!(
+            m.handle(1_022, 2, Event::Prepared(5)),
+            [Effect::Deploy(2), Effect::Status(JobStatus::Running)]
+        );
+        assert_eq!(
+            m.handle(1_122, 2, Event::Tick),
+            [Effect::Trigger(5, CheckpointKind::Periodic)]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_retried_fails_the_job_at_once() {
+        let mut m = machine(&[EVERY_100]);
+        m.handle(10, 1, Event::TaskFailed((0, 0), failure(false)));
+        assert_eq!(
+            m.handle(11, 1, Event::Ended((0, 1))),
+            [Effect::Status(JobStatus::Failed)]
+        );
+        assert_eq!(m.failure(), Some(&failure(false)));
+    }
+
+    #[test]
+    fn cancel_waits_for_the_tasks() {
+        let mut m = machine(&[]);
+        assert_eq!(
+            m.handle(1, 0, Event::Cancel),
+            [Effect::Status(JobStatus::Cancelling), Effect::CancelTasks]
+        );
+        m.handle(2, 1, Event::Ended((0, 0)));
+        assert_eq!(
+            m.handle(2, 1, Event::Ended((0, 1))),
+            [Effect::Status(JobStatus::Canceled)]
+        );
+    }
+
+    #[test]
+    fn every_event_in_every_order_ends_in_a_legal_status() {
+        // A seeded walk over all events: the machine must never start two attempts at once nor leave a terminal status.
+        for seed in 0..300u64 {
+            let mut m = machine(&[
+                EVERY_100,
+                ("restart-strategy.exponential-delay.initial-backoff", "1 ms"),
+            ]);
+            let (mut rng, mut now, mut running) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, 0, true);
+            for _ in 0..200 {
+                rng ^= rng << 13;
+                rng ^= rng >> 7;
+                rng ^= rng << 17;
+                now += (rng % 60) as i64;
+                let (subtask, id) = ((0, (rng >> 8) as usize % 2), 1 + (rng >> 16) % 5);
+                let event = match (rng >> 32) % 12 {
+                    0 => Event::Prepared(id),
+                    1 => Event::Drained(subtask),
+                    2 => Event::Ended(subtask),
+                    3 => Event::TaskFailed(subtask, failure(rng % 10 != 0)),
+                    4 | 5 => Event::Acknowledged(id, subtask),
+                    6 => Event::CheckpointFailed(id, "x".into()),
+                    7 => Event::Written(id),
+                    8 => Event::Committed(id),
+                    9 if rng % 50 == 0 => Event::Cancel,
+                    10 => Event::Want(CheckpointKind::Stop),
+                    _ => Event::Tick,
+                };
+                let terminal = m.status().is_terminal();
+                for effect in m.handle(now, m.attempt(), event) {
+                    assert!(!terminal, "a terminal job has effects");
+                    match effect {
+                        Effect::Deploy(_) => {
+                            assert!(!running);
+                            running = true;
+                        }
+                        Effect::Restarting(..) => running = false,
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
