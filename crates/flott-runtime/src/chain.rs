@@ -91,7 +91,13 @@ impl Chain {
                 watermark: NO_WATERMARK,
             })
             .collect();
-        Self { links, router, snapshots: vec![], events: VecDeque::new(), out: Output::new() }
+        Self {
+            links,
+            router,
+            snapshots: vec![],
+            events: VecDeque::new(),
+            out: Output::new(),
+        }
     }
 
     /// Puts an element in front of the first operator. Call [`Chain::run`] until it is `Empty` between two elements.
@@ -116,7 +122,11 @@ impl Chain {
             if !self.router.has_room() {
                 return Ok(ChainState::BackPressured);
             }
-            let Some(index) = self.links.iter().rposition(|l| l.open_call.is_some() || !l.inbox.is_empty()) else {
+            let Some(index) = self
+                .links
+                .iter()
+                .rposition(|l| l.open_call.is_some() || !l.inbox.is_empty())
+            else {
                 return Ok(ChainState::Empty);
             };
             let blocked_before = matches!(self.links[index].open_call, Some((_, Flow::Blocked)));
@@ -187,12 +197,11 @@ impl Chain {
                 link.watermark = time;
                 (Call::Watermark(time), link.operator.on_watermark(time, &mut out))
             }
-            Element::Barrier(barrier) => {
-                (Call::Barrier(barrier), link.operator.before_barrier(barrier.checkpoint, &mut out))
-            }
-            Element::End(EndOfInput::Drained) => {
-                (Call::Finish(EndOfInput::Drained), link.operator.finish(&mut out))
-            }
+            Element::Barrier(barrier) => (
+                Call::Barrier(barrier),
+                link.operator.before_barrier(barrier.checkpoint, &mut out),
+            ),
+            Element::End(EndOfInput::Drained) => (Call::Finish(EndOfInput::Drained), link.operator.finish(&mut out)),
             Element::End(end) => (Call::Finish(end), Ok(Flow::Done)),
             Element::Watermark(_) => (Call::Batch, Ok(Flow::Done)),
             passing @ (Element::Idle(_) | Element::LatencyMarker(_)) => {
@@ -223,7 +232,10 @@ impl Chain {
             Call::Finish(end) => Element::End(end),
             Call::Barrier(barrier) => {
                 let link = &mut self.links[index];
-                let snapshot = link.operator.snapshot(barrier.checkpoint).map_err(|e| e.at(&link.name))?;
+                let snapshot = link
+                    .operator
+                    .snapshot(barrier.checkpoint)
+                    .map_err(|e| e.at(&link.name))?;
                 self.snapshots.push((link.id, snapshot));
                 Element::Barrier(barrier)
             }

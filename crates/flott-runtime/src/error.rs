@@ -31,12 +31,22 @@ pub struct TaskError {
 impl TaskError {
     /// A failure with this label and message.
     pub fn new(label: FailureLabel, message: impl Into<String>) -> Self {
-        Self { label, message: message.into(), source: None, retryable: true }
+        Self {
+            label,
+            message: message.into(),
+            source: None,
+            retryable: true,
+        }
     }
 
     /// A failure caused by `source`.
     pub fn caused(label: FailureLabel, message: impl Into<String>, source: impl Into<Source>) -> Self {
-        Self { label, message: message.into(), source: Some(source.into()), retryable: true }
+        Self {
+            label,
+            message: message.into(),
+            source: Some(source.into()),
+            retryable: true,
+        }
     }
 
     /// A bad row.

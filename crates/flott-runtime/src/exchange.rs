@@ -12,6 +12,6 @@ mod channel;
 mod gate;
 mod router;
 
-pub use channel::{channel, Receiver, Sender};
+pub use channel::{Receiver, Sender, channel};
 pub use gate::{GateEvent, InputGate};
 pub use router::{Router, RouterEdge};

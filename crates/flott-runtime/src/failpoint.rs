@@ -6,8 +6,8 @@
 //! of a static. The names are listed in the protocol's own places, e.g. `flott-cluster`'s checkpoint coordinator.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a test asked for at a fail point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,10 @@ static POINTS: OnceLock<HashMap<String, Point>> = OnceLock::new();
 pub fn hit(name: &str) -> Option<Action> {
     let points = POINTS.get_or_init(|| parse(&std::env::var("FLOTT_FAILPOINTS").unwrap_or_default()));
     let point = points.get(name)?;
-    let acts = point.passes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
+    let acts = point
+        .passes_left
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+        .is_err();
     if !acts {
         return None;
     }
@@ -52,7 +55,9 @@ pub fn hit(name: &str) -> Option<Action> {
 fn parse(text: &str) -> HashMap<String, Point> {
     let mut points = HashMap::new();
     for pair in text.split(';').filter(|p| !p.trim().is_empty()) {
-        let Some((name, action)) = pair.split_once('=') else { continue };
+        let Some((name, action)) = pair.split_once('=') else {
+            continue;
+        };
         let (action, passes) = action.split_once('@').unwrap_or((action, "0"));
         let setting = match action.trim() {
             "kill" => Setting::Kill,

@@ -1,6 +1,6 @@
 //! Where kinds of nodes find their factories: filled once by whoever joins the rooms, read by planners and tasks.
 
-use crate::connector::{TableConnector, WatermarkGenerator, WatermarkSpec};
+use crate::connector::{ScanSpec, Sink, SinkSpec, Source, TableConnector, WatermarkGenerator, WatermarkSpec};
 use crate::error::TaskError;
 use crate::operator::Operator;
 use flott_core::clock::SharedClock;
@@ -9,6 +9,12 @@ use flott_plan::Node;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+
+/// Kind of a node whose spec is a [`ScanSpec`]: its connector makes the source.
+pub const TABLE_SCAN: &str = "stream-exec-table-source-scan";
+
+/// Kind of a node whose spec is a [`SinkSpec`]: its connector makes the sink.
+pub const TABLE_SINK: &str = "stream-exec-sink";
 
 /// What a factory may look at besides its node.
 #[derive(Debug, Clone)]
@@ -22,6 +28,7 @@ pub struct FactoryContext {
 }
 
 type OperatorFactory = Arc<dyn Fn(&Node, &FactoryContext) -> Result<Box<dyn Operator>, TaskError> + Send + Sync>;
+type SourceFactory = Arc<dyn Fn(&Node, &FactoryContext) -> Result<Box<dyn Source>, TaskError> + Send + Sync>;
 type WatermarkFactory =
     Arc<dyn Fn(&WatermarkSpec, &FactoryContext) -> Result<Box<dyn WatermarkGenerator>, TaskError> + Send + Sync>;
 
@@ -29,6 +36,7 @@ type WatermarkFactory =
 #[derive(Clone, Default)]
 pub struct Registry {
     operators: HashMap<String, OperatorFactory>,
+    sources: HashMap<String, SourceFactory>,
     watermarks: HashMap<String, WatermarkFactory>,
     connectors: BTreeMap<String, Arc<dyn TableConnector>>,
 }
@@ -37,7 +45,10 @@ impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut kinds: Vec<&String> = self.operators.keys().collect();
         kinds.sort();
-        f.debug_struct("Registry").field("operators", &kinds).field("connectors", &self.connectors.keys()).finish()
+        f.debug_struct("Registry")
+            .field("operators", &kinds)
+            .field("connectors", &self.connectors.keys())
+            .finish()
     }
 }
 
@@ -55,17 +66,29 @@ impl Registry {
         self.operators.insert(kind.to_owned(), Arc::new(factory));
     }
 
+    /// Registers the factory of a source kind that is no table scan.
+    pub fn source<F>(&mut self, kind: &str, factory: F)
+    where
+        F: Fn(&Node, &FactoryContext) -> Result<Box<dyn Source>, TaskError> + Send + Sync + 'static,
+    {
+        self.sources.insert(kind.to_owned(), Arc::new(factory));
+    }
+
     /// Registers the factory of a watermark generator.
     pub fn watermark<F>(&mut self, kind: &str, factory: F)
     where
-        F: Fn(&WatermarkSpec, &FactoryContext) -> Result<Box<dyn WatermarkGenerator>, TaskError> + Send + Sync + 'static,
+        F: Fn(&WatermarkSpec, &FactoryContext) -> Result<Box<dyn WatermarkGenerator>, TaskError>
+            + Send
+            + Sync
+            + 'static,
     {
         self.watermarks.insert(kind.to_owned(), Arc::new(factory));
     }
 
     /// Registers a table connector.
     pub fn connector(&mut self, connector: impl TableConnector + 'static) {
-        self.connectors.insert(connector.identifier().to_owned(), Arc::new(connector));
+        self.connectors
+            .insert(connector.identifier().to_owned(), Arc::new(connector));
     }
 
     /// Makes the operator of a node.
@@ -73,14 +96,43 @@ impl Registry {
     /// # Errors
     /// If the kind is unknown or its factory refuses.
     pub fn make_operator(&self, node: &Node, ctx: &FactoryContext) -> Result<Box<dyn Operator>, TaskError> {
-        let factory = self.operators.get(&node.kind).ok_or_else(|| {
-            TaskError::user(format!(
-                "no operator of kind '{}' version {} is known to this build: use the build that made the plan",
-                node.kind, node.version
-            ))
-            .fatal()
-        })?;
+        let factory = self.operators.get(&node.kind).ok_or_else(|| unknown_kind(node))?;
         factory(node, ctx)
+    }
+
+    /// Makes the source of a node, and the watermark that it asks for.
+    ///
+    /// # Errors
+    /// If the kind or connector is unknown or refuses.
+    pub fn make_source(
+        &self,
+        node: &Node,
+        ctx: &FactoryContext,
+    ) -> Result<(Box<dyn Source>, Option<WatermarkSpec>), TaskError> {
+        if node.kind == TABLE_SCAN {
+            let scan: ScanSpec = read_spec(node)?;
+            let connector = self
+                .find_connector(scan.table.connector())
+                .map_err(|e| TaskError::user(e).fatal())?;
+            return Ok((connector.source(&scan)?, scan.watermark));
+        }
+        let factory = self.sources.get(&node.kind).ok_or_else(|| unknown_kind(node))?;
+        Ok((factory(node, ctx)?, None))
+    }
+
+    /// Makes the sink of a node.
+    ///
+    /// # Errors
+    /// If the kind or connector is unknown or refuses.
+    pub fn make_sink(&self, node: &Node) -> Result<Box<dyn Sink>, TaskError> {
+        if node.kind != TABLE_SINK {
+            return Err(unknown_kind(node));
+        }
+        let sink: SinkSpec = read_spec(node)?;
+        let connector = self
+            .find_connector(sink.table.connector())
+            .map_err(|e| TaskError::user(e).fatal())?;
+        Ok(connector.sink(&sink)?)
     }
 
     /// Makes a watermark generator.
@@ -93,7 +145,11 @@ impl Registry {
         ctx: &FactoryContext,
     ) -> Result<Box<dyn WatermarkGenerator>, TaskError> {
         let factory = self.watermarks.get(&spec.kind).ok_or_else(|| {
-            TaskError::user(format!("no watermark generator of kind '{}' is known to this build", spec.kind)).fatal()
+            TaskError::user(format!(
+                "no watermark generator of kind '{}' is known to this build",
+                spec.kind
+            ))
+            .fatal()
         })?;
         factory(spec, ctx)
     }
@@ -109,4 +165,27 @@ impl Registry {
             format!("unknown connector '{name}'{hint} (known: {})", known.join(", "))
         })
     }
+}
+
+fn unknown_kind(node: &Node) -> TaskError {
+    TaskError::user(format!(
+        "'{}': no operator of kind '{}' version {} is known to this build; use the build that made the plan",
+        node.name, node.kind, node.version
+    ))
+    .fatal()
+}
+
+/// Reads a node's JSON.
+///
+/// # Errors
+/// If it does not have the form of `T`.
+pub fn read_spec<T: serde::de::DeserializeOwned>(node: &Node) -> Result<T, TaskError> {
+    serde_json::from_value(node.spec.clone()).map_err(|e| {
+        TaskError::caused(
+            crate::FailureLabel::Internal,
+            format!("the plan of '{}' cannot be read", node.name),
+            e,
+        )
+        .fatal()
+    })
 }

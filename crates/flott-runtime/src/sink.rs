@@ -25,7 +25,9 @@ impl SinkOperator {
     }
 
     fn writer(&mut self) -> Result<&mut Box<dyn SinkWriter>, TaskError> {
-        self.writer.as_mut().ok_or_else(|| TaskError::internal("the sink was used before it was opened"))
+        self.writer
+            .as_mut()
+            .ok_or_else(|| TaskError::internal("the sink was used before it was opened"))
     }
 }
 
@@ -57,7 +59,10 @@ impl Operator for SinkOperator {
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
         let committables = self.writer()?.prepare_commit(checkpoint)?;
-        Ok(OperatorSnapshot { committables, ..OperatorSnapshot::default() })
+        Ok(OperatorSnapshot {
+            committables,
+            ..OperatorSnapshot::default()
+        })
     }
 
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {

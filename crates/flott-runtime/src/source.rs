@@ -81,7 +81,12 @@ impl SourceDriver {
     /// # Errors
     /// If a split's state cannot be read.
     pub fn add_splits(&mut self, splits: Vec<Split>, now_ms: i64) -> Result<(), TaskError> {
-        let fresh = || SplitState { watermark: NO_WATERMARK, last_row_ms: now_ms, idle: false, finished: false };
+        let fresh = || SplitState {
+            watermark: NO_WATERMARK,
+            last_row_ms: now_ms,
+            idle: false,
+            finished: false,
+        };
         self.splits.extend(splits.iter().map(|_| fresh()));
         self.reader.add_splits(splits)
     }
@@ -176,7 +181,9 @@ impl SourceDriver {
     }
 
     fn mark_idle(&mut self, now_ms: i64) {
-        let Some(timeout_ms) = self.policy.idle_timeout_ms else { return };
+        let Some(timeout_ms) = self.policy.idle_timeout_ms else {
+            return;
+        };
         for split in self.splits.iter_mut().filter(|s| !s.finished) {
             split.idle = now_ms - split.last_row_ms >= timeout_ms;
         }
@@ -201,7 +208,12 @@ impl SourceDriver {
     /// Minimum over the splits that count.
     fn combined(&self) -> Option<EventTime> {
         let counts = |(index, s): &(usize, &SplitState)| !s.finished && !s.idle && self.reader.is_active(*index);
-        self.splits.iter().enumerate().filter(counts).map(|(_, s)| s.watermark).min()
+        self.splits
+            .iter()
+            .enumerate()
+            .filter(counts)
+            .map(|(_, s)| s.watermark)
+            .min()
     }
 }
 
@@ -243,14 +255,29 @@ mod tests {
     }
 
     fn rows(split: usize, times: &[i64]) -> ReaderPoll {
-        ReaderPoll::Batch { split, batch: Batch::new(vec![Arc::new(Int64Array::from(times.to_vec()))], times.len()) }
+        ReaderPoll::Batch {
+            split,
+            batch: Batch::new(vec![Arc::new(Int64Array::from(times.to_vec()))], times.len()),
+        }
     }
 
     fn run(on_event: bool, idle: Option<i64>, script: Vec<(i64, ReaderPoll)>) -> Vec<String> {
         let (clock, polls): (Vec<i64>, VecDeque<ReaderPoll>) = script.into_iter().unzip();
-        let policy = EmitPolicy { interval_ms: 0, on_event, idle_timeout_ms: idle };
-        let mut driver = SourceDriver::new(Box::new(Script(polls)), Some(Box::new(FirstColumn)), policy, Arc::default());
-        let split = |id: &str| Split { id: id.into(), state: vec![] };
+        let policy = EmitPolicy {
+            interval_ms: 0,
+            on_event,
+            idle_timeout_ms: idle,
+        };
+        let mut driver = SourceDriver::new(
+            Box::new(Script(polls)),
+            Some(Box::new(FirstColumn)),
+            policy,
+            Arc::default(),
+        );
+        let split = |id: &str| Split {
+            id: id.into(),
+            state: vec![],
+        };
         driver.add_splits(vec![split("a"), split("b")], 0).unwrap();
         let mut out = Output::new();
         for now in clock {
@@ -267,26 +294,50 @@ mod tests {
 
     #[test]
     fn the_slower_split_holds_the_watermark() {
-        let script = vec![(0, rows(0, &[5, 9])), (1, rows(1, &[3])), (2, rows(1, &[2])), (3, rows(1, &[12]))];
-        assert_eq!(run(false, None, script), ["[5, 9]", "[3]", "wm 3", "[2]", "[12]", "wm 9"]);
+        let script = vec![
+            (0, rows(0, &[5, 9])),
+            (1, rows(1, &[3])),
+            (2, rows(1, &[2])),
+            (3, rows(1, &[12])),
+        ];
+        assert_eq!(
+            run(false, None, script),
+            ["[5, 9]", "[3]", "wm 3", "[2]", "[12]", "wm 9"]
+        );
     }
 
     #[test]
     fn on_event_cuts_batches_where_the_watermark_moves() {
         let script = vec![(0, rows(0, &[100])), (1, rows(1, &[1, 1, 4, 2]))];
-        assert_eq!(run(true, None, script), ["[100]", "[1]", "wm 1", "[1, 4]", "wm 4", "[2]"]);
+        assert_eq!(
+            run(true, None, script),
+            ["[100]", "[1]", "wm 1", "[1, 4]", "wm 4", "[2]"]
+        );
     }
 
     #[test]
     fn an_idle_split_stops_counting_and_counts_again_with_its_next_row() {
         let idle = || ReaderPoll::Idle { until_ms: None };
-        let script = vec![(0, rows(0, &[5])), (50, rows(0, &[6])), (100, idle()), (150, idle()), (160, rows(1, &[2]))];
-        assert_eq!(run(false, Some(100), script), ["[5]", "[6]", "wm 6", "idle true", "idle false", "[2]"]);
+        let script = vec![
+            (0, rows(0, &[5])),
+            (50, rows(0, &[6])),
+            (100, idle()),
+            (150, idle()),
+            (160, rows(1, &[2])),
+        ];
+        assert_eq!(
+            run(false, Some(100), script),
+            ["[5]", "[6]", "wm 6", "idle true", "idle false", "[2]"]
+        );
     }
 
     #[test]
     fn a_finished_split_does_not_count() {
-        let script = vec![(0, rows(0, &[5])), (1, rows(1, &[50])), (2, ReaderPoll::SplitFinished(0))];
+        let script = vec![
+            (0, rows(0, &[5])),
+            (1, rows(1, &[50])),
+            (2, ReaderPoll::SplitFinished(0)),
+        ];
         assert_eq!(run(false, None, script), ["[5]", "[50]", "wm 5", "wm 50"]);
     }
 }

@@ -146,7 +146,10 @@ impl TaskHandle {
 /// If the system gives no thread.
 pub fn spawn(deployment: TaskDeployment, listener: impl TaskListener + 'static) -> Result<TaskHandle, TaskError> {
     let (commands, receiver) = channel();
-    let handle = TaskHandle { commands, waker: deployment.waker.clone() };
+    let handle = TaskHandle {
+        commands,
+        waker: deployment.waker.clone(),
+    };
     let name: String = deployment.info.task_name.chars().take(10).collect();
     let name = format!("{name}-{}", deployment.info.subtask);
     std::thread::Builder::new()
@@ -159,18 +162,35 @@ pub fn spawn(deployment: TaskDeployment, listener: impl TaskListener + 'static) 
                 Err(error) => TaskEvent::Failed(error),
             });
         })
-        .map_err(|e| TaskError::caused(crate::FailureLabel::Resources, "no thread for a task: raise the limit of threads", e))?;
+        .map_err(|e| {
+            TaskError::caused(
+                crate::FailureLabel::Resources,
+                "no thread for a task: raise the limit of threads",
+                e,
+            )
+        })?;
     Ok(handle)
 }
 
 fn of_panic(panic: &(dyn std::any::Any + Send)) -> TaskError {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     TaskError::internal(format!("a task panicked: {}", text.unwrap_or("no message")))
 }
 
-fn run(deployment: TaskDeployment, commands: Receiver<TaskCommand>, listener: &dyn TaskListener) -> Result<(), TaskError> {
+fn run(
+    deployment: TaskDeployment,
+    commands: Receiver<TaskCommand>,
+    listener: &dyn TaskListener,
+) -> Result<(), TaskError> {
     deployment.waker.listen();
-    let (waker, clock, metrics) = (deployment.waker.clone(), deployment.clock.clone(), deployment.metrics.clone());
+    let (waker, clock, metrics) = (
+        deployment.waker.clone(),
+        deployment.clock.clone(),
+        deployment.metrics.clone(),
+    );
     let mut task = Task::open(deployment, commands)?;
     listener.on_event(TaskEvent::Running);
     let mut worked_since = Instant::now();
@@ -185,12 +205,16 @@ fn run(deployment: TaskDeployment, commands: Receiver<TaskCommand>, listener: &d
         let parked_at = Instant::now();
         metrics.busy_ns.add((parked_at - worked_since).as_nanos() as u64);
         metrics.state_bytes.set(task.chain.state_bytes() as i64);
-        let timeout = wait.map_or(LONGEST_PARK, |t| Duration::from_millis(t.saturating_sub(now_ms).max(1) as u64));
+        let timeout = wait.map_or(LONGEST_PARK, |t| {
+            Duration::from_millis(t.saturating_sub(now_ms).max(1) as u64)
+        });
         waker.park(timeout.min(LONGEST_PARK));
         worked_since = Instant::now();
         let waited = (worked_since - parked_at).as_nanos() as u64;
         match step {
-            Step::Wait { back_pressured: true, .. } => metrics.back_pressured_ns.add(waited),
+            Step::Wait {
+                back_pressured: true, ..
+            } => metrics.back_pressured_ns.add(waited),
             _ => metrics.idle_ns.add(waited),
         }
     }
@@ -213,8 +237,18 @@ pub enum Step {
 }
 
 enum Feed {
-    Source { id: OperatorId, driver: SourceDriver, finished: bool, stopping: bool, markers: Markers },
-    Gate { gate: InputGate, aligning_since: Option<Instant>, ended: bool },
+    Source {
+        id: OperatorId,
+        driver: SourceDriver,
+        finished: bool,
+        stopping: bool,
+        markers: Markers,
+    },
+    Gate {
+        gate: InputGate,
+        aligning_since: Option<Instant>,
+        ended: bool,
+    },
 }
 
 struct Markers {
@@ -252,12 +286,31 @@ impl Task {
         }
         let router = Router::new(deployment.edges, metrics.clone(), deployment.flush_interval_ms);
         let feed = match deployment.head {
-            Head::Gate(gate) => Feed::Gate { gate, aligning_since: None, ended: false },
-            Head::Source { ctx, source, generator, policy, latency_interval_ms } => {
+            Head::Gate(gate) => Feed::Gate {
+                gate,
+                aligning_since: None,
+                ended: false,
+            },
+            Head::Source {
+                ctx,
+                source,
+                generator,
+                policy,
+                latency_interval_ms,
+            } => {
                 let reader = source.reader(&ctx).map_err(|e| e.at(&ctx.operator_name))?;
                 let driver = SourceDriver::new(reader, generator, policy, ctx.metrics.clone());
-                let markers = Markers { interval_ms: latency_interval_ms, last_ms: i64::MIN };
-                Feed::Source { id: ctx.operator_id, driver, finished: false, stopping: false, markers }
+                let markers = Markers {
+                    interval_ms: latency_interval_ms,
+                    last_ms: i64::MIN,
+                };
+                Feed::Source {
+                    id: ctx.operator_id,
+                    driver,
+                    finished: false,
+                    stopping: false,
+                    markers,
+                }
             }
         };
         Ok(Self {
@@ -289,7 +342,10 @@ impl Task {
         self.tell(listener, now_ms);
         if chain != ChainState::Empty {
             let until_ms = self.chain.next_timer();
-            return Ok(Step::Wait { until_ms, back_pressured: true });
+            return Ok(Step::Wait {
+                until_ms,
+                back_pressured: true,
+            });
         }
         if let Some((input, element)) = self.pending.pop_front() {
             self.chain.push(input, element, now_ms)?;
@@ -303,13 +359,24 @@ impl Task {
             return Ok(Step::Progress);
         }
         let marker = match &self.feed {
-            Feed::Source { markers, finished: false, .. } if markers.interval_ms > 0 => {
-                Some(markers.last_ms.saturating_add(markers.interval_ms))
-            }
+            Feed::Source {
+                markers,
+                finished: false,
+                ..
+            } if markers.interval_ms > 0 => Some(markers.last_ms.saturating_add(markers.interval_ms)),
             _ => None,
         };
-        let until_ms = self.chain.next_timer().into_iter().chain(marker).chain(self.idle_until).min();
-        Ok(Step::Wait { until_ms, back_pressured: false })
+        let until_ms = self
+            .chain
+            .next_timer()
+            .into_iter()
+            .chain(marker)
+            .chain(self.idle_until)
+            .min();
+        Ok(Step::Wait {
+            until_ms,
+            back_pressured: false,
+        })
     }
 
     fn take_commands(&mut self, now_ms: i64) -> Result<(), TaskError> {
@@ -340,13 +407,21 @@ impl Task {
             return self.checkpoint_after_end();
         }
         match &mut self.feed {
-            Feed::Source { id, driver, finished, stopping, markers } => {
+            Feed::Source {
+                id,
+                driver,
+                finished,
+                stopping,
+                markers,
+            } => {
                 if *finished || *stopping {
                     return Ok(false);
                 }
                 if let Some(barrier) = self.triggered.take() {
                     self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
-                    self.metrics.start_delay_ns.set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
+                    self.metrics
+                        .start_delay_ns
+                        .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
                     self.pending.push_back((0, Element::Barrier(barrier)));
                     if barrier.then == AfterBarrier::Stop {
                         *stopping = true;
@@ -375,7 +450,11 @@ impl Task {
                     }
                 }
             }
-            Feed::Gate { gate, aligning_since, ended } => {
+            Feed::Gate {
+                gate,
+                aligning_since,
+                ended,
+            } => {
                 if *ended {
                     return Ok(false);
                 }
@@ -397,9 +476,13 @@ impl Task {
                     GateEvent::Idle(idle) => (0, Element::Idle(idle)),
                     GateEvent::LatencyMarker(sent_ms) => (0, Element::LatencyMarker(sent_ms)),
                     GateEvent::Barrier(barrier) => {
-                        let aligned = aligning_since.take().map_or(0, |since| since.elapsed().as_nanos() as i64);
+                        let aligned = aligning_since
+                            .take()
+                            .map_or(0, |since| since.elapsed().as_nanos() as i64);
                         self.metrics.alignment_ns.set(aligned);
-                        self.metrics.start_delay_ns.set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
+                        self.metrics
+                            .start_delay_ns
+                            .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
                         if self.triggered.is_some_and(|t| t.checkpoint <= barrier.checkpoint) {
                             self.triggered = None;
                         }
@@ -418,7 +501,9 @@ impl Task {
 
     /// A checkpoint of a task whose input has ended: the command is the barrier.
     fn checkpoint_after_end(&mut self) -> Result<bool, TaskError> {
-        let Some(barrier) = self.triggered.take() else { return Ok(false) };
+        let Some(barrier) = self.triggered.take() else {
+            return Ok(false);
+        };
         if let Feed::Source { id, driver, .. } = &mut self.feed {
             self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
         }
@@ -452,8 +537,15 @@ fn splits_snapshot(splits: Vec<Split>) -> Result<OperatorSnapshot, TaskError> {
     let entry = |split: &Split| {
         let bytes = serde_json::to_vec(split)
             .map_err(|e| TaskError::caused(crate::FailureLabel::Internal, "a split's position cannot be written", e))?;
-        Ok(OperatorEntry { name: SPLITS_STATE.to_owned(), bytes: bytes.into(), redistribute: Redistribute::Split })
+        Ok(OperatorEntry {
+            name: SPLITS_STATE.to_owned(),
+            bytes: bytes.into(),
+            redistribute: Redistribute::Split,
+        })
     };
     let operator_state = splits.iter().map(entry).collect::<Result<Vec<_>, TaskError>>()?;
-    Ok(OperatorSnapshot { operator_state, ..OperatorSnapshot::default() })
+    Ok(OperatorSnapshot {
+        operator_state,
+        ..OperatorSnapshot::default()
+    })
 }

@@ -83,7 +83,11 @@ impl InputGate {
                 return Some(event);
             }
             self.end_told = true;
-            return Some(GateEvent::End(if self.stopped { EndOfInput::Stopped } else { EndOfInput::Drained }));
+            return Some(GateEvent::End(if self.stopped {
+                EndOfInput::Stopped
+            } else {
+                EndOfInput::Drained
+            }));
         }
         for _ in 0..self.channels.len() {
             let index = self.next;
@@ -136,7 +140,11 @@ impl InputGate {
             }
             Element::End(end) => {
                 channel.ended = true;
-                channel.watermark = if end == EndOfInput::Drained { END_OF_TIME } else { channel.watermark };
+                channel.watermark = if end == EndOfInput::Drained {
+                    END_OF_TIME
+                } else {
+                    channel.watermark
+                };
                 self.stopped |= end == EndOfInput::Stopped;
                 match self.aligning {
                     Some(barrier) => self.arrived(barrier),
@@ -168,7 +176,11 @@ impl InputGate {
             _ => {}
         }
         self.aligning = Some(barrier);
-        if !self.channels.iter().all(|c| c.ended || c.barrier == Some(barrier.checkpoint)) {
+        if !self
+            .channels
+            .iter()
+            .all(|c| c.ended || c.barrier == Some(barrier.checkpoint))
+        {
             return None;
         }
         self.aligning = None;
@@ -180,12 +192,20 @@ impl InputGate {
     }
 
     fn merge_watermark(&mut self) -> Option<GateEvent> {
-        let merged = match self.channels.iter().filter(|c| !c.idle && !c.ended).map(|c| c.watermark).min() {
+        let merged = match self
+            .channels
+            .iter()
+            .filter(|c| !c.idle && !c.ended)
+            .map(|c| c.watermark)
+            .min()
+        {
             Some(time) => time,
             // Only idle or ended channels are left: an idle one cannot hold time back, but it can still move it.
             None => {
                 let alive = self.channels.iter().filter(|c| !c.ended).map(|c| c.watermark).max();
-                alive.or_else(|| self.channels.iter().map(|c| c.watermark).min()).unwrap_or(NO_WATERMARK)
+                alive
+                    .or_else(|| self.channels.iter().map(|c| c.watermark).min())
+                    .unwrap_or(NO_WATERMARK)
             }
         };
         (merged > self.watermark).then(|| {
@@ -202,12 +222,18 @@ mod tests {
     use crate::waker::Waker;
 
     fn gate(channels: usize) -> (Vec<Sender>, InputGate) {
-        let (tx, rx): (Vec<_>, Vec<_>) = (0..channels).map(|_| channel(1 << 20, Waker::new(), Waker::new())).unzip();
+        let (tx, rx): (Vec<_>, Vec<_>) = (0..channels)
+            .map(|_| channel(1 << 20, Waker::new(), Waker::new()))
+            .unzip();
         (tx, InputGate::new(rx.into_iter().map(|r| (0, r))))
     }
 
     fn barrier(checkpoint: CheckpointId) -> Element {
-        Element::Barrier(Barrier { checkpoint, triggered_ms: 0, then: AfterBarrier::Continue })
+        Element::Barrier(Barrier {
+            checkpoint,
+            triggered_ms: 0,
+            then: AfterBarrier::Continue,
+        })
     }
 
     fn rows(n: usize) -> Element {

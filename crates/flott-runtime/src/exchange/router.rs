@@ -35,7 +35,14 @@ impl RouterEdge {
     pub fn new(partitioning: Partitioning, targets: Vec<Sender>, max_parallelism: usize, subtask: usize) -> Self {
         let n = targets.len();
         let next = if n == 0 { 0 } else { subtask % n };
-        Self { partitioning, targets, max_parallelism, pending: vec![vec![]; n], pending_rows: vec![0; n], next }
+        Self {
+            partitioning,
+            targets,
+            max_parallelism,
+            pending: vec![vec![]; n],
+            pending_rows: vec![0; n],
+            next,
+        }
     }
 
     fn route(&mut self, batch: Batch) -> Result<(), TaskError> {
@@ -54,7 +61,10 @@ impl RouterEdge {
                 if self.targets.len() == 1 {
                     return self.hold(0, batch);
                 }
-                for (target, indices) in scatter(&hashes, self.max_parallelism, self.targets.len()).into_iter().enumerate() {
+                for (target, indices) in scatter(&hashes, self.max_parallelism, self.targets.len())
+                    .into_iter()
+                    .enumerate()
+                {
                     if indices.len() == batch.num_rows() {
                         return self.hold(target, batch);
                     }
@@ -70,7 +80,11 @@ impl RouterEdge {
     fn hold(&mut self, target: usize, batch: Batch) -> Result<(), TaskError> {
         self.pending_rows[target] += batch.num_rows();
         self.pending[target].push(batch);
-        if self.pending_rows[target] >= JOIN_ROWS { self.flush(target) } else { Ok(()) }
+        if self.pending_rows[target] >= JOIN_ROWS {
+            self.flush(target)
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self, target: usize) -> Result<(), TaskError> {
@@ -112,7 +126,12 @@ pub struct Router {
 impl Router {
     /// A router over `edges` that holds small parts back for at most `flush_interval_ms` (0: not at all).
     pub fn new(edges: Vec<RouterEdge>, metrics: Arc<TaskMetrics>, flush_interval_ms: i64) -> Self {
-        Self { edges, metrics, flush_interval_ms, oldest_pending_ms: None }
+        Self {
+            edges,
+            metrics,
+            flush_interval_ms,
+            oldest_pending_ms: None,
+        }
     }
 
     /// Whether every channel has room; if not, the task is woken once there is.
@@ -127,7 +146,9 @@ impl Router {
     pub fn route(&mut self, element: Element, now_ms: i64) -> Result<(), TaskError> {
         if let Element::Data(batch) = element {
             self.metrics.records_out.add(batch.num_rows() as u64);
-            self.metrics.bytes_out.add(if self.edges.is_empty() { 0 } else { batch.bytes() as u64 });
+            self.metrics
+                .bytes_out
+                .add(if self.edges.is_empty() { 0 } else { batch.bytes() as u64 });
             for edge in &mut self.edges {
                 edge.route(batch.clone())?;
             }
@@ -135,7 +156,11 @@ impl Router {
                 return self.flush();
             }
             let pending = self.edges.iter().any(|e| e.pending_rows.iter().any(|r| *r > 0));
-            self.oldest_pending_ms = if pending { self.oldest_pending_ms.or(Some(now_ms)) } else { None };
+            self.oldest_pending_ms = if pending {
+                self.oldest_pending_ms.or(Some(now_ms))
+            } else {
+                None
+            };
             return Ok(());
         }
         if let Element::Watermark(time) = element {
@@ -204,8 +229,16 @@ mod tests {
         r.flush().unwrap();
         let mut all = vec![];
         for (subtask, rx) in rx.iter().enumerate() {
-            let Some(Element::Data(b)) = rx.pop() else { panic!("every subtask gets a part") };
-            for (value, hash) in b.column(0).as_primitive::<Int64Type>().values().iter().zip(b.hashes().unwrap().iter()) {
+            let Some(Element::Data(b)) = rx.pop() else {
+                panic!("every subtask gets a part")
+            };
+            for (value, hash) in b
+                .column(0)
+                .as_primitive::<Int64Type>()
+                .values()
+                .iter()
+                .zip(b.hashes().unwrap().iter())
+            {
                 assert_eq!(*hash, flott_core::hash::hash_i64(*value));
                 assert_eq!(subtask_of(key_group_of(*hash, 128), 128, 3), subtask);
                 all.push(*value);
