@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod encoding;
 pub mod hash;
 pub mod ids;
 pub mod key_group;

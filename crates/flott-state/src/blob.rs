@@ -1,0 +1,373 @@
+//! Byte strings per slot, in arenas: [`BlobStore`], which holds keys, and [`BytesColumn`], which holds values.
+//!
+//! A slot has a 16-byte view (the shape of Arrow's string views): the length, then the string itself if it has at most 12
+//! bytes, else its first four bytes, the arena chunk and the place in it.
+//!
+//! ```text
+//! short   | len u32 | up to 12 bytes, zero padded            |
+//! long    | len u32 | first 4 bytes | chunk u32 | offset u32 |
+//! NULL    | u32::MAX| zeros                                  |
+//! ```
+//!
+//! Two short strings are equal if their views are. Long strings are appended to chunks of 64 KiB (larger ones get a chunk
+//! of their own) that captures share; bytes of replaced strings are dead until they pass half of the arena, then the
+//! store is compacted.
+
+use crate::chunk::{Captured, Chunked};
+use std::sync::Arc;
+
+/// Longest string that lies in the view.
+const INLINE: usize = 12;
+const ARENA_CHUNK_BYTES: usize = 64 * 1024;
+/// Below this much dead memory a compaction is not worth its pass.
+const COMPACT_FROM_BYTES: usize = 1024 * 1024;
+
+/// Where the string of a slot is; see the module's figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View([u8; 16]);
+
+const NULL_LENGTH: u32 = u32::MAX;
+const NULL_VIEW: View = View([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+
+/// Slots are NULL until they are set.
+impl Default for View {
+    fn default() -> Self {
+        NULL_VIEW
+    }
+}
+
+impl View {
+    /// The view of a short string; of a long one, all but the place.
+    #[inline]
+    fn of(value: &[u8]) -> Self {
+        let mut bytes = [0u8; 16];
+        bytes[..4].copy_from_slice(&(value.len() as u32).to_le_bytes());
+        if value.len() <= INLINE {
+            bytes[4..4 + value.len()].copy_from_slice(value);
+        } else {
+            bytes[4..8].copy_from_slice(&value[..4]);
+        }
+        Self(bytes)
+    }
+
+    #[inline]
+    fn at(mut self, chunk: u32, offset: u32) -> Self {
+        self.0[8..12].copy_from_slice(&chunk.to_le_bytes());
+        self.0[12..].copy_from_slice(&offset.to_le_bytes());
+        self
+    }
+
+    #[inline]
+    fn bits(self) -> u128 {
+        u128::from_le_bytes(self.0)
+    }
+
+    /// Length and prefix: what long strings are compared by first.
+    #[inline]
+    fn head(self) -> u64 {
+        self.bits() as u64
+    }
+
+    #[inline]
+    fn length_field(self) -> u32 {
+        self.bits() as u32
+    }
+
+    #[inline]
+    fn is_null(self) -> bool {
+        self.length_field() == NULL_LENGTH
+    }
+
+    #[inline]
+    fn len(self) -> usize {
+        if self.is_null() {
+            0
+        } else {
+            self.length_field() as usize
+        }
+    }
+
+    #[inline]
+    fn is_inline(self) -> bool {
+        self.len() <= INLINE
+    }
+
+    #[inline]
+    fn place(self) -> (usize, usize) {
+        let bits = self.bits();
+        ((bits >> 64) as u32 as usize, (bits >> 96) as u32 as usize)
+    }
+}
+
+/// The string of a view, which lies in it or in a chunk.
+#[inline]
+fn resolve<'a>(view: &'a View, chunk: impl FnOnce(usize) -> &'a [u8]) -> Option<&'a [u8]> {
+    if view.is_null() {
+        None
+    } else if view.is_inline() {
+        Some(&view.0[4..4 + view.len()])
+    } else {
+        let (index, offset) = view.place();
+        Some(&chunk(index)[offset..offset + view.len()])
+    }
+}
+
+/// A chunk of the arena; full ones are shared with captures and never change.
+#[derive(Debug)]
+enum ArenaChunk {
+    Open(Vec<u8>),
+    Sealed(Arc<Vec<u8>>),
+}
+
+impl ArenaChunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Open(bytes) => bytes,
+            Self::Sealed(bytes) => bytes,
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Open(bytes) => bytes.capacity(),
+            Self::Sealed(bytes) => bytes.capacity(),
+        }
+    }
+}
+
+/// A byte string, or NULL, per slot.
+#[derive(Debug, Default)]
+pub struct BlobStore {
+    views: Chunked<View>,
+    arena: Vec<ArenaChunk>,
+    live_bytes: usize,
+    dead_bytes: usize,
+}
+
+impl BlobStore {
+    /// The string of a slot, `None` for NULL.
+    ///
+    /// # Panics
+    /// If there is no such slot; so do all methods that take one.
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> Option<&[u8]> {
+        resolve(self.views.get_ref(slot as usize), |chunk| self.arena[chunk].as_slice())
+    }
+
+    /// Whether a slot holds exactly this string.
+    #[inline]
+    pub(crate) fn is(&self, slot: u32, value: &[u8]) -> bool {
+        let view = self.views.get(slot as usize);
+        let wanted = View::of(value);
+        if value.len() <= INLINE {
+            return view.bits() == wanted.bits();
+        }
+        if view.head() != wanted.head() {
+            return false;
+        }
+        let (chunk, offset) = view.place();
+        &self.arena[chunk].as_slice()[offset..offset + value.len()] == value
+    }
+
+    /// Appends a slot with this string.
+    #[inline]
+    pub(crate) fn push(&mut self, value: Option<&[u8]>) {
+        let view = self.store(value);
+        self.views.push(view);
+    }
+
+    /// Sets the string of a slot.
+    #[inline]
+    pub(crate) fn set(&mut self, slot: u32, value: Option<&[u8]>) {
+        self.release(slot);
+        let view = self.store(value);
+        *self.views.get_mut(slot as usize) = view;
+        if self.dead_bytes > COMPACT_FROM_BYTES && self.dead_bytes > self.live_bytes {
+            self.compact();
+        }
+    }
+
+    fn release(&mut self, slot: u32) {
+        let view = self.views.get(slot as usize);
+        if !view.is_inline() {
+            self.dead_bytes += view.len();
+            self.live_bytes -= view.len();
+        }
+    }
+
+    #[inline]
+    fn store(&mut self, value: Option<&[u8]>) -> View {
+        let Some(value) = value else { return NULL_VIEW };
+        let view = View::of(value);
+        if value.len() <= INLINE {
+            return view;
+        }
+        self.live_bytes += value.len();
+        let (chunk, offset) = self.append(value);
+        view.at(chunk, offset)
+    }
+
+    fn append(&mut self, value: &[u8]) -> (u32, u32) {
+        if let Some(ArenaChunk::Open(bytes)) = self.arena.last_mut()
+            && bytes.len() + value.len() <= ARENA_CHUNK_BYTES
+        {
+            let offset = bytes.len() as u32;
+            bytes.extend_from_slice(value);
+            return ((self.arena.len() - 1) as u32, offset);
+        }
+        self.arena.push(ArenaChunk::Open(value.to_vec()));
+        ((self.arena.len() - 1) as u32, 0)
+    }
+
+    /// Copies what is alive into new chunks.
+    fn compact(&mut self) {
+        let old = std::mem::take(&mut self.arena);
+        for slot in 0..self.views.len() {
+            let view = self.views.get(slot);
+            if view.is_inline() {
+                continue;
+            }
+            let (chunk, offset) = view.place();
+            let value = &old[chunk].as_slice()[offset..offset + view.len()];
+            let (chunk, offset) = self.append(value);
+            *self.views.get_mut(slot) = View::of(value).at(chunk, offset);
+        }
+        self.dead_bytes = 0;
+    }
+
+    pub(crate) fn grow_to(&mut self, slots: usize) {
+        self.views.grow_to(slots);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn capture(&mut self) -> CapturedBlobs {
+        for chunk in &mut self.arena {
+            if let ArenaChunk::Open(bytes) = chunk {
+                *chunk = ArenaChunk::Sealed(Arc::new(std::mem::take(bytes)));
+            }
+        }
+        let arena = self.arena.iter().filter_map(|c| match c {
+            ArenaChunk::Sealed(bytes) => Some(Arc::clone(bytes)),
+            ArenaChunk::Open(_) => None,
+        });
+        CapturedBlobs {
+            views: self.views.capture(),
+            arena: arena.collect(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.views.bytes() + self.arena.iter().map(ArenaChunk::capacity).sum::<usize>()
+    }
+}
+
+/// A [`BlobStore`] at the moment of a capture.
+#[derive(Debug, Clone)]
+pub(crate) struct CapturedBlobs {
+    views: Captured<View>,
+    arena: Vec<Arc<Vec<u8>>>,
+}
+
+impl CapturedBlobs {
+    /// Appends the lengths of the strings of `slots` (`u32::MAX` for NULL), then their bytes.
+    pub(crate) fn encode(&self, slots: &[u32], out: &mut Vec<u8>) {
+        out.reserve(slots.len() * 4);
+        for &slot in slots {
+            let length = self.views.get(slot as usize).length_field();
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+        for &slot in slots {
+            let value = resolve(self.views.get_ref(slot as usize), |chunk| self.arena[chunk].as_slice());
+            out.extend_from_slice(value.unwrap_or_default());
+        }
+    }
+}
+
+/// A byte string, or NULL, per slot of a table.
+#[derive(Debug, Default)]
+pub struct BytesColumn(BlobStore);
+
+impl BytesColumn {
+    /// The string of a slot, `None` for NULL.
+    ///
+    /// # Panics
+    /// If the table has no such slot; so do all methods that take slots.
+    #[inline]
+    pub fn get(&self, slot: u32) -> Option<&[u8]> {
+        self.0.get(slot)
+    }
+
+    /// Sets a slot.
+    pub fn set(&mut self, slot: u32, value: Option<&[u8]>) {
+        self.0.set(slot, value);
+    }
+
+    /// Keeps the smaller of slot and value in byte order, which is the order of UTF-8 text too.
+    pub fn min(&mut self, slot: u32, value: &[u8]) {
+        if self.0.get(slot).is_none_or(|held| value < held) {
+            self.0.set(slot, Some(value));
+        }
+    }
+
+    /// Keeps the larger of slot and value in byte order.
+    pub fn max(&mut self, slot: u32, value: &[u8]) {
+        if self.0.get(slot).is_none_or(|held| value > held) {
+            self.0.set(slot, Some(value));
+        }
+    }
+
+    pub(crate) fn store(&self) -> &BlobStore {
+        &self.0
+    }
+
+    pub(crate) fn store_mut(&mut self) -> &mut BlobStore {
+        &mut self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_long_null_and_replaced_strings_read_back() {
+        let mut store = BlobStore::default();
+        let values = [&b""[..], b"a", b"twelve bytes", b"thirteen bytes", &[7; 100_000]];
+        for v in values {
+            store.push(Some(v));
+        }
+        store.push(None);
+        for (slot, v) in values.iter().enumerate() {
+            assert!(store.is(slot as u32, v));
+            assert!(!store.is(slot as u32, b"thirteen bytez"));
+            assert_eq!(store.get(slot as u32), Some(*v));
+        }
+        assert_eq!(store.get(5), None);
+        assert!(!store.is(5, b""));
+        let captured = store.capture();
+        store.set(3, Some(b"x"));
+        store.set(0, Some(b"another long string"));
+        assert!(store.is(0, b"another long string") && store.is(3, b"x"));
+        let mut out = vec![];
+        captured.encode(&[3], &mut out);
+        assert_eq!(&out[4..], b"thirteen bytes");
+    }
+
+    #[test]
+    fn dead_bytes_are_compacted() {
+        let mut store = BlobStore::default();
+        for i in 0..100u8 {
+            store.push(Some(&[i; 1000]));
+        }
+        for round in 0..100u8 {
+            for i in 0..100u8 {
+                store.set(u32::from(i), Some(&[i ^ round; 1000]));
+            }
+        }
+        assert!(store.bytes() < 4 << 20, "{} bytes", store.bytes());
+        assert!((0..100u8).all(|i| store.is(u32::from(i), &[i ^ 99; 1000])));
+    }
+}

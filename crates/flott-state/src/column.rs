@@ -1,0 +1,306 @@
+//! Value columns of fixed width, addressed by slot: [`Column`] and its batch kernels.
+//!
+//! A kernel takes parallel slices: `slots[i]` is changed by `values[i]`, in order, so a slot that comes twice is changed
+//! twice. In a nullable column a new slot is NULL; kernels treat NULL as "nothing yet", as SQL's aggregates do.
+
+use crate::chunk::{Captured, Chunked};
+use arrow_buffer::NullBuffer;
+use std::ops::{Add, Sub};
+
+/// A type that a [`Column`] can hold.
+pub trait Fixed: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 'static {
+    /// Appends the little-endian bytes.
+    fn put(self, out: &mut Vec<u8>);
+    /// The value with these little-endian bytes; `bytes` has the type's width.
+    fn read(bytes: &[u8]) -> Self;
+    /// Addition as SQL does it in this storage: integers wrap.
+    fn plus(self, other: Self) -> Self;
+    /// The inverse of [`Self::plus`].
+    fn minus(self, other: Self) -> Self;
+}
+
+macro_rules! fixed {
+    ($ty:ty, $plus:ident, $minus:ident) => {
+        impl Fixed for $ty {
+            #[inline]
+            fn put(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            #[inline]
+            fn read(bytes: &[u8]) -> Self {
+                let mut le = [0; size_of::<$ty>()];
+                le.copy_from_slice(bytes);
+                Self::from_le_bytes(le)
+            }
+            #[inline]
+            fn plus(self, other: Self) -> Self {
+                self.$plus(other)
+            }
+            #[inline]
+            fn minus(self, other: Self) -> Self {
+                self.$minus(other)
+            }
+        }
+    };
+}
+
+fixed!(i64, wrapping_add, wrapping_sub);
+fixed!(i128, wrapping_add, wrapping_sub);
+fixed!(f64, add, sub);
+
+impl Fixed for bool {
+    #[inline]
+    fn put(self, out: &mut Vec<u8>) {
+        out.push(u8::from(self));
+    }
+    #[inline]
+    fn read(bytes: &[u8]) -> Self {
+        bytes[0] != 0
+    }
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self | other
+    }
+    #[inline]
+    fn minus(self, other: Self) -> Self {
+        self & !other
+    }
+}
+
+/// A value per slot.
+#[derive(Debug)]
+pub struct Column<T> {
+    values: Chunked<T>,
+    /// Whether a slot holds a value; `None` in a column that is not nullable. A slot without one holds `T::default()`.
+    valid: Option<Chunked<bool>>,
+}
+
+impl<T: Fixed> Column<T> {
+    pub(crate) fn new(nullable: bool) -> Self {
+        Self {
+            values: Chunked::default(),
+            valid: nullable.then(Chunked::default),
+        }
+    }
+
+    /// Whether slots can hold NULL.
+    pub fn is_nullable(&self) -> bool {
+        self.valid.is_some()
+    }
+
+    /// The value of a slot; `T::default()` where it is NULL.
+    ///
+    /// # Panics
+    /// If the table has no such slot; so do all methods that take slots.
+    #[inline]
+    pub fn get(&self, slot: u32) -> T {
+        self.values.get(slot as usize)
+    }
+
+    /// Whether a slot holds NULL.
+    #[inline]
+    pub fn is_null(&self, slot: u32) -> bool {
+        self.valid.as_ref().is_some_and(|v| !v.get(slot as usize))
+    }
+
+    /// The value of a slot, `None` for NULL.
+    #[inline]
+    pub fn value(&self, slot: u32) -> Option<T> {
+        (!self.is_null(slot)).then(|| self.get(slot))
+    }
+
+    /// Sets a slot.
+    #[inline]
+    pub fn set(&mut self, slot: u32, value: T) {
+        *self.values.get_mut(slot as usize) = value;
+        if let Some(valid) = &mut self.valid {
+            *valid.get_mut(slot as usize) = true;
+        }
+    }
+
+    /// Sets a slot, to NULL for `None`; in a column that is not nullable `None` means zero.
+    #[inline]
+    pub fn set_value(&mut self, slot: u32, value: Option<T>) {
+        *self.values.get_mut(slot as usize) = value.unwrap_or_default();
+        if let Some(valid) = &mut self.valid {
+            *valid.get_mut(slot as usize) = value.is_some();
+        }
+    }
+
+    /// Changes the value of each slot by `change(row, value)`; slots that were NULL hold a value afterwards.
+    #[inline]
+    pub fn update(&mut self, slots: &[u32], mut change: impl FnMut(usize, &mut T)) {
+        for (row, &slot) in slots.iter().enumerate() {
+            change(row, self.values.get_mut(slot as usize));
+        }
+        if let Some(valid) = &mut self.valid {
+            for &slot in slots {
+                *valid.get_mut(slot as usize) = true;
+            }
+        }
+    }
+
+    /// Adds `values[i]` to `slots[i]`; rows that are NULL by `nulls` are left out. The first value of a NULL slot is its sum.
+    pub fn add(&mut self, slots: &[u32], values: &[T], nulls: Option<&NullBuffer>) {
+        self.combine(slots, values, nulls, T::plus, |v| v);
+    }
+
+    /// Subtracts `values[i]` from `slots[i]`: the retraction of [`Self::add`].
+    pub fn subtract(&mut self, slots: &[u32], values: &[T], nulls: Option<&NullBuffer>) {
+        self.combine(slots, values, nulls, T::minus, |v| T::default().minus(v));
+    }
+
+    /// Keeps the smaller of slot and value. In a column that is not nullable, new slots hold zero, so use a nullable one.
+    pub fn min(&mut self, slots: &[u32], values: &[T], nulls: Option<&NullBuffer>) {
+        self.combine(slots, values, nulls, |a, b| if b < a { b } else { a }, |v| v);
+    }
+
+    /// Keeps the larger of slot and value; see [`Self::min`].
+    pub fn max(&mut self, slots: &[u32], values: &[T], nulls: Option<&NullBuffer>) {
+        self.combine(slots, values, nulls, |a, b| if b > a { b } else { a }, |v| v);
+    }
+
+    /// Sets each slot to its value; the last row of a slot wins, NULL rows set NULL.
+    pub fn assign(&mut self, slots: &[u32], values: &[T], nulls: Option<&NullBuffer>) {
+        for (row, &slot) in slots.iter().enumerate() {
+            let is_null = nulls.is_some_and(|n| n.is_null(row));
+            self.set_value(slot, (!is_null).then(|| values[row]));
+        }
+    }
+
+    #[inline]
+    fn combine(
+        &mut self,
+        slots: &[u32],
+        values: &[T],
+        nulls: Option<&NullBuffer>,
+        merge: impl Fn(T, T) -> T,
+        first: impl Fn(T) -> T,
+    ) {
+        debug_assert_eq!(slots.len(), values.len());
+        let nulls = nulls.filter(|n| n.null_count() > 0);
+        match (&mut self.valid, nulls) {
+            (None, None) => {
+                for (&slot, &value) in slots.iter().zip(values) {
+                    let held = self.values.get_mut(slot as usize);
+                    *held = merge(*held, value);
+                }
+            }
+            (valid, nulls) => {
+                for (row, (&slot, &value)) in slots.iter().zip(values).enumerate() {
+                    if nulls.is_some_and(|n| n.is_null(row)) {
+                        continue;
+                    }
+                    let held = self.values.get_mut(slot as usize);
+                    let is_first = match valid {
+                        Some(valid) if !valid.get(slot as usize) => {
+                            *valid.get_mut(slot as usize) = true;
+                            true
+                        }
+                        _ => false,
+                    };
+                    *held = if is_first { first(value) } else { merge(*held, value) };
+                }
+            }
+        }
+    }
+
+    /// The values of `slots` as Arrow keeps them: numbers (zero where NULL) and which are NULL.
+    pub fn gather(&self, slots: &[u32]) -> (Vec<T>, Option<NullBuffer>) {
+        let values = slots.iter().map(|&s| self.get(s)).collect();
+        let nulls = self.valid.as_ref().and_then(|valid| {
+            let buffer: NullBuffer = slots.iter().map(|&s| valid.get(s as usize)).collect::<Vec<_>>().into();
+            (buffer.null_count() > 0).then_some(buffer)
+        });
+        (values, nulls)
+    }
+
+    pub(crate) fn grow_to(&mut self, slots: usize) {
+        self.values.grow_to(slots);
+        if let Some(valid) = &mut self.valid {
+            valid.grow_to(slots);
+        }
+    }
+
+    pub(crate) fn reset(&mut self, slot: u32) {
+        *self.values.get_mut(slot as usize) = T::default();
+        if let Some(valid) = &mut self.valid {
+            *valid.get_mut(slot as usize) = false;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+        if let Some(valid) = &mut self.valid {
+            valid.clear();
+        }
+    }
+
+    pub(crate) fn capture(&mut self) -> CapturedColumn<T> {
+        CapturedColumn {
+            values: self.values.capture(),
+            valid: self.valid.as_mut().map(Chunked::capture),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.values.bytes() + self.valid.as_ref().map_or(0, Chunked::bytes)
+    }
+}
+
+/// A [`Column`] at the moment of a capture.
+#[derive(Debug, Clone)]
+pub(crate) struct CapturedColumn<T> {
+    values: Captured<T>,
+    valid: Option<Captured<bool>>,
+}
+
+impl<T: Fixed> CapturedColumn<T> {
+    /// Appends validity bytes (if nullable) and values of `slots`.
+    pub(crate) fn encode(&self, slots: &[u32], out: &mut Vec<u8>) {
+        if let Some(valid) = &self.valid {
+            out.extend(slots.iter().map(|&s| u8::from(valid.get(s as usize))));
+        }
+        out.reserve(slots.len() * size_of::<T>());
+        for &slot in slots {
+            self.values.get(slot as usize).put(out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(nullable: bool, slots: usize) -> Column<i64> {
+        let mut c = Column::new(nullable);
+        c.grow_to(slots);
+        c
+    }
+
+    #[test]
+    fn sums_leave_nulls_out_and_start_at_the_first_value() {
+        let mut c = column(true, 3);
+        let nulls = NullBuffer::from(vec![true, false, true, false]);
+        c.add(&[0, 0, 0, 1], &[5, 100, 2, 7], Some(&nulls));
+        assert_eq!((c.value(0), c.value(1), c.value(2)), (Some(7), None, None));
+        c.subtract(&[0, 2], &[7, 3], None);
+        assert_eq!((c.value(0), c.value(2)), (Some(0), Some(-3)));
+        assert_eq!(c.gather(&[2, 1]).1.map(|n| n.null_count()), Some(1));
+    }
+
+    #[test]
+    fn extremes_take_the_first_value_even_above_zero() {
+        let mut c = column(true, 2);
+        c.min(&[0, 0], &[9, 4], None);
+        c.max(&[1, 1], &[-9, -4], None);
+        assert_eq!((c.get(0), c.get(1)), (4, -4));
+    }
+
+    #[test]
+    fn counts_need_no_null() {
+        let mut c = column(false, 2);
+        c.update(&[1, 1, 0], |_, v| *v += 1);
+        assert_eq!(c.gather(&[0, 1]), (vec![1, 2], None));
+    }
+}

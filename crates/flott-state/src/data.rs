@@ -1,0 +1,126 @@
+//! A column of any type: [`ColumnData`].
+
+use crate::blob::{BytesColumn, CapturedBlobs};
+use crate::column::{CapturedColumn, Column, Fixed};
+use flott_checkpoint::{ColumnDescriptor, ColumnType};
+
+/// The values of one column.
+#[derive(Debug)]
+pub enum ColumnData {
+    /// [`ColumnType::I64`]
+    I64(Column<i64>),
+    /// [`ColumnType::F64`]
+    F64(Column<f64>),
+    /// [`ColumnType::I128`]
+    I128(Column<i128>),
+    /// [`ColumnType::Bool`]
+    Bool(Column<bool>),
+    /// [`ColumnType::Bytes`]
+    Bytes(BytesColumn),
+}
+
+/// A [`Fixed`] type that is the storage of a [`ColumnType`].
+pub trait Stored: Fixed {
+    /// The column, if it is of this type.
+    fn of(data: &ColumnData) -> Option<&Column<Self>>;
+    /// The column, to be written, if it is of this type.
+    fn of_mut(data: &mut ColumnData) -> Option<&mut Column<Self>>;
+}
+
+macro_rules! stored {
+    ($ty:ty, $variant:ident) => {
+        impl Stored for $ty {
+            fn of(data: &ColumnData) -> Option<&Column<Self>> {
+                match data {
+                    ColumnData::$variant(column) => Some(column),
+                    _ => None,
+                }
+            }
+            fn of_mut(data: &mut ColumnData) -> Option<&mut Column<Self>> {
+                match data {
+                    ColumnData::$variant(column) => Some(column),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+stored!(i64, I64);
+stored!(f64, F64);
+stored!(i128, I128);
+stored!(bool, Bool);
+
+/// Calls the same method of whatever column it is.
+macro_rules! each_column {
+    ($data:expr, $column:ident => $call:expr, $bytes:ident => $bytes_call:expr) => {
+        match $data {
+            ColumnData::I64($column) => $call,
+            ColumnData::F64($column) => $call,
+            ColumnData::I128($column) => $call,
+            ColumnData::Bool($column) => $call,
+            ColumnData::Bytes($bytes) => $bytes_call,
+        }
+    };
+}
+
+impl ColumnData {
+    pub(crate) fn new(descriptor: &ColumnDescriptor) -> Self {
+        match descriptor.ty {
+            ColumnType::I64 => Self::I64(Column::new(descriptor.nullable)),
+            ColumnType::F64 => Self::F64(Column::new(descriptor.nullable)),
+            ColumnType::I128 => Self::I128(Column::new(descriptor.nullable)),
+            ColumnType::Bool => Self::Bool(Column::new(descriptor.nullable)),
+            ColumnType::Bytes => Self::Bytes(BytesColumn::default()),
+        }
+    }
+
+    pub(crate) fn grow_to(&mut self, slots: usize) {
+        each_column!(self, c => c.grow_to(slots), b => b.store_mut().grow_to(slots));
+    }
+
+    pub(crate) fn reset(&mut self, slot: u32) {
+        each_column!(self, c => c.reset(slot), b => b.set(slot, None));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        each_column!(self, c => c.clear(), b => b.store_mut().clear());
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        each_column!(self, c => c.bytes(), b => b.store().bytes())
+    }
+
+    pub(crate) fn capture(&mut self) -> CapturedData {
+        match self {
+            Self::I64(c) => CapturedData::I64(c.capture()),
+            Self::F64(c) => CapturedData::F64(c.capture()),
+            Self::I128(c) => CapturedData::I128(c.capture()),
+            Self::Bool(c) => CapturedData::Bool(c.capture()),
+            Self::Bytes(c) => CapturedData::Bytes(c.store_mut().capture()),
+        }
+    }
+}
+
+/// A [`ColumnData`] at the moment of a capture.
+#[derive(Debug, Clone)]
+pub(crate) enum CapturedData {
+    I64(CapturedColumn<i64>),
+    F64(CapturedColumn<f64>),
+    I128(CapturedColumn<i128>),
+    Bool(CapturedColumn<bool>),
+    Bytes(CapturedBlobs),
+}
+
+impl CapturedData {
+    /// Appends the values of `slots` in the form of [`crate::run`].
+    pub(crate) fn encode(&self, slots: &[u32], out: &mut Vec<u8>) {
+        match self {
+            Self::I64(c) => c.encode(slots, out),
+            Self::F64(c) => c.encode(slots, out),
+            Self::I128(c) => c.encode(slots, out),
+            Self::Bool(c) => c.encode(slots, out),
+            Self::Bytes(c) => c.encode(slots, out),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What can go wrong with state.
+
+use flott_core::encoding::EncodingError;
+
+/// State could not be used, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The key columns are not those of the table.
+    #[error(
+        "state '{table}' has keys of {expected}, but was asked with columns of {given}: the plan and its state disagree"
+    )]
+    KeyType {
+        /// The table.
+        table: String,
+        /// The key's types.
+        expected: String,
+        /// The columns' Arrow types.
+        given: String,
+    },
+    /// There are more keys than slots.
+    #[error(
+        "state '{table}' has reached 2^32 - 2 keys in one subtask: raise the parallelism, or bound the state (windows, 'table.exec.state.ttl')"
+    )]
+    TooManyKeys {
+        /// The table.
+        table: String,
+    },
+    /// Keys could not be encoded or decoded.
+    #[error("keys of state '{table}': {source}")]
+    Keys {
+        /// The table.
+        table: String,
+        /// Why.
+        source: EncodingError,
+    },
+    /// Keys could not be hashed again on restore.
+    #[error("keys of state '{table}': {source}")]
+    Hash {
+        /// The table.
+        table: String,
+        /// Why.
+        source: flott_core::hash::UnhashableType,
+    },
+    /// A run is damaged.
+    #[error("state '{table}' cannot be read from {place}: {problem}; restore from an older checkpoint")]
+    DamagedRun {
+        /// The table.
+        table: String,
+        /// File and position.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// State was written for another shape of the table.
+    #[error(
+        "state '{table}' in the checkpoint does not fit the job: {problem}; give the operator another uid, or start with --allow-non-restored-state and without this state"
+    )]
+    Incompatible {
+        /// The table.
+        table: String,
+        /// What differs.
+        problem: String,
+    },
+    /// A file could not be written or read.
+    #[error(transparent)]
+    Store(#[from] flott_checkpoint::CheckpointError),
+}

@@ -1,0 +1,168 @@
+//! From a key's hash to its slot: [`SlotIndex`].
+//!
+//! Open addressing with linear probing over 64-bit entries: the upper half is the hash's upper half, the lower half the
+//! slot. A look-up touches one cache line here and then the key itself, which the caller compares. The hash's lower half
+//! chooses the place, so the entries of one place differ in bits that the place did not use. No tombstones: a removal
+//! moves the entries behind it forward.
+
+const EMPTY: u64 = u64::MAX;
+
+/// A hash index over slots; the keys and full hashes are the caller's.
+#[derive(Debug, Default)]
+pub struct SlotIndex {
+    /// Length is zero or a power of two; at most 5/8 of the entries are in use.
+    entries: Vec<u64>,
+    len: usize,
+}
+
+/// What a look-up came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The key's slot.
+    Slot(u32),
+    /// The key is not there; it can be put here while nothing else changes.
+    Vacant(usize),
+}
+
+impl SlotIndex {
+    #[inline]
+    fn tag(hash: u64) -> u64 {
+        hash & 0xffff_ffff_0000_0000
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize, hash_of: impl Fn(u32) -> u64) {
+        let capacity = (needed * 8 / 5 + 1).next_power_of_two().max(16);
+        let old = std::mem::replace(&mut self.entries, vec![EMPTY; capacity]);
+        for entry in old {
+            if entry != EMPTY {
+                let place = self.first_empty(hash_of(entry as u32));
+                self.entries[place] = entry;
+            }
+        }
+    }
+
+    /// Looks for the slot of a key with this hash; `is_key` compares a candidate slot's key.
+    #[inline]
+    pub fn find(&self, hash: u64, mut is_key: impl FnMut(u32) -> bool) -> Found {
+        let entries = self.entries.as_slice();
+        let mask = entries.len().wrapping_sub(1);
+        let tag = Self::tag(hash);
+        let mut place = hash as usize & mask;
+        while let Some(&entry) = entries.get(place) {
+            if entry == EMPTY {
+                break;
+            }
+            if Self::tag(entry) == tag && is_key(entry as u32) {
+                return Found::Slot(entry as u32);
+            }
+            place = (place + 1) & mask;
+        }
+        Found::Vacant(place)
+    }
+
+    /// Puts a slot at the vacant place that [`Self::find`] gave for this hash; `hash_of` gives the hash of any slot in the
+    /// index.
+    #[inline]
+    pub fn put(&mut self, place: usize, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
+        let place = if (self.len + 1) * 8 > self.entries.len() * 5 {
+            self.grow(self.len + 1, hash_of);
+            self.first_empty(hash)
+        } else {
+            place
+        };
+        self.entries[place] = Self::tag(hash) | u64::from(slot);
+        self.len += 1;
+    }
+
+    fn first_empty(&self, hash: u64) -> usize {
+        let mask = self.entries.len() - 1;
+        let mut place = hash as usize & mask;
+        while self.entries[place] != EMPTY {
+            place = (place + 1) & mask;
+        }
+        place
+    }
+
+    /// Takes out a slot that has this hash; `hash_of` gives the hash of any slot in the index.
+    pub fn remove(&mut self, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let mask = self.entries.len() - 1;
+        let wanted = Self::tag(hash) | u64::from(slot);
+        let mut hole = hash as usize & mask;
+        while self.entries[hole] != wanted {
+            if self.entries[hole] == EMPTY {
+                return;
+            }
+            hole = (hole + 1) & mask;
+        }
+        let mut next = (hole + 1) & mask;
+        while self.entries[next] != EMPTY {
+            let home = hash_of(self.entries[next] as u32) as usize & mask;
+            // The entry may fill the hole unless its home lies behind the hole, on the way to it.
+            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(hole) & mask) {
+                self.entries[hole] = self.entries[next];
+                hole = next;
+            }
+            next = (next + 1) & mask;
+        }
+        self.entries[hole] = EMPTY;
+        self.len -= 1;
+    }
+
+    /// Takes all slots out and gives the memory back.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Memory in bytes.
+    pub fn bytes(&self) -> usize {
+        self.entries.capacity() * 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    /// A model test: the index against a `HashMap`, with hashes that collide often.
+    #[test]
+    fn behaves_as_a_map_under_insertions_and_removals() {
+        let mut index = SlotIndex::default();
+        let mut model: HashMap<u64, u32> = HashMap::new();
+        let mut hashes: Vec<u64> = Vec::new();
+        let mut state = 12345u64;
+        for step in 0..20_000u32 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let hash = (state >> 33) % 400 | ((state >> 50) % 3) << 40;
+            let found = index.find(hash, |s| hashes[s as usize] == hash);
+            assert_eq!(
+                matches!(found, Found::Slot(_)),
+                model.contains_key(&hash),
+                "step {step}"
+            );
+            match found {
+                Found::Slot(slot) if state & 1 == 0 => {
+                    index.remove(hash, slot, |s| hashes[s as usize]);
+                    model.remove(&hash);
+                }
+                Found::Slot(slot) => assert_eq!(model[&hash], slot),
+                Found::Vacant(place) => {
+                    let slot = hashes.len() as u32;
+                    hashes.push(hash);
+                    index.put(place, hash, slot, |s| hashes[s as usize]);
+                    model.insert(hash, slot);
+                }
+            }
+        }
+        assert_eq!(index.len, model.len());
+        for (hash, slot) in model {
+            assert_eq!(index.find(hash, |s| s == slot), Found::Slot(slot));
+        }
+    }
+}

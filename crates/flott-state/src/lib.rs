@@ -1,0 +1,30 @@
+//! Keyed and operator state: tables of typed columns, their captures, runs and restore.
+//!
+//! An operator keeps [`KeyedTable`]s (or [`WindowTables`], one per slice), captures them at a barrier into an
+//! [`OperatorSnapshot`] and returns to its rows; the capture is encoded and written elsewhere. Read in this order:
+//! [`table`] (slots and columns), [`column`] and [`blob`] (values and their kernels), [`chunk`] (why a capture is cheap),
+//! [`changes`] (what an increment holds), [`capture`], [`snapshot`].
+
+pub mod bitmap;
+pub mod blob;
+pub mod capture;
+pub mod changes;
+pub mod chunk;
+pub mod column;
+pub mod data;
+pub mod error;
+pub mod index;
+mod keys;
+pub mod snapshot;
+pub mod table;
+pub mod windows;
+
+pub use blob::BytesColumn;
+pub use capture::TableCapture;
+pub use column::Column;
+pub use data::Stored;
+pub use error::StateError;
+pub use flott_checkpoint::{ColumnDescriptor, ColumnType, Redistribute, TableDescriptor};
+pub use snapshot::{OperatorEntry, OperatorSnapshot};
+pub use table::{KeyedTable, NO_SLOT};
+pub use windows::WindowTables;
