@@ -25,6 +25,6 @@ pub use column::Column;
 pub use data::Stored;
 pub use error::StateError;
 pub use flott_checkpoint::{ColumnDescriptor, ColumnType, Redistribute, TableDescriptor};
-pub use snapshot::{OperatorEntry, OperatorSnapshot};
+pub use snapshot::{OperatorEntry, OperatorSnapshot, RestoredState};
 pub use table::{KeyedTable, NO_SLOT};
 pub use windows::WindowTables;

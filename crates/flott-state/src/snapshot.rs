@@ -32,3 +32,10 @@ impl OperatorSnapshot {
         self.keyed.is_empty() && self.operator_state.is_empty() && self.committables.is_empty()
     }
 }
+
+/// State of one subtask of an operator to start from.
+#[derive(Debug, Default)]
+pub struct RestoredState {
+    /// Operator state that this subtask gets.
+    pub operator_state: Vec<OperatorEntry>,
+}
