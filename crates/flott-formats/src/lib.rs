@@ -1,0 +1,79 @@
+//! Formats: bytes to columns and back, with Flink's semantics and without I/O.
+//!
+//! A [`Decoder`] appends messages to column builders, a poll's worth at a time, and gives them out as Arrow arrays; an
+//! [`Encoder`] writes a batch's rows into one buffer. Both are made for a table's columns and its options by
+//! [`decoder`] and [`encoder`]; `json`, `csv` and `raw` are the formats.
+//!
+//! ```text
+//!   message ──► scanner (json, csv, raw) ──► columns (sparse builders, rows can be taken back) ──► ArrayRef
+//!   columns ──► writer  (json, csv, raw) ──► EncodedRows (one buffer, one end per row)
+//! ```
+//!
+//! The rules that make a field's text a value of its type are in `text` and `convert`, once for all formats. What a bad
+//! message means for the job (fail, skip, dead letter) is the connector's to decide, from the [`RowError`]; what
+//! `ignore-parse-errors` makes of it is decided here.
+
+mod cells;
+mod columns;
+mod convert;
+mod csv;
+mod decode;
+mod encode;
+mod error;
+mod json;
+mod options;
+mod raw;
+mod scan;
+mod text;
+
+pub use decode::{Consumed, Decoder, LineLimits};
+pub use encode::{EncodedRows, Encoder};
+pub use error::{EXCERPT_BYTES, FormatError, RowError, RowErrorKind};
+
+use flott_core::types::Field;
+use flott_core::{Options, suggest};
+
+/// The names of the formats.
+pub const FORMATS: [&str; 3] = ["csv", "json", "raw"];
+
+/// Makes the decoder of format `format`.
+///
+/// `physical` are all columns that the table's messages carry, in order; `projected` those to give out, by name, in
+/// any order, where a ROW may be reduced to some of its fields. `options` are those of the table's format, under their
+/// full names (`json.ignore-parse-errors`); names of other formats and of the connector are left alone.
+///
+/// # Errors
+/// An unknown format or option, a wrong value, or a type that the format cannot carry.
+pub fn decoder(
+    format: &str,
+    options: &Options,
+    physical: &[Field],
+    projected: &[Field],
+) -> Result<Box<dyn Decoder>, FormatError> {
+    match format {
+        "json" => Ok(Box::new(json::JsonDecoder::new(options, physical, projected)?)),
+        "csv" => Ok(Box::new(csv::CsvDecoder::new(options, physical, projected)?)),
+        "raw" => Ok(Box::new(raw::RawDecoder::new(options, physical, projected)?)),
+        _ => Err(unknown_format(format)),
+    }
+}
+
+/// Makes the encoder of format `format` for rows of these columns.
+///
+/// # Errors
+/// An unknown format or option, a wrong value, or a type that the format cannot carry.
+pub fn encoder(format: &str, options: &Options, columns: &[Field]) -> Result<Box<dyn Encoder>, FormatError> {
+    match format {
+        "json" => Ok(Box::new(json::JsonEncoder::new(options, columns)?)),
+        "csv" => Ok(Box::new(csv::CsvEncoder::new(options, columns)?)),
+        "raw" => Ok(Box::new(raw::RawEncoder::new(options, columns)?)),
+        _ => Err(unknown_format(format)),
+    }
+}
+
+fn unknown_format(format: &str) -> FormatError {
+    FormatError::UnknownFormat {
+        name: format.to_owned(),
+        hint: suggest::hint(format, FORMATS),
+    }
+}
