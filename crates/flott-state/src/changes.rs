@@ -96,6 +96,12 @@ impl Changes {
         };
     }
 
+    /// The table has been filled from a checkpoint: that is no change, and the first run of this process is a full one.
+    pub(crate) fn restored(&mut self) {
+        self.changed.clear();
+        self.removed.clear();
+    }
+
     /// Closes the epoch of a capture. The increment, if one is possible; and whether later ones can build on this capture.
     pub(crate) fn capture(&mut self, checkpoint: CheckpointId, live: &SlotSet) -> (Option<Increment>, bool) {
         if !self.book.increments_are_wanted() {

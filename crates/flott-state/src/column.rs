@@ -222,6 +222,14 @@ impl<T: Fixed> Column<T> {
         }
     }
 
+    /// Sets `slots` from validity bytes (if the writer's column was nullable) and little-endian values, as they are in runs.
+    pub(crate) fn load(&mut self, slots: &[u32], valid: Option<&[u8]>, values: &[u8]) {
+        for (row, (&slot, bytes)) in slots.iter().zip(values.chunks_exact(size_of::<T>())).enumerate() {
+            let is_valid = valid.is_none_or(|v| v[row] != 0);
+            self.set_value(slot, is_valid.then(|| T::read(bytes)));
+        }
+    }
+
     pub(crate) fn reset(&mut self, slot: u32) {
         *self.values.get_mut(slot as usize) = T::default();
         if let Some(valid) = &mut self.valid {

@@ -30,6 +30,16 @@ pub(crate) enum KeyForm {
 }
 
 impl KeyForm {
+    /// Number of the form in files.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Number => 0,
+            Self::Text => 1,
+            Self::Binary => 2,
+            Self::Encoded => 3,
+        }
+    }
+
     pub(crate) fn of(key: &[LogicalType]) -> Self {
         let [field] = key else { return Self::Encoded };
         match &field.kind {

@@ -3,7 +3,7 @@
 //! An operator keeps [`KeyedTable`]s (or [`WindowTables`], one per slice), captures them at a barrier into an
 //! [`OperatorSnapshot`] and returns to its rows; the capture is encoded and written elsewhere. Read in this order:
 //! [`table`] (slots and columns), [`column`] and [`blob`] (values and their kernels), [`chunk`] (why a capture is cheap),
-//! [`changes`] (what an increment holds), [`capture`], [`snapshot`].
+//! [`changes`] (what an increment holds), [`capture`], [`run`] (the file format), [`snapshot`].
 
 pub mod bitmap;
 pub mod blob;
@@ -15,6 +15,7 @@ pub mod data;
 pub mod error;
 pub mod index;
 mod keys;
+pub mod run;
 pub mod snapshot;
 pub mod table;
 pub mod windows;
@@ -25,6 +26,7 @@ pub use column::Column;
 pub use data::Stored;
 pub use error::StateError;
 pub use flott_checkpoint::{ColumnDescriptor, ColumnType, Redistribute, TableDescriptor};
-pub use snapshot::{OperatorEntry, OperatorSnapshot, RestoredState};
+pub use run::{EncodedRun, RunMode};
+pub use snapshot::{LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
 pub use table::{KeyedTable, NO_SLOT};
 pub use windows::WindowTables;

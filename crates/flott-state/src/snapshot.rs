@@ -1,8 +1,14 @@
 //! What an operator hands over at a barrier ([`OperatorSnapshot`]) and gets back when it is restored ([`RestoredState`]).
 
 use crate::capture::TableCapture;
+use crate::error::StateError;
+use crate::run::RunReader;
+use crate::table::KeyedTable;
+use crate::windows::WindowTables;
 use bytes::Bytes;
-use flott_checkpoint::Redistribute;
+use flott_checkpoint::{Redistribute, RunRef, TableDescriptor};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// State of one subtask of an operator at a barrier.
 #[derive(Debug, Default)]
@@ -33,9 +39,110 @@ impl OperatorSnapshot {
     }
 }
 
-/// State of one subtask of an operator to start from.
+/// State of one subtask to start from, already read: what an operator gets in `open`.
+///
+/// State is found by name. What nobody asks for is reported by [`Self::unclaimed`], so that state of a removed table is
+/// not dropped silently.
 #[derive(Debug, Default)]
 pub struct RestoredState {
     /// Operator state that this subtask gets.
     pub operator_state: Vec<OperatorEntry>,
+    runs: Vec<LoadedRun>,
+    committables: Vec<Bytes>,
+    claimed: BTreeSet<String>,
+}
+
+/// A run's header, and of its blocks those that the subtask needs.
+#[derive(Debug, Clone)]
+pub struct LoadedRun {
+    /// What its table holds, by the manifest.
+    pub descriptor: Arc<TableDescriptor>,
+    /// What the manifest says of it.
+    pub reference: RunRef,
+    /// Its first bytes.
+    pub header: Bytes,
+    /// Bytes from `blocks_from` on.
+    pub blocks: Bytes,
+    /// Where in the run `blocks` begin.
+    pub blocks_from: u64,
+}
+
+impl RestoredState {
+    /// State from its parts; runs of one table and slice are in the order in which they were written.
+    pub fn new(runs: Vec<LoadedRun>, operator_state: Vec<OperatorEntry>, committables: Vec<Bytes>) -> Self {
+        Self {
+            operator_state,
+            runs,
+            committables,
+            claimed: BTreeSet::new(),
+        }
+    }
+
+    /// The entries of an operator state, in order.
+    pub fn entries(&mut self, name: &str) -> Vec<Bytes> {
+        self.claimed.insert(name.to_owned());
+        let of_name = self.operator_state.iter().filter(|e| e.name == name);
+        of_name.map(|e| e.bytes.clone()).collect()
+    }
+
+    /// What sinks had prepared for the checkpoint; committing it again is harmless.
+    pub fn committables(&self) -> &[Bytes] {
+        &self.committables
+    }
+
+    /// Fills a table from the state of its name; without such state it stays as it is. Keys outside of the table's key
+    /// groups are left out.
+    ///
+    /// # Errors
+    /// If the state is damaged or of another shape.
+    pub fn restore_table(&mut self, table: &mut KeyedTable) -> Result<(), StateError> {
+        let name = table.descriptor().name.clone();
+        for run in self.runs.iter().filter(|r| r.reference.table == name) {
+            run.apply(table)?;
+        }
+        table.changes.restored();
+        self.claimed.insert(name);
+        Ok(())
+    }
+
+    /// Fills the tables of all slices from the state of their name.
+    ///
+    /// # Errors
+    /// If the state is damaged or of another shape.
+    pub fn restore_windows(&mut self, windows: &mut WindowTables) -> Result<(), StateError> {
+        let name = windows.descriptor().name.clone();
+        let mut slices = BTreeSet::new();
+        for run in self.runs.iter().filter(|r| r.reference.table == name) {
+            let slice_end = run.reference.namespace.unwrap_or_default();
+            run.apply(windows.table_mut(slice_end))?;
+            slices.insert(slice_end);
+        }
+        for slice_end in slices {
+            match windows.get_mut(slice_end) {
+                Some(table) if !table.is_empty() => table.changes.restored(),
+                _ => drop(windows.remove(slice_end)),
+            }
+        }
+        self.claimed.insert(name);
+        Ok(())
+    }
+
+    /// Names of states that nobody has asked for.
+    pub fn unclaimed(&self) -> BTreeSet<&str> {
+        let runs = self.runs.iter().map(|r| r.reference.table.as_str());
+        let entries = self.operator_state.iter().map(|e| e.name.as_str());
+        runs.chain(entries).filter(|n| !self.claimed.contains(*n)).collect()
+    }
+
+    /// Bytes that were read.
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(|r| r.header.len() + r.blocks.len()).sum()
+    }
+}
+
+impl LoadedRun {
+    fn apply(&self, table: &mut KeyedTable) -> Result<(), StateError> {
+        let reader = RunReader::new(&self.reference, &self.descriptor, &self.header)?;
+        reader.apply_all(&self.blocks, self.blocks_from, table)
+    }
 }

@@ -464,6 +464,10 @@ impl KeyedTable {
         self.range
     }
 
+    pub(crate) fn column_data_mut(&mut self, index: usize) -> &mut ColumnData {
+        &mut self.columns[index]
+    }
+
     pub(crate) fn max_parallelism(&self) -> usize {
         self.max_parallelism
     }

@@ -1,0 +1,371 @@
+//! Runs to tables.
+
+use super::*;
+use crate::data::ColumnData;
+use crate::error::StateError;
+use crate::keys::{self, KeyForm};
+use crate::table::{KeyedTable, NO_SLOT};
+use arrow_array::ArrayRef;
+use flott_checkpoint::{ColumnDescriptor, RunRef, TableDescriptor};
+use flott_core::hash::hash_columns;
+use flott_core::key_group::key_group_of;
+use flott_core::{KeyGroup, KeyGroupRange};
+use std::ops::Range;
+
+/// The index of a run.
+#[derive(Debug, Clone)]
+pub struct RunHeader {
+    blocks: Vec<BlockSpan>,
+}
+
+/// Where a block is, and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockSpan {
+    /// Key group of all its rows.
+    pub group: KeyGroup,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of removed keys.
+    pub tombstones: usize,
+    /// Bytes of the run.
+    pub bytes: Range<u64>,
+    crc32c: u32,
+}
+
+/// Reads numbers from damaged bytes without panicking.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+}
+
+struct Truncated;
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Truncated> {
+        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(Truncated)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Truncated> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u8(&mut self) -> Result<u8, Truncated> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, Truncated> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, Truncated> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Truncated> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// Byte strings of `count` rows: their lengths, then they themselves.
+    fn blobs(&mut self, count: usize) -> Result<Vec<Option<&'a [u8]>>, Truncated> {
+        let mut lengths = Cursor {
+            bytes: self.take(count.checked_mul(4).ok_or(Truncated)?)?,
+        };
+        let mut blobs = Vec::with_capacity(count);
+        for _ in 0..count {
+            blobs.push(match lengths.u32()? {
+                u32::MAX => None,
+                length => Some(self.take(length as usize)?),
+            });
+        }
+        Ok(blobs)
+    }
+}
+
+/// A run of a table, ready to be applied block by block.
+#[derive(Debug)]
+pub struct RunReader<'a> {
+    reference: &'a RunRef,
+    descriptor: &'a TableDescriptor,
+    /// File and first byte, for errors.
+    place: String,
+    header: RunHeader,
+}
+
+impl<'a> RunReader<'a> {
+    /// Reads the header, which is the first [`RunRef::header_bytes`] bytes of the run; `descriptor` is that of the manifest.
+    ///
+    /// # Errors
+    /// If the header is damaged, of a newer version or of another table.
+    pub fn new(reference: &'a RunRef, descriptor: &'a TableDescriptor, header: &[u8]) -> Result<Self, StateError> {
+        let place = match &reference.location {
+            flott_checkpoint::Location::File { path, offset, .. } => format!("{path} at byte {offset}"),
+            flott_checkpoint::Location::Inline(_) => "the manifest".to_owned(),
+        };
+        let damaged = |problem: String| StateError::DamagedRun {
+            table: descriptor.name.clone(),
+            place: place.clone(),
+            problem,
+        };
+        if header.len() != reference.header_bytes as usize || crc32c::crc32c(header) != reference.header_crc32c {
+            return Err(damaged("the checksum of its header does not match".to_owned()));
+        }
+        let blocks = parse_header(header, descriptor).map_err(damaged)?;
+        Ok(Self {
+            reference,
+            descriptor,
+            place,
+            header: RunHeader { blocks },
+        })
+    }
+
+    /// The blocks with key groups of `range`: they lie side by side.
+    pub fn blocks_of(&self, range: KeyGroupRange) -> impl Iterator<Item = &BlockSpan> {
+        self.header.blocks.iter().filter(move |b| range.contains(b.group))
+    }
+
+    /// Where the blocks of `range` are in the run, if there are any.
+    pub fn bytes_of(&self, range: KeyGroupRange) -> Option<Range<u64>> {
+        let mut blocks = self.blocks_of(range);
+        let first = blocks.next()?;
+        let end = blocks.last().unwrap_or(first).bytes.end;
+        Some(first.bytes.start..end)
+    }
+
+    fn damaged(&self, problem: impl Into<String>) -> StateError {
+        StateError::DamagedRun {
+            table: self.descriptor.name.clone(),
+            place: self.place.clone(),
+            problem: problem.into(),
+        }
+    }
+
+    /// Applies one block, whose bytes are `block`, to a table.
+    ///
+    /// # Errors
+    /// If the block is damaged, or was written for a table of another shape.
+    pub fn apply(&self, span: &BlockSpan, block: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {
+        if block.len() as u64 != span.bytes.end - span.bytes.start || crc32c::crc32c(block) != span.crc32c {
+            return Err(self.damaged(format!(
+                "the checksum of the block of key group {} does not match",
+                span.group
+            )));
+        }
+        self.check_fit(table.descriptor())?;
+        let mut cursor = Cursor { bytes: block };
+        let truncated = |Truncated| self.damaged(format!("the block of key group {} is too short", span.group));
+
+        let removed = self.read_keys(&mut cursor, span.tombstones)?;
+        if span.tombstones > 0 {
+            let (hashes, _) = self.hashes(&removed, span.tombstones)?;
+            let mut slots = Vec::with_capacity(span.tombstones);
+            table.find(&removed, &hashes, &mut slots)?;
+            slots.retain(|s| *s != NO_SLOT);
+            table.remove(&slots);
+        }
+
+        let keys = self.read_keys(&mut cursor, span.rows)?;
+        let (hashes, placement) = self.hashes(&keys, span.rows)?;
+        let wanted = usize::from(span.group);
+        let max_parallelism = table.max_parallelism();
+        if placement
+            .iter()
+            .any(|h| usize::from(key_group_of(*h, max_parallelism)) != wanted)
+        {
+            return Err(StateError::Incompatible {
+                table: self.descriptor.name.clone(),
+                problem: format!("its keys are not of key group {wanted} of {max_parallelism}"),
+            });
+        }
+        let mut slots = Vec::with_capacity(span.rows);
+        table.slots_with_placement(&keys, &hashes, &placement, &mut slots)?;
+        for column in &self.descriptor.columns {
+            let index = table.descriptor().columns.iter().position(|c| c.name == column.name);
+            let target = index.map(|i| table.column_data_mut(i));
+            read_column(&mut cursor, column, &slots, target).map_err(truncated)?;
+        }
+        if !cursor.bytes.is_empty() {
+            return Err(self.damaged(format!("the block of key group {} is too long", span.group)));
+        }
+        Ok(())
+    }
+
+    /// Applies all blocks of the table's key groups; `bytes` are those of the run from `from` on.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_all(&self, bytes: &[u8], from: u64, table: &mut KeyedTable) -> Result<(), StateError> {
+        let range = table.key_group_range();
+        for span in self.blocks_of(range) {
+            let within = |at: u64| at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
+            let block = within(span.bytes.start)
+                .zip(within(span.bytes.end))
+                .and_then(|(start, end)| bytes.get(start..end))
+                .ok_or_else(|| self.damaged("it has been cut off"))?;
+            self.apply(span, block, table)?;
+        }
+        Ok(())
+    }
+
+    /// What the manifest says of the run.
+    pub fn reference(&self) -> &RunRef {
+        self.reference
+    }
+
+    fn check_fit(&self, table: &TableDescriptor) -> Result<(), StateError> {
+        let incompatible = |problem: String| StateError::Incompatible {
+            table: table.name.clone(),
+            problem,
+        };
+        let storage = |d: &TableDescriptor| d.key.iter().map(|k| k.to_arrow()).collect::<Vec<_>>();
+        if storage(table) != storage(self.descriptor) || table.placement_fields != self.descriptor.placement_fields {
+            let list = |d: &TableDescriptor| {
+                let fields: Vec<String> = d.key.iter().map(|k| k.to_string()).collect();
+                format!("({}), placed by {} fields", fields.join(", "), d.placement_fields)
+            };
+            return Err(incompatible(format!(
+                "its key was {}, and is now {}",
+                list(self.descriptor),
+                list(table)
+            )));
+        }
+        for column in &self.descriptor.columns {
+            if let Some(now) = table.columns.iter().find(|c| c.name == column.name)
+                && now.ty != column.ty
+            {
+                return Err(incompatible(format!(
+                    "its column '{}' was {}, and is now {}",
+                    column.name, column.ty, now.ty
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_keys(&self, cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<ArrayRef>, StateError> {
+        let truncated = |Truncated| self.damaged("a block is too short for its keys");
+        match KeyForm::of(&self.descriptor.key) {
+            KeyForm::Number => {
+                let null = cursor.u32().map_err(truncated)?;
+                let mut numbers = Cursor {
+                    bytes: cursor.take(count.saturating_mul(8)).map_err(truncated)?,
+                };
+                let values = (0..count)
+                    .map(|_| numbers.array().map(i64::from_le_bytes))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(truncated)?;
+                let nulls = (null != NO_NULL).then(|| (0..count).map(|i| i != null as usize).collect::<Vec<_>>().into());
+                Ok(vec![keys::numbers_to_column(
+                    values,
+                    nulls,
+                    &self.descriptor.key[0].to_arrow(),
+                )])
+            }
+            form @ (KeyForm::Text | KeyForm::Binary | KeyForm::Encoded) => {
+                let blobs = cursor.blobs(count).map_err(truncated)?;
+                keys::blobs_to_columns(self.descriptor, form, blobs.into_iter())
+            }
+        }
+    }
+
+    /// Index and placement hashes of keys.
+    fn hashes(&self, keys: &[ArrayRef], rows: usize) -> Result<(Vec<u64>, Vec<u64>), StateError> {
+        let of = |columns: &[ArrayRef]| {
+            hash_columns(columns, rows).map_err(|source| StateError::Hash {
+                table: self.descriptor.name.clone(),
+                source,
+            })
+        };
+        let index = of(keys)?;
+        let fields = self.descriptor.placement_fields;
+        let placement = if fields == keys.len() {
+            index.clone()
+        } else {
+            of(keys.get(..fields).unwrap_or(keys))?
+        };
+        Ok((index, placement))
+    }
+}
+
+fn parse_header(header: &[u8], descriptor: &TableDescriptor) -> Result<Vec<BlockSpan>, String> {
+    let short = |Truncated| "its header is too short".to_owned();
+    let mut cursor = Cursor { bytes: header };
+    if cursor.take(4).map_err(short)? != MAGIC {
+        return Err("it is no run of state".to_owned());
+    }
+    let version = cursor.u16().map_err(short)?;
+    if version != RUN_VERSION {
+        return Err(format!(
+            "it has format version {version}, and this program reads version {RUN_VERSION}"
+        ));
+    }
+    let _kind = cursor.u8().map_err(short)?;
+    if cursor.u8().map_err(short)? != KeyForm::of(&descriptor.key).code() {
+        return Err("its keys are of another form than the manifest says".to_owned());
+    }
+    let mut columns = Vec::new();
+    for _ in 0..cursor.u16().map_err(short)? {
+        columns.push((cursor.u8().map_err(short)?, cursor.u8().map_err(short)?));
+    }
+    let described = descriptor.columns.iter().map(|c| (type_code(c.ty), u8::from(c.nullable)));
+    if !described.eq(columns) {
+        return Err("its columns are not those that the manifest says".to_owned());
+    }
+    let count = cursor.u32().map_err(short)?;
+    let mut blocks = Vec::new();
+    let mut start = header.len() as u64;
+    for _ in 0..count {
+        let group = cursor.u16().map_err(short)?;
+        let rows = cursor.u32().map_err(short)? as usize;
+        let tombstones = cursor.u32().map_err(short)? as usize;
+        let end = start
+            .checked_add(cursor.u64().map_err(short)?)
+            .ok_or("a block has an impossible length")?;
+        let crc32c = cursor.u32().map_err(short)?;
+        blocks.push(BlockSpan {
+            group,
+            rows,
+            tombstones,
+            bytes: start..end,
+            crc32c,
+        });
+        start = end;
+    }
+    Ok(blocks)
+}
+
+/// Reads a column of a block into `target`, or over it where the table has no such column any more.
+fn read_column(
+    cursor: &mut Cursor<'_>,
+    column: &ColumnDescriptor,
+    slots: &[u32],
+    target: Option<&mut ColumnData>,
+) -> Result<(), Truncated> {
+    let rows = slots.len();
+    let width = match column.ty {
+        ColumnType::I64 | ColumnType::F64 => 8,
+        ColumnType::I128 => 16,
+        ColumnType::Bool => 1,
+        ColumnType::Bytes => {
+            let values = cursor.blobs(rows)?;
+            if let Some(ColumnData::Bytes(target)) = target {
+                for (slot, value) in slots.iter().zip(values) {
+                    target.set(*slot, value);
+                }
+            }
+            return Ok(());
+        }
+    };
+    let valid = if column.nullable { Some(cursor.take(rows)?) } else { None };
+    let values = cursor.take(rows.checked_mul(width).ok_or(Truncated)?)?;
+    match target {
+        Some(ColumnData::I64(c)) => c.load(slots, valid, values),
+        Some(ColumnData::F64(c)) => c.load(slots, valid, values),
+        Some(ColumnData::I128(c)) => c.load(slots, valid, values),
+        Some(ColumnData::Bool(c)) => c.load(slots, valid, values),
+        Some(ColumnData::Bytes(_)) | None => {}
+    }
+    Ok(())
+}
