@@ -9,11 +9,14 @@ use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartiti
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
-use kafka_protocol::messages::{GroupId, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest};
+use kafka_protocol::messages::{BrokerId, GroupId, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest};
 use kafka_protocol::protocol::StrBytes;
 
 use super::cluster::{CoordinatorKind, KafkaClient, Purpose, topic_name};
 use super::error::{ErrorCode, KafkaError};
+
+/// What a consumer calls itself; a broker's id would be answered with the log's end whatever the isolation.
+const NO_REPLICA: BrokerId = BrokerId(-1);
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,6 +160,7 @@ impl KafkaClient {
                         .with_partitions(partitions.into_iter().map(partition).collect())
                 });
                 let request = ListOffsetsRequest::default()
+                    .with_replica_id(NO_REPLICA)
                     .with_isolation_level(isolation.wire())
                     .with_topics(topics.collect());
                 connection.call(&request, version).await

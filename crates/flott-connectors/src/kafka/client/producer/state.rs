@@ -48,6 +48,9 @@ struct Partition {
     /// In order of sequence.
     in_flight: VecDeque<Flight>,
     next_sequence: i32,
+    /// Whether the broker knows our sequence. Until then it takes any number for the first, so that a second batch must
+    /// not overtake the first one's resend.
+    is_sequence_known: bool,
     retry_at: Option<Instant>,
     in_transaction: bool,
     /// The last batch's size, which the next one will probably have too.
@@ -184,6 +187,7 @@ impl State {
             ready: VecDeque::new(),
             in_flight: VecDeque::new(),
             next_sequence: 0,
+            is_sequence_known: false,
             retry_at: None,
             in_transaction: false,
             usual_bytes: 0,
@@ -289,6 +293,7 @@ impl State {
         for p in &mut self.partitions {
             p.in_transaction = false;
             p.next_sequence = 0;
+            p.is_sequence_known = false;
         }
         let identity = self.identity.take().filter(|_| was_written);
         Ok(identity.map(|i| Committable {
@@ -346,7 +351,12 @@ impl State {
                 }
                 continue;
             }
-            if p.in_flight.len() >= config.max_in_flight {
+            let max_in_flight = if self.idempotent && !p.is_sequence_known {
+                1
+            } else {
+                config.max_in_flight
+            };
+            if p.in_flight.len() >= max_in_flight {
                 continue;
             }
             if p.ready.is_empty()
@@ -420,6 +430,7 @@ impl State {
             return;
         };
         p.retry_at = None;
+        p.is_sequence_known = true;
         if let Some(flight) = p.in_flight.remove(at) {
             self.buffered_bytes -= flight.charged_bytes;
             self.outstanding.remove(&number);

@@ -53,6 +53,15 @@ fn sequence(o: &Outgoing) -> i32 {
     i32::from_be_bytes(o.bytes[53..57].try_into().unwrap())
 }
 
+/// Sends and acknowledges one batch, so that several may be in flight.
+fn introduce(state: &mut State, config: &ProducerConfig, partition: usize, now: Instant) {
+    send(state, config, partition, now, 1);
+    state.seal();
+    for out in planned(state, config, now) {
+        state.acknowledged(out.partition, out.number);
+    }
+}
+
 fn lost() -> KafkaError {
     KafkaError::Disconnected {
         broker: "b".into(),
@@ -65,6 +74,7 @@ fn batches_leave_when_full_ripe_or_sealed() {
     let config = config(&[("batch.size", "300"), ("linger.ms", "1000")]);
     let now = Instant::now();
     let mut state = ready(&config, 1);
+    introduce(&mut state, &config, 0, now);
     send(&mut state, &config, 0, now, 100);
     assert!(planned(&mut state, &config, now).is_empty(), "lingers");
     assert_eq!(planned(&mut state, &config, now + SECOND).len(), 1, "ripe");
@@ -75,7 +85,7 @@ fn batches_leave_when_full_ripe_or_sealed() {
     let target = state.seal();
     assert_eq!(planned(&mut state, &config, now).len(), 1, "sealed");
     assert!(!state.is_flushed(target));
-    for number in 1..=3 {
+    for number in 2..=4 {
         state.acknowledged(0, number);
     }
     assert!(state.is_flushed(target) && state.buffered_bytes() == 0);
@@ -86,9 +96,10 @@ fn a_resend_keeps_the_order() {
     let config = config(&[("batch.size", "1"), ("linger.ms", "0")]);
     let now = Instant::now();
     let mut state = ready(&config, 1);
+    introduce(&mut state, &config, 0, now);
     (0..4).for_each(|_| send(&mut state, &config, 0, now, 10));
     let first: Vec<_> = (0..3).flat_map(|_| planned(&mut state, &config, now)).collect();
-    assert_eq!(first.iter().map(sequence).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(first.iter().map(sequence).collect::<Vec<_>>(), [1, 2, 3]);
     state.resend(0, first[0].number, lost(), false, now);
     assert!(
         planned(&mut state, &config, now).is_empty(),
@@ -101,7 +112,7 @@ fn a_resend_keeps_the_order() {
     state.resend(0, first[1].number, lost(), false, now);
     state.acknowledged(0, first[2].number);
     let again = planned(&mut state, &config, now);
-    assert_eq!(again.iter().map(sequence).collect::<Vec<_>>(), [0]);
+    assert_eq!(again.iter().map(sequence).collect::<Vec<_>>(), [1]);
     assert_eq!(
         again[0].bytes, first[0].bytes,
         "byte for byte, as the broker tells duplicates by sequence"
@@ -113,7 +124,23 @@ fn a_resend_keeps_the_order() {
             .iter()
             .map(sequence)
             .collect::<Vec<_>>(),
-        [1]
+        [2]
+    );
+}
+
+#[test]
+fn the_first_batch_goes_alone() {
+    let config = config(&[("batch.size", "1"), ("linger.ms", "0")]);
+    let now = Instant::now();
+    let mut state = ready(&config, 1);
+    (0..3).for_each(|_| send(&mut state, &config, 0, now, 10));
+    let first = planned(&mut state, &config, now);
+    assert_eq!(first.len(), 1);
+    assert!(planned(&mut state, &config, now).is_empty());
+    state.acknowledged(0, first[0].number);
+    assert_eq!(
+        (0..2).map(|_| planned(&mut state, &config, now).len()).sum::<usize>(),
+        2
     );
 }
 
@@ -123,6 +150,7 @@ fn in_flight_batches_and_requests_are_bounded() {
     let now = Instant::now();
     let mut state = ready(&config, 3);
     for p in 0..3 {
+        introduce(&mut state, &config, p, now);
         (0..7).for_each(|_| send(&mut state, &config, p, now, 20));
     }
     assert_eq!(
