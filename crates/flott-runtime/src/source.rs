@@ -284,7 +284,7 @@ mod tests {
             driver.poll(now, &mut out).unwrap();
         }
         let text = |e| match e {
-            Element::Data(b) => format!("{:?}", b.column(0).as_primitive::<Int64Type>().values()),
+            Element::Data(b) => format!("{:?}", b.column(0).as_primitive::<Int64Type>().values().to_vec()),
             Element::Watermark(t) => format!("wm {t}"),
             Element::Idle(i) => format!("idle {i}"),
             other => format!("{other:?}"),

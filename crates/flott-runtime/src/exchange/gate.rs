@@ -75,30 +75,38 @@ impl InputGate {
 
     /// The next event, or `None` if every readable channel is empty.
     pub fn poll(&mut self) -> Option<GateEvent> {
-        if self.channels.iter().all(|c| c.ended) {
-            if self.end_told {
-                return None;
-            }
-            if let Some(event) = self.merge_watermark() {
-                return Some(event);
-            }
-            self.end_told = true;
-            return Some(GateEvent::End(if self.stopped {
-                EndOfInput::Stopped
-            } else {
-                EndOfInput::Drained
-            }));
-        }
-        for _ in 0..self.channels.len() {
-            let index = self.next;
-            self.next = (self.next + 1) % self.channels.len();
-            while let Some(element) = self.readable(index).and_then(Receiver::pop) {
-                if let Some(event) = self.take(index, element) {
-                    return Some(event);
+        // An element may unblock a channel that was passed over, or end the last one: look until a round finds nothing.
+        let mut found = true;
+        while found {
+            found = false;
+            for _ in 0..self.channels.len() {
+                let index = self.next;
+                self.next = (self.next + 1) % self.channels.len();
+                while let Some(element) = self.readable(index).and_then(Receiver::pop) {
+                    found = true;
+                    if let Some(event) = self.take(index, element) {
+                        return Some(event);
+                    }
                 }
             }
         }
-        None
+        self.end()
+    }
+
+    /// What is told once every channel has ended.
+    fn end(&mut self) -> Option<GateEvent> {
+        if self.end_told || !self.channels.iter().all(|c| c.ended) {
+            return None;
+        }
+        if let Some(event) = self.merge_watermark() {
+            return Some(event);
+        }
+        self.end_told = true;
+        Some(GateEvent::End(if self.stopped {
+            EndOfInput::Stopped
+        } else {
+            EndOfInput::Drained
+        }))
     }
 
     /// Whether a barrier has come on some channels and not on others.
