@@ -125,3 +125,18 @@ impl From<flott_core::hash::UnhashableType> for TaskError {
         Self::caused(FailureLabel::User, "the key cannot be hashed", e)
     }
 }
+
+impl From<flott_state::StateError> for TaskError {
+    fn from(e: flott_state::StateError) -> Self {
+        use flott_state::StateError as S;
+        let label = match &e {
+            S::TooManyKeys { .. } => FailureLabel::Resources,
+            S::Incompatible { .. } => FailureLabel::User,
+            S::DamagedRun { .. } | S::Store(_) => FailureLabel::Infrastructure,
+            S::KeyType { .. } | S::Keys { .. } | S::Hash { .. } => FailureLabel::Internal,
+        };
+        let error = Self::new(label, e.to_string());
+        // Another shape of state stays what it is.
+        if label == FailureLabel::User { error.fatal() } else { error }
+    }
+}
