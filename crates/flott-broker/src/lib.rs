@@ -9,7 +9,8 @@
 //!
 //! Records stay the bytes that came in: a batch is checked (length, CRC, sequence), given its base offset in front,
 //! kept, and sent out again as slices of the same memory. The oldest batches go when the broker's memory budget is
-//! passed. Start with [`Broker::builder`]; make it misbehave with [`Faults`].
+//! passed. Start with [`Broker::builder`]; make it misbehave with [`Faults`]; [`conformance`] holds the checks that a
+//! real Kafka passes as well.
 //!
 //! # What it speaks
 //!
@@ -34,6 +35,7 @@
 mod api;
 mod batch;
 mod broker;
+pub mod conformance;
 mod error;
 mod faults;
 mod frame;

@@ -132,8 +132,11 @@ impl Log {
         epoch
     }
 
-    /// The largest epoch up to `epoch`, and the offset at which the one after it began.
+    /// The largest epoch up to `epoch`, and the offset at which the one after it began; `None` for an epoch to come.
     pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        if epoch > self.leader_epoch() {
+            return None;
+        }
         let after = self.epochs.partition_point(|&(known, _)| known <= epoch);
         let (found, _) = *self.epochs.get(after.checked_sub(1)?)?;
         let end_offset = self
@@ -188,7 +191,8 @@ impl Log {
             .take_while(|batch| batch.base_offset < limit)
         {
             let fits = read.size_bytes + batch.size_bytes() <= max_bytes;
-            if !fits && !(at_least_one && read.batches.is_empty()) {
+            let is_owed = at_least_one && read.batches.is_empty();
+            if !(fits || is_owed) {
                 break;
             }
             read.size_bytes += batch.size_bytes();
@@ -329,6 +333,6 @@ mod tests {
         append(&mut log, &[3]);
         assert_eq!(log.end_of_epoch(0), Some((0, 2)));
         assert_eq!(log.end_of_epoch(1), Some((1, 3)));
-        assert_eq!(log.end_of_epoch(-1), None);
+        assert_eq!((log.end_of_epoch(-1), log.end_of_epoch(2)), (None, None));
     }
 }
