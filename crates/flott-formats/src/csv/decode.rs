@@ -139,6 +139,10 @@ impl CsvDecoder {
             };
             let stop = text.get(end).copied();
             let is_last = stop != Some(self.settings.delimiter);
+            if stop == Some(b'\r') && end + 1 == text.len() && !last {
+                // A line feed may follow, and belongs to this line end.
+                return Ok(Record::Incomplete);
+            }
             match self.targets.get(index) {
                 Some(Some(target)) => {
                     let value = match field {

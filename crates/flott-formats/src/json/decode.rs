@@ -343,6 +343,9 @@ impl<'a> Walk<'a, '_> {
                     value
                 });
             }
+            if length == 18 {
+                return None;
+            }
             value = value * 10 + i64::from(digit);
         }
         None
