@@ -373,7 +373,8 @@ impl Coordinator {
     }
 
     fn fence_and_abort(&self, transaction: &mut Transaction) {
-        transaction.previous = None;
+        // The producer itself may claim its old epoch, and is then given the one that fenced it.
+        transaction.previous = Some(transaction.producer);
         transaction.producer.epoch = transaction.producer.epoch.saturating_add(1);
         self.complete(transaction, false);
     }

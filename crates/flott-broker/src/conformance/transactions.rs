@@ -1,16 +1,19 @@
 //! Checks of transactions (version 1): visibility, repetition, fencing, timeouts, listing.
 
+use std::time::{Duration, Instant};
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::{DescribeTransactionsRequest, ListTransactionsRequest, ProducerId};
+use uuid::Uuid;
 
-use super::client::{CheckError, expect};
+use super::client::{CheckError, Client, expect};
 use super::producer::{
     TIMEOUT_MS, add, add_request, begin, describe, end, init, init_with, try_init, try_write, write,
 };
 use super::session::{
-    LATEST, READ_COMMITTED, READ_UNCOMMITTED, Reading, Session, base_timestamp_ms, only, text, topic_name,
-    transactional,
+    LATEST, READ_COMMITTED, READ_UNCOMMITTED, Reading, Session, base_timestamp_ms, fetch_request, is_passing, only,
+    text, topic_name, transactional, visible_values,
 };
 use crate::transactions::ProducerIdAndEpoch;
 
@@ -88,6 +91,34 @@ pub(super) async fn commits_and_aborts_are_seen(session: &mut Session) -> Result
         data.aborted_transactions.unwrap_or_default().len(),
         0,
     )
+}
+
+pub(super) async fn a_waiting_committed_reader_wakes_at_the_commit(session: &mut Session) -> Result<(), CheckError> {
+    let (topic, id) = (session.name("awaited"), session.name("transaction"));
+    session.create_topic(&topic, 1).await?;
+    let producer = init(session, &id).await?;
+    begin(session, &id, producer, &topic).await?;
+
+    let mut waiting = Client::connect(&session.bootstrap).await?;
+    let reading = Reading {
+        max_wait_ms: 20_000,
+        ..Reading::from(0).committed()
+    };
+    let request = fetch_request(12, &topic, Uuid::nil(), reading);
+    let began = Instant::now();
+    let write_and_commit = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        write(session, &id, producer, &topic, 0, &["v"]).await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        end(session, 3, &id, producer, true).await
+    };
+    let (answer, ended) = tokio::join!(waiting.call(&request, 12), write_and_commit);
+    expect("EndTxn", ended?, 0)?;
+    let data = only(only(answer?.responses, "Fetch")?.partitions, "Fetch")?;
+    let waited = began.elapsed();
+    expect("the committed value", visible_values(data)?, vec!["v".to_owned()])?;
+    let in_time = waited >= Duration::from_millis(300) && waited < Duration::from_secs(10);
+    expect(format!("woken by the commit, after {waited:?}"), in_time, true)
 }
 
 pub(super) async fn ending_can_be_repeated_not_reversed(session: &mut Session) -> Result<(), CheckError> {
@@ -215,6 +246,38 @@ pub(super) async fn a_producer_bumps_its_own_epoch(session: &mut Session) -> Res
         )?;
     }
     Ok(())
+}
+
+/// The epoch that an abort by the coordinator leaves behind is the one that the producer itself gets when it claims the
+/// epoch before; everyone else gets a later one.
+pub(super) async fn a_producer_starts_over_an_open_transaction(session: &mut Session) -> Result<(), CheckError> {
+    let (topic, id) = (session.name("over"), session.name("transaction"));
+    session.create_topic(&topic, 1).await?;
+    for timeout_ms in [TIMEOUT_MS, 500] {
+        let first = init_with(session, &id, timeout_ms).await?;
+        begin(session, &id, first, &topic).await?;
+        write(session, &id, first, &topic, 0, &["void"]).await?;
+        let deadline = session.deadline();
+        while timeout_ms != TIMEOUT_MS && describe(session, &id).await?.transaction_state != text("CompleteAbort") {
+            session.pause(deadline, "a transaction of 500 ms expires").await?;
+        }
+        let mut second = try_init(session, 4, &id, TIMEOUT_MS, Some(first)).await?;
+        let is_open = second.error_code == ResponseError::ConcurrentTransactions.code();
+        expect(
+            "InitProducerId finds an open transaction",
+            is_open,
+            timeout_ms == TIMEOUT_MS,
+        )?;
+        while is_passing(second.error_code) {
+            session
+                .pause(deadline, "InitProducerId over an open transaction")
+                .await?;
+            second = try_init(session, 4, &id, TIMEOUT_MS, Some(first)).await?;
+        }
+        let found = (second.error_code, second.producer_id.0, second.producer_epoch);
+        expect("InitProducerId afterwards", found, (0, first.id, first.epoch + 1))?;
+    }
+    session.await_committed(&topic, &[]).await
 }
 
 pub(super) async fn only_added_partitions_take_records(session: &mut Session) -> Result<(), CheckError> {
