@@ -118,6 +118,9 @@ pub(crate) async fn answer(core: &Core, mut request: Bytes) -> Result<Outcome, R
     RequestHeader::decode(&mut request, api_key.request_header_version(version)).map_err(malformed)?;
 
     let planned = core.faults.take(api_key);
+    if planned.drop_request {
+        return Ok(Outcome::Close);
+    }
     let context = Context {
         core,
         version,

@@ -1,7 +1,8 @@
 //! Faults on demand, for tests of clients.
 //!
-//! Requests of an API key can be made to lose their answer (executed, then the connection closes) or to fail with an
-//! error code (not executed). Both count down as requests arrive. The other hooks act at once.
+//! Requests of an API key can be made to get lost (not executed, the connection closes), to lose their answer (executed,
+//! then the connection closes) or to fail with an error code (not executed). All count down as requests arrive. The
+//! other hooks act at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,8 @@ use crate::transactions::Coordinator;
 /// What is to happen to one request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Planned {
+    /// Close the connection without executing.
+    pub drop_request: bool,
     /// Answer with this error instead of executing.
     pub error: Option<ResponseError>,
     /// Close the connection instead of answering.
@@ -26,6 +29,7 @@ pub(crate) struct Planned {
 #[derive(Debug, Default)]
 struct Plan {
     errors: Vec<(ResponseError, usize)>,
+    requests_to_drop: usize,
     answers_to_drop: usize,
 }
 
@@ -45,6 +49,11 @@ impl Faults {
         }
     }
 
+    /// The next `count` requests of this key are not executed, and their connection closes.
+    pub fn drop_requests(&self, api_key: ApiKey, count: usize) {
+        lock(&self.plans).entry(api_key as i16).or_default().requests_to_drop += count;
+    }
+
     /// The next `count` requests of this key are executed, but their connection closes without an answer.
     pub fn drop_answers(&self, api_key: ApiKey, count: usize) {
         lock(&self.plans).entry(api_key as i16).or_default().answers_to_drop += count;
@@ -60,7 +69,7 @@ impl Faults {
             .push((error, count));
     }
 
-    /// Forgets what [`Self::drop_answers`] and [`Self::fail`] have left to do.
+    /// Forgets what [`Self::drop_requests`], [`Self::drop_answers`] and [`Self::fail`] have left to do.
     pub fn clear(&self) {
         lock(&self.plans).clear();
     }
@@ -108,6 +117,13 @@ impl Faults {
         let Some(plan) = plans.get_mut(&(api_key as i16)) else {
             return Planned::default();
         };
+        if plan.requests_to_drop > 0 {
+            plan.requests_to_drop -= 1;
+            return Planned {
+                drop_request: true,
+                ..Planned::default()
+            };
+        }
         let drop_answer = plan.answers_to_drop > 0;
         plan.answers_to_drop -= usize::from(drop_answer);
         plan.errors.retain(|&(_, left)| left > 0);
@@ -115,6 +131,10 @@ impl Faults {
             *left -= 1;
             *error
         });
-        Planned { error, drop_answer }
+        Planned {
+            drop_request: false,
+            error,
+            drop_answer,
+        }
     }
 }

@@ -21,9 +21,10 @@ pub(crate) fn produce(context: &Context<'_>, reply: &Reply, request: ProduceRequ
         .transactional_id
         .as_ref()
         .map(|id| context.core.coordinator.find(id));
+    // Held until the last batch is appended, so that the transaction cannot end in between.
     let open: Open<'_> = transaction
         .as_ref()
-        .map(|found| found.as_ref().map(lock_transaction).map_err(|error| *error));
+        .map(|found| found.as_ref().map(|found| lock(found)).map_err(|error| *error));
     let acks = request.acks;
     let acks_are_known = matches!(acks, -1..=1);
     let mut failed = false;
@@ -60,10 +61,6 @@ pub(crate) fn produce(context: &Context<'_>, reply: &Reply, request: ProduceRequ
         0 => Ok(Outcome::Nothing),
         _ => Ok(Outcome::Answer(reply.encode(&response)?)),
     }
-}
-
-fn lock_transaction(transaction: &std::sync::Arc<std::sync::Mutex<Transaction>>) -> MutexGuard<'_, Transaction> {
-    lock(transaction)
 }
 
 fn append(

@@ -33,6 +33,19 @@ async fn a_dropped_answer_belongs_to_a_request_that_was_executed() -> Result<()>
 }
 
 #[tokio::test]
+async fn a_dropped_request_was_not_executed() -> Result<()> {
+    let broker = Broker::builder().start().await?;
+    broker.create_topic("t", 1)?;
+    let mut client = Client::connect(&broker.bootstrap()).await?;
+    broker.faults().drop_requests(ApiKey::Produce, 1);
+    assert!(produce(&mut client, "t", batch(&["lost"])).await.is_err());
+    assert_eq!(broker.log_end_offsets("t")?, [0]);
+    let mut client = Client::connect(&broker.bootstrap()).await?;
+    assert_eq!(produce(&mut client, "t", batch(&["kept"])).await?, (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn injected_errors_come_in_order_and_end() -> Result<()> {
     let broker = Broker::builder().start().await?;
     broker.create_topic("t", 1)?;
