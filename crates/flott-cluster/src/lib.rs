@@ -1,11 +1,25 @@
 //! The control plane: from a plan to running tasks, their checkpoints, their failures and their end.
 //!
 //! Decisions are pure and separate from what carries them out: [`job_state::JobMachine`] (the life of a job) and
-//! [`coordinator::Coordinator`] (checkpoints) take facts and give effects; the job master performs the effects.
-//! A checkpoint's walk: `Trigger` → barriers → [`flott_runtime::task::TaskEvent::Snapshot`] → encode and upload →
-//! acknowledge → manifest → commit of the sinks → notify.
+//! [`coordinator::Coordinator`] (its checkpoints) take facts and give effects; the job master performs the effects.
+//! A checkpoint's walk: `Trigger` → barriers → a task's snapshot → encoded and written → acknowledged → manifest →
+//! commit of the sinks → notify.
+//!
+//! [`submit()`] starts a job in this process: JobManager and TaskManagers share it, and tasks are its threads.
 
 pub mod coordinator;
+mod deploy;
+mod error;
+mod job_master;
 pub mod job_state;
+mod prepare;
+pub mod report;
 pub mod restart;
 pub mod settings;
+pub mod stats;
+mod storage;
+mod submit;
+
+pub use error::ClusterError;
+pub use job_state::JobStatus;
+pub use submit::{JobHandle, Restore, Submission, submit};

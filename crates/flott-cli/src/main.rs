@@ -1,0 +1,64 @@
+//! The command `flott`: what a person types to run, look at and demonstrate streaming jobs.
+//!
+//! Results go to standard output, everything else (progress, warnings, logs) to standard error. Exit codes: 0 done or
+//! stopped as asked, 1 the job or command failed, 2 the command line is wrong.
+
+mod collect;
+mod config;
+mod demo;
+mod job;
+mod metrics;
+mod progress;
+mod run;
+mod script;
+mod state;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Flink's jobs on a Rust engine.
+#[derive(Debug, Parser)]
+#[command(name = "flott", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a SQL script until its jobs end or are stopped.
+    Run(run::RunArgs),
+    /// Run the website-traffic job on an embedded broker with generated data.
+    Demo(demo::DemoArgs),
+    /// Show the plans of a script's jobs.
+    Explain(script::ScriptArgs),
+    /// Check a script without running it, and warn of what will hurt.
+    Check(script::ScriptArgs),
+    /// Look at the state in checkpoints and savepoints.
+    #[command(subcommand)]
+    State(state::StateCommand),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FLOTT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Explain(args) => script::explain(&args),
+        Command::Check(args) => script::check(&args),
+        Command::State(command) => state::state(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

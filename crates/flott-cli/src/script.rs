@@ -1,0 +1,128 @@
+//! Scripts on the command line: where their text and variables come from, `flott explain` and `flott check`.
+
+use crate::config::{self, ConfigArgs};
+use anyhow::{Context, Result, anyhow, bail};
+use flott_core::Options;
+use flott_runtime::Registry;
+use flott_sql::script::{Job, Outcome, Script, Session};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A script with its variables and options.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ScriptArgs {
+    /// File with SQL statements; '-' reads standard input.
+    #[arg(required_unless_present = "execute", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// SQL statements themselves, instead of a file.
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    pub execute: Option<String>,
+    /// Value of ${NAME} in the script; else it is taken from the environment. May be repeated.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+impl ScriptArgs {
+    /// The script, read and parsed.
+    pub fn read(&self) -> Result<Script> {
+        let (name, text) = match (&self.execute, &self.file) {
+            (Some(sql), _) => ("-e".to_owned(), sql.clone()),
+            (None, Some(file)) if file.as_os_str() == "-" => {
+                ("standard input".to_owned(), std::io::read_to_string(std::io::stdin())?)
+            }
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("the script {} cannot be read", file.display()))?;
+                (file.display().to_string(), text)
+            }
+            (None, None) => bail!("a script is needed: a file, or -e \"SQL\""),
+        };
+        let mut variables = BTreeMap::new();
+        for pair in &self.variables {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("--var {pair}: a variable is written NAME=VALUE, e.g. --var BOOTSTRAP=localhost:9092");
+            };
+            variables.insert(key.to_owned(), value.to_owned());
+        }
+        let lookup = |name: &str| variables.get(name).cloned().or_else(|| std::env::var(name).ok());
+        Script::parse(&text, &lookup).map_err(|e| anyhow!("{name}: {e}"))
+    }
+
+    /// Options from outside the script.
+    pub fn options(&self) -> Result<Options> {
+        config::load(&self.config)
+    }
+}
+
+/// Executes the statements up to each job, and hands the jobs over in order.
+pub fn for_each_job(
+    args: &ScriptArgs,
+    registry: Arc<Registry>,
+    options: Options,
+    mut submit: impl FnMut(Job) -> Result<()>,
+) -> Result<usize> {
+    let script = args.read()?;
+    let mut session = Session::new(registry, options);
+    let mut jobs = 0;
+    for statement in script.statements() {
+        match session.execute(&script, statement).map_err(|e| anyhow!("{e}"))? {
+            Outcome::Done => {}
+            Outcome::Warned(warning) => eprintln!("warning: {warning}"),
+            Outcome::Text(text) => println!("{text}"),
+            Outcome::Rows { columns, rows } => print_table(&columns, &rows),
+            Outcome::Job(job) => {
+                jobs += 1;
+                submit(*job)?;
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// Prints rows as a table with a frame.
+pub fn print_table(columns: &[String], rows: &[Vec<String>]) {
+    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([columns[i].chars().count()]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let line: String = widths.iter().map(|w| format!("+{}", "-".repeat(w + 2))).collect::<String>() + "+";
+    let row = |cells: &[String]| {
+        let cell = |(c, w): (&String, &usize)| format!("| {c}{} ", " ".repeat(w - c.chars().count()));
+        cells.iter().zip(&widths).map(cell).collect::<String>() + "|"
+    };
+    println!("{line}\n{}\n{line}", row(columns));
+    for cells in rows {
+        println!("{}", row(cells));
+    }
+    println!("{line}");
+}
+
+/// `flott explain`
+pub fn explain(args: &ScriptArgs) -> Result<()> {
+    let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
+    let jobs = for_each_job(args, registry, args.options()?, |job| {
+        println!("{}", job.explanation);
+        Ok(())
+    })?;
+    if jobs == 0 {
+        eprintln!("the script has no INSERT, statement set or SELECT: there is no plan to show");
+    }
+    Ok(())
+}
+
+/// `flott check`
+pub fn check(args: &ScriptArgs) -> Result<()> {
+    let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
+    let mut warnings = 0;
+    let jobs = for_each_job(args, registry, args.options()?, |job| {
+        println!("{}: valid", job.plan.name);
+        for warning in &job.warnings {
+            warnings += 1;
+            println!("  warning: {warning}");
+        }
+        Ok(())
+    })?;
+    println!("{jobs} job(s), {warnings} warning(s)");
+    Ok(())
+}

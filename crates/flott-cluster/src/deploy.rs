@@ -1,0 +1,224 @@
+//! From a plan to the tasks of one attempt: operators made by the registry, channels between subtasks, state to restore.
+
+use flott_core::clock::SharedClock;
+use flott_core::{Field, JobId, Options};
+use flott_plan::{JobGraph, Node, NodeId, Partitioning, Plan, Role, VertexId};
+use flott_runtime::context::{OperatorContext, TaskInfo};
+use flott_runtime::exchange::{InputGate, Receiver, RouterEdge, Sender, channel};
+use flott_runtime::metrics::TaskMetrics;
+use flott_runtime::registry::FactoryContext;
+use flott_runtime::sink::SinkOperator;
+use flott_runtime::source::EmitPolicy;
+use flott_runtime::task::{Head, TaskDeployment};
+use flott_runtime::{Operator, Registry, Source, TaskError, Waker};
+use flott_state::RestoredState;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::coordinator::SubtaskId;
+
+/// Bytes that a channel holds before its writer waits.
+const CHANNEL_BYTES: usize = 4 << 20;
+
+/// What all attempts of a job share.
+#[derive(Clone)]
+pub struct JobContext {
+    /// The job.
+    pub job_id: JobId,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Its chains.
+    pub graph: Arc<JobGraph>,
+    /// Its options.
+    pub options: Arc<Options>,
+    /// Factories.
+    pub registry: Arc<Registry>,
+    /// Processing time.
+    pub clock: SharedClock,
+    /// Leadership of this JobManager.
+    pub generation: u64,
+}
+
+/// State to start from, by node and subtask.
+pub type RestoredStates = HashMap<(NodeId, usize), RestoredState>;
+
+/// The tasks of one attempt, not started yet.
+pub struct Attempt {
+    /// Every subtask.
+    pub tasks: Vec<(SubtaskId, TaskDeployment)>,
+    /// Their counters, for reporters.
+    pub metrics: Vec<(SubtaskId, Arc<TaskInfo>, Arc<TaskMetrics>)>,
+}
+
+/// Settings that every task reads.
+struct TaskSettings {
+    watermark_interval_ms: i64,
+    idle_timeout_ms: Option<i64>,
+    latency_interval_ms: i64,
+    flush_interval_ms: i64,
+}
+
+impl TaskSettings {
+    fn from_options(options: &Options) -> Result<Self, TaskError> {
+        let wrong = |e: flott_core::options::OptionError| TaskError::user(e.to_string()).fatal();
+        let duration = |key: &str, default: i64| Ok::<i64, TaskError>(options.duration_ms(key).map_err(wrong)?.unwrap_or(default));
+        Ok(Self {
+            watermark_interval_ms: duration("pipeline.auto-watermark-interval", 200)?,
+            idle_timeout_ms: Some(duration("table.exec.source.idle-timeout", 0)?).filter(|t| *t > 0),
+            latency_interval_ms: duration("metrics.latency.interval", 0)?,
+            flush_interval_ms: duration("execution.buffer-timeout.interval", 20)?,
+        })
+    }
+}
+
+impl JobContext {
+    /// What factories may look at for `node`.
+    pub fn factory_context(&self, node: &Node) -> FactoryContext {
+        let mut inputs: BTreeMap<usize, Vec<Field>> = BTreeMap::new();
+        for edge in self.plan.inputs(node.id) {
+            inputs.entry(edge.input).or_insert_with(|| self.plan.nodes[edge.from].output.clone());
+        }
+        let inputs = inputs.into_values().collect();
+        FactoryContext { options: self.options.clone(), inputs, clock: self.clock.clone() }
+    }
+
+    /// All subtasks of the job.
+    pub fn subtasks(&self) -> Vec<SubtaskId> {
+        self.graph.vertices.iter().flat_map(|v| (0..v.parallelism).map(|s| (v.id, s))).collect()
+    }
+
+    /// Builds the tasks of `attempt`. `sources`: what [`Registry::make_source`] gave, by node.
+    ///
+    /// # Errors
+    /// If a factory refuses its node; the message names it.
+    pub fn build(
+        &self,
+        attempt: u64,
+        sources: &HashMap<NodeId, Arc<dyn Source>>,
+        mut restored: RestoredStates,
+    ) -> Result<Attempt, TaskError> {
+        let settings = TaskSettings::from_options(&self.options)?;
+        let wakers: Vec<Vec<Waker>> =
+            self.graph.vertices.iter().map(|v| (0..v.parallelism).map(|_| Waker::new()).collect()).collect();
+        let mut channels = self.channels(&wakers);
+        let mut tasks = vec![];
+        let mut all_metrics = vec![];
+        for vertex in &self.graph.vertices {
+            for subtask in 0..vertex.parallelism {
+                let info = Arc::new(TaskInfo {
+                    job_id: self.job_id,
+                    job_name: self.plan.name.clone(),
+                    task_name: vertex.name.clone(),
+                    subtask,
+                    parallelism: vertex.parallelism,
+                    max_parallelism: vertex.max_parallelism,
+                    attempt,
+                    generation: self.generation,
+                    options: self.options.clone(),
+                });
+                let names = vertex.nodes.iter().map(|n| self.plan.nodes[*n].name.clone());
+                let metrics = Arc::new(TaskMetrics::new(names));
+                let waker = wakers[vertex.id][subtask].clone();
+                let mut contexts = vertex.nodes.iter().enumerate().map(|(index, id)| {
+                    let node = &self.plan.nodes[*id];
+                    OperatorContext {
+                        task: info.clone(),
+                        operator_id: node.operator_id,
+                        operator_name: node.name.clone(),
+                        waker: waker.clone(),
+                        clock: self.clock.clone(),
+                        runtime: tokio::runtime::Handle::current(),
+                        metrics: metrics.operators[index].1.clone(),
+                        restored: restored.remove(&(*id, subtask)),
+                    }
+                });
+                let first = &self.plan.nodes[vertex.nodes[0]];
+                let (head, rest) = if first.role == Role::Source {
+                    let ctx = contexts.next().ok_or_else(|| TaskError::internal("a vertex without nodes"))?;
+                    let source = sources.get(&first.id).ok_or_else(|| TaskError::internal("a source was not prepared"))?;
+                    (self.source_head(first, ctx, source.clone(), &settings)?, &vertex.nodes[1..])
+                } else {
+                    let receivers = channels.receivers.remove(&(vertex.id, subtask)).unwrap_or_default();
+                    (Head::Gate(InputGate::new(receivers)), &vertex.nodes[..])
+                };
+                let operators = rest
+                    .iter()
+                    .zip(contexts)
+                    .map(|(id, ctx)| Ok((ctx, self.operator(&self.plan.nodes[*id])?)))
+                    .collect::<Result<Vec<_>, TaskError>>()?;
+                let edges = channels.senders.remove(&(vertex.id, subtask)).unwrap_or_default();
+                all_metrics.push(((vertex.id, subtask), info.clone(), metrics.clone()));
+                let flush_interval_ms = settings.flush_interval_ms;
+                let clock = self.clock.clone();
+                let task = TaskDeployment { info, head, operators, edges, flush_interval_ms, waker, clock, metrics };
+                tasks.push(((vertex.id, subtask), task));
+            }
+        }
+        Ok(Attempt { tasks, metrics: all_metrics })
+    }
+
+    fn operator(&self, node: &Node) -> Result<Box<dyn Operator>, TaskError> {
+        if node.role == Role::Sink {
+            return Ok(Box::new(SinkOperator::new(self.registry.make_sink(node).map_err(|e| e.at(&node.name))?)));
+        }
+        self.registry.make_operator(node, &self.factory_context(node)).map_err(|e| e.at(&node.name))
+    }
+
+    fn source_head(
+        &self,
+        node: &Node,
+        ctx: OperatorContext,
+        source: Arc<dyn Source>,
+        settings: &TaskSettings,
+    ) -> Result<Head, TaskError> {
+        let factory = self.factory_context(node);
+        let (_, watermark) = self.registry.make_source(node, &factory)?;
+        let generator = match &watermark {
+            Some(spec) => {
+                // The generator reads the scan's own columns.
+                let ctx = FactoryContext { inputs: vec![node.output.clone()], ..factory };
+                Some(self.registry.make_watermark(spec, &ctx).map_err(|e| e.at(&node.name))?)
+            }
+            None => None,
+        };
+        let policy = EmitPolicy {
+            interval_ms: settings.watermark_interval_ms,
+            on_event: watermark.as_ref().is_some_and(|w| w.on_event),
+            idle_timeout_ms: watermark.as_ref().and_then(|w| w.idle_timeout_ms).or(settings.idle_timeout_ms),
+        };
+        let latency_interval_ms = settings.latency_interval_ms;
+        Ok(Head::Source { ctx, source, generator, policy, latency_interval_ms })
+    }
+
+    fn channels(&self, wakers: &[Vec<Waker>]) -> Channels {
+        let mut channels = Channels::default();
+        for edge in &self.graph.edges {
+            let (from, to) = (&self.graph.vertices[edge.from], &self.graph.vertices[edge.to]);
+            for writer in 0..from.parallelism {
+                let targets: Vec<usize> = match edge.partitioning {
+                    Partitioning::Forward => vec![writer],
+                    Partitioning::Global => vec![0],
+                    _ => (0..to.parallelism).collect(),
+                };
+                let senders: Vec<Sender> = targets
+                    .into_iter()
+                    .map(|reader| {
+                        let (sender, receiver) =
+                            channel(CHANNEL_BYTES, wakers[from.id][writer].clone(), wakers[to.id][reader].clone());
+                        channels.receivers.entry((to.id, reader)).or_default().push((edge.input, receiver));
+                        sender
+                    })
+                    .collect();
+                let routed = RouterEdge::new(edge.partitioning.clone(), senders, to.max_parallelism, writer);
+                channels.senders.entry((from.id, writer)).or_default().push(routed);
+            }
+        }
+        channels
+    }
+}
+
+#[derive(Default)]
+struct Channels {
+    senders: HashMap<(VertexId, usize), Vec<RouterEdge>>,
+    receivers: HashMap<(VertexId, usize), Vec<(usize, Receiver)>>,
+}

@@ -1,0 +1,39 @@
+//! Why a job could not be started, or how it ended.
+
+use flott_checkpoint::CheckpointError;
+use flott_core::options::OptionError;
+use flott_plan::PlanError;
+use flott_runtime::{FailureLabel, TaskError};
+
+/// A job cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// An option of the job is wrong.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The plan is wrong.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A node cannot be made, or something outside refuses.
+    #[error("{}", .0.full_text())]
+    Task(#[from] TaskError),
+    /// Checkpoints cannot be kept or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The state does not fit the job.
+    #[error("{0}")]
+    Restore(String),
+    /// There is no slot for a subtask, or another limit.
+    #[error("{0}")]
+    Resources(String),
+}
+
+impl From<ClusterError> for TaskError {
+    fn from(e: ClusterError) -> Self {
+        match e {
+            ClusterError::Task(task) => task,
+            ClusterError::Checkpoint(cause) => Self::caused(FailureLabel::Infrastructure, "checkpoint storage", cause),
+            other => Self::new(FailureLabel::User, other.to_string()).fatal(),
+        }
+    }
+}

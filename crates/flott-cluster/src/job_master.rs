@@ -1,0 +1,540 @@
+//! The job master: carries out what [`JobMachine`] decides, and turns what happens into its events.
+//!
+//! One Tokio task per job; everything that happens arrives in its inbox in order, so splits that were handed out before
+//! a checkpoint's trigger are in the readers before its barrier. Slow work (discovery, encoding, writing, committing)
+//! runs in tasks of its own, which report back to the inbox.
+//!
+//! Fail points on the walk of a checkpoint: `checkpoint-trigger` (before the barriers), `checkpoint-ack` (a subtask's
+//! state is written, not yet acknowledged), `checkpoint-complete` (the manifest exists, nothing is committed),
+//! `checkpoint-commit` (between the commits of two transactions), `sink-commit` (`skip`, `twice`: bends the commit).
+
+use crate::coordinator::{CheckpointKind, SubtaskId};
+use crate::deploy::{Attempt, JobContext};
+use crate::error::ClusterError;
+use crate::job_state::{Effect, Event, Failure, JobMachine, JobStatus};
+use crate::prepare::{Prepared, prepare};
+use crate::stats::JobStats;
+use crate::storage::{Part, Place, RestorePoint, Storage};
+use bytes::Bytes;
+use flott_core::{CheckpointId, OperatorId};
+use flott_plan::NodeId;
+use flott_runtime::element::{AfterBarrier, Barrier};
+use flott_runtime::failpoint::{self, Action};
+use flott_runtime::task::{TaskCommand, TaskEvent, TaskHandle, spawn};
+use flott_runtime::connector::Split;
+use flott_runtime::{Committer, Source, SplitEnumerator};
+use flott_state::OperatorSnapshot;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{Mutex, oneshot, watch};
+
+/// How often a commit that failed for a passing reason is tried again before the job restarts.
+const COMMIT_ATTEMPTS: u32 = 10;
+
+/// A sink's committer, shared by commits and recoveries, which never overlap.
+pub(crate) type SharedCommitter = Arc<Mutex<Box<dyn Committer>>>;
+
+/// What arrives in the inbox.
+pub(crate) enum Message {
+    /// A fact for the machine, of this attempt.
+    Fact(u64, Event),
+    /// A task's event.
+    Task(u64, SubtaskId, TaskEvent),
+    /// An attempt is prepared.
+    Prepared(u64, Box<Prepared>),
+    /// A subtask's part of a checkpoint is durable.
+    Part(u64, CheckpointId, SubtaskId, Vec<Part>),
+    /// An enumerator found splits.
+    Discovered(u64, NodeId, Vec<(usize, Split)>, Vec<u8>),
+    /// A savepoint is wanted; the answer is its path.
+    Savepoint { dir: Option<String>, stop: bool, answer: oneshot::Sender<Result<String, String>> },
+    /// The job shall stop at a last checkpoint of its own.
+    Stop,
+    /// The job shall be cancelled.
+    Cancel,
+}
+
+/// A checkpoint whose parts arrive.
+struct Collecting {
+    kind: CheckpointKind,
+    place: Place,
+    triggered_ms: i64,
+    parts: BTreeMap<SubtaskId, Vec<Part>>,
+    enumerators: Vec<(OperatorId, Vec<u8>)>,
+}
+
+pub(crate) struct JobMaster {
+    pub(crate) ctx: JobContext,
+    pub(crate) storage: Storage,
+    pub(crate) machine: JobMachine,
+    pub(crate) sources: HashMap<NodeId, Arc<dyn Source>>,
+    pub(crate) committers: BTreeMap<NodeId, SharedCommitter>,
+    pub(crate) restore: Option<RestorePoint>,
+    pub(crate) savepoint_dir: Option<String>,
+    pub(crate) inbox: UnboundedReceiver<Message>,
+    pub(crate) sender: UnboundedSender<Message>,
+    pub(crate) status: watch::Sender<JobStatus>,
+    pub(crate) stats: Arc<JobStats>,
+    pub(crate) latest: Option<RestorePoint>,
+    tasks: Vec<(SubtaskId, TaskHandle)>,
+    collecting: HashMap<CheckpointId, Collecting>,
+    enumerator_states: BTreeMap<NodeId, Vec<u8>>,
+    prepared: Option<Box<Prepared>>,
+    savepoint_answers: VecDeque<oneshot::Sender<Result<String, String>>>,
+    discovery: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl JobMaster {
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn new(
+        ctx: JobContext,
+        storage: Storage,
+        machine: JobMachine,
+        sources: HashMap<NodeId, Arc<dyn Source>>,
+        committers: BTreeMap<NodeId, SharedCommitter>,
+        restore: Option<RestorePoint>,
+        savepoint_dir: Option<String>,
+        (sender, inbox): (UnboundedSender<Message>, UnboundedReceiver<Message>),
+        status: watch::Sender<JobStatus>,
+        stats: Arc<JobStats>,
+    ) -> Self {
+        Self {
+            ctx,
+            storage,
+            machine,
+            sources,
+            committers,
+            restore,
+            savepoint_dir,
+            inbox,
+            sender,
+            status,
+            stats,
+            latest: None,
+            tasks: vec![],
+            collecting: HashMap::new(),
+            enumerator_states: BTreeMap::new(),
+            prepared: None,
+            savepoint_answers: VecDeque::new(),
+            discovery: vec![],
+        }
+    }
+
+    /// Runs the job to its end.
+    pub(crate) async fn run(mut self, first: Vec<Effect>) {
+        let mut effects: VecDeque<Effect> = first.into();
+        loop {
+            while let Some(effect) = effects.pop_front() {
+                let more = self.perform(effect);
+                effects.extend(more);
+            }
+            if self.machine.status().is_terminal() {
+                break;
+            }
+            let wait = self.machine.next_time().map(|t| t.saturating_sub(self.ctx.clock.now_ms()).max(0) as u64);
+            let message = match wait {
+                Some(wait_ms) => {
+                    tokio::time::timeout(Duration::from_millis(wait_ms.min(60_000)), self.inbox.recv()).await.ok().flatten()
+                }
+                None => self.inbox.recv().await,
+            };
+            let (attempt, event) = match message {
+                None => (self.machine.attempt(), Event::Tick),
+                Some(message) => match self.receive(message) {
+                    Some(fact) => fact,
+                    None => continue,
+                },
+            };
+            let now_ms = self.ctx.clock.now_ms();
+            effects.extend(self.machine.handle(now_ms, attempt, event));
+        }
+        self.end().await;
+    }
+
+    /// Turns a message into a fact for the machine, doing what the machine need not know.
+    fn receive(&mut self, message: Message) -> Option<(u64, Event)> {
+        let current = self.machine.attempt();
+        match message {
+            Message::Fact(attempt, event) => Some((attempt, event)),
+            Message::Prepared(attempt, prepared) => {
+                let next_id = prepared.next_checkpoint;
+                self.prepared = Some(prepared);
+                Some((attempt, Event::Prepared(next_id)))
+            }
+            Message::Part(attempt, id, subtask, parts) => {
+                let collecting = self.collecting.get_mut(&id).filter(|_| attempt == current)?;
+                collecting.parts.insert(subtask, parts);
+                Some((attempt, Event::Acknowledged(id, subtask)))
+            }
+            Message::Discovered(attempt, node, splits, state) => {
+                if attempt == current && !self.tasks.is_empty() {
+                    self.hand_out(node, splits);
+                    self.enumerator_states.insert(node, state);
+                }
+                None
+            }
+            Message::Task(attempt, subtask, event) => self.task_event(attempt, subtask, event),
+            Message::Savepoint { dir, stop, answer } => {
+                let Some(dir) = dir.or_else(|| self.savepoint_dir.clone()) else {
+                    let text = "no savepoint directory: give one, or set execution.checkpointing.savepoint-dir";
+                    let _ = answer.send(Err(text.to_owned()));
+                    return None;
+                };
+                if self.machine.status() != JobStatus::Running {
+                    let _ = answer.send(Err(format!("the job is {}, not RUNNING", self.machine.status())));
+                    return None;
+                }
+                self.savepoint_answers.push_back(answer);
+                Some((current, Event::Want(CheckpointKind::Savepoint { dir, stop })))
+            }
+            Message::Stop => Some((current, Event::Want(CheckpointKind::Stop))),
+            Message::Cancel => Some((current, Event::Cancel)),
+        }
+    }
+
+    fn task_event(&mut self, attempt: u64, subtask: SubtaskId, event: TaskEvent) -> Option<(u64, Event)> {
+        match event {
+            TaskEvent::Snapshot { barrier, operators } => {
+                if attempt == self.machine.attempt() {
+                    self.store_part(attempt, subtask, barrier, operators);
+                }
+                None
+            }
+            TaskEvent::Running | TaskEvent::Stopped => None,
+            TaskEvent::Latency(latency_ms) => {
+                self.stats.latency(latency_ms);
+                None
+            }
+            TaskEvent::Drained => Some((attempt, Event::Drained(subtask))),
+            TaskEvent::Ended => Some((attempt, Event::Ended(subtask))),
+            TaskEvent::Failed(error) => {
+                let vertex = &self.ctx.graph.vertices[subtask.0];
+                let text = format!("{} ({}/{}): {}", vertex.name, subtask.1 + 1, vertex.parallelism, error.full_text());
+                let retryable = error.is_retryable();
+                Some((attempt, Event::TaskFailed(subtask, Failure { text, retryable })))
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Vec<Effect> {
+        let attempt = self.machine.attempt();
+        match effect {
+            Effect::Prepare(attempt) => self.prepare(attempt),
+            Effect::Deploy(attempt) => {
+                if let Err(error) = self.deploy(attempt) {
+                    return self.deployment_failed(attempt, &error);
+                }
+            }
+            Effect::Trigger(id, kind) => self.trigger(id, kind),
+            Effect::Write(id) => self.write(attempt, id),
+            Effect::Commit(id) => self.commit(attempt, id),
+            Effect::Notify(id, kind) => {
+                self.collecting.remove(&id);
+                self.send_all(|| TaskCommand::CheckpointComplete(id));
+                tracing::debug!(checkpoint = id, ?kind, "checkpoint complete");
+            }
+            Effect::Abort(id, kind, reason) => self.abort(id, &kind, &reason),
+            Effect::CancelTasks => self.send_all(|| TaskCommand::Cancel),
+            Effect::FinishTasks => self.send_all(|| TaskCommand::Finish),
+            Effect::Restarting(failure, delay_ms) => {
+                self.stats.restarted(&failure.text);
+                tracing::warn!(delay_ms, cause = failure.text, "the job failed and is started again");
+            }
+            Effect::Status(status) => {
+                if matches!(status, JobStatus::Restarting | JobStatus::Failing) || status.is_terminal() {
+                    self.stop_discovery();
+                }
+                if let (JobStatus::Failed, Some(failure)) = (status, self.machine.failure()) {
+                    self.stats.failed(&failure.text);
+                }
+                self.status.send_replace(status);
+            }
+        }
+        vec![]
+    }
+
+    fn prepare(&mut self, attempt: u64) {
+        self.tasks.clear();
+        self.collecting.clear();
+        self.stop_discovery();
+        let (sender, ctx, storage) = (self.sender.clone(), self.ctx.clone(), self.storage.clone());
+        let (sources, committers) = (self.sources.clone(), self.committers.clone());
+        let point = self.latest.clone().or_else(|| self.restore.clone());
+        tokio::spawn(async move {
+            let message = match prepare(&ctx, &storage, &sources, &committers, point).await {
+                Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
+                Err(error) => {
+                    let error = flott_runtime::TaskError::from(error);
+                    let failure = Failure { text: error.full_text(), retryable: error.is_retryable() };
+                    Message::Fact(attempt, Event::PrepareFailed(failure))
+                }
+            };
+            let _ = sender.send(message);
+        });
+    }
+
+    fn deploy(&mut self, attempt: u64) -> Result<(), ClusterError> {
+        let prepared = self.prepared.take().ok_or_else(|| ClusterError::Restore("nothing was prepared".to_owned()))?;
+        let Attempt { tasks, metrics } = self.ctx.build(attempt, &self.sources, prepared.states)?;
+        self.stats.attempt(metrics);
+        self.tasks.clear();
+        for (subtask, task) in tasks {
+            let sender = self.sender.clone();
+            let listener = move |event| {
+                let _ = sender.send(Message::Task(attempt, subtask, event));
+            };
+            self.tasks.push((subtask, spawn(task, listener)?));
+        }
+        self.enumerator_states.clear();
+        for (node, enumerated) in prepared.sources {
+            self.hand_out(node, enumerated.splits);
+            let state = enumerated.state;
+            self.enumerator_states.insert(node, state);
+            match enumerated.interval {
+                None => self.send_to_source(node, |_| TaskCommand::NoMoreSplits),
+                Some(interval) => self.discovery.push(tokio::spawn(discover(
+                    self.sender.clone(),
+                    attempt,
+                    (node, self.ctx.plan.nodes[node].parallelism),
+                    enumerated.enumerator,
+                    interval,
+                ))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tasks that were started before a later one was refused must end; the others never lived.
+    fn deployment_failed(&mut self, attempt: u64, error: &ClusterError) -> Vec<Effect> {
+        let started: Vec<SubtaskId> = self.tasks.iter().map(|(s, _)| *s).collect();
+        let now_ms = self.ctx.clock.now_ms();
+        let mut effects = vec![];
+        for subtask in self.ctx.subtasks().into_iter().filter(|s| !started.contains(s)) {
+            let failure = Failure { text: error.to_string(), retryable: false };
+            effects.extend(self.machine.handle(now_ms, attempt, Event::TaskFailed(subtask, failure)));
+        }
+        effects
+    }
+
+    /// Gives splits to the subtasks that own them.
+    fn hand_out(&mut self, node: NodeId, splits: Vec<(usize, Split)>) {
+        let mut by_owner: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        for (owner, split) in splits {
+            by_owner.entry(owner).or_default().push(split);
+        }
+        self.send_to_source(node, |subtask| TaskCommand::AddSplits(by_owner.remove(&subtask).unwrap_or_default()));
+    }
+
+    fn send_to_source(&self, node: NodeId, mut command: impl FnMut(usize) -> TaskCommand) {
+        let Some(vertex) = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node) else { return };
+        for ((_, subtask), task) in self.tasks.iter().filter(|((v, _), _)| *v == vertex.id) {
+            task.send(command(*subtask));
+        }
+    }
+
+    fn send_all(&self, command: impl Fn() -> TaskCommand) {
+        for (_, task) in &self.tasks {
+            task.send(command());
+        }
+    }
+
+    fn trigger(&mut self, id: CheckpointId, kind: CheckpointKind) {
+        failpoint::hit("checkpoint-trigger");
+        let place = match &kind {
+            CheckpointKind::Savepoint { dir, .. } => match self.storage.savepoint(dir) {
+                Ok(place) => place,
+                Err(error) => {
+                    let fact = Event::CheckpointFailed(id, error.to_string());
+                    let _ = self.sender.send(Message::Fact(self.machine.attempt(), fact));
+                    return;
+                }
+            },
+            _ => Place::Checkpoint,
+        };
+        let triggered_ms = self.ctx.clock.now_ms();
+        let operator = |node: &NodeId| self.ctx.plan.nodes[*node].operator_id;
+        let enumerators = self.enumerator_states.iter().map(|(n, s)| (operator(n), s.clone())).collect();
+        let then = if kind.stops() { AfterBarrier::Stop } else { AfterBarrier::Continue };
+        let parts = BTreeMap::new();
+        self.collecting.insert(id, Collecting { kind, place, triggered_ms, parts, enumerators });
+        self.stats.triggered(id, triggered_ms);
+        self.send_all(|| TaskCommand::Checkpoint(Barrier { checkpoint: id, triggered_ms, then }));
+    }
+
+    fn store_part(
+        &mut self,
+        attempt: u64,
+        subtask: SubtaskId,
+        barrier: Barrier,
+        operators: Vec<(OperatorId, OperatorSnapshot)>,
+    ) {
+        let Some(collecting) = self.collecting.get(&barrier.checkpoint) else { return };
+        let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
+        tokio::spawn(async move {
+            let id = barrier.checkpoint;
+            let message = match storage.write_part(&place, id, attempt, subtask, operators).await {
+                Ok(parts) => {
+                    failpoint::hit("checkpoint-ack");
+                    Message::Part(attempt, id, subtask, parts)
+                }
+                Err(error) => Message::Fact(attempt, Event::CheckpointFailed(id, error.to_string())),
+            };
+            let _ = sender.send(message);
+        });
+    }
+
+    fn write(&mut self, attempt: u64, id: CheckpointId) {
+        let Some(collecting) = self.collecting.get(&id) else { return };
+        let manifest = self.storage.manifest(
+            &self.ctx,
+            id,
+            collecting.triggered_ms,
+            &collecting.place,
+            &collecting.parts,
+            &collecting.enumerators,
+        );
+        let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
+        let stats = self.stats.clone();
+        tokio::spawn(async move {
+            let bytes = manifest.state_bytes();
+            let event = match storage.complete(&place, manifest).await {
+                Ok(path) => {
+                    stats.completed(id, bytes, &path);
+                    failpoint::hit("checkpoint-complete");
+                    Event::Written(id)
+                }
+                Err(error) => Event::CheckpointFailed(id, error.to_string()),
+            };
+            let _ = sender.send(Message::Fact(attempt, event));
+        });
+    }
+
+    fn commit(&mut self, attempt: u64, id: CheckpointId) {
+        let Some(collecting) = self.collecting.get(&id) else { return };
+        let is_checkpoint = matches!(collecting.place, Place::Checkpoint);
+        if is_checkpoint {
+            self.latest = self.storage.newest();
+        }
+        if let (CheckpointKind::Savepoint { .. }, Some(answer)) = (&collecting.kind, self.savepoint_answers.pop_front()) {
+            let _ = answer.send(Ok(collecting.place.to_string()));
+        }
+        let listed = committables(&self.ctx, &self.committers, &collecting.parts);
+        let (storage, sender) = (self.storage.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let mut result = Ok(());
+            for (committer, committables) in listed {
+                if result.is_ok() && !committables.is_empty() {
+                    result = commit_with_retries(&committer, &committables).await;
+                }
+            }
+            let event = match result {
+                Ok(()) => {
+                    if is_checkpoint && let Err(error) = storage.committed(id).await {
+                        tracing::warn!(checkpoint = id, %error, "older checkpoints could not be cleaned up");
+                    }
+                    Event::Committed(id)
+                }
+                Err(failure) => Event::CommitFailed(failure),
+            };
+            let _ = sender.send(Message::Fact(attempt, event));
+        });
+    }
+
+    fn abort(&mut self, id: CheckpointId, kind: &CheckpointKind, reason: &str) {
+        tracing::warn!(checkpoint = id, reason, "checkpoint given up");
+        self.stats.checkpoint_failed(id, reason);
+        if let (CheckpointKind::Savepoint { .. }, Some(answer)) = (kind, self.savepoint_answers.pop_front()) {
+            let _ = answer.send(Err(reason.to_owned()));
+        }
+        if let Some(collecting) = self.collecting.remove(&id) {
+            let storage = self.storage.clone();
+            tokio::spawn(async move { storage.discard(&collecting.place, id, collecting.parts).await });
+        }
+    }
+
+    fn stop_discovery(&mut self) {
+        for task in self.discovery.drain(..) {
+            task.abort();
+        }
+    }
+
+    async fn end(mut self) {
+        self.stop_discovery();
+        for answer in self.savepoint_answers.drain(..) {
+            let _ = answer.send(Err(format!("the job is {}", self.machine.status())));
+        }
+        self.storage.job_ended(self.machine.status()).await;
+        self.stats.ended();
+        tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
+    }
+}
+
+/// The committables of every sink that has a committer, from the parts of a checkpoint.
+fn committables(
+    ctx: &JobContext,
+    committers: &BTreeMap<NodeId, SharedCommitter>,
+    parts: &BTreeMap<SubtaskId, Vec<Part>>,
+) -> Vec<(SharedCommitter, Vec<Bytes>)> {
+    let of = |id: OperatorId| parts.values().flatten().filter(move |p| p.operator == id);
+    committers
+        .iter()
+        .map(|(node, committer)| {
+            let id = ctx.plan.nodes[*node].operator_id;
+            (committer.clone(), of(id).flat_map(|p| p.manifest.committables.iter().map(|c| c.0.clone())).collect())
+        })
+        .collect()
+}
+
+/// Commits one by one, so that a crash between two is the hard case that tests ask for.
+async fn commit_with_retries(committer: &SharedCommitter, committables: &[Bytes]) -> Result<(), Failure> {
+    let times = match failpoint::hit("sink-commit") {
+        Some(Action::Skip) => 0,
+        Some(Action::Twice) => 2,
+        None => 1,
+    };
+    for committable in committables {
+        for _ in 0..times {
+            let mut attempt = 1;
+            loop {
+                let error = match committer.lock().await.commit(std::slice::from_ref(committable)).await {
+                    Ok(()) => break,
+                    Err(error) => flott_runtime::TaskError::from(error),
+                };
+                if !error.is_retryable() || attempt == COMMIT_ATTEMPTS {
+                    return Err(Failure { text: error.full_text(), retryable: error.is_retryable() });
+                }
+                tracing::warn!(attempt, error = error.full_text(), "a commit failed and is tried again");
+                tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
+                attempt += 1;
+            }
+        }
+        failpoint::hit("checkpoint-commit");
+    }
+    Ok(())
+}
+
+/// Looks for new splits at each interval and reports them.
+async fn discover(
+    sender: UnboundedSender<Message>,
+    attempt: u64,
+    (node, parallelism): (NodeId, usize),
+    mut enumerator: Box<dyn SplitEnumerator>,
+    interval: Duration,
+) {
+    loop {
+        tokio::time::sleep(interval).await;
+        match enumerator.discover().await {
+            Ok(splits) if splits.is_empty() => {}
+            Ok(splits) => {
+                let state = enumerator.snapshot();
+                let splits = splits.into_iter().map(|s| (enumerator.owner(&s, parallelism), s)).collect();
+                if sender.send(Message::Discovered(attempt, node, splits, state)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "new splits cannot be looked for; tried again at the next interval"),
+        }
+    }
+}

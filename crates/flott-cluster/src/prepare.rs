@@ -1,0 +1,84 @@
+//! What comes before every attempt: settle the sinks, find splits, lay out the state to restore.
+
+use crate::deploy::{JobContext, RestoredStates};
+use crate::error::ClusterError;
+use crate::job_master::SharedCommitter;
+use crate::storage::{RestorePoint, Storage};
+use bytes::Bytes;
+use flott_core::CheckpointId;
+use flott_plan::NodeId;
+use flott_runtime::connector::{ConnectorError, Split};
+use flott_runtime::{FailureLabel, Source, SplitEnumerator, TaskError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An attempt that may be deployed.
+pub(crate) struct Prepared {
+    /// State by node and subtask.
+    pub(crate) states: RestoredStates,
+    /// Splits by source.
+    pub(crate) sources: Vec<(NodeId, Enumerated)>,
+    /// Number of the attempt's first checkpoint.
+    pub(crate) next_checkpoint: CheckpointId,
+}
+
+/// A source's splits at the start of an attempt.
+pub(crate) struct Enumerated {
+    /// Goes on looking.
+    pub(crate) enumerator: Box<dyn SplitEnumerator>,
+    /// Restored splits with their positions first, then new ones, each with its owner.
+    pub(crate) splits: Vec<(usize, Split)>,
+    /// The enumerator's state, for checkpoints.
+    pub(crate) state: Vec<u8>,
+    /// How often it looks again.
+    pub(crate) interval: Option<Duration>,
+}
+
+/// Settles what sinks left open, then finds splits and state.
+pub(crate) async fn prepare(
+    ctx: &JobContext,
+    storage: &Storage,
+    sources: &HashMap<NodeId, Arc<dyn Source>>,
+    committers: &BTreeMap<NodeId, SharedCommitter>,
+    point: Option<RestorePoint>,
+) -> Result<Prepared, ClusterError> {
+    for (node, committer) in committers {
+        let node = &ctx.plan.nodes[*node];
+        let listed: Vec<Bytes> = point.as_ref().map(|p| p.committables(node.operator_id)).unwrap_or_default();
+        committer.lock().await.recover(&listed).await.map_err(|e| of_connector(&node.name, e))?;
+    }
+    let mut enumerated = vec![];
+    for (id, source) in sources {
+        let node = &ctx.plan.nodes[*id];
+        let place = |e| of_connector(&node.name, e);
+        let restored = point.as_ref().and_then(|p| p.coordinator_state(node.operator_id));
+        let mut enumerator = source.enumerator(restored.as_deref()).map_err(place)?;
+        let mut splits = match &point {
+            Some(point) => storage.splits(point, node.operator_id).await?,
+            None => vec![],
+        };
+        splits.extend(enumerator.discover().await.map_err(place)?);
+        let splits = splits.into_iter().map(|s| (enumerator.owner(&s, node.parallelism), s)).collect();
+        let (state, interval) = (enumerator.snapshot(), enumerator.discovery_interval());
+        enumerated.push((*id, Enumerated { enumerator, splits, state, interval }));
+    }
+    enumerated.sort_by_key(|(id, _)| *id);
+    let states = match &point {
+        Some(point) => storage.restored_states(ctx, point).await?,
+        None => RestoredStates::new(),
+    };
+    Ok(Prepared { states, sources: enumerated, next_checkpoint: storage.next_checkpoint_id() })
+}
+
+fn of_connector(name: &str, error: ConnectorError) -> ClusterError {
+    ClusterError::Task(TaskError::from(error).at(name))
+}
+
+/// The splits in a source's operator state.
+pub(crate) fn read_split(bytes: &[u8]) -> Result<Split, ClusterError> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        let text = "a source's position in the checkpoint cannot be read";
+        ClusterError::Task(TaskError::caused(FailureLabel::Internal, text, e).fatal())
+    })
+}

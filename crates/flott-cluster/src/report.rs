@@ -1,0 +1,179 @@
+//! Metrics in Prometheus' text form, under the names and labels that Flink's reporter gives them.
+//!
+//! Scopes: `flink_jobmanager_job_*` (checkpoints, restarts), `flink_taskmanager_job_task_*` (one a subtask) and
+//! `flink_taskmanager_job_task_operator_*` (one an operator of a subtask). The three shares of time
+//! (`busyTimeMsPerSecond`, `backPressuredTimeMsPerSecond`, `idleTimeMsPerSecond`) are taken over the time since the
+//! reporter's last look.
+
+use crate::coordinator::SubtaskId;
+use crate::stats::{JobStats, TaskView};
+use flott_core::JobId;
+use flott_runtime::metrics::TaskMetrics;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::time::Instant;
+
+/// Shares of time of a subtask, in milliseconds a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TimeShares {
+    /// `busyTimeMsPerSecond`
+    pub busy: f64,
+    /// `backPressuredTimeMsPerSecond`
+    pub back_pressured: f64,
+    /// `idleTimeMsPerSecond`
+    pub idle: f64,
+}
+
+/// Renders a job's metrics and remembers the last look.
+#[derive(Debug)]
+pub struct Reporter {
+    job_id: JobId,
+    job_name: String,
+    last: HashMap<SubtaskId, (Instant, [u64; 3])>,
+}
+
+impl Reporter {
+    /// A reporter of one job.
+    pub fn new(job_id: JobId, job_name: impl Into<String>) -> Self {
+        Self { job_id, job_name: job_name.into(), last: HashMap::new() }
+    }
+
+    /// Shares of time of a subtask since the last call for it.
+    pub fn shares(&mut self, subtask: SubtaskId, metrics: &TaskMetrics) -> TimeShares {
+        let now = Instant::now();
+        let sums = [metrics.busy_ns.get(), metrics.back_pressured_ns.get(), metrics.idle_ns.get()];
+        let Some((since, before)) = self.last.insert(subtask, (now, sums)) else { return TimeShares::default() };
+        let elapsed_ns = (now - since).as_nanos().max(1) as f64;
+        let share = |i: usize| (sums[i].saturating_sub(before[i]) as f64 / elapsed_ns * 1000.0).min(1000.0);
+        TimeShares { busy: share(0), back_pressured: share(1), idle: share(2) }
+    }
+
+    /// Everything, in Prometheus' text form.
+    pub fn render(&mut self, stats: &JobStats) -> String {
+        let mut page = Page::default();
+        let job = format!("job_id=\"{}\",job_name=\"{}\"", self.job_id, escape(&self.job_name));
+        let checkpoints = stats.checkpoints();
+        let of_job = [
+            ("uptime", stats.uptime_ms() as f64),
+            ("numRestarts", stats.restarts() as f64),
+            ("numberOfCompletedCheckpoints", checkpoints.completed as f64),
+            ("numberOfFailedCheckpoints", checkpoints.failed as f64),
+            ("totalNumberOfCheckpoints", (checkpoints.completed + checkpoints.failed) as f64),
+            ("lastCheckpointDuration", checkpoints.last_duration_ms as f64),
+            ("lastCheckpointSize", checkpoints.last_bytes as f64),
+            ("lastCompletedCheckpointId", checkpoints.last_id.unwrap_or(0) as f64),
+        ];
+        for (name, value) in of_job {
+            page.add(format!("flink_jobmanager_job_{name}"), &job, value);
+        }
+        for view in stats.tasks() {
+            self.task(&mut page, &job, &view);
+        }
+        page.finish()
+    }
+
+    fn task(&mut self, page: &mut Page, job: &str, (subtask, info, metrics): &TaskView) {
+        let labels = format!(
+            "{job},task_id=\"{}\",task_name=\"{}\",subtask_index=\"{}\",task_attempt_num=\"{}\"",
+            subtask.0,
+            escape(&info.task_name),
+            info.subtask,
+            info.attempt - 1
+        );
+        let shares = self.shares(*subtask, metrics);
+        let of_task = [
+            ("numRecordsIn", metrics.records_in.get() as f64),
+            ("numRecordsOut", metrics.records_out.get() as f64),
+            ("numBytesIn", metrics.bytes_in.get() as f64),
+            ("numBytesOut", metrics.bytes_out.get() as f64),
+            ("busyTimeMsPerSecond", shares.busy),
+            ("backPressuredTimeMsPerSecond", shares.back_pressured),
+            ("idleTimeMsPerSecond", shares.idle),
+            ("currentInputWatermark", metrics.input_watermark.get() as f64),
+            ("currentOutputWatermark", metrics.output_watermark.get() as f64),
+            ("checkpointAlignmentTime", metrics.alignment_ns.get() as f64),
+            ("checkpointStartDelayNanos", metrics.start_delay_ns.get() as f64),
+            ("stateBytes", metrics.state_bytes.get() as f64),
+        ];
+        for (name, value) in of_task {
+            page.add(format!("flink_taskmanager_job_task_{name}"), &labels, value);
+        }
+        for (name, operator) in &metrics.operators {
+            let labels = format!("{labels},operator_name=\"{}\"", escape(name));
+            let own = [
+                ("numRecordsIn", operator.records_in.get() as f64),
+                ("numRecordsOut", operator.records_out.get() as f64),
+                ("numBytesIn", operator.bytes_in.get() as f64),
+                ("numBytesOut", operator.bytes_out.get() as f64),
+                ("numLateRecordsDropped", operator.late_records_dropped.get() as f64),
+                ("numBadRows", operator.bad_rows.get() as f64),
+            ];
+            for (name, value) in own {
+                page.add(format!("flink_taskmanager_job_task_operator_{name}"), &labels, value);
+            }
+            for (name, value) in operator.gauges() {
+                page.add(format!("flink_taskmanager_job_task_operator_{}", sanitize(&name)), &labels, value as f64);
+            }
+        }
+    }
+}
+
+/// Samples by metric: Prometheus wants those of one name together.
+#[derive(Default)]
+struct Page(BTreeMap<String, String>);
+
+impl Page {
+    fn add(&mut self, name: String, labels: &str, value: f64) {
+        let samples = self.0.entry(name.clone()).or_default();
+        let _ = writeln!(samples, "{name}{{{labels}}} {value}");
+    }
+
+    fn finish(self) -> String {
+        self.0.into_iter().map(|(name, samples)| format!("# TYPE {name} gauge\n{samples}")).collect()
+    }
+}
+
+fn escape(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn sanitize(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flott_core::Options;
+    use flott_runtime::context::TaskInfo;
+    use std::sync::Arc;
+
+    #[test]
+    fn names_and_labels_are_flinks() {
+        let info = TaskInfo {
+            job_id: JobId(1),
+            job_name: "j\"ob".into(),
+            task_name: "Source: t[1] -> Calc[2]".into(),
+            subtask: 1,
+            parallelism: 2,
+            max_parallelism: 128,
+            attempt: 1,
+            generation: 1,
+            options: Arc::new(Options::new()),
+        };
+        let metrics = TaskMetrics::new(["Calc[2]".to_owned()]);
+        metrics.operators[0].1.late_records_dropped.add(7);
+        metrics.operators[0].1.gauge("topic.a.partition.0.currentOffset").set(5);
+        let stats = JobStats::default();
+        stats.attempt(vec![((0, 1), Arc::new(info), Arc::new(metrics))]);
+        let page = Reporter::new(JobId(1), "j\"ob").render(&stats);
+        for line in [
+            "# TYPE flink_jobmanager_job_numRestarts gauge",
+            "job_name=\"j\\\"ob\"",
+            "flink_taskmanager_job_task_operator_topic_a_partition_0_currentOffset{",
+            "operator_name=\"Calc[2]\"} 7",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Submission: from a plan to a running job in this process, and the handle by which it is watched and stopped.
+
+use crate::deploy::JobContext;
+use crate::error::ClusterError;
+use crate::job_master::{JobMaster, Message, SharedCommitter};
+use crate::job_state::{JobMachine, JobStatus};
+use crate::restart::RestartStrategy;
+use crate::settings::CheckpointSettings;
+use crate::stats::JobStats;
+use crate::storage::{RestorePoint, Storage};
+use flott_core::clock::SharedClock;
+use flott_core::JobId;
+use flott_plan::{JobGraph, NodeId, Plan, Role};
+use flott_runtime::connector::CommitterContext;
+use flott_runtime::{Registry, Source, TaskError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, oneshot, watch};
+
+/// What a job starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restore {
+    /// Nothing: a fresh start.
+    Fresh,
+    /// The newest completed checkpoint of this `pipeline.name`; a fresh start where there is none.
+    Latest,
+    /// The checkpoint or savepoint at this path.
+    Path(String),
+}
+
+/// A job to be run.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its plan, with its options.
+    pub plan: Plan,
+    /// What it starts from.
+    pub restore: Restore,
+    /// Whether state may be left behind whose operator the job no longer has.
+    pub allow_non_restored_state: bool,
+}
+
+/// A submitted job.
+#[derive(Debug, Clone)]
+pub struct JobHandle {
+    /// The job.
+    pub job_id: JobId,
+    /// `pipeline.name`.
+    pub name: String,
+    /// Where the checkpoint lies that it started from.
+    pub restored_from: Option<String>,
+    /// Counters.
+    pub stats: Arc<JobStats>,
+    status: watch::Receiver<JobStatus>,
+    sender: UnboundedSender<Message>,
+}
+
+impl JobHandle {
+    /// The status now.
+    pub fn status(&self) -> JobStatus {
+        *self.status.borrow()
+    }
+
+    /// Waits until the job has ended. Cancel-safe.
+    pub async fn ended(&self) -> JobStatus {
+        let mut status = self.status.clone();
+        let last = status.wait_for(|s| s.is_terminal()).await.map(|s| *s);
+        last.unwrap_or_else(|_| self.status())
+    }
+
+    /// Takes a savepoint and gives its path; with `stop` the job ends behind it. Not cancel-safe: it may be taken anyway.
+    ///
+    /// # Errors
+    /// The reason why it was not taken.
+    pub async fn savepoint(&self, dir: Option<String>, stop: bool) -> Result<String, String> {
+        let (answer, path) = oneshot::channel();
+        let _ = self.sender.send(Message::Savepoint { dir, stop, answer });
+        path.await.unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
+    }
+
+    /// Ends the job behind a last checkpoint of its own.
+    pub fn stop(&self) {
+        let _ = self.sender.send(Message::Stop);
+    }
+
+    /// Ends the job as it is.
+    pub fn cancel(&self) {
+        let _ = self.sender.send(Message::Cancel);
+    }
+}
+
+/// Starts a job in this process. Returns when it is accepted; whether it runs, the handle tells.
+///
+/// # Errors
+/// If an option, the plan, the checkpoint storage or the state to start from is wrong.
+pub async fn submit(
+    registry: Arc<Registry>,
+    clock: SharedClock,
+    submission: Submission,
+) -> Result<JobHandle, ClusterError> {
+    let mut plan = submission.plan;
+    plan.validate()?;
+    let options = Arc::new(plan.options.clone());
+    let settings = CheckpointSettings::from_options(&options)?;
+    let strategy = RestartStrategy::from_options(&options, settings.interval_ms.is_some())?;
+    let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
+    let job_id = JobId::of(&format!("{}/{}/{}", plan.name, clock.now_ms(), std::process::id()));
+    let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
+    let restore = storage.find(&submission.restore, &options).await?;
+    if let Some(point) = &restore {
+        fit(&mut plan, point, submission.allow_non_restored_state)?;
+    }
+    let graph = Arc::new(JobGraph::of(&plan, chaining));
+    let generation = storage.generation();
+    let plan = Arc::new(plan);
+    let ctx = JobContext { job_id, plan: plan.clone(), graph, options: options.clone(), registry, clock, generation };
+    let (sources, committers) = edges_of(&ctx)?;
+    let (machine, effects) = JobMachine::start(settings.clone(), strategy, ctx.subtasks());
+    let (status_sender, status) = watch::channel(JobStatus::Created);
+    let (sender, inbox) = unbounded_channel();
+    let stats = Arc::new(JobStats::default());
+    let handle = JobHandle {
+        job_id,
+        name: plan.name.clone(),
+        restored_from: restore.as_ref().map(RestorePoint::path),
+        stats: stats.clone(),
+        status,
+        sender: sender.clone(),
+    };
+    let master = JobMaster::new(
+        ctx,
+        storage,
+        machine,
+        sources,
+        committers,
+        restore,
+        settings.savepoint_dir,
+        (sender, inbox),
+        status_sender,
+        stats,
+    );
+    tokio::spawn(master.run(effects));
+    Ok(handle)
+}
+
+/// Makes the sources and committers of a job.
+fn edges_of(
+    ctx: &JobContext,
+) -> Result<(HashMap<NodeId, Arc<dyn Source>>, BTreeMap<NodeId, SharedCommitter>), ClusterError> {
+    let mut sources: HashMap<NodeId, Arc<dyn Source>> = HashMap::new();
+    let mut committers = BTreeMap::new();
+    let committer_ctx =
+        CommitterContext { job_id: ctx.job_id, job_name: ctx.plan.name.clone(), options: ctx.options.clone() };
+    for node in &ctx.plan.nodes {
+        match node.role {
+            Role::Source => {
+                let (source, _) = ctx.registry.make_source(node, &ctx.factory_context(node))?;
+                sources.insert(node.id, Arc::from(source));
+            }
+            Role::Sink => {
+                let sink = ctx.registry.make_sink(node)?;
+                if let Some(committer) = sink.committer(&committer_ctx).map_err(TaskError::from)? {
+                    let shared: SharedCommitter = Arc::new(Mutex::new(committer));
+                    committers.insert(node.id, shared);
+                }
+            }
+            Role::Operator => {}
+        }
+    }
+    Ok((sources, committers))
+}
+
+/// Makes the plan fit the state: the number of key groups is fixed for the life of the state, and no state is lost unasked.
+fn fit(plan: &mut Plan, point: &RestorePoint, allow_non_restored: bool) -> Result<(), ClusterError> {
+    let fixed = plan.options.get("pipeline.max-parallelism").is_some();
+    for operator in &point.manifest().operators {
+        let Some(node) = plan.nodes.iter_mut().find(|n| n.operator_id == operator.id) else {
+            if !allow_non_restored {
+                return Err(ClusterError::Restore(format!(
+                    "{} holds state of the operator '{}' ({}), which this job does not have; its operators are {}. \
+                     Start with --allow-non-restored-state to leave that state behind",
+                    point.path(),
+                    operator.name,
+                    operator.id,
+                    plan.nodes.iter().map(|n| format!("'{}'", n.name)).collect::<Vec<_>>().join(", ")
+                )));
+            }
+            continue;
+        };
+        if node.max_parallelism != operator.max_parallelism {
+            if fixed || node.parallelism > operator.max_parallelism {
+                return Err(ClusterError::Restore(format!(
+                    "the state of '{}' has {} key groups, which is fixed; the job asks for a max parallelism of {} and \
+                     a parallelism of {}. Remove pipeline.max-parallelism, and use at most {}",
+                    node.name, operator.max_parallelism, node.max_parallelism, node.parallelism, operator.max_parallelism
+                )));
+            }
+            node.max_parallelism = operator.max_parallelism;
+        }
+    }
+    Ok(())
+}
