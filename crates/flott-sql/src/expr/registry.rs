@@ -1,26 +1,101 @@
-//! The table of functions.
+//! The table of functions: one entry has a function's name, its signatures, its type rule and its kernel.
+//!
+//! To add a function, add an entry to the table of its module ([`super::functions`]). `AND`, `OR`, `CASE`, `IF`,
+//! `IFNULL` and `COALESCE` have entries for their types only: which of their arguments run on which rows is decided in
+//! [`super::program`].
 
-/// Whether a function's value changes without its arguments changing (clock, random numbers).
+use super::Expr;
+use super::error::{ExprError, FunctionError};
+use super::functions;
+use super::program::EvalContext;
+use super::resolve::{Arguments, Refusal};
+use super::value::Value;
+use arrow_array::ArrayRef;
+use flott_core::LogicalType;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// Computes a column (or one value, where all arguments are single values and the number of rows is 1).
+pub type Kernel = Box<dyn Fn(&[Value], usize) -> Result<ArrayRef, ExprError> + Send + Sync>;
+
+/// A call while its kernel is chosen.
+pub struct Call<'a> {
+    /// Name of the function.
+    pub name: &'a str,
+    /// Its typed arguments.
+    pub args: &'a [Expr],
+    /// Type of the result.
+    pub ty: &'a LogicalType,
+    /// Zone and clock of the job.
+    pub context: &'a EvalContext,
+}
+
+impl Call<'_> {
+    /// The error for arguments that no kernel takes.
+    pub fn not_executable(&self) -> ExprError {
+        let given: Vec<String> = self.args.iter().map(|a| a.ty().to_string()).collect();
+        ExprError::NotExecutable {
+            function: self.name.to_owned(),
+            given: given.join(", "),
+        }
+    }
+}
+
+/// Whether a call can fail on a row's values, so that rows which do not need it must not run it.
+#[derive(Clone, Copy)]
+pub enum Fails {
+    /// It gives a value for every row.
+    Never,
+    /// Depends on the arguments.
+    When(fn(&[Expr], &LogicalType) -> bool),
+}
+
+/// One entry.
+pub struct Function {
+    /// Flink's SQL name, upper case.
+    pub name: &'static str,
+    /// Its signatures, for messages.
+    pub signatures: &'static str,
+    /// Derives the result's type; may put casts into the arguments.
+    pub infer: fn(&mut Arguments) -> Result<LogicalType, Refusal>,
+    /// Chooses the kernel.
+    pub build: fn(&Call<'_>) -> Result<Kernel, ExprError>,
+    /// Whether it can fail on a row.
+    pub fails: Fails,
+    /// Whether its value changes without its arguments changing.
+    pub dynamic: bool,
+}
+
+static TABLE: LazyLock<HashMap<&'static str, &'static Function>> = LazyLock::new(|| {
+    functions::tables()
+        .into_iter()
+        .flat_map(|table| table.iter().map(|f| (f.name, f)))
+        .collect()
+});
+
+/// The entry of `name` (upper case).
+pub fn lookup(name: &str) -> Option<&'static Function> {
+    TABLE.get(name).copied()
+}
+
+/// Whether a function's value changes without its arguments changing (clock).
 pub fn is_dynamic(function: &str) -> bool {
-    matches!(
-        function,
-        "RAND"
-            | "RAND_INTEGER"
-            | "UUID"
-            | "NOW"
-            | "CURRENT_TIMESTAMP"
-            | "CURRENT_ROW_TIMESTAMP"
-            | "LOCALTIMESTAMP"
-            | "LOCALTIME"
-            | "CURRENT_TIME"
-            | "CURRENT_DATE"
-            | "PROCTIME"
-            | "UNIX_TIMESTAMP"
-            | "CURRENT_WATERMARK"
-    )
+    lookup(function).is_some_and(|f| f.dynamic)
 }
 
 /// Names of all scalar functions and operators, sorted.
 pub fn function_names() -> Vec<&'static str> {
-    vec![]
+    let aliases = super::resolve::ALIASES.iter().map(|(alias, _)| *alias);
+    let mut names: Vec<&'static str> = TABLE.keys().copied().chain(aliases).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The error for an unknown name, with the nearest known one.
+pub fn unknown(name: &str) -> FunctionError {
+    FunctionError::Unknown {
+        name: name.to_owned(),
+        hint: flott_core::suggest::hint(name, function_names()),
+    }
 }

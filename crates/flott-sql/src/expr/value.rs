@@ -1,0 +1,149 @@
+//! What kernels take and give: a column, or one value that stands for every row.
+
+use super::ExprError;
+use arrow_array::cast::AsArray;
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow_buffer::{NullBuffer, ScalarBuffer};
+use arrow_schema::ArrowError;
+
+/// An evaluated expression.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// One value per row.
+    Column(ArrayRef),
+    /// An array of one value that holds for every row.
+    Scalar(ArrayRef),
+}
+
+impl Value {
+    /// The rows, or the one value.
+    pub fn array(&self) -> &ArrayRef {
+        match self {
+            Self::Column(a) | Self::Scalar(a) => a,
+        }
+    }
+
+    /// Whether it stands for every row.
+    pub fn is_scalar(&self) -> bool {
+        matches!(self, Self::Scalar(_))
+    }
+
+    /// Whether it is NULL in every row because it is one NULL.
+    pub fn is_null_scalar(&self) -> bool {
+        matches!(self, Self::Scalar(a) if a.is_null(0))
+    }
+
+    /// The same value with another array of the same length.
+    pub fn with(&self, array: ArrayRef) -> Self {
+        match self {
+            Self::Column(_) => Self::Column(array),
+            Self::Scalar(_) => Self::Scalar(array),
+        }
+    }
+
+    /// A column of `rows` rows.
+    pub fn into_column(self, rows: usize) -> Result<ArrayRef, ExprError> {
+        match self {
+            Self::Column(a) => Ok(a),
+            Self::Scalar(a) if rows == 1 => Ok(a),
+            Self::Scalar(a) => {
+                let zeros = arrow_array::UInt32Array::from(vec![0; rows]);
+                arrow_select::take::take(a.as_ref(), &zeros, None).map_err(|e| kernel_error("constant", &e))
+            }
+        }
+    }
+}
+
+/// Arrow's refusal (offsets beyond 2 GiB) as ours.
+pub fn kernel_error(function: &str, error: &ArrowError) -> ExprError {
+    ExprError::Kernel {
+        function: function.to_owned(),
+        problem: error.to_string(),
+    }
+}
+
+/// A kernel met an array of a type that it was not built for: a plan of another version.
+pub fn mismatch(function: &str, array: &dyn Array) -> ExprError {
+    ExprError::NotExecutable {
+        function: function.to_owned(),
+        given: array.data_type().to_string(),
+    }
+}
+
+/// Reader of one argument of plain values.
+#[derive(Clone, Copy)]
+pub struct Primitives<'a, T: ArrowPrimitiveType> {
+    values: &'a ScalarBuffer<T::Native>,
+    nulls: Option<&'a NullBuffer>,
+    step: usize,
+}
+
+impl<'a, T: ArrowPrimitiveType> Primitives<'a, T> {
+    /// Reads `value` as rows of `T`.
+    pub fn new(value: &'a Value) -> Result<Self, ExprError> {
+        let array: &PrimitiveArray<T> = value
+            .array()
+            .as_primitive_opt()
+            .ok_or_else(|| mismatch("argument", value.array()))?;
+        Ok(Self {
+            values: array.values(),
+            nulls: array.nulls(),
+            step: usize::from(!value.is_scalar()),
+        })
+    }
+
+    /// The value of a row, NULL as `None`.
+    #[inline]
+    pub fn get(&self, row: usize) -> Option<T::Native> {
+        let i = row * self.step;
+        match self.nulls {
+            Some(n) if n.is_null(i) => None,
+            _ => Some(self.values[i]),
+        }
+    }
+}
+
+macro_rules! reader {
+    ($name:ident, $array:ty, $item:ty, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, Copy)]
+        pub struct $name<'a> {
+            array: &'a $array,
+            step: usize,
+        }
+
+        impl<'a> $name<'a> {
+            /// Reads `value` as such rows.
+            pub fn new(value: &'a Value) -> Result<Self, ExprError> {
+                let array = value
+                    .array()
+                    .as_any()
+                    .downcast_ref::<$array>()
+                    .ok_or_else(|| mismatch("argument", value.array()))?;
+                Ok(Self {
+                    array,
+                    step: usize::from(!value.is_scalar()),
+                })
+            }
+
+            /// The value of a row, NULL as `None`.
+            #[inline]
+            pub fn get(&self, row: usize) -> Option<$item> {
+                let i = row * self.step;
+                (!self.array.is_null(i)).then(|| self.array.value(i))
+            }
+        }
+    };
+}
+
+reader!(Strings, StringArray, &'a str, "Reader of one argument of strings.");
+reader!(Bytes, BinaryArray, &'a [u8], "Reader of one argument of bytes.");
+reader!(Booleans, BooleanArray, bool, "Reader of one argument of booleans.");
+
+/// Valid rows of several arguments: NULL where one of them is. Scalars must not be NULL.
+pub fn union_nulls(args: &[Value]) -> Option<NullBuffer> {
+    args.iter().filter(|a| !a.is_scalar()).fold(None, |nulls, a| {
+        NullBuffer::union(nulls.as_ref(), a.array().logical_nulls().as_ref())
+    })
+}
