@@ -53,16 +53,6 @@ pub enum CheckpointError {
         /// Who leads.
         newest: u64,
     },
-    /// The manifest of this number exists already.
-    #[error("checkpoint {checkpoint} of generation {generation} exists already at {path}")]
-    AlreadyExists {
-        /// The manifest.
-        path: String,
-        /// Its number.
-        checkpoint: u64,
-        /// Its generation.
-        generation: u64,
-    },
     /// A checkpoint refers to a file that is not known to be there.
     #[error(
         "checkpoint {checkpoint} builds on {path}, which is not kept any more: it is not completed, the next one writes in full"
@@ -201,6 +191,17 @@ impl CheckpointError {
                     cause: IoCause::NotFound,
                     ..
                 }
+        )
+    }
+
+    /// Whether a file exists that was to be created.
+    pub fn is_exists(&self) -> bool {
+        matches!(
+            self,
+            Self::Io {
+                cause: IoCause::Exists,
+                ..
+            }
         )
     }
 

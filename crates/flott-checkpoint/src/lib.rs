@@ -1,12 +1,41 @@
 //! Checkpoints and savepoints as files: what a manifest says, where files lie, and who may write and delete them.
+//!
+//! ```text
+//! CheckpointStore::open --claim--> Leader --start_from--> first number
+//!        |                           |-- writer(n).write(file) per subtask
+//!        | latest                    |-- complete(manifest) --> CommitPermit --> sinks commit --> mark_committed
+//!        v                           `-- delete_superseded, sweep
+//!     Snapshot --restore_plan--> files and entries per new subtask
+//! ```
+//!
+//! Read in this order: [`layout`] (names), [`manifest`] (the file that makes a checkpoint exist), [`protocol`] (the rules, as
+//! pure decisions), [`store`] (the I/O around them), [`snapshot`] (restoring by path, savepoints), [`restore`] (who gets what),
+//! [`descriptor`] (what tables hold), [`describe`] (for people). [`root`] and [`local`] are the way to the bytes.
 
+pub mod describe;
 pub mod descriptor;
 pub mod error;
+pub mod layout;
+pub mod local;
 pub mod manifest;
+pub mod protocol;
+pub mod restore;
+pub mod root;
+pub mod snapshot;
+pub mod store;
+pub mod testing;
+pub mod writer;
 
+pub use describe::{OperatorDescription, SnapshotDescription, StateDescription, describe};
 pub use descriptor::{ColumnDescriptor, ColumnType, TableDescriptor};
 pub use error::{CheckpointError, IoCause};
 pub use manifest::{
-    CoordinatorState, EntryRef, InlineBytes, Location, Manifest, OperatorManifest, Redistribute, RunKind, RunRef,
-    SnapshotKind, SubtaskManifest,
+    CoordinatorState, EntryRef, InlineBytes, Location, Manifest, OperatorManifest, OperatorPart, Redistribute, RunKind,
+    RunRef, SnapshotKind, SubtaskManifest,
 };
+pub use protocol::{Facts, Leadership, SnapshotId};
+pub use restore::{SubtaskRestore, restore_plan};
+pub use root::{ListedFile, Root};
+pub use snapshot::{Savepoint, Snapshot};
+pub use store::{CheckpointStore, CommitPermit, Leader};
+pub use writer::StateWriter;

@@ -110,6 +110,17 @@ pub struct SubtaskManifest {
     pub committables: Vec<InlineBytes>,
 }
 
+/// State of one subtask of an operator, as the subtask reports it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperatorPart {
+    /// The operator.
+    pub id: OperatorId,
+    /// What its keyed tables hold.
+    pub tables: Vec<TableDescriptor>,
+    /// The subtask's state.
+    pub subtask: SubtaskManifest,
+}
+
 /// A run: rows of a keyed table, ordered by key group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRef {
@@ -231,11 +242,16 @@ impl Location {
 }
 
 impl SubtaskManifest {
-    fn locations(&self) -> impl Iterator<Item = &Location> {
+    pub(crate) fn locations(&self) -> impl Iterator<Item = &Location> {
         self.runs
             .iter()
             .map(|r| &r.location)
             .chain(self.entries.iter().map(|e| &e.location))
+    }
+
+    /// Bytes of its state.
+    pub fn state_bytes(&self) -> u64 {
+        self.locations().map(Location::len).sum()
     }
 
     pub(crate) fn locations_mut(&mut self) -> impl Iterator<Item = &mut Location> {
@@ -247,13 +263,20 @@ impl SubtaskManifest {
 }
 
 impl OperatorManifest {
+    /// Adds what a subtask reports; subtasks are kept in order.
+    pub fn add(&mut self, part: OperatorPart) {
+        for table in part.tables {
+            if !self.tables.iter().any(|t| t.name == table.name) {
+                self.tables.push(table);
+            }
+        }
+        let place = self.subtasks.partition_point(|s| s.index < part.subtask.index);
+        self.subtasks.insert(place, part.subtask);
+    }
+
     /// Bytes of all its state.
     pub fn state_bytes(&self) -> u64 {
-        self.subtasks
-            .iter()
-            .flat_map(SubtaskManifest::locations)
-            .map(Location::len)
-            .sum()
+        self.subtasks.iter().map(SubtaskManifest::state_bytes).sum()
     }
 }
 

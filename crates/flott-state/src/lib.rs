@@ -3,7 +3,8 @@
 //! An operator keeps [`KeyedTable`]s (or [`WindowTables`], one per slice), captures them at a barrier into an
 //! [`OperatorSnapshot`] and returns to its rows; the capture is encoded and written elsewhere. Read in this order:
 //! [`table`] (slots and columns), [`column`] and [`blob`] (values and their kernels), [`chunk`] (why a capture is cheap),
-//! [`changes`] (what an increment holds), [`capture`], [`run`] (the file format), [`snapshot`].
+//! [`changes`] (what an increment holds), [`capture`], [`run`] (the file format), [`snapshot`], [`persist`] (files and
+//! back).
 
 pub mod bitmap;
 pub mod blob;
@@ -15,6 +16,7 @@ pub mod data;
 pub mod error;
 pub mod index;
 mod keys;
+pub mod persist;
 pub mod run;
 pub mod snapshot;
 pub mod table;
@@ -26,6 +28,9 @@ pub use column::Column;
 pub use data::Stored;
 pub use error::StateError;
 pub use flott_checkpoint::{ColumnDescriptor, ColumnType, Redistribute, TableDescriptor};
+pub use persist::{
+    ConfirmationTicket, EncodedSnapshots, WrittenSnapshots, encode_snapshots, load_operator, load_subtask,
+};
 pub use run::{EncodedRun, RunMode};
 pub use snapshot::{LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
 pub use table::{KeyedTable, NO_SLOT};

@@ -7,6 +7,7 @@ use crate::table::KeyedTable;
 use crate::windows::WindowTables;
 use bytes::Bytes;
 use flott_checkpoint::{Redistribute, RunRef, TableDescriptor};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -45,11 +46,10 @@ impl OperatorSnapshot {
 /// not dropped silently.
 #[derive(Debug, Default)]
 pub struct RestoredState {
-    /// Operator state that this subtask gets.
-    pub operator_state: Vec<OperatorEntry>,
+    operator_state: Vec<OperatorEntry>,
     runs: Vec<LoadedRun>,
     committables: Vec<Bytes>,
-    claimed: BTreeSet<String>,
+    claimed: RefCell<BTreeSet<String>>,
 }
 
 /// A run's header, and of its blocks those that the subtask needs.
@@ -74,15 +74,19 @@ impl RestoredState {
             operator_state,
             runs,
             committables,
-            claimed: BTreeSet::new(),
+            claimed: RefCell::default(),
         }
     }
 
     /// The entries of an operator state, in order.
-    pub fn entries(&mut self, name: &str) -> Vec<Bytes> {
-        self.claimed.insert(name.to_owned());
-        let of_name = self.operator_state.iter().filter(|e| e.name == name);
-        of_name.map(|e| e.bytes.clone()).collect()
+    pub fn operator_state<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Bytes> {
+        self.claim(name);
+        let of_name = self.operator_state.iter().filter(move |e| e.name == name);
+        of_name.map(|e| &e.bytes)
+    }
+
+    fn claim(&self, name: &str) {
+        self.claimed.borrow_mut().insert(name.to_owned());
     }
 
     /// What sinks had prepared for the checkpoint; committing it again is harmless.
@@ -95,13 +99,13 @@ impl RestoredState {
     ///
     /// # Errors
     /// If the state is damaged or of another shape.
-    pub fn restore_table(&mut self, table: &mut KeyedTable) -> Result<(), StateError> {
+    pub fn load_table(&self, table: &mut KeyedTable) -> Result<(), StateError> {
         let name = table.descriptor().name.clone();
         for run in self.runs.iter().filter(|r| r.reference.table == name) {
             run.apply(table)?;
         }
         table.changes.restored();
-        self.claimed.insert(name);
+        self.claim(&name);
         Ok(())
     }
 
@@ -109,7 +113,7 @@ impl RestoredState {
     ///
     /// # Errors
     /// If the state is damaged or of another shape.
-    pub fn restore_windows(&mut self, windows: &mut WindowTables) -> Result<(), StateError> {
+    pub fn load_windows(&self, windows: &mut WindowTables) -> Result<(), StateError> {
         let name = windows.descriptor().name.clone();
         let mut slices = BTreeSet::new();
         for run in self.runs.iter().filter(|r| r.reference.table == name) {
@@ -123,7 +127,7 @@ impl RestoredState {
                 _ => drop(windows.remove(slice_end)),
             }
         }
-        self.claimed.insert(name);
+        self.claim(&name);
         Ok(())
     }
 
@@ -131,7 +135,8 @@ impl RestoredState {
     pub fn unclaimed(&self) -> BTreeSet<&str> {
         let runs = self.runs.iter().map(|r| r.reference.table.as_str());
         let entries = self.operator_state.iter().map(|e| e.name.as_str());
-        runs.chain(entries).filter(|n| !self.claimed.contains(*n)).collect()
+        let claimed = self.claimed.borrow();
+        runs.chain(entries).filter(|n| !claimed.contains(*n)).collect()
     }
 
     /// Bytes that were read.
@@ -143,6 +148,6 @@ impl RestoredState {
 impl LoadedRun {
     fn apply(&self, table: &mut KeyedTable) -> Result<(), StateError> {
         let reader = RunReader::new(&self.reference, &self.descriptor, &self.header)?;
-        reader.apply_all(&self.blocks, self.blocks_from, table)
+        reader.apply(&self.blocks, self.blocks_from, table)
     }
 }

@@ -142,17 +142,44 @@ impl<'a> RunReader<'a> {
         }
     }
 
-    /// Applies one block, whose bytes are `block`, to a table.
-    ///
-    /// # Errors
-    /// If the block is damaged, or was written for a table of another shape.
-    pub fn apply(&self, span: &BlockSpan, block: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {
-        if block.len() as u64 != span.bytes.end - span.bytes.start || crc32c::crc32c(block) != span.crc32c {
+    /// The bytes of a block, whose checksum matches; `bytes` are those of the run from `from` on.
+    fn block<'b>(&self, span: &BlockSpan, bytes: &'b [u8], from: u64) -> Result<&'b [u8], StateError> {
+        let within = |at: u64| at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
+        let block = within(span.bytes.start)
+            .zip(within(span.bytes.end))
+            .and_then(|(start, end)| bytes.get(start..end))
+            .ok_or_else(|| self.damaged("it has been cut off"))?;
+        if crc32c::crc32c(block) != span.crc32c {
             return Err(self.damaged(format!(
                 "the checksum of the block of key group {} does not match",
                 span.group
             )));
         }
+        Ok(block)
+    }
+
+    /// Checks the blocks of `range`; `bytes` are those of the run from `from` on.
+    ///
+    /// # Errors
+    /// If a block is damaged or missing.
+    pub fn verify(&self, bytes: &[u8], from: u64, range: KeyGroupRange) -> Result<(), StateError> {
+        self.blocks_of(range)
+            .try_for_each(|span| self.block(span, bytes, from).map(drop))
+    }
+
+    /// Applies all blocks of the table's key groups; `bytes` are those of the run from `from` on.
+    ///
+    /// # Errors
+    /// If a block is damaged, or was written for a table of another shape.
+    pub fn apply(&self, bytes: &[u8], from: u64, table: &mut KeyedTable) -> Result<(), StateError> {
+        let range = table.key_group_range();
+        for span in self.blocks_of(range) {
+            self.apply_block(span, self.block(span, bytes, from)?, table)?;
+        }
+        Ok(())
+    }
+
+    fn apply_block(&self, span: &BlockSpan, block: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {
         self.check_fit(table.descriptor())?;
         let mut cursor = Cursor { bytes: block };
         let truncated = |Truncated| self.damaged(format!("the block of key group {} is too short", span.group));
@@ -188,23 +215,6 @@ impl<'a> RunReader<'a> {
         }
         if !cursor.bytes.is_empty() {
             return Err(self.damaged(format!("the block of key group {} is too long", span.group)));
-        }
-        Ok(())
-    }
-
-    /// Applies all blocks of the table's key groups; `bytes` are those of the run from `from` on.
-    ///
-    /// # Errors
-    /// As [`Self::apply`].
-    pub fn apply_all(&self, bytes: &[u8], from: u64, table: &mut KeyedTable) -> Result<(), StateError> {
-        let range = table.key_group_range();
-        for span in self.blocks_of(range) {
-            let within = |at: u64| at.checked_sub(from).and_then(|at| usize::try_from(at).ok());
-            let block = within(span.bytes.start)
-                .zip(within(span.bytes.end))
-                .and_then(|(start, end)| bytes.get(start..end))
-                .ok_or_else(|| self.damaged("it has been cut off"))?;
-            self.apply(span, block, table)?;
         }
         Ok(())
     }
@@ -256,7 +266,8 @@ impl<'a> RunReader<'a> {
                     .map(|_| numbers.array().map(i64::from_le_bytes))
                     .collect::<Result<Vec<_>, _>>()
                     .map_err(truncated)?;
-                let nulls = (null != NO_NULL).then(|| (0..count).map(|i| i != null as usize).collect::<Vec<_>>().into());
+                let nulls =
+                    (null != NO_NULL).then(|| (0..count).map(|i| i != null as usize).collect::<Vec<_>>().into());
                 Ok(vec![keys::numbers_to_column(
                     values,
                     nulls,
@@ -309,7 +320,10 @@ fn parse_header(header: &[u8], descriptor: &TableDescriptor) -> Result<Vec<Block
     for _ in 0..cursor.u16().map_err(short)? {
         columns.push((cursor.u8().map_err(short)?, cursor.u8().map_err(short)?));
     }
-    let described = descriptor.columns.iter().map(|c| (type_code(c.ty), u8::from(c.nullable)));
+    let described = descriptor
+        .columns
+        .iter()
+        .map(|c| (type_code(c.ty), u8::from(c.nullable)));
     if !described.eq(columns) {
         return Err("its columns are not those that the manifest says".to_owned());
     }
@@ -358,7 +372,11 @@ fn read_column(
             return Ok(());
         }
     };
-    let valid = if column.nullable { Some(cursor.take(rows)?) } else { None };
+    let valid = if column.nullable {
+        Some(cursor.take(rows)?)
+    } else {
+        None
+    };
     let values = cursor.take(rows.checked_mul(width).ok_or(Truncated)?)?;
     match target {
         Some(ColumnData::I64(c)) => c.load(slots, valid, values),

@@ -27,11 +27,17 @@ fn put(table: &mut KeyedTable, keys: &[Option<i64>], as_columns: fn(&[Option<i64
         let key = key.unwrap_or(-1);
         table.column_mut::<i64>(0).update(&[slot], |_, v| *v += 1);
         let count = table.column::<i64>(0).get(slot);
-        table.column_mut::<f64>(1).set_value(slot, (key % 3 != 0).then_some(key as f64 / 2.0));
-        table.column_mut::<i128>(2).set_value(slot, (key % 2 == 0).then_some(i128::from(key) << 70));
+        table
+            .column_mut::<f64>(1)
+            .set_value(slot, (key % 3 != 0).then_some(key as f64 / 2.0));
+        table
+            .column_mut::<i128>(2)
+            .set_value(slot, (key % 2 == 0).then_some(i128::from(key) << 70));
         table.column_mut::<bool>(3).set(slot, key % 5 == 0);
         let text = "y".repeat((count as usize * 7 + key.unsigned_abs() as usize) % 40);
-        table.bytes_column_mut(4).set(slot, (key % 4 != 0).then_some(text.as_bytes()));
+        table
+            .bytes_column_mut(4)
+            .set(slot, (key % 4 != 0).then_some(text.as_bytes()));
     }
 }
 
@@ -49,7 +55,9 @@ fn numbers(keys: &[Option<i64>]) -> Vec<ArrayRef> {
 }
 
 fn texts(keys: &[Option<i64>]) -> Vec<ArrayRef> {
-    let texts = keys.iter().map(|k| k.map(|k| format!("{}{k}", "k".repeat(k as usize % 20))));
+    let texts = keys
+        .iter()
+        .map(|k| k.map(|k| format!("{}{k}", "k".repeat(k as usize % 20))));
     vec![Arc::new(texts.collect::<StringArray>())]
 }
 
@@ -125,7 +133,7 @@ fn a_run_restores_at_any_parallelism() {
                 let range = KeyGroupRange::of_subtask(128, parallelism, subtask);
                 let mut part = KeyedTable::new(Arc::clone(&descriptor), 128, range);
                 load(std::slice::from_ref(&run), &descriptor)
-                    .restore_table(&mut part)
+                    .load_table(&mut part)
                     .unwrap();
                 assert!(part.len() < 999 || parallelism == 1);
                 all.extend(dump(&part));
@@ -148,7 +156,9 @@ fn increments_hold_what_changed_since_the_newest_confirmed_checkpoint() {
         let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut random = 99u64;
         let mut next = || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             random >> 33
         };
         let mut deltas = 0;
@@ -191,8 +201,13 @@ fn increments_hold_what_changed_since_the_newest_confirmed_checkpoint() {
                 .map(|r| (r.clone(), files[r.location.path().unwrap()].clone()))
                 .collect();
             let mut restored = KeyedTable::new(Arc::clone(&descriptor), 16, KeyGroupRange::all(16));
-            load(&runs, &descriptor).restore_table(&mut restored).unwrap();
-            assert_eq!(dump(&restored), expected, "checkpoint {checkpoint} of {} runs", chain.len());
+            load(&runs, &descriptor).load_table(&mut restored).unwrap();
+            assert_eq!(
+                dump(&restored),
+                expected,
+                "checkpoint {checkpoint} of {} runs",
+                chain.len()
+            );
             if next() % 4 != 0 {
                 capture.book.record(checkpoint, Arc::new(chain));
                 if next() % 4 != 0 {
@@ -219,9 +234,9 @@ fn a_closed_slice_is_not_in_the_next_capture() {
     windows.remove(1000);
     assert_eq!(windows.capture(2).len(), 1);
     let mut restored = WindowTables::new(Arc::clone(&descriptor), 128, KeyGroupRange::all(128));
-    let mut state = load(&runs, &descriptor);
+    let state = load(&runs, &descriptor);
     assert_eq!(state.unclaimed().len(), 1);
-    state.restore_windows(&mut restored).unwrap();
+    state.load_windows(&mut restored).unwrap();
     assert!(state.unclaimed().is_empty());
     assert_eq!(restored.slices().collect::<Vec<_>>(), [1000, 2000]);
     assert_eq!(dump(restored.get(2000).unwrap()), dump(windows.get(2000).unwrap()));
@@ -238,12 +253,12 @@ fn a_changed_shape_keeps_what_fits_and_refuses_what_does_not() {
         .column("new", ColumnType::I64)
         .column("count", ColumnType::I64);
     let mut table = KeyedTable::new(wider, 128, KeyGroupRange::all(128));
-    load(std::slice::from_ref(&run), &old).restore_table(&mut table).unwrap();
+    load(std::slice::from_ref(&run), &old).load_table(&mut table).unwrap();
     assert_eq!((table.column::<i64>(0).get(0), table.column::<i64>(1).get(0)), (0, 1));
 
     let other = TableDescriptor::new("t", vec![LogicalType::bigint()]).column("count", ColumnType::F64);
     let mut table = KeyedTable::new(other, 128, KeyGroupRange::all(128));
-    let error = load(&[run], &old).restore_table(&mut table).unwrap_err();
+    let error = load(&[run], &old).load_table(&mut table).unwrap_err();
     assert!(error.to_string().contains("'count' was i64, and is now f64"), "{error}");
 }
 
@@ -257,7 +272,7 @@ fn every_damaged_byte_is_noticed() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1;
         let mut table = KeyedTable::new(Arc::clone(&descriptor), 4, KeyGroupRange::all(4));
-        let result = load(&[(reference.clone(), damaged)], &descriptor).restore_table(&mut table);
+        let result = load(&[(reference.clone(), damaged)], &descriptor).load_table(&mut table);
         assert!(matches!(result, Err(crate::StateError::DamagedRun { .. })), "byte {at}");
     }
 }
@@ -265,7 +280,8 @@ fn every_damaged_byte_is_noticed() {
 /// Distinct values of a key: the key is (key, value), placed by the key alone.
 #[test]
 fn a_set_moves_with_the_key_that_it_belongs_to() {
-    let descriptor = Arc::new(TableDescriptor::new("set", vec![LogicalType::bigint(), LogicalType::string()]).placed_by(1));
+    let descriptor =
+        Arc::new(TableDescriptor::new("set", vec![LogicalType::bigint(), LogicalType::string()]).placed_by(1));
     let mut table = KeyedTable::new(Arc::clone(&descriptor), 128, KeyGroupRange::all(128));
     let keys: Vec<Option<i64>> = (0..100).map(|i| Some(i % 10)).collect();
     let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..100).map(|i| i.to_string())));
@@ -283,7 +299,7 @@ fn a_set_moves_with_the_key_that_it_belongs_to() {
         let range = KeyGroupRange::of_subtask(128, 4, subtask);
         let mut part = KeyedTable::new(Arc::clone(&descriptor), 128, range);
         load(std::slice::from_ref(&run), &descriptor)
-            .restore_table(&mut part)
+            .load_table(&mut part)
             .unwrap();
         assert_eq!(part.len() % 10, 0, "whole sets only");
         total += part.len();

@@ -71,10 +71,8 @@ impl TableCapture {
         tombstones.sort_by_key(|t| t.group);
         let by_group = self.sort_by_group(slots);
         let spans = plan_blocks(&by_group, &tombstones, self.max_parallelism);
-        let header_bytes = HEADER_FIXED_BYTES
-            + self.columns.len() * HEADER_COLUMN_BYTES
-            + 4
-            + spans.len() * HEADER_BLOCK_BYTES;
+        let header_bytes =
+            HEADER_FIXED_BYTES + self.columns.len() * HEADER_COLUMN_BYTES + 4 + spans.len() * HEADER_BLOCK_BYTES;
         let mut bytes = vec![0; header_bytes];
         bytes.reserve(slots.len() * (8 + 9 * self.columns.len()));
         let mut blocks = Vec::with_capacity(spans.len() * HEADER_BLOCK_BYTES);
@@ -204,7 +202,10 @@ fn plan_blocks(by_group: &ByGroup, tombstones: &[&Tombstone], groups: usize) -> 
     let mut next_tombstone = 0;
     for group in 0..groups {
         let first_tombstone = next_tombstone;
-        while tombstones.get(next_tombstone).is_some_and(|t| usize::from(t.group) == group) {
+        while tombstones
+            .get(next_tombstone)
+            .is_some_and(|t| usize::from(t.group) == group)
+        {
             next_tombstone += 1;
         }
         let (mut start, end) = (by_group.starts[group], by_group.starts[group + 1]);

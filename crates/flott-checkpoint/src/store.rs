@@ -1,0 +1,375 @@
+//! The checkpoints of a job: [`CheckpointStore`] reads them, a [`Leader`] writes them by the rules of [`crate::protocol`].
+
+use crate::error::CheckpointError;
+use crate::layout;
+use crate::manifest::{Location, Manifest};
+use crate::protocol::{Facts, Leadership, SnapshotId};
+use crate::root::{ListedFile, Root};
+use crate::snapshot::Snapshot;
+use crate::writer::StateWriter;
+use bytes::Bytes;
+use flott_core::{CheckpointId, Generation, Options};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The folder of a job's checkpoints.
+#[derive(Debug, Clone)]
+pub struct CheckpointStore {
+    root: Root,
+}
+
+impl CheckpointStore {
+    /// The checkpoints of the job `job_name` (its `pipeline.name`) under `dir` (`execution.checkpointing.dir`), after a probe
+    /// that the store can hold them.
+    ///
+    /// # Errors
+    /// If the place is none, cannot be written, or does not know put-if-absent; with place, cause and remedy.
+    pub async fn open(dir: &str, job_name: &str, options: &Options) -> Result<Self, CheckpointError> {
+        let root = Root::open(dir, options)?;
+        root.probe().await?;
+        Ok(Self::of_root(&root, job_name))
+    }
+
+    /// The checkpoints of a job in a folder that was opened and probed before.
+    pub fn of_root(root: &Root, job_name: &str) -> Self {
+        Self {
+            root: root.folder(&layout::job_folder(job_name)),
+        }
+    }
+
+    /// The checkpoints in a job's folder itself, whatever its name.
+    pub(crate) fn at(root: Root) -> Self {
+        Self { root }
+    }
+
+    /// The job's folder.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// What is there now.
+    ///
+    /// # Errors
+    /// If the store cannot be listed.
+    pub async fn facts(&self) -> Result<Facts, CheckpointError> {
+        Ok(Facts::from_listing(self.root.list().await?))
+    }
+
+    /// Claims leadership: every earlier leader is fenced from now on. `note` is kept in the claim, for people.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn claim(&self, note: &str) -> Result<Leader, CheckpointError> {
+        loop {
+            let generation = self.facts().await?.next_generation();
+            let content = Bytes::from(format!("{note}\n"));
+            match self.root.put_new(&layout::claim(generation), content).await {
+                Ok(()) => {
+                    return Ok(Leader {
+                        store: self.clone(),
+                        generation,
+                        kept: Arc::default(),
+                    });
+                }
+                // Somebody else took this number, or a retry found its own file: either way the next number is free.
+                Err(error) if error.is_exists() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The newest checkpoint that can be read and whose files are all there; damaged ones are skipped with a warning that
+    /// names them. `None` if there is none at all.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or every checkpoint is damaged.
+    pub async fn latest(&self) -> Result<Option<Snapshot>, CheckpointError> {
+        self.latest_but(&BTreeSet::new()).await
+    }
+
+    /// Like [`Self::latest`], without those that turned out to be damaged when their state was read.
+    ///
+    /// # Errors
+    /// As [`Self::latest`].
+    pub async fn latest_but(&self, damaged: &BTreeSet<SnapshotId>) -> Result<Option<Snapshot>, CheckpointError> {
+        let facts = self.facts().await?;
+        let mut first_problem = None;
+        for id in facts.candidates() {
+            if damaged.contains(&id) {
+                first_problem.get_or_insert_with(|| format!("{id} has damaged state files"));
+                continue;
+            }
+            match self.load(id, &facts).await {
+                Ok(snapshot) => return Ok(Some(snapshot)),
+                Err(error @ CheckpointError::UnknownVersion { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(checkpoint = id.checkpoint, generation = id.generation, %error,
+                        "checkpoint is damaged and is skipped; the one before it is tried");
+                    first_problem.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        match first_problem {
+            None => Ok(None),
+            Some(newest) => Err(CheckpointError::AllDamaged {
+                path: self.root.display(""),
+                newest,
+            }),
+        }
+    }
+
+    /// Reads a checkpoint's manifest and checks that its files are there in full length.
+    ///
+    /// # Errors
+    /// If the manifest or a file is damaged or missing.
+    pub async fn load(&self, id: SnapshotId, facts: &Facts) -> Result<Snapshot, CheckpointError> {
+        let path = layout::manifest(id.generation, id.checkpoint);
+        let shown = self.root.display(&path);
+        let manifest = Manifest::decode(&self.root.get(&path).await?, &shown)?;
+        let files = &facts.files;
+        check_files(&self.root, &manifest, |path| files.get(path))?;
+        Ok(Snapshot {
+            manifest,
+            root: self.root.clone(),
+            path: self.root.display(&layout::checkpoint_folder(id.checkpoint)),
+            id: Some(id),
+            is_committed: facts.committed.contains(&id),
+        })
+    }
+}
+
+/// Checks that all files of a manifest exist with at least the bytes that it refers to.
+pub(crate) fn check_files<'a>(
+    root: &Root,
+    manifest: &Manifest,
+    find: impl Fn(&str) -> Option<&'a ListedFile>,
+) -> Result<(), CheckpointError> {
+    for subtask in manifest.operators.iter().flat_map(|o| &o.subtasks) {
+        for location in subtask.locations() {
+            let Location::File { path, offset, length } = location else {
+                continue;
+            };
+            let problem = match find(path) {
+                None => "it is missing".to_owned(),
+                Some(file) if file.bytes < offset + length => {
+                    format!("it has {} bytes, and should have {}", file.bytes, offset + length)
+                }
+                Some(_) => continue,
+            };
+            return Err(CheckpointError::DamagedFile {
+                path: root.display(path),
+                problem,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The right to write checkpoints, until a higher generation claims it. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Leader {
+    store: CheckpointStore,
+    generation: Generation,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// Files that must or may be there.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Files of manifests that exist, by manifest.
+    manifests: Vec<(SnapshotId, BTreeSet<String>)>,
+    /// Files of manifests deleted by the last clean-up, spared until the next: a checkpoint in the making may continue them.
+    doomed: BTreeSet<String>,
+}
+
+/// Proof that a checkpoint exists and was completed by a leader: who holds it may commit what the checkpoint lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "sinks wait for their commit"]
+pub struct CommitPermit {
+    /// The checkpoint.
+    pub id: SnapshotId,
+    /// Path of its folder, for people and for `--restore`.
+    pub path: String,
+}
+
+impl Leader {
+    /// Its generation.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The store that it leads.
+    pub fn store(&self) -> &CheckpointStore {
+        &self.store
+    }
+
+    /// Says what this generation restored (`None`: a fresh start, or a savepoint from elsewhere), before it writes anything.
+    /// Returns the number of its first checkpoint.
+    ///
+    /// # Errors
+    /// If another leads by now, or the store refuses.
+    pub async fn start_from(&self, base: Option<&Snapshot>) -> Result<CheckpointId, CheckpointError> {
+        if let Some(base) = base
+            && let Some(id) = base.id
+        {
+            let name = layout::base(self.generation, id.generation, id.checkpoint);
+            self.store.root.put_own(&name, Bytes::from_static(b"\n")).await?;
+            self.kept().manifests.push((id, base.manifest.files()));
+        }
+        let facts = self.check_leadership().await?;
+        Ok(facts.next_checkpoint())
+    }
+
+    /// Writes the state files of attempt `attempt` (of the job's tasks) for a checkpoint.
+    pub fn writer(&self, checkpoint: CheckpointId, attempt: u64) -> StateWriter {
+        let folder = layout::checkpoint_folder(checkpoint);
+        StateWriter::new(self.store.root.clone(), &folder, self.generation, attempt)
+    }
+
+    /// Makes a checkpoint exist. All its files have been written. The permit says that its commits may be sent.
+    ///
+    /// After an error other than [`CheckpointError::Fenced`] and [`CheckpointError::MissingBase`] it is not known whether the
+    /// manifest exists: call again with the same manifest, or restart from the newest checkpoint; abort nothing that it lists.
+    ///
+    /// # Errors
+    /// If another leads (this process must stop), if files that it builds on may be gone, or if the store refuses.
+    pub async fn complete(&self, manifest: &Manifest) -> Result<CommitPermit, CheckpointError> {
+        let id = SnapshotId {
+            generation: self.generation,
+            checkpoint: manifest.checkpoint_id,
+        };
+        let files = manifest.files();
+        self.check_bases(id, &files)?;
+        self.check_leadership().await?;
+        let path = layout::manifest(id.generation, id.checkpoint);
+        self.store.root.put_own(&path, manifest.encode()?).await?;
+        self.check_leadership().await?;
+        let mut kept = self.kept();
+        kept.manifests.retain(|(other, _)| *other != id);
+        kept.manifests.push((id, files));
+        Ok(CommitPermit {
+            id,
+            path: self.store.root.display(&layout::checkpoint_folder(id.checkpoint)),
+        })
+    }
+
+    /// Files of earlier checkpoints must be known to be kept.
+    fn check_bases(&self, id: SnapshotId, files: &BTreeSet<String>) -> Result<(), CheckpointError> {
+        let own = format!("{}/", layout::checkpoint_folder(id.checkpoint));
+        let kept = self.kept();
+        let missing = files.iter().find(|path| {
+            !path.starts_with(&own)
+                && !kept.doomed.contains(*path)
+                && !kept.manifests.iter().any(|(_, files)| files.contains(*path))
+        });
+        match missing {
+            None => Ok(()),
+            Some(path) => Err(CheckpointError::MissingBase {
+                checkpoint: id.checkpoint,
+                path: self.store.root.display(path),
+            }),
+        }
+    }
+
+    /// Notes that everything a checkpoint lists is committed, so that a restore need not ask the sinks again.
+    ///
+    /// # Errors
+    /// If the store refuses; nothing is lost then, since commits can be repeated.
+    pub async fn mark_committed(&self, permit: &CommitPermit) -> Result<(), CheckpointError> {
+        let path = layout::committed(permit.id.generation, permit.id.checkpoint);
+        self.store.root.put_own(&path, Bytes::from_static(b"\n")).await
+    }
+
+    /// Deletes checkpoints of the own past beyond the `retained` newest (`execution.checkpointing.num-retained`), and the files
+    /// that only those deleted by the call before this one had. Returns how many files went.
+    ///
+    /// # Errors
+    /// If another leads, or the store refuses; the rest goes with a later call or a sweep.
+    pub async fn delete_superseded(&self, retained: usize) -> Result<usize, CheckpointError> {
+        let facts = self.check_leadership().await?;
+        let own = facts.manifests.iter().filter(|m| m.generation == self.generation);
+        let Some(newest) = own.max() else { return Ok(0) };
+        let superseded = facts.superseded(self.generation, *newest, retained);
+        let mut newly_doomed = BTreeSet::new();
+        let mut deleted = 0;
+        for id in superseded {
+            newly_doomed.extend(self.files_of(id).await);
+            let root = &self.store.root;
+            root.delete(&layout::manifest(id.generation, id.checkpoint)).await?;
+            if facts.committed.contains(&id) {
+                root.delete(&layout::committed(id.generation, id.checkpoint)).await?;
+            }
+            self.kept().manifests.retain(|(other, _)| *other != id);
+            deleted += 1;
+        }
+        let due: Vec<String> = {
+            let mut kept = self.kept();
+            let due = std::mem::replace(&mut kept.doomed, newly_doomed);
+            let is_used = |path: &String| kept.manifests.iter().any(|(_, files)| files.contains(path));
+            due.into_iter().filter(|path| !is_used(path)).collect()
+        };
+        for path in due {
+            self.store.root.delete(&path).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
+    /// Files of a manifest that is about to be deleted; of one that cannot be read none: sweeping finds them.
+    async fn files_of(&self, id: SnapshotId) -> BTreeSet<String> {
+        let known = self.kept().manifests.iter().find(|(other, _)| *other == id).cloned();
+        if let Some((_, files)) = known {
+            return files;
+        }
+        let path = layout::manifest(id.generation, id.checkpoint);
+        let read = async { Manifest::decode(&self.store.root.get(&path).await?, &path) };
+        match read.await {
+            Ok(manifest) => manifest.files(),
+            Err(error) => {
+                tracing::warn!(%error, "superseded checkpoint cannot be read; its files are swept by age");
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// Deletes what crashes left behind: files at least `age_ms` old that no checkpoint refers to. Returns how many.
+    /// Nothing is deleted while a manifest cannot be read: its files are not known.
+    ///
+    /// # Errors
+    /// If another leads, or the store refuses.
+    pub async fn sweep(&self, now_ms: i64, age_ms: i64) -> Result<usize, CheckpointError> {
+        let facts = self.check_leadership().await?;
+        let mut referenced: BTreeSet<String> = self.kept().manifests.iter().flat_map(|(_, f)| f.clone()).collect();
+        for id in &facts.manifests {
+            let path = layout::manifest(id.generation, id.checkpoint);
+            let manifest = Manifest::decode(&self.store.root.get(&path).await?, &self.store.root.display(&path))?;
+            referenced.extend(manifest.files());
+        }
+        let sweepable = facts.sweepable(self.generation, &referenced, now_ms, age_ms);
+        for path in &sweepable {
+            self.store.root.delete(path).await?;
+        }
+        Ok(sweepable.len())
+    }
+
+    /// Looks whether this generation still leads.
+    ///
+    /// # Errors
+    /// If it does not, or the store cannot be listed.
+    pub async fn check_leadership(&self) -> Result<Facts, CheckpointError> {
+        let facts = self.store.facts().await?;
+        match facts.leadership(self.generation) {
+            Leadership::Leads => Ok(facts),
+            Leadership::Fenced { newest } => Err(CheckpointError::Fenced {
+                path: self.store.root.display(""),
+                ours: self.generation,
+                newest,
+            }),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Every section leaves the lists whole.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

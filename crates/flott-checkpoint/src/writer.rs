@@ -1,0 +1,44 @@
+//! Writing state files: [`StateWriter`], which gives every file a name of its own.
+
+use crate::error::CheckpointError;
+use crate::layout;
+use crate::root::Root;
+use bytes::Bytes;
+use flott_core::{Generation, OperatorId};
+
+/// Writes the state files of one attempt for one checkpoint or savepoint. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct StateWriter {
+    root: Root,
+    /// Folder of the files within the root; empty in a savepoint.
+    folder: String,
+    generation: Generation,
+    attempt: u64,
+}
+
+impl StateWriter {
+    pub(crate) fn new(root: Root, folder: &str, generation: Generation, attempt: u64) -> Self {
+        Self {
+            root,
+            folder: folder.to_owned(),
+            generation,
+            attempt,
+        }
+    }
+
+    /// Writes the one file of a subtask of `owner` (the operator, or the first one of a chain) and returns its path for the
+    /// manifest. When it returns, the file survives a power cut.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub async fn write(&self, owner: OperatorId, subtask: usize, content: Bytes) -> Result<String, CheckpointError> {
+        let name = layout::state_file(self.generation, self.attempt, owner, subtask);
+        let path = if self.folder.is_empty() {
+            name
+        } else {
+            format!("{}/{name}", self.folder)
+        };
+        self.root.put_own(&path, content).await?;
+        Ok(path)
+    }
+}

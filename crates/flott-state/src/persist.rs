@@ -1,0 +1,365 @@
+//! Snapshots to files and back: [`encode_snapshots`], [`EncodedSnapshots::write`], [`load_operator`].
+//!
+//! All operators of a chain share one file per subtask and checkpoint, so that a checkpoint costs one sync a subtask. A subtask
+//! whose state is small ([`INLINE_BYTES`]) writes no file: its state lies in the manifest.
+//!
+//! ```text
+//! operator thread   capture (µs)
+//! blocking pool          `-- encode_snapshots (CPU)
+//! tokio                          `-- write (one file) --> parts for the manifest, a ticket
+//! coordinator                                                  `-- manifest exists --> ticket.confirm()
+//! ```
+//!
+//! A ticket that is never confirmed costs nothing but a larger next increment.
+
+use crate::capture::TableCapture;
+use crate::changes::ChainBook;
+use crate::error::StateError;
+use crate::run::{EncodedRun, RunMode, RunReader};
+use crate::snapshot::{LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
+use bytes::Bytes;
+use flott_checkpoint::{
+    CheckpointError, EntryRef, InlineBytes, Location, OperatorManifest, OperatorPart, Root, RunRef, StateWriter,
+    SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
+};
+use flott_core::{CheckpointId, OperatorId};
+use futures::{StreamExt, TryStreamExt};
+use std::sync::Arc;
+
+/// State of a subtask up to this size is kept in the manifest (Flink's `execution.checkpointing.data-inline-threshold`).
+pub const INLINE_BYTES: usize = 20 * 1024;
+
+/// Runs of one subtask that are read at the same time.
+const CONCURRENT_READS: usize = 8;
+
+/// A run below this size is read in one request, whichever of its groups are wanted.
+const SMALL_RUN_BYTES: u64 = 256 * 1024;
+
+/// State of a subtask as bytes, not yet written.
+#[derive(Debug)]
+pub struct EncodedSnapshots {
+    checkpoint: CheckpointId,
+    subtask: usize,
+    operators: Vec<EncodedOperator>,
+}
+
+#[derive(Debug)]
+struct EncodedOperator {
+    id: OperatorId,
+    tables: Vec<TableDescriptor>,
+    chains: Vec<EncodedChain>,
+    entries: Vec<OperatorEntry>,
+    committables: Vec<Bytes>,
+}
+
+/// The runs of one table: those that exist, and one to write.
+#[derive(Debug)]
+struct EncodedChain {
+    existing: Vec<RunRef>,
+    new: Option<EncodedRun>,
+    /// Where to note the chain, if increments can build on it.
+    book: Option<Arc<ChainBook>>,
+}
+
+/// State of a subtask that is written.
+#[derive(Debug)]
+pub struct WrittenSnapshots {
+    /// What the manifest says of each operator of the chain.
+    pub parts: Vec<OperatorPart>,
+    /// Bytes written for this checkpoint.
+    pub written_bytes: u64,
+    /// Bytes of all state, those of earlier checkpoints that it builds on included.
+    pub state_bytes: u64,
+    /// To be confirmed when the manifest exists.
+    pub ticket: ConfirmationTicket,
+}
+
+/// Tells the tables of a subtask that a checkpoint exists, so that increments may build on it.
+#[derive(Debug, Clone)]
+#[must_use = "without confirmation no increment is ever written"]
+pub struct ConfirmationTicket {
+    checkpoint: CheckpointId,
+    books: Vec<Arc<ChainBook>>,
+}
+
+impl ConfirmationTicket {
+    /// The manifest exists. Called from any thread, at any time before the tables' next capture to be of use for it.
+    pub fn confirm(&self) {
+        for book in &self.books {
+            book.confirm(self.checkpoint);
+        }
+    }
+
+    /// The checkpoint that it is for.
+    pub fn checkpoint(&self) -> CheckpointId {
+        self.checkpoint
+    }
+}
+
+/// Encodes the snapshots of a chain's operators: CPU work, for a blocking thread.
+pub fn encode_snapshots(
+    checkpoint: CheckpointId,
+    subtask: usize,
+    snapshots: Vec<(OperatorId, OperatorSnapshot)>,
+    mode: RunMode,
+) -> EncodedSnapshots {
+    let operators = snapshots.into_iter().map(|(id, snapshot)| {
+        let mut tables: Vec<TableDescriptor> = Vec::new();
+        for capture in &snapshot.keyed {
+            if !tables.iter().any(|t| t.name == capture.descriptor().name) {
+                tables.push(capture.descriptor().as_ref().clone());
+            }
+        }
+        EncodedOperator {
+            id,
+            tables,
+            chains: snapshot.keyed.into_iter().map(|c| encode_chain(c, mode)).collect(),
+            entries: snapshot.operator_state,
+            committables: snapshot.committables,
+        }
+    });
+    EncodedSnapshots {
+        checkpoint,
+        subtask,
+        operators: operators.collect(),
+    }
+}
+
+fn encode_chain(capture: TableCapture, mode: RunMode) -> EncodedChain {
+    if mode == RunMode::Full {
+        // An empty table is in the manifest by its descriptor alone.
+        let new = if capture.is_empty() { None } else { capture.encode(mode) };
+        return EncodedChain {
+            existing: Vec::new(),
+            new,
+            book: None,
+        };
+    }
+    capture.book.want_increments();
+    let existing = match &capture.increment {
+        Some(increment) if capture.is_delta_worth_it() => increment.base.as_ref().clone(),
+        _ => Vec::new(),
+    };
+    EncodedChain {
+        existing,
+        new: capture.encode(mode),
+        book: capture.is_tracked.then(|| Arc::clone(&capture.book)),
+    }
+}
+
+impl EncodedSnapshots {
+    /// Bytes to write.
+    pub fn new_bytes(&self) -> usize {
+        let runs = self
+            .operators
+            .iter()
+            .flat_map(|o| &o.chains)
+            .filter_map(|c| c.new.as_ref());
+        let entries = self.operators.iter().flat_map(|o| &o.entries);
+        runs.map(|r| r.bytes.len()).sum::<usize>() + entries.map(|e| e.bytes.len()).sum::<usize>()
+    }
+
+    /// Writes the subtask's file, if there is enough for one.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub async fn write(mut self, writer: &StateWriter) -> Result<WrittenSnapshots, CheckpointError> {
+        let new_bytes = self.new_bytes();
+        let mut locations = Vec::new();
+        if new_bytes > INLINE_BYTES {
+            let content = self.join(new_bytes, &mut locations);
+            let owner = self.operators.first().map_or(OperatorId(0), |o| o.id);
+            let path = writer.write(owner, self.subtask, content).await?;
+            for location in &mut locations {
+                if let Location::File { path: of, .. } = location {
+                    of.clone_from(&path);
+                }
+            }
+        } else {
+            for operator in &mut self.operators {
+                let runs = operator.chains.iter_mut().filter_map(|c| c.new.as_mut());
+                let runs = runs.map(|r| Bytes::from(std::mem::take(&mut r.bytes)));
+                let entries = operator.entries.iter().map(|e| e.bytes.clone());
+                locations.extend(runs.chain(entries).map(|b| Location::Inline(InlineBytes(b))));
+            }
+        }
+        let written = self.describe(locations);
+        Ok(WrittenSnapshots {
+            written_bytes: new_bytes as u64,
+            ..written
+        })
+    }
+
+    /// All new bytes one after the other; where each piece lies is appended to `locations`, in the order of [`Self::describe`].
+    fn join(&mut self, new_bytes: usize, locations: &mut Vec<Location>) -> Bytes {
+        let mut content = Vec::with_capacity(new_bytes);
+        let mut add = |bytes: &[u8]| {
+            locations.push(Location::File {
+                path: String::new(),
+                offset: content.len() as u64,
+                length: bytes.len() as u64,
+            });
+            content.extend_from_slice(bytes);
+        };
+        for operator in &mut self.operators {
+            for run in operator.chains.iter_mut().filter_map(|c| c.new.as_mut()) {
+                // Taken, so that a run is in memory once more only while it is copied.
+                add(&std::mem::take(&mut run.bytes));
+            }
+            operator.entries.iter().for_each(|e| add(&e.bytes));
+        }
+        content.into()
+    }
+
+    fn describe(self, locations: Vec<Location>) -> WrittenSnapshots {
+        let mut locations = locations.into_iter();
+        let mut next = || locations.next().unwrap_or(Location::Inline(InlineBytes::default()));
+        let mut books = Vec::new();
+        let mut parts = Vec::new();
+        for operator in self.operators {
+            let mut subtask = SubtaskManifest {
+                index: self.subtask,
+                ..SubtaskManifest::default()
+            };
+            for chain in operator.chains {
+                let mut runs = chain.existing;
+                if let Some(new) = chain.new {
+                    runs.push(RunRef {
+                        location: next(),
+                        ..new.reference
+                    });
+                }
+                if let Some(book) = chain.book {
+                    book.record(self.checkpoint, Arc::new(runs.clone()));
+                    books.push(book);
+                }
+                subtask.runs.extend(runs);
+            }
+            subtask
+                .entries
+                .extend(operator.entries.into_iter().map(|entry| EntryRef {
+                    crc32c: crc32c::crc32c(&entry.bytes),
+                    name: entry.name,
+                    redistribute: entry.redistribute,
+                    location: next(),
+                }));
+            subtask.committables = operator.committables.into_iter().map(InlineBytes).collect();
+            parts.push(OperatorPart {
+                id: operator.id,
+                tables: operator.tables,
+                subtask,
+            });
+        }
+        WrittenSnapshots {
+            written_bytes: 0,
+            state_bytes: parts.iter().map(|p| p.subtask.state_bytes()).sum(),
+            parts,
+            ticket: ConfirmationTicket {
+                checkpoint: self.checkpoint,
+                books,
+            },
+        }
+    }
+}
+
+/// Reads an operator's state for `parallelism` new subtasks, checksums included: what comes back can be applied.
+///
+/// # Errors
+/// If files are damaged or missing, or there are more subtasks than key groups.
+pub async fn load_operator(
+    root: &Root,
+    operator: &OperatorManifest,
+    parallelism: usize,
+) -> Result<Vec<RestoredState>, StateError> {
+    let mut states = Vec::with_capacity(parallelism);
+    for subtask in restore_plan(operator, parallelism)? {
+        states.push(load_subtask(root, operator, &subtask).await?);
+    }
+    Ok(states)
+}
+
+/// Reads the state of one new subtask: of each run its header and the blocks of the subtask's key groups.
+///
+/// # Errors
+/// If files are damaged or missing.
+pub async fn load_subtask(
+    root: &Root,
+    operator: &OperatorManifest,
+    subtask: &SubtaskRestore,
+) -> Result<RestoredState, StateError> {
+    let tables: Vec<Arc<TableDescriptor>> = operator.tables.iter().cloned().map(Arc::new).collect();
+    let reads = subtask.runs.iter().map(|run| {
+        let descriptor = tables.iter().find(|t| t.name == run.table).cloned();
+        async move {
+            let descriptor = descriptor.ok_or_else(|| StateError::DamagedRun {
+                table: run.table.clone(),
+                place: "the manifest".to_owned(),
+                problem: "it does not say what the table holds".to_owned(),
+            })?;
+            load_run(root, run, descriptor, subtask).await
+        }
+    });
+    let runs: Vec<Option<LoadedRun>> = futures::stream::iter(reads)
+        .buffered(CONCURRENT_READS)
+        .try_collect()
+        .await?;
+    let mut entries = Vec::with_capacity(subtask.entries.len());
+    for entry in &subtask.entries {
+        let bytes = root.read(&entry.location, 0..entry.location.len()).await?;
+        if crc32c::crc32c(&bytes) != entry.crc32c {
+            let path = root.display(entry.location.path().unwrap_or("the manifest"));
+            let problem = format!("the checksum of state '{}' does not match", entry.name);
+            return Err(CheckpointError::DamagedFile { path, problem }.into());
+        }
+        entries.push(OperatorEntry {
+            name: entry.name.clone(),
+            bytes,
+            redistribute: entry.redistribute,
+        });
+    }
+    let committables = subtask.committables.iter().map(|c| c.0.clone()).collect();
+    Ok(RestoredState::new(
+        runs.into_iter().flatten().collect(),
+        entries,
+        committables,
+    ))
+}
+
+/// A run with the blocks of the subtask's key groups; `None` if it has none.
+async fn load_run(
+    root: &Root,
+    run: &RunRef,
+    descriptor: Arc<TableDescriptor>,
+    subtask: &SubtaskRestore,
+) -> Result<Option<LoadedRun>, StateError> {
+    let header_bytes = u64::from(run.header_bytes);
+    let length = run.location.len();
+    let whole = if length <= SMALL_RUN_BYTES {
+        Some(root.read(&run.location, 0..length).await?)
+    } else {
+        None
+    };
+    let header = match &whole {
+        Some(whole) => whole.slice(..whole.len().min(header_bytes as usize)),
+        None => root.read(&run.location, 0..header_bytes).await?,
+    };
+    let reader = RunReader::new(run, &descriptor, &header)?;
+    let Some(wanted) = reader.bytes_of(subtask.key_groups) else {
+        return Ok(None);
+    };
+    let blocks = match &whole {
+        Some(whole) => {
+            let end = (wanted.end as usize).min(whole.len());
+            whole.slice((wanted.start as usize).min(end)..end)
+        }
+        None => root.read(&run.location, wanted.clone()).await?,
+    };
+    reader.verify(&blocks, wanted.start, subtask.key_groups)?;
+    Ok(Some(LoadedRun {
+        descriptor,
+        reference: run.clone(),
+        header,
+        blocks,
+        blocks_from: wanted.start,
+    }))
+}
