@@ -5,7 +5,7 @@
   record_peers.py --all                record all again
   record_peers.py --check [NAME...]    ask again and compare with what is recorded; exit code 1 where they differ
 
-A script is Flink SQL that ends with one query. `${DATA}` stands for the folder tests/peers/data. Its comment lines may say:
+A script is Flink SQL that ends with one query or one INSERT into a print table of its own. `${DATA}` stands for the folder tests/peers/data. Its comment lines may say:
   -- deterministic: no       the order of rows or the intermediate updates may differ from run to run: only the final rows are compared
   -- print: OPTIONS          more options of the print table
   -- file: OPTIONS           the answer is the text of the file that a filesystem table with these options writes, in batch mode
@@ -58,11 +58,11 @@ def cause(text):
 
 
 def split_script(text):
-    """Statements of a script; semicolons inside quotes and comments do not count."""
+    """Statements of a script without its comments (hints stay); semicolons inside quotes and comments do not count."""
     out, cur, i = [], "", 0
     for m in re.finditer(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|`[^`]*`|;|[^;'`/-]+|[-/]", text, re.S):
         t = m.group(0)
-        if t.startswith("--") or t.startswith("/*"):
+        if t.startswith("--") or t.startswith("/*") and not t.startswith("/*+"):
             continue
         if t == ";":
             out.append(cur.strip()); cur = ""
@@ -90,16 +90,18 @@ def ask(path):
         try:
             for st in stmts[:-1]:
                 s.run(st)
-            s.run(f"CREATE TEMPORARY VIEW asked__ AS {stmts[-1]}")
+            into = re.match(r"INSERT INTO (\S+)", stmts[-1])
+            if not into:
+                s.run(f"CREATE TEMPORARY VIEW asked__ AS {stmts[-1]}")
             cols = []
-            for r in s.run("DESCRIBE asked__")["results"]["data"]:
+            for r in s.run(f"DESCRIBE {into[1] if into else 'asked__'}")["results"]["data"]:
                 name, typ, nullable = r["fields"][:3]
                 cols.append([name, typ + ("" if nullable else " NOT NULL")])
             start = OUT.stat().st_size
             # the sink takes the query's own types; `print` writes what it gets
             if written:
                 s.run("SET 'execution.runtime-mode' = 'batch'")
-            r = s.run(f"CREATE TABLE printed__ WITH ({options}) AS {stmts[-1]}")
+            r = s.run(stmts[-1] if into else f"CREATE TABLE printed__ WITH ({options}) AS {stmts[-1]}")
         except Refused as e:
             return {**head, "error": True, "stage": "plan", "message": str(e)}, []
         jid = r.get("jobID") or r["results"]["data"][0]["fields"][0]

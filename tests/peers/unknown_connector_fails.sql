@@ -1,0 +1,2 @@
+CREATE TABLE clicks (userId STRING) WITH ('connector' = 'kafkaa', 'topic' = 'x');
+SELECT * FROM clicks;
