@@ -164,9 +164,7 @@ fn excerpt(text: &str, column: u64) -> (String, usize) {
         .chars()
         .map(|c| if c == '\t' { ' ' } else { c })
         .collect();
-    let at = usize::try_from(column.saturating_sub(1))
-        .unwrap_or(0)
-        .min(chars.len());
+    let at = usize::try_from(column.saturating_sub(1)).unwrap_or(0).min(chars.len());
     let start = at.saturating_sub(BEFORE);
     let end = (start + WIDTH).min(chars.len());
     let mut shown: String = chars[start..end].iter().collect();

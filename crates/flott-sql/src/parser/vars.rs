@@ -39,7 +39,9 @@ fn unset(name: &str, scan: &Scanner) -> SqlError {
             line: scan.line,
             column: scan.column,
         })
-        .remedy(format!("give it with --var {name}=VALUE or set the environment variable {name}"))
+        .remedy(format!(
+            "give it with --var {name}=VALUE or set the environment variable {name}"
+        ))
 }
 
 /// The name of the variable at the start of `text`.

@@ -1,0 +1,357 @@
+//! Grouping: which expressions are keys, which calls are aggregates, and what may stand beside them.
+
+use super::expr::{Resolver, bind_expr, condition, function_error, function_name, span_of};
+use super::scope::{ExprScope, dotted};
+use crate::error::{SqlError, SqlResult, Step};
+use crate::expr::{Expr, resolve_aggregate};
+use crate::rel::{AggCall, Rel, RelOp};
+use flott_core::suggest;
+use sqlparser::ast::{self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// Aggregates that run.
+const AGGREGATES: &[&str] = &["COUNT", "SUM", "AVG", "MIN", "MAX"];
+
+/// Aggregates of Flink that are known and not there yet.
+const LATER: &[&str] = &[
+    "FIRST_VALUE",
+    "LAST_VALUE",
+    "LISTAGG",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "STDDEV",
+    "VAR_POP",
+    "VAR_SAMP",
+    "VARIANCE",
+    "COLLECT",
+    "ARRAY_AGG",
+    "SUM0",
+    "JSON_OBJECTAGG",
+    "JSON_ARRAYAGG",
+    "PERCENTILE",
+    "APPROX_COUNT_DISTINCT",
+    "ROW_NUMBER",
+    "RANK",
+    "DENSE_RANK",
+    "LAG",
+    "LEAD",
+    "NTILE",
+    "CUME_DIST",
+    "PERCENT_RANK",
+];
+
+/// The name of the aggregate that `expr` calls, if it does.
+pub fn aggregate_name(expr: &ast::Expr) -> Option<String> {
+    let ast::Expr::Function(function) = expr else {
+        return None;
+    };
+    let name = function_name(function).ok()?;
+    let known = AGGREGATES.contains(&name.as_str()) || LATER.contains(&name.as_str());
+    (known && function.over.is_none()).then_some(name)
+}
+
+/// Whether an aggregate is called anywhere in `expr`, sub-queries apart.
+pub fn contains_aggregate(expr: &ast::Expr) -> bool {
+    use std::ops::ControlFlow;
+    let mut found = false;
+    let _ = sqlparser_visit(expr, &mut |e| {
+        if aggregate_name(e).is_some() {
+            found = true;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    found
+}
+
+/// Calls `visit` on `expr` and the expressions in it. Only the forms that an aggregate can stand in are walked.
+fn sqlparser_visit(
+    expr: &ast::Expr,
+    visit: &mut dyn FnMut(&ast::Expr) -> std::ops::ControlFlow<()>,
+) -> std::ops::ControlFlow<()> {
+    use ast::Expr as E;
+    visit(expr)?;
+    let mut children: Vec<&ast::Expr> = vec![];
+    match expr {
+        E::Nested(e)
+        | E::IsNull(e)
+        | E::IsNotNull(e)
+        | E::IsTrue(e)
+        | E::IsNotTrue(e)
+        | E::IsFalse(e)
+        | E::IsNotFalse(e)
+        | E::IsUnknown(e)
+        | E::IsNotUnknown(e)
+        | E::UnaryOp { expr: e, .. }
+        | E::Cast { expr: e, .. }
+        | E::Extract { expr: e, .. }
+        | E::Ceil { expr: e, .. }
+        | E::Floor { expr: e, .. }
+        | E::Prefixed { value: e, .. }
+        | E::CompoundFieldAccess { root: e, .. } => children.push(e),
+        E::BinaryOp { left, right, .. } | E::IsDistinctFrom(left, right) | E::IsNotDistinctFrom(left, right) => {
+            children.extend([left.as_ref(), right.as_ref()]);
+        }
+        E::Between { expr, low, high, .. } => children.extend([expr.as_ref(), low.as_ref(), high.as_ref()]),
+        E::InList { expr, list, .. } => {
+            children.push(expr);
+            children.extend(list);
+        }
+        E::Like { expr, pattern, .. } | E::SimilarTo { expr, pattern, .. } => {
+            children.extend([expr.as_ref(), pattern.as_ref()]);
+        }
+        E::Position { expr, r#in } => children.extend([expr.as_ref(), r#in.as_ref()]),
+        E::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            children.push(expr);
+            children.extend(substring_from.as_deref());
+            children.extend(substring_for.as_deref());
+        }
+        E::Trim { expr, trim_what, .. } => {
+            children.push(expr);
+            children.extend(trim_what.as_deref());
+        }
+        E::Case {
+            operand,
+            conditions,
+            else_result,
+            ..
+        } => {
+            children.extend(operand.as_deref());
+            children.extend(conditions.iter().flat_map(|c| [&c.condition, &c.result]));
+            children.extend(else_result.as_deref());
+        }
+        E::Function(f) => {
+            if let FunctionArguments::List(list) = &f.args {
+                children.extend(list.args.iter().filter_map(argument));
+            }
+        }
+        E::Tuple(items) => children.extend(items),
+        E::Array(array) => children.extend(&array.elem),
+        _ => {}
+    }
+    children.into_iter().try_for_each(|c| sqlparser_visit(c, visit))
+}
+
+fn argument(arg: &FunctionArg) -> Option<&ast::Expr> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e),
+        _ => None,
+    }
+}
+
+/// An aggregate over expressions of the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BoundCall {
+    function: String,
+    args: Vec<Expr>,
+    distinct: bool,
+    filter: Option<Expr>,
+    ty: flott_core::LogicalType,
+}
+
+/// Binds SELECT and HAVING of a grouping query: over the keys, then the aggregates found on the way.
+pub struct Grouping<'a> {
+    input: &'a ExprScope,
+    keys: Vec<Expr>,
+    calls: RefCell<Vec<BoundCall>>,
+    /// Whether there is a GROUP BY: without one, a result may have seen no row.
+    grouped: bool,
+}
+
+impl<'a> Grouping<'a> {
+    /// Groups `input` by the bound `keys`; equal keys count once.
+    pub fn new(input: &'a ExprScope, keys: Vec<Expr>, grouped: bool) -> Self {
+        let mut unique: Vec<Expr> = vec![];
+        for key in keys {
+            if !unique.contains(&key) {
+                unique.push(key);
+            }
+        }
+        Self {
+            input,
+            keys: unique,
+            calls: RefCell::default(),
+            grouped,
+        }
+    }
+
+    /// Binds an expression over keys and aggregates.
+    ///
+    /// # Errors
+    /// If it uses a column that is no key, outside of an aggregate.
+    pub fn bind(&self, expr: &ast::Expr) -> SqlResult<Expr> {
+        bind_expr(expr, self)
+    }
+
+    fn aggregate(&self, function: &ast::Function) -> SqlResult<Expr> {
+        let name = function_name(function)?;
+        if LATER.contains(&name.as_str()) {
+            let hint = suggest::hint(&name, AGGREGATES.iter().copied());
+            return Err(SqlError::new(
+                Step::Unsupported,
+                format!("the aggregate {name} is not supported yet{hint}"),
+            )
+            .remedy(format!("supported are {}", AGGREGATES.join(", "))));
+        }
+        let mut args = vec![];
+        let FunctionArguments::List(list) = &function.args else {
+            return Err(SqlError::new(
+                Step::Syntax,
+                format!("{name} needs arguments in parentheses"),
+            ));
+        };
+        let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+        for arg in &list.args {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => args.push(self.input.bind(e)?),
+                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if name == "COUNT" => {}
+                _ => return Err(SqlError::new(Step::Type, format!("{name} does not take '{arg}'"))),
+            }
+        }
+        let filter = match &function.filter {
+            Some(filter) => Some(condition(self.input.bind(filter)?, "FILTER", span_of(filter))?),
+            None => None,
+        };
+        let types: Vec<_> = args.iter().map(|a| a.ty().clone()).collect();
+        let mut ty = resolve_aggregate(&name, &types, distinct).map_err(|e| function_error(&e))?;
+        if name != "COUNT" && (!self.grouped || filter.is_some()) {
+            ty.nullable = true;
+        }
+        // Extreme values and distinct ones are the same set.
+        let distinct = distinct && !matches!(name.as_str(), "MIN" | "MAX");
+        Ok(self.register(BoundCall {
+            function: name,
+            args,
+            distinct,
+            filter,
+            ty,
+        }))
+    }
+
+    fn register(&self, call: BoundCall) -> Expr {
+        let mut calls = self.calls.borrow_mut();
+        let ty = call.ty.clone();
+        let position = calls.iter().position(|c| *c == call).unwrap_or_else(|| {
+            calls.push(call);
+            calls.len() - 1
+        });
+        Expr::input(self.keys.len() + position, ty)
+    }
+
+    /// The aggregation over `rel`, whose columns the input scope describes. `results` are the bound SELECT items with
+    /// their names, used to name keys and aggregates.
+    pub fn into_rel(self, rel: Rel, results: &[(String, Expr)]) -> Rel {
+        let Self { keys, calls, .. } = self;
+        let calls = calls.into_inner();
+        let name_of = |position: usize| {
+            results
+                .iter()
+                .find(|(_, e)| matches!(e, Expr::InputRef { index, .. } if *index == position))
+                .map(|(n, _)| n.clone())
+        };
+        let mut columns: Vec<(String, Expr)> = vec![];
+        for (i, key) in keys.iter().enumerate() {
+            let name = match key {
+                Expr::InputRef { index, .. } => rel.fields[*index].name.clone(),
+                _ => name_of(i).unwrap_or_else(|| format!("$f{i}")),
+            };
+            columns.push((name, key.clone()));
+        }
+        let mut taken: BTreeSet<String> = columns.iter().map(|(n, _)| n.clone()).collect();
+        let mut column_of =
+            |expr: Expr, columns: &mut Vec<(String, Expr)>| match columns.iter().position(|(_, e)| *e == expr) {
+                Some(i) => i,
+                None => {
+                    let name = match &expr {
+                        Expr::InputRef { index, .. } if taken.insert(rel.fields[*index].name.clone()) => {
+                            rel.fields[*index].name.clone()
+                        }
+                        _ => format!("$f{}", columns.len()),
+                    };
+                    columns.push((name, expr));
+                    columns.len() - 1
+                }
+            };
+        let mut agg_calls = vec![];
+        for (i, call) in calls.into_iter().enumerate() {
+            let position = keys.len() + i;
+            let args = call.args.into_iter().map(|a| column_of(a, &mut columns)).collect();
+            let filter = call.filter.map(|f| column_of(f, &mut columns));
+            agg_calls.push(AggCall {
+                function: call.function,
+                args,
+                distinct: call.distinct,
+                filter,
+                ty: call.ty,
+                name: name_of(position).unwrap_or_else(|| format!("$f{position}")),
+            });
+        }
+        let input = Rel::calc(rel, columns, None);
+        aggregate(input, (0..keys.len()).collect(), agg_calls)
+    }
+}
+
+/// The aggregation of `input`: keys first, then the calls.
+pub fn aggregate(input: Rel, keys: Vec<usize>, calls: Vec<AggCall>) -> Rel {
+    let window = crate::rules::window_of(&input.fields, &keys);
+    let mut fields: Vec<_> = keys
+        .iter()
+        .map(|&k| {
+            let field = &input.fields[k];
+            let of_window = field.window.is_some_and(|m| Some(m.id) == window);
+            crate::rel::RelField {
+                time: field.time.filter(|_| of_window),
+                ..field.clone()
+            }
+        })
+        .collect();
+    fields.extend(
+        calls
+            .iter()
+            .map(|c| crate::rel::RelField::new(c.name.clone(), c.ty.clone())),
+    );
+    Rel {
+        op: RelOp::Aggregate {
+            input: Box::new(input),
+            keys,
+            calls,
+        },
+        fields,
+    }
+}
+
+impl Resolver for Grouping<'_> {
+    fn intercept(&self, expr: &ast::Expr) -> SqlResult<Option<Expr>> {
+        if let ast::Expr::Function(function) = expr
+            && aggregate_name(expr).is_some()
+        {
+            return self.aggregate(function).map(Some);
+        }
+        if contains_aggregate(expr) {
+            return Ok(None);
+        }
+        let Ok(bound) = self.input.bind(expr) else {
+            return Ok(None);
+        };
+        let key = self.keys.iter().position(|k| *k == bound);
+        Ok(key.map(|i| Expr::input(i, bound.ty().clone())))
+    }
+
+    fn column(&self, parts: &[Ident]) -> SqlResult<Expr> {
+        // An unknown column is reported as such first.
+        self.input.column(parts)?;
+        let what = match self.grouped {
+            true => "is neither in GROUP BY nor inside of an aggregate",
+            false => "stands beside an aggregate, but there is no GROUP BY",
+        };
+        Err(SqlError::new(Step::Type, format!("'{}' {what}", dotted(parts)))
+            .at_span(parts[0].span)
+            .remedy("add it to GROUP BY, or aggregate it (for example MAX)"))
+    }
+}

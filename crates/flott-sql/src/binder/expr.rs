@@ -1,0 +1,461 @@
+//! Expressions: from sqlparser's tree to typed calls.
+
+use super::literal;
+use super::scope::field_of;
+use crate::error::{SqlError, SqlResult, Step};
+use crate::expr::{Expr, FunctionError, Literal, resolve_call, resolve_cast};
+use crate::parser::types;
+use flott_core::{LogicalType, TypeKind};
+use sqlparser::ast::{
+    self, AccessExpr, BinaryOperator, CeilFloorKind, DataType, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    Spanned, Subscript, TrimWhereField, UnaryOperator, Value,
+};
+use sqlparser::tokenizer::Span;
+
+/// What a scope says about names and about expressions that it binds by itself.
+pub trait Resolver {
+    /// The bound form of `expr`, if the scope has one (an aggregate, a grouping expression).
+    ///
+    /// # Errors
+    /// If the expression must not stand here.
+    fn intercept(&self, expr: &ast::Expr) -> SqlResult<Option<Expr>>;
+
+    /// The column that the parts name.
+    ///
+    /// # Errors
+    /// If there is none, or several.
+    fn column(&self, parts: &[Ident]) -> SqlResult<Expr>;
+}
+
+/// The place of an expression: its leftmost word that has one.
+pub fn span_of(expr: &ast::Expr) -> Span {
+    match expr {
+        ast::Expr::Function(f) => f.name.span(),
+        other => other.span(),
+    }
+}
+
+/// Binds an expression.
+///
+/// # Errors
+/// If a name, function or type is wrong; the place is that of the innermost expression concerned.
+pub fn bind_expr(expr: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
+    let bound = match names.intercept(expr)? {
+        Some(bound) => Ok(bound),
+        None => bind_node(expr, names),
+    };
+    bound.map_err(|e| e.at_span(span_of(expr)))
+}
+
+fn bind_node(expr: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
+    let bind = |e: &ast::Expr| bind_expr(e, names);
+    match expr {
+        ast::Expr::Identifier(name) => names.column(std::slice::from_ref(name)),
+        ast::Expr::CompoundIdentifier(parts) => names.column(parts),
+        ast::Expr::CompoundFieldAccess { root, access_chain } => bind_access(root, access_chain, names),
+        ast::Expr::Nested(inner) => bind(inner),
+        ast::Expr::Value(value) => literal::bind_value(&value.value, value.span),
+        ast::Expr::TypedString(typed) => literal::bind_typed(typed, typed.value.span),
+        ast::Expr::Interval(interval) => literal::bind_interval(interval, span_of(expr)),
+        ast::Expr::UnaryOp { op, expr } => bind_unary(*op, expr, names),
+        ast::Expr::BinaryOp { left, op, right } => bind_binary(left, op, right, names),
+        ast::Expr::IsNull(e) => call("IS NULL", vec![bind(e)?]),
+        ast::Expr::IsNotNull(e) => call("IS NOT NULL", vec![bind(e)?]),
+        ast::Expr::IsTrue(e) => call("IS TRUE", vec![bind(e)?]),
+        ast::Expr::IsNotTrue(e) => call("IS NOT TRUE", vec![bind(e)?]),
+        ast::Expr::IsFalse(e) => call("IS FALSE", vec![bind(e)?]),
+        ast::Expr::IsNotFalse(e) => call("IS NOT FALSE", vec![bind(e)?]),
+        ast::Expr::IsUnknown(e) => call("IS NULL", vec![bind(e)?]),
+        ast::Expr::IsNotUnknown(e) => call("IS NOT NULL", vec![bind(e)?]),
+        ast::Expr::IsDistinctFrom(a, b) => call("IS DISTINCT FROM", vec![bind(a)?, bind(b)?]),
+        ast::Expr::IsNotDistinctFrom(a, b) => call("IS NOT DISTINCT FROM", vec![bind(a)?, bind(b)?]),
+        ast::Expr::Between {
+            expr,
+            negated,
+            low,
+            high,
+        } => {
+            let value = bind(expr)?;
+            let between = match symmetric(low) {
+                Some(low) => {
+                    let (low, high) = (bind(low)?, bind(high)?);
+                    let one = both(&value, low.clone(), high.clone())?;
+                    call("OR", vec![one, both(&value, high, low)?])?
+                }
+                None => both(&value, bind(low)?, bind(high)?)?,
+            };
+            negate(between, *negated)
+        }
+        ast::Expr::InList { expr, list, negated } => {
+            let mut args = vec![bind(expr)?];
+            for item in list {
+                args.push(bind(item)?);
+            }
+            negate(bind_in(args)?, *negated)
+        }
+        ast::Expr::Like {
+            negated,
+            any: false,
+            expr,
+            pattern,
+            escape_char,
+        } => {
+            let mut args = vec![bind(expr)?, bind(pattern)?];
+            if let Some(escape) = escape_char {
+                args.push(literal::bind_value(&escape.value, escape.span)?);
+            }
+            negate(call("LIKE", args)?, *negated)
+        }
+        ast::Expr::SimilarTo {
+            negated, expr, pattern, ..
+        } => negate(call("SIMILAR TO", vec![bind(expr)?, bind(pattern)?])?, *negated),
+        ast::Expr::Cast {
+            kind, expr, data_type, ..
+        } => bind_cast(*kind == ast::CastKind::TryCast, expr, data_type, names),
+        ast::Expr::Case {
+            operand,
+            conditions,
+            else_result,
+            ..
+        } => bind_case(operand.as_deref(), conditions, else_result.as_deref(), names),
+        ast::Expr::Function(function) => bind_function(function, names),
+        ast::Expr::Extract { field, expr, .. } => call("EXTRACT", vec![Expr::symbol(&field.to_string()), bind(expr)?]),
+        ast::Expr::Ceil { expr, field } => bind_rounding("CEIL", expr, field, names),
+        ast::Expr::Floor { expr, field } => bind_rounding("FLOOR", expr, field, names),
+        ast::Expr::Position { expr, r#in } => call("POSITION", vec![bind(expr)?, bind(r#in)?]),
+        ast::Expr::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let mut args = vec![bind(expr)?];
+            match (substring_from, substring_for) {
+                (Some(from), length) => {
+                    args.push(bind(from)?);
+                    args.extend(length.as_deref().map(bind).transpose()?);
+                }
+                (None, Some(length)) => args.extend([Expr::int(1), bind(length)?]),
+                (None, None) => {}
+            }
+            call("SUBSTRING", args)
+        }
+        ast::Expr::Trim {
+            trim_where,
+            trim_what,
+            expr,
+            ..
+        } => {
+            let side = match trim_where {
+                Some(TrimWhereField::Leading) => "LEADING",
+                Some(TrimWhereField::Trailing) => "TRAILING",
+                Some(TrimWhereField::Both) | None => "BOTH",
+            };
+            let characters = match trim_what {
+                Some(characters) => bind(characters)?,
+                None => Expr::string(" "),
+            };
+            call("TRIM", vec![Expr::symbol(side), characters, bind(expr)?])
+        }
+        ast::Expr::Overlay {
+            expr,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            let mut args = vec![bind(expr)?, bind(overlay_what)?, bind(overlay_from)?];
+            args.extend(overlay_for.as_deref().map(bind).transpose()?);
+            call("OVERLAY", args)
+        }
+        ast::Expr::Tuple(items) => call("ROW", items.iter().map(bind).collect::<SqlResult<_>>()?),
+        ast::Expr::Array(array) => call("ARRAY", array.elem.iter().map(bind).collect::<SqlResult<_>>()?),
+        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => Err(SqlError::new(
+            Step::Unsupported,
+            "sub-queries in expressions (scalar, IN, EXISTS) need a join, which is not supported yet",
+        )),
+        other => Err(SqlError::new(
+            Step::Unsupported,
+            format!("the expression {other} is not supported"),
+        )),
+    }
+}
+
+fn both(value: &Expr, low: Expr, high: Expr) -> SqlResult<Expr> {
+    let above = call(">=", vec![value.clone(), low])?;
+    let below = call("<=", vec![value.clone(), high])?;
+    call("AND", vec![above, below])
+}
+
+/// The lower bound behind `SYMMETRIC`, which the dialect keeps as a call.
+fn symmetric(low: &ast::Expr) -> Option<&ast::Expr> {
+    match low {
+        ast::Expr::Prefixed { prefix, value } if prefix.value == crate::parser::dialect::SYMMETRIC => Some(value),
+        _ => None,
+    }
+}
+
+fn negate(expr: Expr, negated: bool) -> SqlResult<Expr> {
+    if negated { call("NOT", vec![expr]) } else { Ok(expr) }
+}
+
+/// IN over constants is one call; with other expressions it is a chain of comparisons.
+fn bind_in(args: Vec<Expr>) -> SqlResult<Expr> {
+    if args[1..].iter().all(Expr::is_constant) {
+        return call("IN", args);
+    }
+    let mut items = args.into_iter();
+    let Some(value) = items.next() else {
+        return Err(SqlError::new(Step::Syntax, "IN needs a list"));
+    };
+    let mut any: Option<Expr> = None;
+    for item in items {
+        let equal = call("=", vec![value.clone(), item])?;
+        any = Some(match any {
+            Some(any) => call("OR", vec![any, equal])?,
+            None => equal,
+        });
+    }
+    any.ok_or_else(|| SqlError::new(Step::Syntax, "IN needs a list"))
+}
+
+/// A call with its type, or the function's complaint.
+pub fn call(name: &str, args: Vec<Expr>) -> SqlResult<Expr> {
+    resolve_call(name, args).map_err(|e| function_error(&e))
+}
+
+/// Our error for a function's.
+pub fn function_error(error: &FunctionError) -> SqlError {
+    let step = match error {
+        FunctionError::Unknown { .. } => Step::Name,
+        _ => Step::Type,
+    };
+    SqlError::new(step, error.to_string())
+}
+
+fn bind_access(root: &ast::Expr, chain: &[AccessExpr], names: &dyn Resolver) -> SqlResult<Expr> {
+    let (mut value, rest) = path_prefix(root, chain, names)?;
+    for access in rest {
+        value = match access {
+            AccessExpr::Dot(ast::Expr::Identifier(field)) => field_of(value, field)?,
+            AccessExpr::Subscript(Subscript::Index { index }) => {
+                let index = bind_expr(index, names)?;
+                call("ITEM", vec![value, index])?
+            }
+            other => {
+                return Err(SqlError::new(
+                    Step::Unsupported,
+                    format!("the access '{other}' is not supported"),
+                ));
+            }
+        };
+    }
+    Ok(value)
+}
+
+/// sqlparser reads `t.m['k']` as the identifier `t` with the accesses `.m` and `['k']`: leading names go together.
+fn path_prefix<'a>(
+    root: &ast::Expr,
+    chain: &'a [AccessExpr],
+    names: &dyn Resolver,
+) -> SqlResult<(Expr, &'a [AccessExpr])> {
+    let mut parts = match root {
+        ast::Expr::Identifier(name) => vec![name.clone()],
+        ast::Expr::CompoundIdentifier(parts) => parts.clone(),
+        other => return Ok((bind_expr(other, names)?, chain)),
+    };
+    let dots = chain
+        .iter()
+        .map_while(|a| match a {
+            AccessExpr::Dot(ast::Expr::Identifier(name)) => Some(name.clone()),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    let rest = &chain[dots.len()..];
+    parts.extend(dots);
+    Ok((names.column(&parts)?, rest))
+}
+
+fn bind_unary(op: UnaryOperator, expr: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
+    if let (UnaryOperator::Minus, ast::Expr::Value(v)) = (op, expr)
+        && let Value::Number(text, _) = &v.value
+        && let Some(smallest) = literal::smallest(text)
+    {
+        return Ok(smallest);
+    }
+    let value = bind_expr(expr, names)?;
+    match op {
+        UnaryOperator::Not => call("NOT", vec![value]),
+        UnaryOperator::Plus => Ok(value),
+        UnaryOperator::Minus => match literal::negated(&value) {
+            Some(negated) => Ok(negated),
+            None => call("MINUS_PREFIX", vec![value]),
+        },
+        other => Err(SqlError::new(
+            Step::Syntax,
+            format!("Flink SQL has no operator {other}"),
+        )),
+    }
+}
+
+fn bind_binary(left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
+    let function = match op {
+        BinaryOperator::Plus => "+",
+        BinaryOperator::Minus => "-",
+        BinaryOperator::Multiply => "*",
+        BinaryOperator::Divide => "/",
+        BinaryOperator::Modulo => "%",
+        BinaryOperator::StringConcat => "||",
+        BinaryOperator::Gt => ">",
+        BinaryOperator::Lt => "<",
+        BinaryOperator::GtEq => ">=",
+        BinaryOperator::LtEq => "<=",
+        BinaryOperator::Eq => "=",
+        BinaryOperator::NotEq => "<>",
+        BinaryOperator::And => "AND",
+        BinaryOperator::Or => "OR",
+        other => {
+            return Err(SqlError::new(
+                Step::Syntax,
+                format!("Flink SQL has no operator {other}"),
+            ));
+        }
+    };
+    let (a, b) = (bind_expr(left, names)?, bind_expr(right, names)?);
+    // The place of a mismatch is the operator's left operand, which is where the expression starts.
+    call(function, vec![a, b])
+}
+
+fn bind_cast(try_cast: bool, expr: &ast::Expr, data_type: &DataType, names: &dyn Resolver) -> SqlResult<Expr> {
+    let value = bind_expr(expr, names)?;
+    let DataType::Custom(name, _) = data_type else {
+        return Err(SqlError::new(
+            Step::Syntax,
+            format!("write CAST({expr} AS {data_type})"),
+        ));
+    };
+    let text = name
+        .0
+        .first()
+        .and_then(|p| p.as_ident())
+        .map_or("", |i| i.value.as_str());
+    let ty = types::parse_text(text).map_err(|e| SqlError::new(Step::Syntax, e.to_string()))?;
+    resolve_cast(value, ty, try_cast).map_err(|e| function_error(&e))
+}
+
+/// `CASE x WHEN 1 …` compares; a missing ELSE is NULL.
+fn bind_case(
+    operand: Option<&ast::Expr>,
+    conditions: &[ast::CaseWhen],
+    otherwise: Option<&ast::Expr>,
+    names: &dyn Resolver,
+) -> SqlResult<Expr> {
+    let operand = operand.map(|o| bind_expr(o, names)).transpose()?;
+    let mut args = Vec::with_capacity(conditions.len() * 2 + 1);
+    for when in conditions {
+        let condition = bind_expr(&when.condition, names)?;
+        args.push(match &operand {
+            Some(operand) => {
+                call("=", vec![operand.clone(), condition]).map_err(|e| e.at_span(span_of(&when.condition)))?
+            }
+            None => condition,
+        });
+        args.push(bind_expr(&when.result, names)?);
+    }
+    args.push(match otherwise {
+        Some(e) => bind_expr(e, names)?,
+        None => Expr::null(TypeKind::Null),
+    });
+    call("CASE", args)
+}
+
+fn bind_rounding(name: &str, expr: &ast::Expr, field: &CeilFloorKind, names: &dyn Resolver) -> SqlResult<Expr> {
+    let mut args = vec![bind_expr(expr, names)?];
+    match field {
+        CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) => {}
+        CeilFloorKind::DateTimeField(unit) => args.push(Expr::symbol(&unit.to_string())),
+        CeilFloorKind::Scale(_) => {
+            return Err(SqlError::new(
+                Step::Type,
+                format!("{name} takes one argument, or {name}(time TO unit)"),
+            ));
+        }
+    }
+    call(name, args)
+}
+
+/// Functions whose first argument is a bare time unit.
+const UNIT_FUNCTIONS: &[&str] = &["TIMESTAMPADD", "TIMESTAMPDIFF"];
+
+fn bind_function(function: &ast::Function, names: &dyn Resolver) -> SqlResult<Expr> {
+    let name = function_name(function)?;
+    let unsupported = |what: &str| SqlError::new(Step::Unsupported, format!("{what} in {name} is not supported"));
+    if function.over.is_some() {
+        return Err(SqlError::new(
+            Step::Unsupported,
+            format!("{name}(…) OVER is not supported yet (OVER aggregates, ROW_NUMBER, Top-N, deduplication)"),
+        )
+        .remedy("window aggregates and GROUP BY are supported"));
+    }
+    if let Some(error) = super::window::legacy_window(&name) {
+        return Err(error);
+    }
+    if function.filter.is_some() {
+        return Err(SqlError::new(
+            Step::Type,
+            format!("{name} is no aggregate, so it takes no FILTER"),
+        ));
+    }
+    let mut args = vec![];
+    match &function.args {
+        FunctionArguments::None => {}
+        FunctionArguments::Subquery(_) => return Err(unsupported("a sub-query")),
+        FunctionArguments::List(list) => {
+            if list.duplicate_treatment.is_some() {
+                return Err(SqlError::new(
+                    Step::Type,
+                    format!("{name} is no aggregate, so it takes no DISTINCT"),
+                ));
+            }
+            for (i, arg) in list.args.iter().enumerate() {
+                args.push(match (arg, i) {
+                    (FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(unit))), 0)
+                        if UNIT_FUNCTIONS.contains(&name.as_str()) =>
+                    {
+                        Expr::symbol(&unit.value)
+                    }
+                    (FunctionArg::Unnamed(FunctionArgExpr::Expr(e)), _) => bind_expr(e, names)?,
+                    (FunctionArg::Unnamed(_), _) => {
+                        return Err(SqlError::new(Step::Type, format!("{name} does not take '*'")));
+                    }
+                    _ => return Err(unsupported("a named argument")),
+                });
+            }
+        }
+    }
+    call(&name, args)
+}
+
+/// A function's name in upper case.
+pub fn function_name(function: &ast::Function) -> SqlResult<String> {
+    match function.name.0.as_slice() {
+        [part] => Ok(part.as_ident().map_or_else(String::new, |i| i.value.to_uppercase())),
+        _ => Err(SqlError::new(
+            Step::Unsupported,
+            format!("user-defined functions such as {} are not supported yet", function.name),
+        )),
+    }
+}
+
+/// Checks that a condition is BOOLEAN.
+pub fn condition(expr: Expr, clause: &str, span: Span) -> SqlResult<Expr> {
+    match &expr.ty().kind {
+        TypeKind::Boolean => Ok(expr),
+        TypeKind::Null => Ok(Expr::literal(Literal::Null, LogicalType::boolean())),
+        _ => Err(SqlError::new(
+            Step::Type,
+            format!("{clause} needs a BOOLEAN condition, but this has type {}", expr.ty()),
+        )
+        .at_span(span)
+        .remedy("compare it with a value")),
+    }
+}

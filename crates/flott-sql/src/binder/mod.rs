@@ -1,0 +1,81 @@
+//! From statements to relations: names, scopes and types are resolved here and nowhere else.
+//!
+//! [`Binder::query`] binds a query, [`Binder::insert`] one with its sink. A view is bound where it is used, by a binder
+//! of its own script; common table expressions are bound once and copied to their uses (a rule shares them again).
+
+mod aggregate;
+mod expr;
+mod from;
+mod insert;
+mod literal;
+mod query;
+mod scope;
+mod values;
+mod window;
+
+pub use insert::BoundInsert;
+pub use scope::ExprScope;
+
+use crate::catalog::Catalog;
+use crate::error::{SqlError, SqlResult, Step};
+use crate::parser::Source;
+use crate::rel::Rel;
+use flott_core::Options;
+use flott_runtime::Registry;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// How deep views may use views.
+const MAX_DEPTH: usize = 64;
+
+/// Binds the statements of one script.
+#[derive(Clone)]
+pub struct Binder<'a> {
+    catalog: &'a Catalog,
+    registry: &'a Registry,
+    /// Options of the job, for sinks to judge.
+    options: &'a Options,
+    source: Arc<Source>,
+    ctes: Vec<(String, Rel)>,
+    windows: Rc<Cell<u32>>,
+    depth: usize,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder for statements of `source`.
+    pub fn new(catalog: &'a Catalog, registry: &'a Registry, options: &'a Options, source: Arc<Source>) -> Self {
+        Self {
+            catalog,
+            registry,
+            options,
+            source,
+            ctes: vec![],
+            windows: Rc::default(),
+            depth: 0,
+        }
+    }
+
+    /// The same binder for the text of a view.
+    fn for_view(&self, source: &Arc<Source>) -> SqlResult<Self> {
+        if self.depth >= MAX_DEPTH {
+            return Err(SqlError::new(
+                Step::Name,
+                "views are nested too deeply: one of them uses itself",
+            ));
+        }
+        Ok(Self {
+            source: source.clone(),
+            ctes: vec![],
+            depth: self.depth + 1,
+            ..self.clone()
+        })
+    }
+
+    /// A number for the next window function.
+    fn next_window(&self) -> u32 {
+        let id = self.windows.get();
+        self.windows.set(id + 1);
+        id
+    }
+}

@@ -1,0 +1,395 @@
+//! Queries: WITH, UNION ALL and SELECT in the order of their meaning: FROM, WHERE, GROUP BY, HAVING, SELECT, DISTINCT.
+
+use super::Binder;
+use super::aggregate::{Grouping, aggregate, contains_aggregate};
+use super::expr::{condition, span_of};
+use super::from::{Relation, rename};
+use super::scope::{ExprScope, dotted, field_of};
+use super::values::{cast_to, common_type};
+use crate::error::{SqlError, SqlResult, Step};
+use crate::expr::Expr;
+use crate::rel::{Rel, RelField, RelOp, generated_name};
+use flott_core::TypeKind;
+use sqlparser::ast::{
+    self, Distinct, GroupByExpr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    SetOperator, SetQuantifier, Spanned,
+};
+
+impl Binder<'_> {
+    /// Binds a query.
+    ///
+    /// # Errors
+    /// The first thing in it that is wrong or not supported, with its place.
+    pub fn query(&self, query: &Query) -> SqlResult<Rel> {
+        let mut binder = self.clone();
+        if let Some(with) = &query.with {
+            if with.recursive {
+                return Err(
+                    SqlError::new(Step::Unsupported, "WITH RECURSIVE is not supported, as in Flink")
+                        .at_span(with.with_token.0.span),
+                );
+            }
+            for cte in &with.cte_tables {
+                let bound = binder.query(&cte.query)?;
+                let columns: Vec<Ident> = cte.alias.columns.iter().map(|c| c.name.clone()).collect();
+                let bound = rename(bound, &columns, Some(cte.alias.name.span))?;
+                binder.ctes.push((cte.alias.name.value.clone(), bound));
+            }
+        }
+        check_tail(query)?;
+        binder.set_expr(&query.body)
+    }
+
+    fn set_expr(&self, body: &SetExpr) -> SqlResult<Rel> {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::Values(values) => self.values(values),
+            SetExpr::SetOperation {
+                left,
+                op,
+                set_quantifier,
+                right,
+            } => {
+                let place = right.span();
+                if *op != SetOperator::Union {
+                    return Err(SqlError::new(Step::Unsupported, format!("{op} is not supported yet")).at_span(place));
+                }
+                let inputs = vec![self.set_expr(left)?, self.set_expr(right)?];
+                let union = union(inputs).map_err(|e| e.at_span(place))?;
+                match set_quantifier {
+                    SetQuantifier::All => Ok(union),
+                    SetQuantifier::None | SetQuantifier::Distinct => Ok(distinct(union)),
+                    other => {
+                        Err(SqlError::new(Step::Unsupported, format!("UNION {other} is not supported")).at_span(place))
+                    }
+                }
+            }
+            other => Err(SqlError::new(Step::Syntax, "a query is needed").at_span(other.span())),
+        }
+    }
+
+    fn select(&self, select: &Select) -> SqlResult<Rel> {
+        check_select(select)?;
+        let Relation { mut rel, scope } = match select.from.is_empty() {
+            true => Relation {
+                rel: Self::one_row(),
+                scope: ExprScope::default(),
+            },
+            false => self.from(&select.from)?,
+        };
+        if let Some(selection) = &select.selection {
+            let filter = condition(scope.bind(selection)?, "WHERE", span_of(selection))?;
+            rel = Rel::filter(rel, filter);
+        }
+        let group = group_expressions(&select.group_by)?;
+        let grouped = !group.is_empty();
+        let aggregates =
+            select.projection.iter().any(item_has_aggregate) || select.having.as_ref().is_some_and(contains_aggregate);
+        let bound = if grouped || aggregates || select.having.is_some() {
+            Self::grouped(rel, &scope, group, select)?
+        } else {
+            let items = select_items(&select.projection, &scope, &|e| scope.bind(e))?;
+            Rel::calc(rel, items, None)
+        };
+        match &select.distinct {
+            None | Some(Distinct::All) => Ok(bound),
+            Some(Distinct::Distinct) => Ok(distinct(bound)),
+            Some(Distinct::On(columns)) => Err(SqlError::new(Step::Unsupported, "Flink has no DISTINCT ON")
+                .at_span(columns.first().map_or_else(sqlparser::tokenizer::Span::empty, span_of))),
+        }
+    }
+
+    fn grouped(rel: Rel, scope: &ExprScope, group: &[ast::Expr], select: &Select) -> SqlResult<Rel> {
+        let mut keys = vec![];
+        for key in group {
+            keys.push(scope.bind(key)?);
+        }
+        let grouping = Grouping::new(scope, keys, !group.is_empty());
+        let items = select_items(&select.projection, scope, &|e| grouping.bind(e))?;
+        let having = match &select.having {
+            Some(having) => Some(condition(grouping.bind(having)?, "HAVING", span_of(having))?),
+            None => None,
+        };
+        let rel = grouping.into_rel(rel, &items);
+        Ok(Rel::calc(rel, items, having))
+    }
+}
+
+/// Names and bound forms of a SELECT list.
+fn select_items(
+    items: &[SelectItem],
+    scope: &ExprScope,
+    bind: &dyn Fn(&ast::Expr) -> SqlResult<Expr>,
+) -> SqlResult<Vec<(String, Expr)>> {
+    let mut columns: Vec<(String, Expr)> = vec![];
+    for item in items {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = derived_name(expr).unwrap_or_else(|| generated_name(columns.len()));
+                columns.push((name, bind(expr)?));
+            }
+            SelectItem::ExprWithAlias { expr, alias } => columns.push((alias.value.clone(), bind(expr)?)),
+            SelectItem::Wildcard(options) => {
+                check_wildcard(options)?;
+                if scope.fields().is_empty() {
+                    return Err(
+                        SqlError::new(Step::Name, "'*' needs a FROM clause").at_span(options.wildcard_token.0.span)
+                    );
+                }
+                columns.extend(wildcard(
+                    scope,
+                    0..scope.fields().len(),
+                    bind,
+                    options.wildcard_token.0.span,
+                )?);
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                check_wildcard(options)?;
+                let parts: Vec<Ident> = name.0.iter().filter_map(|p| p.as_ident().cloned()).collect();
+                match scope.columns_of(&parts) {
+                    Ok(range) => columns.extend(wildcard(scope, range, bind, name.span())?),
+                    Err(no_table) => match bind(&ast::Expr::CompoundIdentifier(parts.clone())) {
+                        Ok(row) => columns.extend(row_fields(&row, &parts)?),
+                        Err(_) => return Err(no_table),
+                    },
+                }
+            }
+            other => {
+                return Err(
+                    SqlError::new(Step::Unsupported, format!("'{other}' in SELECT is not supported"))
+                        .at_span(other.span()),
+                );
+            }
+        }
+    }
+    Ok(columns)
+}
+
+/// All columns of a range; under GROUP BY each must be a key.
+fn wildcard(
+    scope: &ExprScope,
+    range: std::ops::Range<usize>,
+    bind: &dyn Fn(&ast::Expr) -> SqlResult<Expr>,
+    span: sqlparser::tokenizer::Span,
+) -> SqlResult<Vec<(String, Expr)>> {
+    let mut columns = vec![];
+    for index in range {
+        let field = &scope.fields()[index];
+        let plain = Expr::input(index, field.ty.clone());
+        let unique = scope.fields().iter().filter(|f| f.name == field.name).count() == 1;
+        let expr = match unique {
+            true => bind(&ast::Expr::Identifier(Ident::with_span(span, field.name.clone())))?,
+            false => plain,
+        };
+        columns.push((field.name.clone(), expr));
+    }
+    Ok(columns)
+}
+
+/// `row.*`
+fn row_fields(row: &Expr, parts: &[Ident]) -> SqlResult<Vec<(String, Expr)>> {
+    let place = parts[parts.len() - 1].span;
+    let TypeKind::Row(fields) = &row.ty().kind else {
+        return Err(SqlError::new(
+            Step::Type,
+            format!("'{}' is no table and no ROW, but {}", dotted(parts), row.ty()),
+        )
+        .at_span(place));
+    };
+    fields
+        .iter()
+        .map(|f| {
+            let field = field_of(row.clone(), &Ident::with_span(place, f.name.clone()))?;
+            Ok((f.name.clone(), field))
+        })
+        .collect()
+}
+
+fn check_wildcard(options: &ast::WildcardAdditionalOptions) -> SqlResult<()> {
+    let plain = options.opt_ilike.is_none()
+        && options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none();
+    match plain {
+        true => Ok(()),
+        false => Err(SqlError::new(
+            Step::Unsupported,
+            "Flink has '*' without EXCLUDE, EXCEPT, REPLACE and RENAME",
+        )
+        .at_span(options.wildcard_token.0.span)),
+    }
+}
+
+/// The name that a SELECT item has by itself: that of its column or field.
+fn derived_name(expr: &ast::Expr) -> Option<String> {
+    match expr {
+        ast::Expr::Identifier(name) => Some(name.value.clone()),
+        ast::Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()),
+        ast::Expr::Nested(inner) => derived_name(inner),
+        ast::Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(ast::AccessExpr::Dot(ast::Expr::Identifier(name))) => Some(name.value.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn item_has_aggregate(item: &SelectItem) -> bool {
+    match item {
+        SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => contains_aggregate(e),
+        _ => false,
+    }
+}
+
+fn group_expressions(group_by: &GroupByExpr) -> SqlResult<&[ast::Expr]> {
+    match group_by {
+        GroupByExpr::Expressions(keys, modifiers) => {
+            let special = keys.iter().find(|k| {
+                matches!(
+                    k,
+                    ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_)
+                )
+            });
+            if let Some(expr) = special {
+                return Err(SqlError::new(
+                    Step::Unsupported,
+                    "GROUPING SETS, CUBE and ROLLUP are not supported yet",
+                )
+                .at_span(span_of(expr))
+                .remedy("write one query a grouping and join them by UNION ALL"));
+            }
+            match modifiers.is_empty() {
+                true => Ok(keys),
+                false => Err(SqlError::new(Step::Unsupported, "GROUP BY … WITH is not supported")),
+            }
+        }
+        GroupByExpr::All(_) => Err(SqlError::new(Step::Unsupported, "Flink has no GROUP BY ALL")),
+    }
+}
+
+/// What follows a query's body: none of it has a bounded state on a stream yet.
+fn check_tail(query: &Query) -> SqlResult<()> {
+    if let Some(order_by) = &query.order_by {
+        return Err(SqlError::new(
+            Step::Unsupported,
+            "ORDER BY on a stream has no end to sort to, and sorting by time is not supported yet",
+        )
+        .at_span(order_by.span())
+        .remedy("sort where the result is read, for example in the table that it is written to"));
+    }
+    if let Some(limit) = &query.limit_clause {
+        return Err(SqlError::new(Step::Unsupported, "LIMIT is not supported yet").at_span(limit.span()));
+    }
+    if query.fetch.is_some() {
+        return Err(SqlError::new(Step::Unsupported, "FETCH is not supported yet").at_span(query.body.span()));
+    }
+    if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
+        return Err(SqlError::new(Step::Syntax, "this clause does not exist in Flink SQL").at_span(query.body.span()));
+    }
+    Ok(())
+}
+
+fn check_select(select: &Select) -> SqlResult<()> {
+    let refused = [
+        (select.top.is_some(), "TOP"),
+        (select.into.is_some(), "SELECT … INTO"),
+        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+        (select.prewhere.is_some(), "PREWHERE"),
+        (!select.connect_by.is_empty(), "CONNECT BY"),
+        (!select.cluster_by.is_empty(), "CLUSTER BY"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+        (!select.sort_by.is_empty(), "SORT BY"),
+        (!select.named_window.is_empty(), "WINDOW"),
+        (select.qualify.is_some(), "QUALIFY"),
+    ];
+    match refused.iter().find(|(found, _)| *found) {
+        Some((_, clause)) => {
+            Err(SqlError::new(Step::Unsupported, format!("{clause} is not supported"))
+                .at_span(select.select_token.0.span))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The union of inputs with as many columns of common types; a time attribute stays where all have it.
+fn union(inputs: Vec<Rel>) -> SqlResult<Rel> {
+    let first = inputs[0].fields.clone();
+    for input in &inputs[1..] {
+        if input.fields.len() != first.len() {
+            return Err(SqlError::new(
+                Step::Type,
+                format!(
+                    "the queries of a UNION have {} and {} columns",
+                    first.len(),
+                    input.fields.len()
+                ),
+            ));
+        }
+    }
+    let mut types = vec![];
+    for column in 0..first.len() {
+        let cells: Vec<Expr> = inputs
+            .iter()
+            .map(|r| Expr::input(column, r.fields[column].ty.clone()))
+            .collect();
+        let ty = common_type(&cells.iter().collect::<Vec<_>>()).map_err(|e| {
+            let kinds: Vec<String> = cells.iter().map(|c| c.ty().to_string()).collect();
+            SqlError::new(
+                Step::Type,
+                format!(
+                    "column {} ('{}') of a UNION has types without a common one: {} ({})",
+                    column + 1,
+                    first[column].name,
+                    kinds.join(", "),
+                    e.message
+                ),
+            )
+        })?;
+        types.push(ty);
+    }
+    let mut cast_inputs = vec![];
+    for input in inputs {
+        let same = input.fields.iter().zip(&types).all(|(f, t)| f.ty.kind == t.kind);
+        if same {
+            cast_inputs.push(input);
+            continue;
+        }
+        let mut columns = vec![];
+        for ((name, expr), ty) in input.identity().into_iter().zip(&types) {
+            columns.push((name, cast_to(expr, ty)?));
+        }
+        cast_inputs.push(Rel::calc(input, columns, None));
+    }
+    let fields = first
+        .iter()
+        .zip(&types)
+        .enumerate()
+        .map(|(i, (field, ty))| RelField {
+            time: field
+                .time
+                .filter(|t| cast_inputs.iter().all(|r| r.fields[i].time == Some(*t))),
+            window: None,
+            name: field.name.clone(),
+            ty: ty.clone(),
+        })
+        .collect();
+    let mut flat = vec![];
+    for input in cast_inputs {
+        match input.op {
+            RelOp::Union { inputs } => flat.extend(inputs),
+            _ => flat.push(input),
+        }
+    }
+    Ok(Rel {
+        op: RelOp::Union { inputs: flat },
+        fields,
+    })
+}
+
+/// Each row once.
+fn distinct(input: Rel) -> Rel {
+    let keys = (0..input.fields.len()).collect();
+    aggregate(input, keys, vec![])
+}

@@ -1,0 +1,147 @@
+//! VALUES and queries without FROM.
+
+use super::Binder;
+use super::expr::{call, span_of};
+use super::scope::ExprScope;
+use crate::error::{SqlError, SqlResult, Step};
+use crate::expr::{Expr, Literal, resolve_cast};
+use crate::rel::{Rel, RelField, RelOp, generated_name};
+use flott_core::LogicalType;
+use sqlparser::ast::Values;
+
+impl Binder<'_> {
+    /// One row without columns.
+    pub(super) fn one_row() -> Rel {
+        Rel {
+            op: RelOp::Values(vec![vec![]]),
+            fields: vec![],
+        }
+    }
+
+    /// Binds VALUES: every column has the common type of its rows.
+    pub(super) fn values(&self, values: &Values) -> SqlResult<Rel> {
+        let mut rows: Vec<Vec<Expr>> = vec![];
+        let scope = ExprScope::default();
+        for row in &values.rows {
+            let cells = row_cells(&row.content);
+            let bound = cells.iter().map(|e| scope.bind(e)).collect::<SqlResult<Vec<_>>>()?;
+            if let Some(first) = rows.first()
+                && first.len() != bound.len()
+            {
+                return Err(SqlError::new(
+                    Step::Type,
+                    format!(
+                        "a row of VALUES has {} values, the first one {}",
+                        bound.len(),
+                        first.len()
+                    ),
+                )
+                .at_span(
+                    cells
+                        .first()
+                        .map_or_else(sqlparser::tokenizer::Span::empty, |c| span_of(c)),
+                ));
+            }
+            rows.push(bound);
+        }
+        let width = rows.first().map_or(0, Vec::len);
+        let mut types = vec![];
+        for column in 0..width {
+            let cells: Vec<&Expr> = rows.iter().map(|r| &r[column]).collect();
+            types.push(common_type(&cells).map_err(|e| match values.rows.first() {
+                Some(row) => e.at_span(span_of(row_cells(&row.content)[column])),
+                None => e,
+            })?);
+        }
+        let names: Vec<String> = (0..width).map(generated_name).collect();
+        rows.iter_mut().try_for_each(|row| cast_row(row, &types))?;
+        Ok(values_rel(rows, &names, &types))
+    }
+}
+
+/// `VALUES (ROW(1, 2))` is `VALUES (1, 2)`.
+fn row_cells(row: &[sqlparser::ast::Expr]) -> Vec<&sqlparser::ast::Expr> {
+    use sqlparser::ast::Expr as E;
+    match row {
+        [E::Tuple(items)] => items.iter().collect(),
+        other => other.iter().collect(),
+    }
+}
+
+fn cast_row(row: &mut [Expr], types: &[LogicalType]) -> SqlResult<()> {
+    for (cell, ty) in row.iter_mut().zip(types) {
+        *cell = cast_to(cell.clone(), ty)?;
+    }
+    Ok(())
+}
+
+/// The same value in this type; nullability does not matter.
+pub fn cast_to(expr: Expr, ty: &LogicalType) -> SqlResult<Expr> {
+    if expr.ty().kind == ty.kind {
+        return Ok(expr);
+    }
+    if let Expr::Literal {
+        value: Literal::Null, ..
+    } = expr
+    {
+        return Ok(Expr::null(ty.kind.clone()));
+    }
+    resolve_cast(expr, ty.clone(), false).map_err(|e| super::expr::function_error(&e))
+}
+
+/// The type that all expressions can have, by the rule of CASE.
+pub fn common_type(exprs: &[&Expr]) -> SqlResult<LogicalType> {
+    let (Some(first), rest) = (exprs.first(), exprs.get(1..).unwrap_or_default()) else {
+        return Ok(LogicalType::new(flott_core::TypeKind::Null));
+    };
+    if rest.iter().all(|e| e.ty().kind == first.ty().kind) {
+        let nullable = exprs.iter().any(|e| e.ty().nullable);
+        return Ok(first.ty().with_nullable(nullable));
+    }
+    let mut args = vec![];
+    for (i, expr) in exprs.iter().enumerate() {
+        if i + 1 < exprs.len() {
+            args.push(Expr::boolean(true));
+        }
+        args.push((*expr).clone());
+    }
+    Ok(call("CASE", args)?.ty().clone())
+}
+
+/// Constant rows, or a union of projections where a value needs computing. Values that are constant are folded by a
+/// rule later.
+fn values_rel(rows: Vec<Vec<Expr>>, names: &[String], types: &[LogicalType]) -> Rel {
+    let literals: Option<Vec<Vec<Literal>>> = rows
+        .iter()
+        .map(|row| row.iter().map(|e| e.as_literal().cloned()).collect())
+        .collect();
+    let fields: Vec<RelField> = names
+        .iter()
+        .zip(types)
+        .map(|(n, t)| RelField::new(n.clone(), t.clone()))
+        .collect();
+    if let Some(rows) = literals {
+        return Rel {
+            op: RelOp::Values(rows),
+            fields,
+        };
+    }
+    let mut inputs: Vec<Rel> = rows
+        .into_iter()
+        .map(|row| {
+            let columns = names.iter().cloned().zip(row).collect();
+            let mut rel = Rel::calc(Binder::one_row(), columns, None);
+            for (field, ty) in rel.fields.iter_mut().zip(types) {
+                field.ty = ty.clone();
+            }
+            rel
+        })
+        .collect();
+    if inputs.len() == 1 {
+        return inputs.remove(0);
+    }
+    Rel {
+        op: RelOp::Union { inputs },
+        fields,
+    }
+}

@@ -1,0 +1,329 @@
+//! What will hurt: warnings about a job that is valid, for `flott check` and before a run.
+
+use crate::binder::BoundInsert;
+use crate::physical::{PlannedJob, SCAN_KIND, SINK_KIND};
+use crate::rel::{Rel, RelOp, Scan};
+use crate::script::nearest_hint;
+use flott_core::Options;
+use flott_core::options::parse_duration_ms;
+use std::fmt;
+
+/// A warning with what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What will hurt, with the names concerned.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\nremedy: {}", self.message, self.remedy)
+    }
+}
+
+fn warning(message: impl Into<String>, remedy: impl Into<String>) -> Warning {
+    Warning {
+        message: message.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// Option names that are known, beyond the prefixes of [`KNOWN_PREFIXES`].
+const KNOWN: &[&str] = &[
+    "parallelism.default",
+    "pipeline.name",
+    "pipeline.max-parallelism",
+    "pipeline.object-reuse",
+    "pipeline.operator-chaining.enabled",
+    "pipeline.auto-watermark-interval",
+    "pipeline.jars",
+    "execution.runtime-mode",
+    "execution.buffer-timeout.interval",
+    "execution.checkpointing.interval",
+    "execution.checkpointing.mode",
+    "execution.checkpointing.timeout",
+    "execution.checkpointing.min-pause",
+    "execution.checkpointing.max-concurrent-checkpoints",
+    "execution.checkpointing.tolerable-failed-checkpoints",
+    "execution.checkpointing.dir",
+    "execution.checkpointing.savepoint-dir",
+    "execution.checkpointing.num-retained",
+    "execution.checkpointing.incremental",
+    "execution.checkpointing.externalized-checkpoint-retention",
+    "execution.checkpointing.unaligned.enabled",
+    "execution.checkpointing.aligned-checkpoint-timeout",
+    "execution.state-recovery.path",
+    "execution.state-recovery.ignore-unclaimed-state",
+    "restart-strategy.type",
+    "restart-strategy.fixed-delay.attempts",
+    "restart-strategy.fixed-delay.delay",
+    "restart-strategy.exponential-delay.initial-backoff",
+    "restart-strategy.exponential-delay.max-backoff",
+    "restart-strategy.exponential-delay.backoff-multiplier",
+    "restart-strategy.exponential-delay.jitter-factor",
+    "restart-strategy.exponential-delay.reset-backoff-threshold",
+    "restart-strategy.failure-rate.delay",
+    "restart-strategy.failure-rate.failure-rate-interval",
+    "restart-strategy.failure-rate.max-failures-per-interval",
+    "state.backend.type",
+    "taskmanager.numberOfTaskSlots",
+    "metrics.reporter.prom.port",
+    "table.local-time-zone",
+    "table.exec.state.ttl",
+    "table.exec.mini-batch.enabled",
+    "table.exec.mini-batch.allow-latency",
+    "table.exec.mini-batch.size",
+    "table.exec.source.idle-timeout",
+    "table.exec.sink.not-null-enforcer",
+    "table.exec.sink.type-length-enforcer",
+    "table.exec.sink.keyed-shuffle",
+    "table.exec.sink.upsert-materialize",
+    "table.exec.resource.default-parallelism",
+    "table.optimizer.agg-phase-strategy",
+    "table.optimizer.distinct-agg.split.enabled",
+    "table.optimizer.reuse-sub-plan-enabled",
+    "table.optimizer.reuse-source-enabled",
+    "table.dml-sync",
+    "sql-client.execution.result-mode",
+];
+
+/// Families of options that are taken as they are.
+const KNOWN_PREFIXES: &[&str] = &[
+    "metrics.",
+    "s3.",
+    "fs.",
+    "env.",
+    "jobmanager.",
+    "taskmanager.",
+    "rest.",
+    "web.",
+    "high-availability.",
+    "security.",
+    "state.",
+    "heartbeat.",
+    "cluster.",
+    "kubernetes.",
+    "sql-client.",
+    "table.exec.async-",
+    "table.exec.emit.",
+    "table.exec.legacy-",
+    "table.plan.",
+    "table.sql-dialect",
+    "yarn.",
+    "akka.",
+    "flott.",
+    "pipeline.",
+    "execution.checkpointing.",
+    "slot.",
+    "io.",
+    "process.",
+];
+
+/// A warning for an option that nobody reads.
+pub fn unknown_option(key: &str) -> Option<String> {
+    if KNOWN.contains(&key)
+        || (KNOWN_PREFIXES.iter().any(|p| key.starts_with(p)) && nearest_hint(key, KNOWN).is_empty())
+    {
+        return None;
+    }
+    Some(format!("the option '{key}' is not known{}", nearest_hint(key, KNOWN)))
+}
+
+/// What will hurt of a planned job.
+pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
+    let mut warnings = vec![];
+    for (insert, rel) in job.bound.iter().zip(&job.optimized) {
+        state(rel, options, &mut warnings);
+        watermarks(rel, options, &mut warnings);
+        sink(insert, rel, options, &mut warnings);
+        warnings.extend(insert.warnings.iter().map(|w| {
+            warning(
+                format!("table '{}': {w}", insert.table.short_name()),
+                "see the connector's options",
+            )
+        }));
+    }
+    parallelism(job, &mut warnings);
+    let mut unique: Vec<Warning> = vec![];
+    for w in warnings {
+        if !unique.contains(&w) {
+            unique.push(w);
+        }
+    }
+    unique
+}
+
+fn scans<'a>(rel: &'a Rel, found: &mut Vec<&'a Scan>) {
+    if let RelOp::Scan(scan) = &rel.op {
+        found.push(scan);
+    }
+    for input in rel.inputs() {
+        scans(input, found);
+    }
+}
+
+fn is_bounded(rel: &Rel) -> bool {
+    let mut found = vec![];
+    scans(rel, &mut found);
+    found.iter().all(|s| s.traits.bounded)
+}
+
+/// Aggregations whose state only grows.
+fn state(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
+    let has_ttl = options
+        .get("table.exec.state.ttl")
+        .and_then(parse_duration_ms)
+        .is_some_and(|ms| ms > 0);
+    if has_ttl || is_bounded(rel) {
+        return;
+    }
+    if let RelOp::Aggregate { input, keys, calls } = &rel.op
+        && !keys.is_empty()
+    {
+        let names: Vec<&str> = keys.iter().map(|&k| input.fields[k].name.as_str()).collect();
+        let what = if calls.is_empty() { "DISTINCT" } else { "GROUP BY" };
+        let only_one_bound = keys.iter().any(|&k| input.fields[k].window.is_some());
+        let message = format!(
+            "{what} ({}) keeps state for every key for ever: it grows as long as new keys come",
+            names.join(", ")
+        );
+        let remedy = match only_one_bound {
+            true => "group by both window_start and window_end, then each window's state goes when it closes",
+            false => "SET 'table.exec.state.ttl' = '1 d' (or what fits), or aggregate in windows",
+        };
+        warnings.push(warning(message, remedy));
+    }
+    if let RelOp::Aggregate { calls, .. } = &rel.op {
+        for call in calls.iter().filter(|c| c.distinct) {
+            warnings.push(warning(
+                format!(
+                    "'{}' ({} DISTINCT) keeps every value that it has seen",
+                    call.name, call.function
+                ),
+                "SET 'table.exec.state.ttl', or aggregate in windows",
+            ));
+        }
+    }
+    for input in rel.inputs() {
+        state(input, options, warnings);
+    }
+}
+
+/// Windows that an idle partition can hold up.
+fn watermarks(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
+    if !has_event_windows(rel) {
+        return;
+    }
+    let global = options
+        .get("table.exec.source.idle-timeout")
+        .and_then(parse_duration_ms)
+        .is_some_and(|ms| ms > 0);
+    let mut found = vec![];
+    scans(rel, &mut found);
+    for scan in found {
+        let own = scan
+            .options
+            .get("scan.watermark.idle-timeout")
+            .and_then(parse_duration_ms)
+            .is_some_and(|ms| ms > 0);
+        if scan.watermark.is_some() && scan.traits.splits_may_idle && !scan.traits.bounded && !global && !own {
+            warnings.push(warning(
+                format!(
+                    "a partition of '{}' without new records holds the watermark back, and no window closes then",
+                    scan.table.spec.short_name()
+                ),
+                "add 'scan.watermark.idle-timeout' = '30 s' to the table, or SET 'table.exec.source.idle-timeout'",
+            ));
+        }
+    }
+}
+
+fn has_event_windows(rel: &Rel) -> bool {
+    matches!(&rel.op, RelOp::WindowAggregate(_) | RelOp::WindowTvf { .. })
+        || rel.inputs().into_iter().any(has_event_windows)
+}
+
+/// Delivery guarantees against the checkpoint settings.
+fn sink(insert: &BoundInsert, rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
+    let table = insert.table.short_name();
+    let duration = |key: &str| options.get(key).and_then(parse_duration_ms);
+    let interval = duration("execution.checkpointing.interval").filter(|ms| *ms > 0);
+    let guarantee = insert.table.options.get("sink.delivery-guarantee");
+    let is_kafka = matches!(insert.table.connector(), "kafka" | "upsert-kafka");
+    match guarantee {
+        Some("exactly-once") => {
+            if interval.is_none() && !is_bounded(rel) {
+                warnings.push(warning(
+                    format!("'{table}' writes exactly once, but checkpoints are off: nothing is ever committed"),
+                    "SET 'execution.checkpointing.interval' = '10 s' and 'execution.checkpointing.dir'",
+                ));
+            }
+            if let Some(interval) = interval {
+                transaction_timeout(insert, interval, options, warnings);
+            }
+        }
+        None if is_kafka && interval.is_some() => warnings.push(warning(
+            format!("'{table}' writes at least once: after a failure, records since the last checkpoint come twice"),
+            "'sink.delivery-guarantee' = 'exactly-once' in the table, or leave it where doubles do no harm",
+        )),
+        _ => {}
+    }
+    if insert.table.connector() == "filesystem" && interval.is_none() && !is_bounded(rel) {
+        warnings.push(warning(
+            format!("'{table}' publishes files when a checkpoint completes, but checkpoints are off"),
+            "SET 'execution.checkpointing.interval' = '10 s'",
+        ));
+    }
+}
+
+/// A transaction must outlive the longest way from its begin to its commit.
+fn transaction_timeout(insert: &BoundInsert, interval_ms: i64, options: &Options, warnings: &mut Vec<Warning>) {
+    const DEFAULT_TRANSACTION_MS: i64 = 3_600_000;
+    const DEFAULT_CHECKPOINT_MS: i64 = 600_000;
+    let duration = |key: &str| options.get(key).and_then(parse_duration_ms);
+    let timeout_ms = insert
+        .table
+        .options
+        .get("properties.transaction.timeout.ms")
+        .and_then(|v| v.trim().parse().ok())
+        .unwrap_or(DEFAULT_TRANSACTION_MS);
+    let checkpoint_ms = duration("execution.checkpointing.timeout").unwrap_or(DEFAULT_CHECKPOINT_MS);
+    let restart_ms = duration("restart-strategy.fixed-delay.delay")
+        .or_else(|| duration("restart-strategy.exponential-delay.max-backoff"))
+        .unwrap_or(60_000);
+    let needed_ms = interval_ms + checkpoint_ms + restart_ms;
+    if timeout_ms <= needed_ms {
+        warnings.push(warning(
+            format!(
+                "transactions of '{}' expire after {timeout_ms} ms, but a commit may come {needed_ms} ms after their begin \
+                 (checkpoint interval {interval_ms} + checkpoint timeout {checkpoint_ms} + restart {restart_ms}): the broker \
+                 would abort them, and their records would be lost",
+                insert.table.short_name()
+            ),
+            format!("'properties.transaction.timeout.ms' = '{}' or more, up to the broker's maximum", needed_ms * 2),
+        ));
+    }
+}
+
+/// Several writers without a key mix up the order of updates.
+fn parallelism(job: &PlannedJob, warnings: &mut Vec<Warning>) {
+    let plan = &job.plan;
+    for sink in plan.nodes.iter().filter(|n| n.kind == SINK_KIND) {
+        let updating = !job.changelogs[sink.id].kinds.is_append();
+        let shuffled = plan
+            .inputs(sink.id)
+            .any(|e| e.partitioning == flott_plan::Partitioning::Rebalance);
+        if updating && shuffled {
+            warnings.push(warning(
+                format!(
+                    "'{}' gets the updates of one key in several writers, in any order",
+                    sink.name
+                ),
+                "give the sink a PRIMARY KEY, or the parallelism of the query",
+            ));
+        }
+    }
+    debug_assert!(plan.nodes.iter().any(|n| n.kind == SINK_KIND || n.kind == SCAN_KIND));
+}

@@ -1,0 +1,161 @@
+//! What the statement parser yields: Flink's statements over sqlparser's queries and expressions.
+
+use flott_core::LogicalType;
+use sqlparser::ast::{Expr, Ident, ObjectName, Query};
+use sqlparser::tokenizer::Location;
+
+/// A statement and where it stands.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// What it says.
+    pub kind: StatementKind,
+    /// Its first word.
+    pub location: Location,
+    /// Its text, without the semicolon.
+    pub text: String,
+}
+
+/// The statements of Flink SQL that are taken.
+#[derive(Debug, Clone)]
+pub enum StatementKind {
+    /// `CREATE TABLE`
+    CreateTable(CreateTable),
+    /// `CREATE VIEW`
+    CreateView(CreateView),
+    /// `DROP TABLE`, `DROP VIEW`
+    Drop(Drop),
+    /// `SET 'key' = 'value'`; without a key all options are listed
+    Set(Option<(String, String)>),
+    /// `RESET 'key'`, or all
+    Reset(Option<String>),
+    /// `INSERT INTO`
+    Insert(Insert),
+    /// `EXECUTE STATEMENT SET BEGIN … END`, `BEGIN STATEMENT SET; … END`
+    StatementSet(Vec<Insert>),
+    /// `SELECT`, `WITH`, `VALUES`
+    Query(Box<Query>),
+    /// `EXPLAIN`
+    Explain(Explain),
+    /// `SHOW TABLES`
+    ShowTables,
+    /// `SHOW VIEWS`
+    ShowViews,
+    /// `DESCRIBE table`
+    Describe(ObjectName),
+}
+
+/// `CREATE [TEMPORARY] TABLE`.
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    /// Its name, in up to three parts.
+    pub name: ObjectName,
+    /// `TEMPORARY`
+    pub temporary: bool,
+    /// `IF NOT EXISTS`
+    pub if_not_exists: bool,
+    /// Columns in order.
+    pub columns: Vec<ColumnDef>,
+    /// `WATERMARK FOR`
+    pub watermark: Option<WatermarkDef>,
+    /// `PRIMARY KEY … NOT ENFORCED`
+    pub primary_key: Option<Vec<Ident>>,
+    /// `PARTITIONED BY`
+    pub partitioned_by: Vec<Ident>,
+    /// `COMMENT`
+    pub comment: Option<String>,
+    /// `WITH`, with the place of each key.
+    pub options: Vec<(String, String, Location)>,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone)]
+pub struct ColumnDef {
+    /// Its name.
+    pub name: Ident,
+    /// What fills it.
+    pub kind: ColumnKind,
+}
+
+/// What fills a column.
+#[derive(Debug, Clone)]
+pub enum ColumnKind {
+    /// The format.
+    Physical(LogicalType),
+    /// An expression over the other columns.
+    Computed(Expr),
+    /// The connector, under a key.
+    Metadata {
+        /// Declared type.
+        ty: LogicalType,
+        /// `FROM 'key'`; the column's name where absent.
+        key: Option<String>,
+        /// Not written by sinks.
+        is_virtual: bool,
+    },
+}
+
+/// `WATERMARK FOR column AS expr`.
+#[derive(Debug, Clone)]
+pub struct WatermarkDef {
+    /// The column; several parts name a field of a ROW.
+    pub column: Vec<Ident>,
+    /// The watermark of a row.
+    pub expr: Expr,
+}
+
+/// `CREATE [TEMPORARY] VIEW`.
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    /// Its name.
+    pub name: ObjectName,
+    /// `TEMPORARY`
+    pub temporary: bool,
+    /// `IF NOT EXISTS`
+    pub if_not_exists: bool,
+    /// New names of the columns.
+    pub columns: Vec<Ident>,
+    /// What it stands for.
+    pub query: Box<Query>,
+}
+
+/// `DROP [TEMPORARY] TABLE|VIEW`.
+#[derive(Debug, Clone)]
+pub struct Drop {
+    /// Whether a view is meant.
+    pub view: bool,
+    /// `TEMPORARY`
+    pub temporary: bool,
+    /// `IF EXISTS`
+    pub if_exists: bool,
+    /// What to drop.
+    pub name: ObjectName,
+}
+
+/// `INSERT INTO table [(columns)] query`.
+#[derive(Debug, Clone)]
+pub struct Insert {
+    /// The sink.
+    pub table: ObjectName,
+    /// Columns to fill; empty: all.
+    pub columns: Vec<Ident>,
+    /// What to write.
+    pub query: Box<Query>,
+}
+
+/// `EXPLAIN`.
+#[derive(Debug, Clone)]
+pub struct Explain {
+    /// What to explain.
+    pub inserts: Explained,
+    /// `JSON_EXECUTION_PLAN`
+    pub json: bool,
+}
+
+/// What `EXPLAIN` takes.
+#[derive(Debug, Clone)]
+pub enum Explained {
+    /// One or several inserts, planned together.
+    Inserts(Vec<Insert>),
+    /// A query.
+    Query(Box<Query>),
+}

@@ -1,0 +1,192 @@
+//! Flink's dialect for sqlparser: names in backquotes, case kept, and the three expressions that its hook must take.
+//!
+//! The type id is GenericDialect's, because sqlparser gates much of its grammar on that; what Flink does not have is
+//! switched off here. [`Dialect::parse_prefix`] reads `CAST` (Flink's types), `MAP[…]` and `TABLE name` (the argument
+//! of window functions), which no built-in dialect does.
+
+use super::types;
+use sqlparser::ast::{
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName,
+};
+use sqlparser::dialect::{Dialect, GenericDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+use std::any::TypeId;
+
+/// Name of the function that a `TABLE name` argument is turned into.
+pub const TABLE_ARGUMENT: &str = "$TABLE";
+/// Name of the function that `MAP[…]` is turned into.
+pub const MAP_CONSTRUCTOR: &str = "MAP";
+
+/// Prefix that stands before the lower bound of `BETWEEN SYMMETRIC`.
+pub const SYMMETRIC: &str = "$SYMMETRIC";
+
+/// Flink SQL.
+#[derive(Debug, Default)]
+pub struct FlinkDialect;
+
+impl Dialect for FlinkDialect {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<GenericDialect>()
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '`'
+    }
+
+    fn identifier_quote_style(&self, _identifier: &str) -> Option<char> {
+        Some('`')
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || matches!(ch, '_' | '$')
+    }
+
+    fn supports_unicode_string_literal(&self) -> bool {
+        true
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_left_associative_joins_without_parens(&self) -> bool {
+        true
+    }
+
+    fn supports_match_recognize(&self) -> bool {
+        true
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn supports_window_clause_named_window_reference(&self) -> bool {
+        true
+    }
+
+    fn supports_parens_around_table_factor(&self) -> bool {
+        true
+    }
+
+    fn supports_select_expr_star(&self) -> bool {
+        true
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let [first, second] = parser.peek_tokens();
+        let Token::Word(word) = first else { return None };
+        if word.quote_style.is_some() {
+            return None;
+        }
+        match (word.value.to_ascii_uppercase().as_str(), second) {
+            ("CAST", Token::LParen) => Some(parse_cast(parser, CastKind::Cast)),
+            ("TRY_CAST", Token::LParen) => Some(parse_cast(parser, CastKind::TryCast)),
+            ("MAP", Token::LBracket) => Some(parse_map(parser)),
+            ("TABLE", Token::Word(_)) => Some(parse_table_argument(parser)),
+            ("SYMMETRIC", next) if starts_operand(&next) => Some(self.parse_symmetric(parser)),
+            _ => None,
+        }
+    }
+}
+
+impl FlinkDialect {
+    fn parse_symmetric(&self, parser: &mut Parser) -> Result<Expr, ParserError> {
+        let keyword = parser.next_token();
+        let bound = parser.parse_subexpr(self.prec_value(Precedence::Between))?;
+        Ok(Expr::Prefixed {
+            prefix: Ident::with_span(keyword.span, SYMMETRIC),
+            value: Box::new(bound),
+        })
+    }
+}
+
+/// Whether an operand can start with this token: `SYMMETRIC` is a keyword then, and no column.
+fn starts_operand(token: &Token) -> bool {
+    match token {
+        Token::Word(w) => !matches!(w.keyword, Keyword::AND | Keyword::OR | Keyword::FROM | Keyword::AS),
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::LParen | Token::Minus => true,
+        _ => false,
+    }
+}
+
+fn parse_cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    parser.expect_token(&Token::LParen)?;
+    let expr = parser.parse_expr()?;
+    parser.expect_keyword_is(Keyword::AS)?;
+    let span = parser.peek_token().span;
+    let ty = types::parse(parser)?;
+    parser.expect_token(&Token::RParen)?;
+    let text = Ident::with_span(span, ty.to_string());
+    Ok(Expr::Cast {
+        kind,
+        expr: Box::new(expr),
+        data_type: DataType::Custom(ObjectName::from(vec![text]), vec![]),
+        array: false,
+        format: None,
+    })
+}
+
+fn parse_map(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let name = parser.next_token();
+    parser.expect_token(&Token::LBracket)?;
+    let args = if parser.peek_token().token == Token::RBracket {
+        vec![]
+    } else {
+        parser.parse_comma_separated(Parser::parse_expr)?
+    };
+    parser.expect_token(&Token::RBracket)?;
+    let name = Ident::with_span(name.span, MAP_CONSTRUCTOR);
+    Ok(call(ObjectName::from(vec![name]), args))
+}
+
+/// `TABLE a.b` becomes `$TABLE(a.b)`.
+fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let keyword = parser.next_token();
+    let name = parser.parse_object_name(false)?;
+    let parts: Vec<Ident> = name.0.iter().filter_map(|p| p.as_ident().cloned()).collect();
+    let partition = parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]);
+    if partition {
+        return parser.expected(
+            "a comma: PARTITION BY in a window function is not supported yet",
+            keyword,
+        );
+    }
+    let function = Ident::with_span(keyword.span, TABLE_ARGUMENT);
+    Ok(call(
+        ObjectName::from(vec![function]),
+        vec![Expr::CompoundIdentifier(parts)],
+    ))
+}
+
+fn call(name: ObjectName, args: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name,
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args
+                .into_iter()
+                .map(|a| FunctionArg::Unnamed(FunctionArgExpr::Expr(a)))
+                .collect(),
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}

@@ -1,0 +1,47 @@
+//! From text to statements.
+//!
+//! ```text
+//! text ─ vars::substitute ─▶ text ─ tokens::split ─▶ tokens per statement ─ statement::parse ─▶ ast::Statement
+//! ```
+//! sqlparser reads queries and expressions ([`dialect`]); everything that Flink has and it has not (table definitions,
+//! statement sets, types, hints) is read here.
+
+pub mod ast;
+pub mod dialect;
+mod statement;
+mod tokens;
+pub mod types;
+pub mod vars;
+
+use crate::error::SqlResult;
+pub use tokens::Hints;
+
+/// A script's text after variables were filled in, with its hints: what places in its statements refer to.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// The text.
+    pub text: String,
+    /// The hints in it.
+    pub hints: Hints,
+}
+
+/// Reads a script.
+///
+/// # Errors
+/// At the first variable without a value, and at the first word that no statement can have there.
+pub fn parse(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> SqlResult<(Source, Vec<ast::Statement>)> {
+    let text = vars::substitute(text, variables)?;
+    let read = |text: &str| -> SqlResult<_> {
+        let (statements, hints) = tokens::split(text)?;
+        let statements = statements
+            .into_iter()
+            .map(|tokens| statement::parse(text, tokens))
+            .collect::<SqlResult<Vec<_>>>()?;
+        Ok((hints, statements))
+    };
+    let (hints, statements) = read(&text).map_err(|e| e.in_source(&text))?;
+    Ok((Source { text, hints }, statements))
+}
+
+#[cfg(test)]
+pub use statement::parse_expr;

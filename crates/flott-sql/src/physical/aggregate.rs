@@ -1,0 +1,196 @@
+//! Aggregations: in windows and with a changelog, in one phase or two.
+
+use super::describe::{select_text, time_attribute};
+use super::{Need, NewNode, Output, Planner, Stream, append, field_names};
+use crate::config::AggPhase;
+use crate::error::{SqlError, SqlResult, Step};
+use crate::nodes::{AggregateCall, GroupAggregateSpec, TimeAttribute, WindowAggregateSpec, WindowProperty, kind};
+use crate::rel::{AggCall, Changelog, ModifyKinds, Rel, WindowAggregate, WindowTime, window_text};
+use flott_core::OperatorId;
+use flott_plan::{NodeId, Partitioning, Role};
+
+fn node_calls(calls: &[AggCall]) -> Vec<AggregateCall> {
+    calls
+        .iter()
+        .map(|c| AggregateCall {
+            function: c.function.clone(),
+            args: c.args.clone(),
+            distinct: c.distinct,
+            filter: c.filter,
+            ty: c.ty.clone(),
+            name: c.name.clone(),
+        })
+        .collect()
+}
+
+fn cannot_run(error: &crate::nodes::SpecError) -> SqlError {
+    SqlError::new(Step::Unsupported, error.to_string())
+}
+
+/// Kinds, names and description tails of an aggregation in one phase and in two.
+struct Phases {
+    one: (&'static str, &'static str),
+    local: (&'static str, &'static str),
+    global: (&'static str, &'static str),
+    id: OperatorId,
+    local_id: OperatorId,
+    keys: Vec<String>,
+    description: String,
+}
+
+impl Planner {
+    pub(super) fn window_aggregate(&mut self, rel: &Rel, window: &WindowAggregate) -> SqlResult<Stream> {
+        let names = field_names(&window.input.fields);
+        let keys: Vec<String> = window.keys.iter().map(|&k| names[k].clone()).collect();
+        let (time, column) = match window.time {
+            WindowTime::Rowtime { column } => (TimeAttribute::EventTime { column }, names[column].clone()),
+            WindowTime::Proctime => (TimeAttribute::ProcessingTime, "PROCTIME()".to_owned()),
+            WindowTime::Attached { window_end, local_time } => (
+                TimeAttribute::Attached { window_end, local_time },
+                names[window_end].clone(),
+            ),
+        };
+        let text = window_text(&window.window, &time_attribute(&column));
+        let skeleton_kind = format!("window-aggregate {}", window_text(&window.window, ""));
+        let id = self.skeleton.stateful(&skeleton_kind, &keys);
+        let local_id = self.skeleton.stateless(kind::LOCAL_WINDOW_AGGREGATE);
+        let stream = self.relation(&window.input, Need::UpdateBefore)?;
+        let spec = WindowAggregateSpec {
+            input: window.input.schema(),
+            keys: window.keys.clone(),
+            aggregates: node_calls(&window.calls),
+            window: window.window,
+            time,
+            properties: window
+                .properties
+                .iter()
+                .map(|(kind, name)| WindowProperty {
+                    kind: *kind,
+                    name: name.clone(),
+                })
+                .collect(),
+            time_zone: self.config.time_zone.clone(),
+            input_retracts: stream.retracts(),
+        };
+        spec.validate().map_err(|e| cannot_run(&e))?;
+        debug_assert_eq!(spec.output().len(), rel.fields.len());
+        let two = self.config.agg_phase != AggPhase::One && spec.supports_two_phases();
+        let phases = Phases {
+            one: (kind::WINDOW_AGGREGATE, "WindowAggregate"),
+            local: (kind::LOCAL_WINDOW_AGGREGATE, "LocalWindowAggregate"),
+            global: (kind::GLOBAL_WINDOW_AGGREGATE, "GlobalWindowAggregate"),
+            id,
+            local_id,
+            description: format!(
+                "(groupBy=[{}], window=[{text}], select=[{}])",
+                keys.join(", "),
+                select_text(&keys, &window.calls, &names)
+            ),
+            keys,
+        };
+        let local = two.then(|| (spec.local_output(), spec.local_keys()));
+        self.phases(phases, stream, &spec, spec.output(), &window.keys, local, append())
+    }
+
+    pub(super) fn group_aggregate(
+        &mut self,
+        rel: &Rel,
+        input: &Rel,
+        keys: &[usize],
+        calls: &[AggCall],
+        need: Need,
+    ) -> SqlResult<Stream> {
+        let names = field_names(&input.fields);
+        let key_names: Vec<String> = keys.iter().map(|&k| names[k].clone()).collect();
+        let id = self.skeleton.stateful("group-aggregate", &key_names);
+        let local_id = self.skeleton.stateless(kind::LOCAL_GROUP_AGGREGATE);
+        let stream = self.relation(input, Need::UpdateBefore)?;
+        let kinds = ModifyKinds::of(rel);
+        let changelog = Changelog {
+            kinds,
+            update_before: kinds.update && need == Need::UpdateBefore,
+        };
+        let spec = GroupAggregateSpec {
+            input: input.schema(),
+            keys: keys.to_vec(),
+            aggregates: node_calls(calls),
+            input_retracts: stream.retracts(),
+            generate_update_before: changelog.update_before,
+            mini_batch: self.config.mini_batch,
+            ttl_ms: self.config.state_ttl_ms,
+        };
+        spec.validate().map_err(|e| cannot_run(&e))?;
+        let two = self.config.agg_phase != AggPhase::One && spec.supports_two_phases();
+        let phases = Phases {
+            one: (kind::GROUP_AGGREGATE, "GroupAggregate"),
+            local: (kind::LOCAL_GROUP_AGGREGATE, "LocalGroupAggregate"),
+            global: (kind::GLOBAL_GROUP_AGGREGATE, "GlobalGroupAggregate"),
+            id,
+            local_id,
+            description: format!(
+                "(groupBy=[{}], select=[{}])",
+                key_names.join(", "),
+                select_text(&key_names, calls, &names)
+            ),
+            keys: key_names,
+        };
+        let local = two.then(|| (spec.local_output(), spec.local_keys()));
+        self.phases(phases, stream, &spec, spec.output(), keys, local, changelog)
+    }
+
+    /// Adds an aggregation. `local`: columns and key positions between its two phases, or one phase.
+    #[allow(clippy::too_many_arguments)] // Both callers have all of it at hand; a struct would only rename it.
+    fn phases<S: serde::Serialize>(
+        &mut self,
+        phases: Phases,
+        stream: Stream,
+        spec: &S,
+        output: Vec<flott_core::Field>,
+        keys: &[usize],
+        local: Option<(Vec<flott_core::Field>, Vec<usize>)>,
+        changelog: Changelog,
+    ) -> SqlResult<Stream> {
+        let (stream, keys, (kind, name)) = match local {
+            None => (stream, keys.to_vec(), phases.one),
+            Some((fields, keys)) => {
+                let (kind, name) = phases.local;
+                let new = NewNode {
+                    kind,
+                    name,
+                    description: format!("{name}{}", phases.description),
+                    role: Role::Operator,
+                    id: phases.local_id,
+                    parallelism: self.parallelism_of(&stream),
+                    output: fields,
+                };
+                let local_changelog = append();
+                let node = self.add(new, spec, local_changelog)?;
+                self.connect(&stream, node);
+                let output = Output {
+                    node,
+                    changelog: local_changelog,
+                };
+                (Stream::one(output), keys, phases.global)
+            }
+        };
+        let (partitioning, parallelism) = match keys.is_empty() {
+            true => (Partitioning::Global, 1),
+            false => (Partitioning::Hash { keys }, self.config.parallelism),
+        };
+        // The exchange has a number of its own, as in Flink.
+        self.exec_id();
+        let new = NewNode {
+            kind,
+            name,
+            description: format!("{name}{}", phases.description),
+            role: Role::Operator,
+            id: phases.id,
+            parallelism,
+            output,
+        };
+        let node: NodeId = self.add(new, spec, changelog)?;
+        self.exchange(&stream, node, &partitioning);
+        let _ = phases.keys;
+        Ok(Stream::one(Output { node, changelog }))
+    }
+}

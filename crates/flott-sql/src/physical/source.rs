@@ -1,0 +1,151 @@
+//! Scans.
+
+use super::{NewNode, Output, Planner, SCAN_KIND, Stream};
+use crate::error::{SqlError, SqlResult, Step};
+use crate::expr::{Expr, Notation};
+use crate::nodes::{WATERMARK_GENERATOR, WatermarkExpressionSpec};
+use crate::rel::{Changelog, ModifyKinds, Rel, Scan, names_of};
+use flott_core::{Field, Options};
+use flott_plan::Role;
+use flott_runtime::connector::{ScanSpec, TableSpec, WatermarkSpec};
+
+fn wrong(scan: &Scan, error: &flott_core::options::OptionError) -> SqlError {
+    SqlError::new(
+        Step::Option,
+        format!("table '{}': {error}", scan.table.spec.short_name()),
+    )
+}
+
+impl Planner {
+    pub(super) fn scan(&mut self, scan: &Scan, rel: &Rel) -> SqlResult<Stream> {
+        let id = self.skeleton.source(&scan.table.spec.name);
+        let parallelism = scan
+            .options
+            .positive("scan.parallelism")
+            .map_err(|e| wrong(scan, &e))?
+            .unwrap_or(self.config.parallelism);
+        let watermark = match &scan.watermark {
+            Some((_, expr)) => Some(self.watermark(scan, expr)?),
+            None => None,
+        };
+        let table = TableSpec {
+            options: scan.options.clone(),
+            ..scan.table.spec.clone()
+        };
+        let description = description(scan, rel, watermark.as_ref());
+        let spec = ScanSpec {
+            fields: scan.physical.clone(),
+            metadata: scan.metadata.clone(),
+            watermark,
+            table,
+        };
+        let name = format!("Source: {}", spec.table.short_name());
+        let new = NewNode {
+            kind: SCAN_KIND,
+            name: &name,
+            description,
+            role: Role::Source,
+            id,
+            parallelism,
+            output: raw_fields(scan, rel),
+        };
+        let kinds = ModifyKinds::of(rel);
+        let changelog = Changelog {
+            kinds,
+            update_before: kinds.update,
+        };
+        let node = self.add(new, &spec, changelog)?;
+        Ok(Stream::one(Output { node, changelog }))
+    }
+
+    fn watermark(&self, scan: &Scan, expr: &Expr) -> SqlResult<WatermarkSpec> {
+        let options: &Options = &scan.options;
+        let at = |e| wrong(scan, &e);
+        let on_event = options
+            .one_of("scan.watermark.emit.strategy", &["on-periodic", "on-event"])
+            .map_err(at)?
+            == Some(1);
+        let own_timeout = options.duration_ms("scan.watermark.idle-timeout").map_err(at)?;
+        let idle_timeout_ms = own_timeout.filter(|ms| *ms > 0).or(self.config.idle_timeout_ms);
+        let alignment = match options.get("scan.watermark.alignment.group") {
+            None => None,
+            Some(group) => {
+                let drift = options.duration_ms("scan.watermark.alignment.max-drift").map_err(at)?;
+                let drift = drift.ok_or_else(|| {
+                    SqlError::new(
+                        Step::Option,
+                        format!(
+                            "table '{}': 'scan.watermark.alignment.group' needs 'scan.watermark.alignment.max-drift'",
+                            scan.table.spec.short_name()
+                        ),
+                    )
+                })?;
+                let interval = options
+                    .duration_ms("scan.watermark.alignment.update-interval")
+                    .map_err(at)?;
+                Some((group.to_owned(), drift, interval.unwrap_or(1_000)))
+            }
+        };
+        let spec = WatermarkExpressionSpec {
+            expression: expr.clone(),
+            time_zone: self.config.time_zone.clone(),
+        };
+        Ok(WatermarkSpec {
+            kind: WATERMARK_GENERATOR.to_owned(),
+            spec: serde_json::to_value(&spec)
+                .map_err(|e| SqlError::new(Step::Plan, format!("the watermark cannot be written: {e}")))?,
+            on_event,
+            idle_timeout_ms,
+            alignment,
+        })
+    }
+}
+
+/// The scan's columns under the names of the table, not those of a projection that was dropped.
+fn raw_fields(scan: &Scan, rel: &Rel) -> Vec<Field> {
+    let metadata = rel.fields[scan.physical.len()..].iter().zip(&scan.metadata);
+    scan.physical
+        .iter()
+        .cloned()
+        .chain(metadata.map(|(field, key)| Field::new(field.name.clone(), key.ty.clone())))
+        .collect()
+}
+
+fn description(scan: &Scan, rel: &Rel, watermark: Option<&WatermarkSpec>) -> String {
+    let names = names_of(rel);
+    let project: Vec<String> = scan.physical.iter().map(|f| field_text(f, &scan.table.spec)).collect();
+    let mut text = format!(
+        "TableSourceScan(table=[[{}, project=[{}]",
+        scan.table.spec.name.replace('.', ", "),
+        project.join(", ")
+    );
+    if !scan.metadata.is_empty() {
+        let keys: Vec<&str> = scan.metadata.iter().map(|m| m.key.as_str()).collect();
+        text.push_str(&format!(", metadata=[{}]", keys.join(", ")));
+    }
+    if let (Some((_, expr)), Some(spec)) = (&scan.watermark, watermark) {
+        let strategy = if spec.on_event { "on-event" } else { "on-periodic" };
+        text.push_str(&format!(
+            ", watermark=[{}], watermarkEmitStrategy=[{strategy}]",
+            expr.explain(&names, Notation::Prefix)
+        ));
+        if let Some(ms) = spec.idle_timeout_ms {
+            text.push_str(&format!(", idleTimeout=[{ms}]"));
+        }
+    }
+    text.push_str(&format!("]], fields=[{}])", names.join(", ")));
+    text
+}
+
+/// `bid.auction, bid.price` for a ROW of which only some fields are read.
+fn field_text(field: &Field, table: &TableSpec) -> String {
+    use flott_core::TypeKind;
+    let whole = table.columns.iter().any(|c| c == field);
+    match &field.ty.kind {
+        TypeKind::Row(inner) if !whole => {
+            let names: Vec<&str> = inner.iter().map(|f| f.name.as_str()).collect();
+            format!("{}.({})", field.name, names.join(", "))
+        }
+        _ => field.name.clone(),
+    }
+}

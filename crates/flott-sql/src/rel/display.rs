@@ -1,0 +1,159 @@
+//! The tree before optimisation as EXPLAIN prints it (`== Abstract Syntax Tree ==`).
+
+use super::{AggCall, Rel, RelOp, WindowTime};
+use crate::expr::{Expr, Notation};
+use crate::nodes::WindowSpec;
+use std::fmt::Write as _;
+
+impl Rel {
+    /// The tree as indented lines, the result first.
+    pub fn to_tree(&self) -> String {
+        let mut out = String::new();
+        self.write_tree(0, &mut out);
+        out
+    }
+
+    fn write_tree(&self, depth: usize, out: &mut String) {
+        let names: Vec<String> = self.inputs().first().map_or_else(Vec::new, |i| names_of(i));
+        let text = |e: &Expr| e.explain(&names, Notation::Prefix).to_string();
+        let mut line = |depth: usize, text: String| {
+            let indent = match depth {
+                0 => String::new(),
+                d => format!("{}+- ", "   ".repeat(d - 1)),
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{indent}{text}");
+        };
+        let mut below = depth + 1;
+        match &self.op {
+            RelOp::Scan(scan) => line(
+                depth,
+                format!(
+                    "LogicalTableScan(table=[[{}]])",
+                    scan.table.spec.name.replace('.', ", ")
+                ),
+            ),
+            RelOp::Values(rows) => line(depth, format!("LogicalValues(rows=[{}])", rows.len())),
+            RelOp::Calc {
+                projection, condition, ..
+            } => {
+                let columns: Vec<String> = self
+                    .fields
+                    .iter()
+                    .zip(projection)
+                    .map(|(f, e)| format!("{}=[{}]", f.name, text(e)))
+                    .collect();
+                line(depth, format!("LogicalProject({})", columns.join(", ")));
+                if let Some(condition) = condition {
+                    line(depth + 1, format!("LogicalFilter(condition=[{}])", text(condition)));
+                    below += 1;
+                }
+            }
+            RelOp::WindowTvf {
+                window, time_column, ..
+            } => line(
+                depth,
+                format!(
+                    "LogicalTableFunctionScan(invocation=[{}])",
+                    window_text(window, &names[*time_column])
+                ),
+            ),
+            RelOp::Aggregate { keys, calls, .. } => line(
+                depth,
+                format!(
+                    "LogicalAggregate(group=[{{{}}}]{})",
+                    list(keys, &names),
+                    calls_text(calls, &names)
+                ),
+            ),
+            RelOp::WindowAggregate(w) => {
+                let time = match w.time {
+                    WindowTime::Rowtime { column } | WindowTime::Attached { window_end: column, .. } => {
+                        names[column].as_str()
+                    }
+                    WindowTime::Proctime => "PROCTIME()",
+                };
+                line(
+                    depth,
+                    format!(
+                        "LogicalWindowAggregate(group=[{{{}}}], window=[{}]{})",
+                        list(&w.keys, &names),
+                        window_text(&w.window, time),
+                        calls_text(&w.calls, &names)
+                    ),
+                );
+            }
+            RelOp::Union { .. } => line(depth, "LogicalUnion(all=[true])".to_owned()),
+            RelOp::Unnest { collection, .. } => {
+                line(
+                    depth,
+                    format!("LogicalCorrelate(invocation=[UNNEST({})])", text(collection)),
+                );
+            }
+        }
+        for input in self.inputs() {
+            input.write_tree(below, out);
+        }
+    }
+}
+
+/// Names of a relation's columns.
+pub fn names_of(rel: &Rel) -> Vec<String> {
+    rel.fields.iter().map(|f| f.name.clone()).collect()
+}
+
+fn list(columns: &[usize], names: &[String]) -> String {
+    columns
+        .iter()
+        .map(|&c| names[c].as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn calls_text(calls: &[AggCall], names: &[String]) -> String {
+    calls
+        .iter()
+        .map(|c| format!(", {}=[{}]", c.name, call_text(c, names)))
+        .collect()
+}
+
+/// `COUNT(DISTINCT a) FILTER b`
+pub fn call_text(call: &AggCall, names: &[String]) -> String {
+    let args = match call.args.is_empty() {
+        true => "*".to_owned(),
+        false => list(&call.args, names),
+    };
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let filter = call
+        .filter
+        .map_or_else(String::new, |f| format!(" FILTER {}", names[f]));
+    format!("{}({distinct}{args}){filter}", call.function)
+}
+
+/// `TUMBLE(time_col=[ts], size=[1 min])`
+pub fn window_text(window: &WindowSpec, time: &str) -> String {
+    let offset = match window.offset_ms() {
+        0 => String::new(),
+        ms => format!(", offset=[{}]", duration_text(ms)),
+    };
+    match *window {
+        WindowSpec::Tumble { size_ms, .. } => {
+            format!("TUMBLE({time}, size=[{}]{offset})", duration_text(size_ms))
+        }
+        WindowSpec::Hop { size_ms, slide_ms, .. } => format!(
+            "HOP({time}, size=[{}], slide=[{}]{offset})",
+            duration_text(size_ms),
+            duration_text(slide_ms)
+        ),
+    }
+}
+
+/// `1 min`, `10 s`, `500 ms`: the largest unit that divides it.
+pub fn duration_text(ms: i64) -> String {
+    for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)] {
+        if ms != 0 && ms % length == 0 {
+            return format!("{} {unit}", ms / length);
+        }
+    }
+    format!("{ms} ms")
+}

@@ -1,0 +1,43 @@
+//! Rewrites of the relational tree: the rules that decide a plan's shape, in one fixed order.
+//!
+//! | rule | what it does |
+//! |---|---|
+//! | [`fold`] | computes constant expressions once |
+//! | [`merge`] | pushes conditions down and makes one Calc of neighbouring ones |
+//! | [`window`] | turns GROUP BY over a window function into a window aggregate |
+//! | [`prune`] | drops columns that nobody reads |
+//! | [`narrow`] | leaves only the columns, and fields of ROWs, that are read to the scans of all sinks together |
+//!
+//! Every rule keeps the meaning of each root; all of them are pure.
+
+mod fold;
+mod merge;
+mod narrow;
+mod prune;
+mod window;
+
+pub use window::window_of;
+
+use crate::error::SqlResult;
+use crate::rel::Rel;
+
+/// Rewrites the roots of one job together.
+///
+/// # Errors
+/// If a constant expression fails, or a window cannot be computed.
+pub fn optimize(roots: Vec<Rel>, time_zone: &str) -> SqlResult<Vec<Rel>> {
+    let mut rewritten = vec![];
+    for root in roots {
+        let root = fold::fold(root, time_zone)?;
+        let root = merge::merge(root);
+        let root = window::windows(root)?;
+        let root = merge::merge(prune::prune(merge::merge(root)));
+        // Merging may have made new constants of columns that are constant.
+        let root = fold::fold(root, time_zone)?;
+        rewritten.push(root);
+    }
+    Ok(narrow::narrow(rewritten)
+        .into_iter()
+        .map(merge::drop_identities)
+        .collect())
+}

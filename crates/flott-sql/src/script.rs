@@ -1,0 +1,369 @@
+//! Scripts and sessions: what happens with each statement of a file.
+//!
+//! [`Script::parse`] reads a text; [`Session::execute`] takes its statements in order. Definitions and options change
+//! the session; an INSERT, a statement set or a SELECT becomes an executable [`Job`]. A session holds no thread and
+//! does no I/O: whoever drives it submits the jobs.
+
+use crate::binder::{Binder, BoundInsert};
+use crate::catalog::{Catalog, Object, Table};
+use crate::check::{Warning, check_job};
+use crate::config::PlannerConfig;
+use crate::error::{SqlError, SqlResult, Step};
+use crate::explain::{explain, explain_json};
+use crate::parser::ast::{CreateTable, CreateView, Explained, Insert, Statement, StatementKind};
+use crate::parser::{self, Source};
+use crate::physical::{self, PlannedJob};
+use crate::rel::TimeKind;
+use flott_core::{Field, Options, suggest};
+use flott_plan::Plan;
+use flott_runtime::Registry;
+use flott_runtime::connector::{ChangelogMode, TableSpec};
+use sqlparser::ast::{ObjectName, Query};
+use std::sync::Arc;
+
+/// `connector` of the sink of a SELECT: its rows go to whoever runs the job.
+pub const COLLECT: &str = "collect";
+
+/// A script, read and not yet executed.
+#[derive(Debug, Clone)]
+pub struct Script {
+    source: Arc<Source>,
+    statements: Vec<Statement>,
+}
+
+impl Script {
+    /// Reads a script; `variables` gives the values of `${NAME}`.
+    ///
+    /// # Errors
+    /// The first syntax error or unset variable, with line, column and what was expected.
+    pub fn parse(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> SqlResult<Self> {
+        let (source, statements) = parser::parse(text, variables)?;
+        Ok(Self {
+            source: Arc::new(source),
+            statements,
+        })
+    }
+
+    /// The statements in order.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+}
+
+/// A job, planned and ready to be submitted.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// What runs, with the options that it runs under.
+    pub plan: Plan,
+    /// Columns of the rows that are collected, for a SELECT.
+    pub collect: Option<Vec<Field>>,
+    /// What will hurt.
+    pub warnings: Vec<Warning>,
+    /// The text of EXPLAIN.
+    pub explanation: String,
+}
+
+/// What a statement did.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It changed the session.
+    Done,
+    /// It changed the session; the text is a warning.
+    Warned(String),
+    /// It is a job to submit.
+    Job(Box<Job>),
+    /// It has an answer of one text.
+    Text(String),
+    /// It has an answer of rows.
+    Rows {
+        /// Names of the columns.
+        columns: Vec<String>,
+        /// The rows.
+        rows: Vec<Vec<String>>,
+    },
+}
+
+/// Tables, views and options of one user.
+#[derive(Debug, Clone)]
+pub struct Session {
+    registry: Arc<Registry>,
+    catalog: Catalog,
+    /// What the session began with, for RESET.
+    initial: Options,
+    options: Options,
+}
+
+impl Session {
+    /// A session with these connectors and options.
+    pub fn new(registry: Arc<Registry>, options: Options) -> Self {
+        Self {
+            registry,
+            catalog: Catalog::default(),
+            initial: options.clone(),
+            options,
+        }
+    }
+
+    /// The options now.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The tables and views now.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Executes a statement of `script`.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its place; the session stays as it was.
+    pub fn execute(&mut self, script: &Script, statement: &Statement) -> SqlResult<Outcome> {
+        self.run(&script.source, statement)
+            .map_err(|e| e.at(statement.location).in_source(&script.source.text))
+    }
+
+    /// Executes all statements of a script and gives their outcomes.
+    ///
+    /// # Errors
+    /// The first error; statements before it have taken effect.
+    pub fn execute_all(&mut self, script: &Script) -> SqlResult<Vec<Outcome>> {
+        script.statements.iter().map(|s| self.execute(script, s)).collect()
+    }
+
+    fn run(&mut self, source: &Arc<Source>, statement: &Statement) -> SqlResult<Outcome> {
+        match &statement.kind {
+            StatementKind::CreateTable(create) => self.create_table(create, source),
+            StatementKind::CreateView(create) => self.create_view(create, source),
+            StatementKind::Drop(drop) => self.catalog.drop(drop).map(|()| Outcome::Done),
+            StatementKind::Set(None) => Ok(self.show_options()),
+            StatementKind::Set(Some((key, value))) => self.set(key, value),
+            StatementKind::Reset(key) => {
+                self.reset(key.as_deref());
+                Ok(Outcome::Done)
+            }
+            StatementKind::Insert(insert) => self.job(source, std::slice::from_ref(insert)),
+            StatementKind::StatementSet(inserts) => self.job(source, inserts),
+            StatementKind::Query(query) => {
+                let (job, fields) = self.planned_query(source, query)?;
+                self.outcome(job, Some(fields))
+            }
+            StatementKind::Explain(statement) => {
+                let job = match &statement.inserts {
+                    Explained::Inserts(inserts) => self.planned_inserts(source, inserts)?,
+                    Explained::Query(query) => self.planned_query(source, query)?.0,
+                };
+                if statement.json {
+                    let json = explain_json(&job).map_err(|e| SqlError::new(Step::Plan, e.to_string()))?;
+                    return Ok(Outcome::Text(json));
+                }
+                Ok(Outcome::Text(explain(&job, self.chaining()?)))
+            }
+            StatementKind::ShowTables => Ok(names("table name", self.catalog.names())),
+            StatementKind::ShowViews => Ok(names("view name", self.catalog.views())),
+            StatementKind::Describe(name) => self.describe(source, name),
+        }
+    }
+
+    fn binder(&self, source: &Arc<Source>) -> Binder<'_> {
+        Binder::new(&self.catalog, &self.registry, &self.options, source.clone())
+    }
+
+    fn chaining(&self) -> SqlResult<bool> {
+        Ok(PlannerConfig::of(&self.options)?.chaining)
+    }
+
+    fn create_table(&mut self, create: &CreateTable, source: &Arc<Source>) -> SqlResult<Outcome> {
+        let table = Table::resolve(create, source)?;
+        self.catalog
+            .add_table(table, create.temporary, create.if_not_exists, &create.name)?;
+        Ok(Outcome::Done)
+    }
+
+    fn create_view(&mut self, create: &CreateView, source: &Arc<Source>) -> SqlResult<Outcome> {
+        let rel = self.binder(source).query(&create.query)?;
+        if !create.columns.is_empty() && create.columns.len() != rel.fields.len() {
+            return Err(SqlError::new(
+                Step::Name,
+                format!(
+                    "the view names {} columns, but its query has {}",
+                    create.columns.len(),
+                    rel.fields.len()
+                ),
+            )
+            .at_span(create.columns[0].span));
+        }
+        self.catalog.add_view(create, source)?;
+        Ok(Outcome::Done)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> SqlResult<Outcome> {
+        let mut options = self.options.clone();
+        options.set(key, value);
+        PlannerConfig::of(&options)?;
+        self.options = options;
+        Ok(match crate::check::unknown_option(key) {
+            Some(warning) => Outcome::Warned(warning),
+            None => Outcome::Done,
+        })
+    }
+
+    fn reset(&mut self, key: Option<&str>) {
+        match key {
+            None => self.options = self.initial.clone(),
+            Some(key) => {
+                self.options.remove(key);
+                if let Some(value) = self.initial.get(key) {
+                    self.options.set(key, value);
+                }
+            }
+        }
+    }
+
+    fn show_options(&self) -> Outcome {
+        let masked = |key: &str, value: &str| match flott_core::options::is_secret(key) {
+            true => "******".to_owned(),
+            false => value.to_owned(),
+        };
+        Outcome::Rows {
+            columns: vec!["key".into(), "value".into()],
+            rows: self
+                .options
+                .iter()
+                .map(|(k, v)| vec![k.to_owned(), masked(k, v)])
+                .collect(),
+        }
+    }
+
+    fn planned_inserts(&self, source: &Arc<Source>, inserts: &[Insert]) -> SqlResult<PlannedJob> {
+        let binder = self.binder(source);
+        let bound = inserts
+            .iter()
+            .map(|i| binder.insert(i))
+            .collect::<SqlResult<Vec<BoundInsert>>>()?;
+        physical::plan(bound, &self.options)
+    }
+
+    fn planned_query(&self, source: &Arc<Source>, query: &Query) -> SqlResult<(PlannedJob, Vec<Field>)> {
+        let rel = self.binder(source).query(query)?;
+        let fields = rel.schema();
+        let mut options = Options::new();
+        options.set("connector", COLLECT);
+        let bound = BoundInsert {
+            table: TableSpec {
+                name: "*anonymous_collect$1*".to_owned(),
+                options,
+                columns: fields.clone(),
+                metadata: vec![],
+                primary_key: vec![],
+                partition_keys: vec![],
+            },
+            changelog: ChangelogMode::Retract,
+            rel,
+            fields: fields.clone(),
+            metadata: vec![],
+            warnings: vec![],
+        };
+        Ok((physical::plan(vec![bound], &self.options)?, fields))
+    }
+
+    fn job(&self, source: &Arc<Source>, inserts: &[Insert]) -> SqlResult<Outcome> {
+        let job = self.planned_inserts(source, inserts)?;
+        self.outcome(job, None)
+    }
+
+    fn outcome(&self, job: PlannedJob, collect: Option<Vec<Field>>) -> SqlResult<Outcome> {
+        Ok(Outcome::Job(Box::new(Job {
+            warnings: check_job(&job, &self.options),
+            explanation: explain(&job, self.chaining()?),
+            plan: job.plan,
+            collect,
+        })))
+    }
+
+    fn describe(&self, source: &Arc<Source>, name: &ObjectName) -> SqlResult<Outcome> {
+        let columns = ["name", "type", "null", "key", "extras", "watermark"];
+        let rows = match self.catalog.find(name)? {
+            Object::Table(table) => describe_table(table),
+            Object::View(view) => {
+                let rel = self.binder(source).query(&view.query)?;
+                let named = |i: usize, f: &str| view.columns.get(i).map_or_else(|| f.to_owned(), |c| c.value.clone());
+                rel.fields
+                    .iter()
+                    .enumerate()
+                    .map(|(i, f)| description(&named(i, &f.name), &f.ty, f.time, "", "", ""))
+                    .collect()
+            }
+        };
+        Ok(Outcome::Rows {
+            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+            rows,
+        })
+    }
+}
+
+fn describe_table(table: &Table) -> Vec<Vec<String>> {
+    let raw: Vec<String> = table.raw().into_iter().map(|f| f.name).collect();
+    let physical = table.spec.columns.len();
+    table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(i, column)| {
+            let key = match table.spec.primary_key.contains(&column.name) {
+                true => format!("PRI({})", table.spec.primary_key.join(", ")),
+                false => String::new(),
+            };
+            let text = |e: &crate::expr::Expr| e.explain(&raw, crate::expr::Notation::Infix).to_string();
+            let extras = match &column.expr {
+                crate::expr::Expr::InputRef { index, .. } if *index < physical => String::new(),
+                crate::expr::Expr::InputRef { index, .. } => {
+                    let metadata = &table.spec.metadata[*index - physical];
+                    let kind = if metadata.is_virtual { " VIRTUAL" } else { "" };
+                    format!("METADATA FROM '{}'{kind}", metadata.key)
+                }
+                expr => format!("AS {}", text(expr)),
+            };
+            let watermark = match &table.watermark {
+                Some(w) if w.column == i => text(&w.expr),
+                _ => String::new(),
+            };
+            description(&column.name, &column.ty, column.time, &key, &extras, &watermark)
+        })
+        .collect()
+}
+
+fn description(
+    name: &str,
+    ty: &flott_core::LogicalType,
+    time: Option<TimeKind>,
+    key: &str,
+    extras: &str,
+    watermark: &str,
+) -> Vec<String> {
+    let mark = match time {
+        Some(TimeKind::Rowtime) => " *ROWTIME*",
+        Some(TimeKind::Proctime) => " *PROCTIME*",
+        None => "",
+    };
+    let nullable = if ty.nullable { "TRUE" } else { "FALSE" };
+    [name, &format!("{}{mark}", ty.kind), nullable, key, extras, watermark]
+        .iter()
+        .map(|s| (*s).to_owned())
+        .collect()
+}
+
+fn names<'a>(column: &str, names: impl Iterator<Item = &'a str>) -> Outcome {
+    let mut rows: Vec<Vec<String>> = names.map(|n| vec![n.to_owned()]).collect();
+    rows.sort();
+    rows.dedup();
+    Outcome::Rows {
+        columns: vec![column.to_owned()],
+        rows,
+    }
+}
+
+/// The nearest of `known` to `key`, as a hint.
+pub(crate) fn nearest_hint(key: &str, known: &[&str]) -> String {
+    suggest::hint(key, known.iter().copied())
+}
