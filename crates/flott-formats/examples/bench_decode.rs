@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use arrow_array::ArrayRef;
-use flott_core::types::{Field, LogicalType, TypeKind};
 use flott_core::Options;
+use flott_core::types::{Field, LogicalType, TypeKind};
 use flott_formats::{Decoder, EncodedRows, LineLimits, decoder, encoder};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -77,7 +77,11 @@ fn measure(name: &str, seconds: f64, mut round: impl FnMut() -> usize) {
 fn read_all(decoder: &mut dyn Decoder, block: &[u8]) -> usize {
     let (mut at, mut rows) = (0, 0);
     while at < block.len() {
-        let limits = LineLimits { rows: 8192, bytes: 2 << 20, last: true };
+        let limits = LineLimits {
+            rows: 8192,
+            bytes: 2 << 20,
+            last: true,
+        };
         let consumed = decoder.decode_lines(&block[at..], limits);
         assert!(consumed.bad.is_none());
         at += consumed.bytes;
@@ -92,8 +96,18 @@ fn main() {
     let none = Options::new();
     let block = bids(8192);
     println!("a bid: {} bytes of JSON", block.len() / 8192);
-    let physical = vec![field("event_type", TypeKind::Int), times("person"), times("auction"), row("bid", bid())];
-    let pick = |names: &[&str]| bid().into_iter().filter(|f| names.contains(&f.name.as_str())).collect::<Vec<_>>();
+    let physical = vec![
+        field("event_type", TypeKind::Int),
+        times("person"),
+        times("auction"),
+        row("bid", bid()),
+    ];
+    let pick = |names: &[&str]| {
+        bid()
+            .into_iter()
+            .filter(|f| names.contains(&f.name.as_str()))
+            .collect::<Vec<_>>()
+    };
     let all = physical.clone();
     let q0 = vec![
         field("event_type", TypeKind::Int),
@@ -107,7 +121,11 @@ fn main() {
         times("auction"),
         row("bid", pick(&["auction", "dateTime"])),
     ];
-    for (name, projected) in [("json lines, all 7 fields of the bid", &all), ("json lines, q0's 5", &q0), ("json lines, q5's 2", &q5)] {
+    for (name, projected) in [
+        ("json lines, all 7 fields of the bid", &all),
+        ("json lines, q0's 5", &q0),
+        ("json lines, q5's 2", &q5),
+    ] {
         let mut json = decoder("json", &none, &physical, projected).unwrap();
         measure(name, seconds, || read_all(json.as_mut(), &block));
     }
@@ -122,9 +140,14 @@ fn main() {
     });
 
     let columns = vec![text("website"), text("user"), field("traffic", TypeKind::BigInt)];
-    let visits: Vec<u8> = (0..8192).flat_map(|i| format!("site{},u{},{}\n", i % 10, i % 1000, i % 97).into_bytes()).collect();
+    let visits: Vec<u8> = (0..8192)
+        .flat_map(|i| format!("site{},u{},{}\n", i % 10, i % 1000, i % 97).into_bytes())
+        .collect();
     let projected = vec![columns[0].clone(), columns[2].clone()];
-    for (name, projected) in [("csv lines, 2 of 3 columns", &projected), ("csv lines, 3 columns", &columns)] {
+    for (name, projected) in [
+        ("csv lines, 2 of 3 columns", &projected),
+        ("csv lines, 3 columns", &columns),
+    ] {
         let mut csv = decoder("csv", &none, &columns, projected).unwrap();
         measure(name, seconds, || read_all(csv.as_mut(), &visits));
     }

@@ -55,6 +55,9 @@ pub trait Decoder: Send {
         true
     }
 
+    /// Takes back the gathered rows from `rows` on; for a caller that finds a row bad for a reason of its own.
+    fn truncate(&mut self, rows: usize);
+
     /// Number of rows gathered.
     fn rows(&self) -> usize;
 

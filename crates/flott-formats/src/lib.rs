@@ -22,6 +22,7 @@ mod encode;
 mod error;
 mod json;
 mod options;
+mod print;
 mod raw;
 mod scan;
 mod text;
@@ -29,6 +30,7 @@ mod text;
 pub use decode::{Consumed, Decoder, LineLimits};
 pub use encode::{EncodedRows, Encoder};
 pub use error::{EXCERPT_BYTES, FormatError, RowError, RowErrorKind};
+pub use print::RowPrinter;
 
 use flott_core::types::Field;
 use flott_core::{Options, suggest};

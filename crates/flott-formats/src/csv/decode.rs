@@ -497,6 +497,11 @@ impl Decoder for CsvDecoder {
         self.settings.quote.is_none()
     }
 
+    fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.columns.iter_mut().for_each(|c| c.truncate(rows));
+    }
+
     fn rows(&self) -> usize {
         self.rows
     }

@@ -187,6 +187,11 @@ impl Decoder for JsonDecoder {
         }
     }
 
+    fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.columns.iter_mut().for_each(|c| c.truncate(rows));
+    }
+
     fn rows(&self) -> usize {
         self.rows
     }

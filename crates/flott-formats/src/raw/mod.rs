@@ -161,6 +161,11 @@ impl Decoder for RawDecoder {
         1
     }
 
+    fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.column.iter_mut().for_each(|(c, _)| c.truncate(rows));
+    }
+
     fn rows(&self) -> usize {
         self.rows
     }

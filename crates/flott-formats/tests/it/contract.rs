@@ -255,3 +255,41 @@ fn null_keys_of_maps_follow_the_option() {
         .unwrap();
     assert_eq!(out.get(0), Some(&br#"{"m":{"k":1}}"#[..]));
 }
+
+#[test]
+fn rows_can_be_taken_back() {
+    let mut decoder = make("json", &[], "a BIGINT, s STRING");
+    for i in 0..3 {
+        decoder
+            .decode(format!("{{\"a\":{i},\"s\":\"x{i}\"}}").as_bytes())
+            .unwrap();
+    }
+    decoder.truncate(1);
+    decoder.decode(b"{}").unwrap();
+    let batch = decoder.finish();
+    let texts = lines(decoder.as_mut(), &batch, "a BIGINT, s STRING");
+    assert_eq!(texts, [r#"{"a":0,"s":"x0"}"#, r#"{"a":null,"s":null}"#]);
+}
+
+#[test]
+fn rows_print_as_in_java() {
+    let declared = "a STRING, b BIGINT, c DOUBLE, d DECIMAL(20, 10), e TIMESTAMP(3), f TIMESTAMP_LTZ(9), g DATE, h TIME(3), \
+                    i BYTES, j ARRAY<INT>, k MAP<STRING, INT>, l ROW<x INT, y STRING>, m BOOLEAN, n STRING";
+    let mut decoder = make("json", &[], declared);
+    let row = r#"{"a":"x","b":1,"c":1e10,"d":1e-10,"e":"2026-01-01 10:00:00","f":"2026-01-01 10:00:00.12Z","g":"2026-01-01",
+        "h":"10:00:05","i":"AP8=","j":[1,null],"k":{"p":2},"l":{"x":3},"m":true}"#;
+    decoder.decode(row.as_bytes()).unwrap();
+    let batch = flott_core::Batch::new(decoder.finish(), 1).with_kinds(Some(vec![3u8].into()));
+    let printer = flott_formats::RowPrinter::new(columns(declared));
+    let mut texts = vec![];
+    printer
+        .print(&batch, |line| texts.push(String::from_utf8(line.to_vec()).unwrap()))
+        .unwrap();
+    assert_eq!(
+        texts,
+        [
+            "-D[x, 1, 1.0E10, 1E-10, 2026-01-01T10:00, 2026-01-01T10:00:00.120Z, 2026-01-01, 10:00:05, [0, -1], [1, null], \
+          {p=2}, +I[3, null], true, null]"
+        ]
+    );
+}
