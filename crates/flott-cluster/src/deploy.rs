@@ -61,7 +61,8 @@ struct TaskSettings {
 impl TaskSettings {
     fn from_options(options: &Options) -> Result<Self, TaskError> {
         let wrong = |e: flott_core::options::OptionError| TaskError::user(e.to_string()).fatal();
-        let duration = |key: &str, default: i64| Ok::<i64, TaskError>(options.duration_ms(key).map_err(wrong)?.unwrap_or(default));
+        let duration =
+            |key: &str, default: i64| Ok::<i64, TaskError>(options.duration_ms(key).map_err(wrong)?.unwrap_or(default));
         Ok(Self {
             watermark_interval_ms: duration("pipeline.auto-watermark-interval", 200)?,
             idle_timeout_ms: Some(duration("table.exec.source.idle-timeout", 0)?).filter(|t| *t > 0),
@@ -76,15 +77,25 @@ impl JobContext {
     pub fn factory_context(&self, node: &Node) -> FactoryContext {
         let mut inputs: BTreeMap<usize, Vec<Field>> = BTreeMap::new();
         for edge in self.plan.inputs(node.id) {
-            inputs.entry(edge.input).or_insert_with(|| self.plan.nodes[edge.from].output.clone());
+            inputs
+                .entry(edge.input)
+                .or_insert_with(|| self.plan.nodes[edge.from].output.clone());
         }
         let inputs = inputs.into_values().collect();
-        FactoryContext { options: self.options.clone(), inputs, clock: self.clock.clone() }
+        FactoryContext {
+            options: self.options.clone(),
+            inputs,
+            clock: self.clock.clone(),
+        }
     }
 
     /// All subtasks of the job.
     pub fn subtasks(&self) -> Vec<SubtaskId> {
-        self.graph.vertices.iter().flat_map(|v| (0..v.parallelism).map(|s| (v.id, s))).collect()
+        self.graph
+            .vertices
+            .iter()
+            .flat_map(|v| (0..v.parallelism).map(|s| (v.id, s)))
+            .collect()
     }
 
     /// Builds the tasks of `attempt`. `sources`: what [`Registry::make_source`] gave, by node.
@@ -98,8 +109,12 @@ impl JobContext {
         mut restored: RestoredStates,
     ) -> Result<Attempt, TaskError> {
         let settings = TaskSettings::from_options(&self.options)?;
-        let wakers: Vec<Vec<Waker>> =
-            self.graph.vertices.iter().map(|v| (0..v.parallelism).map(|_| Waker::new()).collect()).collect();
+        let wakers: Vec<Vec<Waker>> = self
+            .graph
+            .vertices
+            .iter()
+            .map(|v| (0..v.parallelism).map(|_| Waker::new()).collect())
+            .collect();
         let mut channels = self.channels(&wakers);
         let mut tasks = vec![];
         let mut all_metrics = vec![];
@@ -134,9 +149,16 @@ impl JobContext {
                 });
                 let first = &self.plan.nodes[vertex.nodes[0]];
                 let (head, rest) = if first.role == Role::Source {
-                    let ctx = contexts.next().ok_or_else(|| TaskError::internal("a vertex without nodes"))?;
-                    let source = sources.get(&first.id).ok_or_else(|| TaskError::internal("a source was not prepared"))?;
-                    (self.source_head(first, ctx, source.clone(), &settings)?, &vertex.nodes[1..])
+                    let ctx = contexts
+                        .next()
+                        .ok_or_else(|| TaskError::internal("a vertex without nodes"))?;
+                    let source = sources
+                        .get(&first.id)
+                        .ok_or_else(|| TaskError::internal("a source was not prepared"))?;
+                    (
+                        self.source_head(first, ctx, source.clone(), &settings)?,
+                        &vertex.nodes[1..],
+                    )
                 } else {
                     let receivers = channels.receivers.remove(&(vertex.id, subtask)).unwrap_or_default();
                     (Head::Gate(InputGate::new(receivers)), &vertex.nodes[..])
@@ -150,18 +172,34 @@ impl JobContext {
                 all_metrics.push(((vertex.id, subtask), info.clone(), metrics.clone()));
                 let flush_interval_ms = settings.flush_interval_ms;
                 let clock = self.clock.clone();
-                let task = TaskDeployment { info, head, operators, edges, flush_interval_ms, waker, clock, metrics };
+                let task = TaskDeployment {
+                    info,
+                    head,
+                    operators,
+                    edges,
+                    flush_interval_ms,
+                    waker,
+                    clock,
+                    metrics,
+                };
                 tasks.push(((vertex.id, subtask), task));
             }
         }
-        Ok(Attempt { tasks, metrics: all_metrics })
+        Ok(Attempt {
+            tasks,
+            metrics: all_metrics,
+        })
     }
 
     fn operator(&self, node: &Node) -> Result<Box<dyn Operator>, TaskError> {
         if node.role == Role::Sink {
-            return Ok(Box::new(SinkOperator::new(self.registry.make_sink(node).map_err(|e| e.at(&node.name))?)));
+            return Ok(Box::new(SinkOperator::new(
+                self.registry.make_sink(node).map_err(|e| e.at(&node.name))?,
+            )));
         }
-        self.registry.make_operator(node, &self.factory_context(node)).map_err(|e| e.at(&node.name))
+        self.registry
+            .make_operator(node, &self.factory_context(node))
+            .map_err(|e| e.at(&node.name))
     }
 
     fn source_head(
@@ -176,7 +214,10 @@ impl JobContext {
         let generator = match &watermark {
             Some(spec) => {
                 // The generator reads the scan's own columns.
-                let ctx = FactoryContext { inputs: vec![node.output.clone()], ..factory };
+                let ctx = FactoryContext {
+                    inputs: vec![node.output.clone()],
+                    ..factory
+                };
                 Some(self.registry.make_watermark(spec, &ctx).map_err(|e| e.at(&node.name))?)
             }
             None => None,
@@ -184,10 +225,19 @@ impl JobContext {
         let policy = EmitPolicy {
             interval_ms: settings.watermark_interval_ms,
             on_event: watermark.as_ref().is_some_and(|w| w.on_event),
-            idle_timeout_ms: watermark.as_ref().and_then(|w| w.idle_timeout_ms).or(settings.idle_timeout_ms),
+            idle_timeout_ms: watermark
+                .as_ref()
+                .and_then(|w| w.idle_timeout_ms)
+                .or(settings.idle_timeout_ms),
         };
         let latency_interval_ms = settings.latency_interval_ms;
-        Ok(Head::Source { ctx, source, generator, policy, latency_interval_ms })
+        Ok(Head::Source {
+            ctx,
+            source,
+            generator,
+            policy,
+            latency_interval_ms,
+        })
     }
 
     fn channels(&self, wakers: &[Vec<Waker>]) -> Channels {
@@ -203,9 +253,16 @@ impl JobContext {
                 let senders: Vec<Sender> = targets
                     .into_iter()
                     .map(|reader| {
-                        let (sender, receiver) =
-                            channel(CHANNEL_BYTES, wakers[from.id][writer].clone(), wakers[to.id][reader].clone());
-                        channels.receivers.entry((to.id, reader)).or_default().push((edge.input, receiver));
+                        let (sender, receiver) = channel(
+                            CHANNEL_BYTES,
+                            wakers[from.id][writer].clone(),
+                            wakers[to.id][reader].clone(),
+                        );
+                        channels
+                            .receivers
+                            .entry((to.id, reader))
+                            .or_default()
+                            .push((edge.input, receiver));
                         sender
                     })
                     .collect();

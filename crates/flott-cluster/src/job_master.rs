@@ -14,16 +14,17 @@ use crate::error::ClusterError;
 use crate::job_state::{Effect, Event, Failure, JobMachine, JobStatus};
 use crate::prepare::{Prepared, prepare};
 use crate::stats::JobStats;
-use crate::storage::{Part, Place, RestorePoint, Storage};
+use crate::storage::{Place, RestorePoint, Storage};
 use bytes::Bytes;
 use flott_core::{CheckpointId, OperatorId};
 use flott_plan::NodeId;
+use flott_runtime::connector::Split;
 use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::failpoint::{self, Action};
 use flott_runtime::task::{TaskCommand, TaskEvent, TaskHandle, spawn};
-use flott_runtime::connector::Split;
 use flott_runtime::{Committer, Source, SplitEnumerator};
 use flott_state::OperatorSnapshot;
+use flott_state::persist::WrittenSnapshots;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,11 +46,17 @@ pub(crate) enum Message {
     /// An attempt is prepared.
     Prepared(u64, Box<Prepared>),
     /// A subtask's part of a checkpoint is durable.
-    Part(u64, CheckpointId, SubtaskId, Vec<Part>),
+    Part(u64, CheckpointId, SubtaskId, Box<WrittenSnapshots>),
     /// An enumerator found splits.
     Discovered(u64, NodeId, Vec<(usize, Split)>, Vec<u8>),
+    /// The folder of a savepoint is ready, or not.
+    SavepointPlace(u64, CheckpointId, CheckpointKind, Result<Place, String>),
     /// A savepoint is wanted; the answer is its path.
-    Savepoint { dir: Option<String>, stop: bool, answer: oneshot::Sender<Result<String, String>> },
+    Savepoint {
+        dir: Option<String>,
+        stop: bool,
+        answer: oneshot::Sender<Result<String, String>>,
+    },
     /// The job shall stop at a last checkpoint of its own.
     Stop,
     /// The job shall be cancelled.
@@ -61,7 +68,7 @@ struct Collecting {
     kind: CheckpointKind,
     place: Place,
     triggered_ms: i64,
-    parts: BTreeMap<SubtaskId, Vec<Part>>,
+    parts: BTreeMap<SubtaskId, WrittenSnapshots>,
     enumerators: Vec<(OperatorId, Vec<u8>)>,
 }
 
@@ -84,6 +91,7 @@ pub(crate) struct JobMaster {
     prepared: Option<Box<Prepared>>,
     savepoint_answers: VecDeque<oneshot::Sender<Result<String, String>>>,
     discovery: Vec<tokio::task::JoinHandle<()>>,
+    stopped: bool,
 }
 
 impl JobMaster {
@@ -119,6 +127,7 @@ impl JobMaster {
             prepared: None,
             savepoint_answers: VecDeque::new(),
             discovery: vec![],
+            stopped: false,
         }
     }
 
@@ -133,11 +142,15 @@ impl JobMaster {
             if self.machine.status().is_terminal() {
                 break;
             }
-            let wait = self.machine.next_time().map(|t| t.saturating_sub(self.ctx.clock.now_ms()).max(0) as u64);
+            let wait = self
+                .machine
+                .next_time()
+                .map(|t| t.saturating_sub(self.ctx.clock.now_ms()).max(0) as u64);
             let message = match wait {
-                Some(wait_ms) => {
-                    tokio::time::timeout(Duration::from_millis(wait_ms.min(60_000)), self.inbox.recv()).await.ok().flatten()
-                }
+                Some(wait_ms) => tokio::time::timeout(Duration::from_millis(wait_ms.min(60_000)), self.inbox.recv())
+                    .await
+                    .ok()
+                    .flatten(),
                 None => self.inbox.recv().await,
             };
             let (attempt, event) = match message {
@@ -165,7 +178,7 @@ impl JobMaster {
             }
             Message::Part(attempt, id, subtask, parts) => {
                 let collecting = self.collecting.get_mut(&id).filter(|_| attempt == current)?;
-                collecting.parts.insert(subtask, parts);
+                collecting.parts.insert(subtask, *parts);
                 Some((attempt, Event::Acknowledged(id, subtask)))
             }
             Message::Discovered(attempt, node, splits, state) => {
@@ -175,6 +188,14 @@ impl JobMaster {
                 }
                 None
             }
+            Message::SavepointPlace(attempt, id, kind, place) => match place {
+                _ if attempt != current => None,
+                Ok(place) => {
+                    self.send_barriers(id, kind, place);
+                    None
+                }
+                Err(reason) => Some((attempt, Event::CheckpointFailed(id, reason))),
+            },
             Message::Task(attempt, subtask, event) => self.task_event(attempt, subtask, event),
             Message::Savepoint { dir, stop, answer } => {
                 let Some(dir) = dir.or_else(|| self.savepoint_dir.clone()) else {
@@ -211,7 +232,13 @@ impl JobMaster {
             TaskEvent::Ended => Some((attempt, Event::Ended(subtask))),
             TaskEvent::Failed(error) => {
                 let vertex = &self.ctx.graph.vertices[subtask.0];
-                let text = format!("{} ({}/{}): {}", vertex.name, subtask.1 + 1, vertex.parallelism, error.full_text());
+                let text = format!(
+                    "{} ({}/{}): {}",
+                    vertex.name,
+                    subtask.1 + 1,
+                    vertex.parallelism,
+                    error.full_text()
+                );
                 let retryable = error.is_retryable();
                 Some((attempt, Event::TaskFailed(subtask, Failure { text, retryable })))
             }
@@ -232,7 +259,10 @@ impl JobMaster {
             Effect::Commit(id) => self.commit(attempt, id),
             Effect::Notify(id, kind) => {
                 self.collecting.remove(&id);
+                self.stopped |= kind.stops();
                 self.send_all(|| TaskCommand::CheckpointComplete(id));
+                let storage = self.storage.clone();
+                tokio::spawn(async move { storage.clean_up().await });
                 tracing::debug!(checkpoint = id, ?kind, "checkpoint complete");
             }
             Effect::Abort(id, kind, reason) => self.abort(id, &kind, &reason),
@@ -267,7 +297,10 @@ impl JobMaster {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
                 Err(error) => {
                     let error = flott_runtime::TaskError::from(error);
-                    let failure = Failure { text: error.full_text(), retryable: error.is_retryable() };
+                    let failure = Failure {
+                        text: error.full_text(),
+                        retryable: error.is_retryable(),
+                    };
                     Message::Fact(attempt, Event::PrepareFailed(failure))
                 }
             };
@@ -276,7 +309,10 @@ impl JobMaster {
     }
 
     fn deploy(&mut self, attempt: u64) -> Result<(), ClusterError> {
-        let prepared = self.prepared.take().ok_or_else(|| ClusterError::Restore("nothing was prepared".to_owned()))?;
+        let prepared = self
+            .prepared
+            .take()
+            .ok_or_else(|| ClusterError::Restore("nothing was prepared".to_owned()))?;
         let Attempt { tasks, metrics } = self.ctx.build(attempt, &self.sources, prepared.states)?;
         self.stats.attempt(metrics);
         self.tasks.clear();
@@ -312,8 +348,14 @@ impl JobMaster {
         let now_ms = self.ctx.clock.now_ms();
         let mut effects = vec![];
         for subtask in self.ctx.subtasks().into_iter().filter(|s| !started.contains(s)) {
-            let failure = Failure { text: error.to_string(), retryable: false };
-            effects.extend(self.machine.handle(now_ms, attempt, Event::TaskFailed(subtask, failure)));
+            let failure = Failure {
+                text: error.to_string(),
+                retryable: false,
+            };
+            effects.extend(
+                self.machine
+                    .handle(now_ms, attempt, Event::TaskFailed(subtask, failure)),
+            );
         }
         effects
     }
@@ -324,11 +366,15 @@ impl JobMaster {
         for (owner, split) in splits {
             by_owner.entry(owner).or_default().push(split);
         }
-        self.send_to_source(node, |subtask| TaskCommand::AddSplits(by_owner.remove(&subtask).unwrap_or_default()));
+        self.send_to_source(node, |subtask| {
+            TaskCommand::AddSplits(by_owner.remove(&subtask).unwrap_or_default())
+        });
     }
 
     fn send_to_source(&self, node: NodeId, mut command: impl FnMut(usize) -> TaskCommand) {
-        let Some(vertex) = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node) else { return };
+        let Some(vertex) = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node) else {
+            return;
+        };
         for ((_, subtask), task) in self.tasks.iter().filter(|((v, _), _)| *v == vertex.id) {
             task.send(command(*subtask));
         }
@@ -342,25 +388,54 @@ impl JobMaster {
 
     fn trigger(&mut self, id: CheckpointId, kind: CheckpointKind) {
         failpoint::hit("checkpoint-trigger");
-        let place = match &kind {
-            CheckpointKind::Savepoint { dir, .. } => match self.storage.savepoint(dir) {
-                Ok(place) => place,
-                Err(error) => {
-                    let fact = Event::CheckpointFailed(id, error.to_string());
-                    let _ = self.sender.send(Message::Fact(self.machine.attempt(), fact));
-                    return;
-                }
-            },
-            _ => Place::Checkpoint,
+        self.storage.begun(id);
+        let CheckpointKind::Savepoint { dir, .. } = &kind else {
+            return self.send_barriers(id, kind, Place::Checkpoint);
         };
+        let (storage, sender, attempt, dir) = (
+            self.storage.clone(),
+            self.sender.clone(),
+            self.machine.attempt(),
+            dir.clone(),
+        );
+        tokio::spawn(async move {
+            let place = storage.savepoint(&dir).await.map_err(|e| e.to_string());
+            let _ = sender.send(Message::SavepointPlace(attempt, id, kind, place));
+        });
+    }
+
+    fn send_barriers(&mut self, id: CheckpointId, kind: CheckpointKind, place: Place) {
         let triggered_ms = self.ctx.clock.now_ms();
         let operator = |node: &NodeId| self.ctx.plan.nodes[*node].operator_id;
-        let enumerators = self.enumerator_states.iter().map(|(n, s)| (operator(n), s.clone())).collect();
-        let then = if kind.stops() { AfterBarrier::Stop } else { AfterBarrier::Continue };
+        let enumerators = self
+            .enumerator_states
+            .iter()
+            .map(|(n, s)| (operator(n), s.clone()))
+            .collect();
+        let then = if kind.stops() {
+            AfterBarrier::Stop
+        } else {
+            AfterBarrier::Continue
+        };
         let parts = BTreeMap::new();
-        self.collecting.insert(id, Collecting { kind, place, triggered_ms, parts, enumerators });
-        self.stats.triggered(id, triggered_ms);
-        self.send_all(|| TaskCommand::Checkpoint(Barrier { checkpoint: id, triggered_ms, then }));
+        self.collecting.insert(
+            id,
+            Collecting {
+                kind,
+                place,
+                triggered_ms,
+                parts,
+                enumerators,
+            },
+        );
+        self.stats.triggered(id);
+        self.send_all(|| {
+            TaskCommand::Checkpoint(Barrier {
+                checkpoint: id,
+                triggered_ms,
+                then,
+            })
+        });
     }
 
     fn store_part(
@@ -370,14 +445,16 @@ impl JobMaster {
         barrier: Barrier,
         operators: Vec<(OperatorId, OperatorSnapshot)>,
     ) {
-        let Some(collecting) = self.collecting.get(&barrier.checkpoint) else { return };
+        let Some(collecting) = self.collecting.get(&barrier.checkpoint) else {
+            return;
+        };
         let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
         tokio::spawn(async move {
             let id = barrier.checkpoint;
             let message = match storage.write_part(&place, id, attempt, subtask, operators).await {
                 Ok(parts) => {
                     failpoint::hit("checkpoint-ack");
-                    Message::Part(attempt, id, subtask, parts)
+                    Message::Part(attempt, id, subtask, Box::new(parts))
                 }
                 Err(error) => Message::Fact(attempt, Event::CheckpointFailed(id, error.to_string())),
             };
@@ -386,12 +463,13 @@ impl JobMaster {
     }
 
     fn write(&mut self, attempt: u64, id: CheckpointId) {
-        let Some(collecting) = self.collecting.get(&id) else { return };
+        let Some(collecting) = self.collecting.get(&id) else {
+            return;
+        };
         let manifest = self.storage.manifest(
             &self.ctx,
             id,
             collecting.triggered_ms,
-            &collecting.place,
             &collecting.parts,
             &collecting.enumerators,
         );
@@ -412,12 +490,16 @@ impl JobMaster {
     }
 
     fn commit(&mut self, attempt: u64, id: CheckpointId) {
-        let Some(collecting) = self.collecting.get(&id) else { return };
+        let Some(collecting) = self.collecting.get(&id) else {
+            return;
+        };
         let is_checkpoint = matches!(collecting.place, Place::Checkpoint);
         if is_checkpoint {
             self.latest = self.storage.newest();
+            collecting.parts.values().for_each(|part| part.ticket.confirm());
         }
-        if let (CheckpointKind::Savepoint { .. }, Some(answer)) = (&collecting.kind, self.savepoint_answers.pop_front()) {
+        if let (CheckpointKind::Savepoint { .. }, Some(answer)) = (&collecting.kind, self.savepoint_answers.pop_front())
+        {
             let _ = answer.send(Ok(collecting.place.to_string()));
         }
         let listed = committables(&self.ctx, &self.committers, &collecting.parts);
@@ -432,7 +514,7 @@ impl JobMaster {
             let event = match result {
                 Ok(()) => {
                     if is_checkpoint && let Err(error) = storage.committed(id).await {
-                        tracing::warn!(checkpoint = id, %error, "older checkpoints could not be cleaned up");
+                        tracing::warn!(checkpoint = id, %error, "the commit could not be noted; a restore repeats it");
                     }
                     Event::Committed(id)
                 }
@@ -450,7 +532,7 @@ impl JobMaster {
         }
         if let Some(collecting) = self.collecting.remove(&id) {
             let storage = self.storage.clone();
-            tokio::spawn(async move { storage.discard(&collecting.place, id, collecting.parts).await });
+            tokio::spawn(async move { storage.discard(&collecting.place).await });
         }
     }
 
@@ -465,7 +547,7 @@ impl JobMaster {
         for answer in self.savepoint_answers.drain(..) {
             let _ = answer.send(Err(format!("the job is {}", self.machine.status())));
         }
-        self.storage.job_ended(self.machine.status()).await;
+        self.storage.job_ended(self.machine.status(), self.stopped).await;
         self.stats.ended();
         tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
     }
@@ -475,15 +557,18 @@ impl JobMaster {
 fn committables(
     ctx: &JobContext,
     committers: &BTreeMap<NodeId, SharedCommitter>,
-    parts: &BTreeMap<SubtaskId, Vec<Part>>,
+    parts: &BTreeMap<SubtaskId, WrittenSnapshots>,
 ) -> Vec<(SharedCommitter, Vec<Bytes>)> {
-    let of = |id: OperatorId| parts.values().flatten().filter(move |p| p.operator == id);
+    let of = |id: OperatorId| parts.values().flat_map(|p| &p.parts).filter(move |p| p.id == id);
+    let listed = |node: &NodeId| {
+        let id = ctx.plan.nodes[*node].operator_id;
+        of(id)
+            .flat_map(|p| p.subtask.committables.iter().map(|c| c.0.clone()))
+            .collect()
+    };
     committers
         .iter()
-        .map(|(node, committer)| {
-            let id = ctx.plan.nodes[*node].operator_id;
-            (committer.clone(), of(id).flat_map(|p| p.manifest.committables.iter().map(|c| c.0.clone())).collect())
-        })
+        .map(|(node, committer)| (committer.clone(), listed(node)))
         .collect()
 }
 
@@ -503,7 +588,10 @@ async fn commit_with_retries(committer: &SharedCommitter, committables: &[Bytes]
                     Err(error) => flott_runtime::TaskError::from(error),
                 };
                 if !error.is_retryable() || attempt == COMMIT_ATTEMPTS {
-                    return Err(Failure { text: error.full_text(), retryable: error.is_retryable() });
+                    return Err(Failure {
+                        text: error.full_text(),
+                        retryable: error.is_retryable(),
+                    });
                 }
                 tracing::warn!(attempt, error = error.full_text(), "a commit failed and is tried again");
                 tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
@@ -529,7 +617,10 @@ async fn discover(
             Ok(splits) if splits.is_empty() => {}
             Ok(splits) => {
                 let state = enumerator.snapshot();
-                let splits = splits.into_iter().map(|s| (enumerator.owner(&s, parallelism), s)).collect();
+                let splits = splits
+                    .into_iter()
+                    .map(|s| (enumerator.owner(&s, parallelism), s))
+                    .collect();
                 if sender.send(Message::Discovered(attempt, node, splits, state)).is_err() {
                     return;
                 }

@@ -45,30 +45,54 @@ pub(crate) async fn prepare(
 ) -> Result<Prepared, ClusterError> {
     for (node, committer) in committers {
         let node = &ctx.plan.nodes[*node];
-        let listed: Vec<Bytes> = point.as_ref().map(|p| p.committables(node.operator_id)).unwrap_or_default();
-        committer.lock().await.recover(&listed).await.map_err(|e| of_connector(&node.name, e))?;
+        let listed: Vec<Bytes> = point
+            .as_ref()
+            .map(|p| p.committables(node.operator_id))
+            .unwrap_or_default();
+        committer
+            .lock()
+            .await
+            .recover(&listed)
+            .await
+            .map_err(|e| of_connector(&node.name, e))?;
     }
     let mut enumerated = vec![];
     for (id, source) in sources {
         let node = &ctx.plan.nodes[*id];
-        let place = |e| of_connector(&node.name, e);
         let restored = point.as_ref().and_then(|p| p.coordinator_state(node.operator_id));
-        let mut enumerator = source.enumerator(restored.as_deref()).map_err(place)?;
+        let mut enumerator = source
+            .enumerator(restored.as_deref())
+            .map_err(|e| of_connector(&node.name, e))?;
         let mut splits = match &point {
             Some(point) => storage.splits(point, node.operator_id).await?,
             None => vec![],
         };
-        splits.extend(enumerator.discover().await.map_err(place)?);
-        let splits = splits.into_iter().map(|s| (enumerator.owner(&s, node.parallelism), s)).collect();
+        splits.extend(enumerator.discover().await.map_err(|e| of_connector(&node.name, e))?);
+        let mut owned = Vec::with_capacity(splits.len());
+        for split in splits {
+            owned.push((enumerator.owner(&split, node.parallelism), split));
+        }
         let (state, interval) = (enumerator.snapshot(), enumerator.discovery_interval());
-        enumerated.push((*id, Enumerated { enumerator, splits, state, interval }));
+        enumerated.push((
+            *id,
+            Enumerated {
+                enumerator,
+                splits: owned,
+                state,
+                interval,
+            },
+        ));
     }
     enumerated.sort_by_key(|(id, _)| *id);
     let states = match &point {
         Some(point) => storage.restored_states(ctx, point).await?,
         None => RestoredStates::new(),
     };
-    Ok(Prepared { states, sources: enumerated, next_checkpoint: storage.next_checkpoint_id() })
+    Ok(Prepared {
+        states,
+        sources: enumerated,
+        next_checkpoint: storage.next_checkpoint_id(),
+    })
 }
 
 fn of_connector(name: &str, error: ConnectorError) -> ClusterError {

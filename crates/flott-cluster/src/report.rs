@@ -35,17 +35,31 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter of one job.
     pub fn new(job_id: JobId, job_name: impl Into<String>) -> Self {
-        Self { job_id, job_name: job_name.into(), last: HashMap::new() }
+        Self {
+            job_id,
+            job_name: job_name.into(),
+            last: HashMap::new(),
+        }
     }
 
     /// Shares of time of a subtask since the last call for it.
     pub fn shares(&mut self, subtask: SubtaskId, metrics: &TaskMetrics) -> TimeShares {
         let now = Instant::now();
-        let sums = [metrics.busy_ns.get(), metrics.back_pressured_ns.get(), metrics.idle_ns.get()];
-        let Some((since, before)) = self.last.insert(subtask, (now, sums)) else { return TimeShares::default() };
+        let sums = [
+            metrics.busy_ns.get(),
+            metrics.back_pressured_ns.get(),
+            metrics.idle_ns.get(),
+        ];
+        let Some((since, before)) = self.last.insert(subtask, (now, sums)) else {
+            return TimeShares::default();
+        };
         let elapsed_ns = (now - since).as_nanos().max(1) as f64;
         let share = |i: usize| (sums[i].saturating_sub(before[i]) as f64 / elapsed_ns * 1000.0).min(1000.0);
-        TimeShares { busy: share(0), back_pressured: share(1), idle: share(2) }
+        TimeShares {
+            busy: share(0),
+            back_pressured: share(1),
+            idle: share(2),
+        }
     }
 
     /// Everything, in Prometheus' text form.
@@ -58,7 +72,10 @@ impl Reporter {
             ("numRestarts", stats.restarts() as f64),
             ("numberOfCompletedCheckpoints", checkpoints.completed as f64),
             ("numberOfFailedCheckpoints", checkpoints.failed as f64),
-            ("totalNumberOfCheckpoints", (checkpoints.completed + checkpoints.failed) as f64),
+            (
+                "totalNumberOfCheckpoints",
+                (checkpoints.completed + checkpoints.failed) as f64,
+            ),
             ("lastCheckpointDuration", checkpoints.last_duration_ms as f64),
             ("lastCheckpointSize", checkpoints.last_bytes as f64),
             ("lastCompletedCheckpointId", checkpoints.last_id.unwrap_or(0) as f64),
@@ -112,7 +129,11 @@ impl Reporter {
                 page.add(format!("flink_taskmanager_job_task_operator_{name}"), &labels, value);
             }
             for (name, value) in operator.gauges() {
-                page.add(format!("flink_taskmanager_job_task_operator_{}", sanitize(&name)), &labels, value as f64);
+                page.add(
+                    format!("flink_taskmanager_job_task_operator_{}", sanitize(&name)),
+                    &labels,
+                    value as f64,
+                );
             }
         }
     }
@@ -129,7 +150,10 @@ impl Page {
     }
 
     fn finish(self) -> String {
-        self.0.into_iter().map(|(name, samples)| format!("# TYPE {name} gauge\n{samples}")).collect()
+        self.0
+            .into_iter()
+            .map(|(name, samples)| format!("# TYPE {name} gauge\n{samples}"))
+            .collect()
     }
 }
 
@@ -138,7 +162,9 @@ fn escape(label: &str) -> String {
 }
 
 fn sanitize(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
+        .collect()
 }
 
 #[cfg(test)]

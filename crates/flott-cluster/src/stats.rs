@@ -5,7 +5,7 @@ use flott_core::CheckpointId;
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::TaskMetrics;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Counters of one subtask with its place.
 pub type TaskView = (SubtaskId, Arc<TaskInfo>, Arc<TaskMetrics>);
@@ -47,14 +47,21 @@ struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: vec![0; 1_000 + 600], count: 0 }
+        Self {
+            buckets: vec![0; 1_000 + 600],
+            count: 0,
+        }
     }
 }
 
 impl Histogram {
     fn add(&mut self, value_ms: i64) {
         let value = value_ms.max(0) as usize;
-        let bucket = if value < 1_000 { value } else { (1_000 + (value - 1_000) / 100).min(self.buckets.len() - 1) };
+        let bucket = if value < 1_000 {
+            value
+        } else {
+            (1_000 + (value - 1_000) / 100).min(self.buckets.len() - 1)
+        };
         self.buckets[bucket] += 1;
         self.count += 1;
     }
@@ -66,7 +73,11 @@ impl Histogram {
             seen += n;
             seen >= rank.max(1)
         })?;
-        Some(if bucket < 1_000 { bucket as i64 } else { 1_000 + (bucket as i64 - 1_000) * 100 })
+        Some(if bucket < 1_000 {
+            bucket as i64
+        } else {
+            1_000 + (bucket as i64 - 1_000) * 100
+        })
     }
 }
 
@@ -78,7 +89,7 @@ struct Inner {
     failure: Option<String>,
     tasks: Vec<TaskView>,
     latency: Histogram,
-    ended_ms: Option<i64>,
+    ended_ms: Option<u64>,
 }
 
 /// Shared between a job and those who watch it.
@@ -90,7 +101,10 @@ pub struct JobStats {
 
 impl Default for JobStats {
     fn default() -> Self {
-        Self { started: Instant::now(), inner: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            inner: Mutex::default(),
+        }
     }
 }
 
@@ -99,9 +113,11 @@ impl JobStats {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds since the job was submitted.
+    /// Milliseconds from the job's submission until now, or until its end.
     pub fn uptime_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.lock()
+            .ended_ms
+            .unwrap_or(self.started.elapsed().as_millis() as u64)
     }
 
     /// Checkpoints so far.
@@ -127,16 +143,23 @@ impl JobStats {
     /// Percentiles of the latency markers since the last call.
     pub fn take_latency(&self) -> Option<Percentiles> {
         let latency = std::mem::take(&mut self.lock().latency);
-        Some(Percentiles { p50_ms: latency.at(0.5)?, p99_ms: latency.at(0.99)? })
+        Some(Percentiles {
+            p50_ms: latency.at(0.5)?,
+            p99_ms: latency.at(0.99)?,
+        })
     }
 
-    pub(crate) fn triggered(&self, id: CheckpointId, _at_ms: i64) {
+    pub(crate) fn triggered(&self, id: CheckpointId) {
         self.lock().triggered.push((id, Instant::now()));
     }
 
     pub(crate) fn completed(&self, id: CheckpointId, bytes: u64, path: &str) {
         let mut inner = self.lock();
-        let since = inner.triggered.iter().find(|(t, _)| *t == id).map(|(_, at)| at.elapsed());
+        let since = inner
+            .triggered
+            .iter()
+            .find(|(t, _)| *t == id)
+            .map(|(_, at)| at.elapsed());
         inner.triggered.retain(|(t, _)| *t > id);
         let checkpoints = &mut inner.checkpoints;
         checkpoints.completed += 1;
@@ -172,8 +195,8 @@ impl JobStats {
     }
 
     pub(crate) fn ended(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
-        self.lock().ended_ms = Some(now);
+        let elapsed_ms = self.started.elapsed().as_millis() as u64;
+        self.lock().ended_ms = Some(elapsed_ms);
     }
 }
 
@@ -188,6 +211,12 @@ mod tests {
         (1..=100).for_each(|ms| stats.latency(ms));
         assert_eq!(stats.take_latency(), Some(Percentiles { p50_ms: 50, p99_ms: 99 }));
         stats.latency(5_050);
-        assert_eq!(stats.take_latency(), Some(Percentiles { p50_ms: 5_000, p99_ms: 5_000 }));
+        assert_eq!(
+            stats.take_latency(),
+            Some(Percentiles {
+                p50_ms: 5_000,
+                p99_ms: 5_000
+            })
+        );
     }
 }

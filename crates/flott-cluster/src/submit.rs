@@ -8,8 +8,8 @@ use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
-use flott_core::clock::SharedClock;
 use flott_core::JobId;
+use flott_core::clock::SharedClock;
 use flott_plan::{JobGraph, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
 use flott_runtime::{Registry, Source, TaskError};
@@ -75,7 +75,8 @@ impl JobHandle {
     pub async fn savepoint(&self, dir: Option<String>, stop: bool) -> Result<String, String> {
         let (answer, path) = oneshot::channel();
         let _ = self.sender.send(Message::Savepoint { dir, stop, answer });
-        path.await.unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
+        path.await
+            .unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
     }
 
     /// Ends the job behind a last checkpoint of its own.
@@ -113,7 +114,15 @@ pub async fn submit(
     let graph = Arc::new(JobGraph::of(&plan, chaining));
     let generation = storage.generation();
     let plan = Arc::new(plan);
-    let ctx = JobContext { job_id, plan: plan.clone(), graph, options: options.clone(), registry, clock, generation };
+    let ctx = JobContext {
+        job_id,
+        plan: plan.clone(),
+        graph,
+        options: options.clone(),
+        registry,
+        clock,
+        generation,
+    };
     let (sources, committers) = edges_of(&ctx)?;
     let (machine, effects) = JobMachine::start(settings.clone(), strategy, ctx.subtasks());
     let (status_sender, status) = watch::channel(JobStatus::Created);
@@ -149,8 +158,11 @@ fn edges_of(
 ) -> Result<(HashMap<NodeId, Arc<dyn Source>>, BTreeMap<NodeId, SharedCommitter>), ClusterError> {
     let mut sources: HashMap<NodeId, Arc<dyn Source>> = HashMap::new();
     let mut committers = BTreeMap::new();
-    let committer_ctx =
-        CommitterContext { job_id: ctx.job_id, job_name: ctx.plan.name.clone(), options: ctx.options.clone() };
+    let committer_ctx = CommitterContext {
+        job_id: ctx.job_id,
+        job_name: ctx.plan.name.clone(),
+        options: ctx.options.clone(),
+    };
     for node in &ctx.plan.nodes {
         match node.role {
             Role::Source => {
@@ -182,7 +194,11 @@ fn fit(plan: &mut Plan, point: &RestorePoint, allow_non_restored: bool) -> Resul
                     point.path(),
                     operator.name,
                     operator.id,
-                    plan.nodes.iter().map(|n| format!("'{}'", n.name)).collect::<Vec<_>>().join(", ")
+                    plan.nodes
+                        .iter()
+                        .map(|n| format!("'{}'", n.name))
+                        .collect::<Vec<_>>()
+                        .join(", ")
                 )));
             }
             continue;
@@ -192,7 +208,11 @@ fn fit(plan: &mut Plan, point: &RestorePoint, allow_non_restored: bool) -> Resul
                 return Err(ClusterError::Restore(format!(
                     "the state of '{}' has {} key groups, which is fixed; the job asks for a max parallelism of {} and \
                      a parallelism of {}. Remove pipeline.max-parallelism, and use at most {}",
-                    node.name, operator.max_parallelism, node.max_parallelism, node.parallelism, operator.max_parallelism
+                    node.name,
+                    operator.max_parallelism,
+                    node.max_parallelism,
+                    node.parallelism,
+                    operator.max_parallelism
                 )));
             }
             node.max_parallelism = operator.max_parallelism;

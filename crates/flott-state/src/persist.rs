@@ -23,6 +23,7 @@ use flott_checkpoint::{
     SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
 };
 use flott_core::{CheckpointId, OperatorId};
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 
@@ -288,17 +289,16 @@ pub async fn load_subtask(
     subtask: &SubtaskRestore,
 ) -> Result<RestoredState, StateError> {
     let tables: Vec<Arc<TableDescriptor>> = operator.tables.iter().cloned().map(Arc::new).collect();
-    let reads = subtask.runs.iter().map(|run| {
+    let mut reads: Vec<BoxFuture<'_, Result<Option<LoadedRun>, StateError>>> = Vec::new();
+    for run in &subtask.runs {
         let descriptor = tables.iter().find(|t| t.name == run.table).cloned();
-        async move {
-            let descriptor = descriptor.ok_or_else(|| StateError::DamagedRun {
-                table: run.table.clone(),
-                place: "the manifest".to_owned(),
-                problem: "it does not say what the table holds".to_owned(),
-            })?;
-            load_run(root, run, descriptor, subtask).await
-        }
-    });
+        let descriptor = descriptor.ok_or_else(|| StateError::DamagedRun {
+            table: run.table.clone(),
+            place: "the manifest".to_owned(),
+            problem: "it does not say what the table holds".to_owned(),
+        })?;
+        reads.push(Box::pin(load_run(root, run, descriptor, subtask)));
+    }
     let runs: Vec<Option<LoadedRun>> = futures::stream::iter(reads)
         .buffered(CONCURRENT_READS)
         .try_collect()

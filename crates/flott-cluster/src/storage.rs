@@ -1,0 +1,357 @@
+//! Where a job's checkpoints go: the leader's right to write them, their parts, their manifests, and what is restored.
+//!
+//! Without `execution.checkpointing.dir` everything lies in memory: restarts within the process find their state there,
+//! and a bounded job has the last checkpoint that commits its tail; nothing outlives the process.
+
+use crate::coordinator::SubtaskId;
+use crate::deploy::{JobContext, RestoredStates};
+use crate::error::ClusterError;
+use crate::job_state::JobStatus;
+use crate::prepare::read_split;
+use crate::settings::{CheckpointSettings, Retention};
+use crate::submit::Restore;
+use bytes::Bytes;
+use flott_checkpoint::{
+    CheckpointError, CheckpointStore, CommitPermit, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest,
+    Root, Savepoint, Snapshot, SnapshotKind,
+};
+use flott_core::{CheckpointId, Generation, JobId, OperatorId, Options};
+use flott_runtime::connector::Split;
+use flott_runtime::task::SPLITS_STATE;
+use flott_runtime::{FailureLabel, TaskError};
+use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
+use flott_state::{OperatorSnapshot, RunMode};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Name under which an enumerator's state lies in a manifest.
+const ENUMERATOR_STATE: &str = "enumerator";
+
+/// Where a checkpoint is written to.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// Among the job's own.
+    Checkpoint,
+    /// A savepoint.
+    Savepoint(Savepoint),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint => f.write_str("the job's checkpoints"),
+            Self::Savepoint(savepoint) => f.write_str(&savepoint.path()),
+        }
+    }
+}
+
+/// A checkpoint or savepoint to start from.
+#[derive(Debug, Clone)]
+pub(crate) struct RestorePoint(Arc<Snapshot>);
+
+impl RestorePoint {
+    /// Where it lies.
+    pub(crate) fn path(&self) -> String {
+        self.0.path.clone()
+    }
+
+    /// What it holds.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// What the sink `operator` had prepared.
+    pub(crate) fn committables(&self, operator: OperatorId) -> Vec<Bytes> {
+        let subtasks = self.manifest().operator(operator).into_iter().flat_map(|o| &o.subtasks);
+        subtasks
+            .flat_map(|s| s.committables.iter().map(|c| c.0.clone()))
+            .collect()
+    }
+
+    /// The state of the enumerator of source `operator`.
+    pub(crate) fn coordinator_state(&self, operator: OperatorId) -> Option<Vec<u8>> {
+        let mut states = self.manifest().coordinator.iter();
+        let state = states.find(|s| s.operator == operator && s.name == ENUMERATOR_STATE)?;
+        Some(state.state.0.to_vec())
+    }
+}
+
+struct Inner {
+    leader: Leader,
+    options: Options,
+    job_name: String,
+    job_id: JobId,
+    num_retained: usize,
+    mode: RunMode,
+    retention: Retention,
+    next_checkpoint: AtomicU64,
+    newest: Mutex<Option<RestorePoint>>,
+    permits: Mutex<HashMap<CheckpointId, CommitPermit>>,
+}
+
+/// A job's checkpoint storage. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Storage(Arc<Inner>);
+
+impl Storage {
+    /// Opens the storage, probes it and claims leadership.
+    pub(crate) async fn open(
+        settings: &CheckpointSettings,
+        options: &Options,
+        job_name: &str,
+        job_id: JobId,
+    ) -> Result<Self, ClusterError> {
+        let store = match &settings.dir {
+            Some(dir) => CheckpointStore::open(dir, job_name, options).await?,
+            None => {
+                let memory = Arc::new(object_store::memory::InMemory::new());
+                CheckpointStore::of_root(&Root::of_store(memory, "", "memory"), job_name)
+            }
+        };
+        let leader = store
+            .claim(&format!("job {job_id} of process {}", std::process::id()))
+            .await?;
+        Ok(Self(Arc::new(Inner {
+            leader,
+            options: options.clone(),
+            job_name: job_name.to_owned(),
+            job_id,
+            num_retained: settings.num_retained,
+            mode: if settings.incremental {
+                RunMode::Incremental
+            } else {
+                RunMode::Full
+            },
+            retention: settings.retention,
+            next_checkpoint: AtomicU64::new(1),
+            newest: Mutex::default(),
+            permits: Mutex::default(),
+        })))
+    }
+
+    /// The leadership that was claimed.
+    pub(crate) fn generation(&self) -> Generation {
+        self.0.leader.generation()
+    }
+
+    /// Finds what to start from, and says so in the store. Called once, before anything is written.
+    pub(crate) async fn find(
+        &self,
+        restore: &Restore,
+        options: &Options,
+    ) -> Result<Option<RestorePoint>, ClusterError> {
+        let leader = &self.0.leader;
+        let snapshot = match restore {
+            Restore::Fresh => None,
+            Restore::Latest => leader.store().latest().await?,
+            Restore::Path(path) => Some(Snapshot::open(path, options).await?),
+        };
+        let first = leader.start_from(snapshot.as_ref()).await?;
+        self.0.next_checkpoint.store(first, Ordering::SeqCst);
+        Ok(snapshot.map(|s| RestorePoint(Arc::new(s))))
+    }
+
+    /// The number of the next checkpoint: above every one that was begun.
+    pub(crate) fn next_checkpoint_id(&self) -> CheckpointId {
+        self.0.next_checkpoint.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a checkpoint was begun, so that no later attempt uses its number again.
+    pub(crate) fn begun(&self, id: CheckpointId) {
+        self.0.next_checkpoint.fetch_max(id + 1, Ordering::SeqCst);
+    }
+
+    /// Begins a savepoint below `dir`.
+    pub(crate) async fn savepoint(&self, dir: &str) -> Result<Place, CheckpointError> {
+        Ok(Place::Savepoint(
+            Savepoint::create(dir, self.0.job_id, &self.0.options).await?,
+        ))
+    }
+
+    /// Encodes and writes a subtask's state.
+    pub(crate) async fn write_part(
+        &self,
+        place: &Place,
+        id: CheckpointId,
+        attempt: u64,
+        (_, subtask): SubtaskId,
+        operators: Vec<(OperatorId, OperatorSnapshot)>,
+    ) -> Result<WrittenSnapshots, ClusterError> {
+        let (writer, mode) = match place {
+            Place::Checkpoint => (self.0.leader.writer(id, attempt), self.0.mode),
+            Place::Savepoint(savepoint) => (savepoint.writer(self.generation(), attempt), RunMode::Full),
+        };
+        let encoded = tokio::task::spawn_blocking(move || encode_snapshots(id, subtask, operators, mode)).await;
+        let encoded =
+            encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))?;
+        Ok(encoded.write(&writer).await?)
+    }
+
+    /// The manifest of a checkpoint whose parts are all there.
+    pub(crate) fn manifest(
+        &self,
+        ctx: &JobContext,
+        id: CheckpointId,
+        timestamp_ms: i64,
+        parts: &BTreeMap<SubtaskId, WrittenSnapshots>,
+        enumerators: &[(OperatorId, Vec<u8>)],
+    ) -> Manifest {
+        let mut operators: Vec<OperatorManifest> = vec![];
+        for part in parts.values().flat_map(|p| &p.parts) {
+            let Some(node) = ctx.plan.nodes.iter().find(|n| n.operator_id == part.id) else {
+                continue;
+            };
+            let index = operators.iter().position(|o| o.id == part.id).unwrap_or_else(|| {
+                operators.push(OperatorManifest {
+                    id: part.id,
+                    name: node.name.clone(),
+                    kind: node.kind.clone(),
+                    uid: node.uid.clone(),
+                    parallelism: node.parallelism,
+                    max_parallelism: node.max_parallelism,
+                    tables: vec![],
+                    subtasks: vec![],
+                });
+                operators.len() - 1
+            });
+            operators[index].add(part.clone());
+        }
+        // Only what holds something must be found again by a job that restores it.
+        let holds = |s: &flott_checkpoint::SubtaskManifest| {
+            !s.runs.is_empty() || !s.entries.is_empty() || !s.committables.is_empty()
+        };
+        operators.retain(|o| !o.tables.is_empty() || o.subtasks.iter().any(holds));
+        let coordinator = enumerators.iter().map(|(operator, state)| CoordinatorState {
+            operator: *operator,
+            name: ENUMERATOR_STATE.to_owned(),
+            state: InlineBytes(Bytes::copy_from_slice(state)),
+        });
+        Manifest {
+            job_name: self.0.job_name.clone(),
+            job_id: self.0.job_id,
+            generation: self.generation(),
+            checkpoint_id: id,
+            kind: SnapshotKind::Checkpoint,
+            timestamp_ms,
+            operators,
+            coordinator: coordinator.collect(),
+        }
+    }
+
+    /// Makes a checkpoint or savepoint exist; gives its path.
+    pub(crate) async fn complete(&self, place: &Place, manifest: Manifest) -> Result<String, ClusterError> {
+        match place {
+            Place::Savepoint(savepoint) => {
+                savepoint.complete(manifest).await?;
+                Ok(savepoint.path())
+            }
+            Place::Checkpoint => {
+                let permit = self.0.leader.complete(&manifest).await?;
+                let path = permit.path.clone();
+                let snapshot = Snapshot {
+                    manifest,
+                    root: self.0.leader.store().root().clone(),
+                    path: path.clone(),
+                    id: Some(permit.id),
+                    is_committed: false,
+                };
+                *lock(&self.0.newest) = Some(RestorePoint(Arc::new(snapshot)));
+                lock(&self.0.permits).insert(permit.id.checkpoint, permit);
+                Ok(path)
+            }
+        }
+    }
+
+    /// The newest checkpoint of this process.
+    pub(crate) fn newest(&self) -> Option<RestorePoint> {
+        lock(&self.0.newest).clone()
+    }
+
+    /// Notes that a checkpoint's sinks are committed.
+    pub(crate) async fn committed(&self, id: CheckpointId) -> Result<(), CheckpointError> {
+        let permit = lock(&self.0.permits).remove(&id);
+        match permit {
+            Some(permit) => self.0.leader.mark_committed(&permit).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes checkpoints beyond those that are retained.
+    pub(crate) async fn clean_up(&self) {
+        if let Err(error) = self.0.leader.delete_superseded(self.0.num_retained).await {
+            tracing::warn!(%error, "older checkpoints could not be deleted; a later clean-up tries again");
+        }
+    }
+
+    /// Gives up what was written of a savepoint; parts of checkpoints are swept later.
+    pub(crate) async fn discard(&self, place: &Place) {
+        if let Place::Savepoint(savepoint) = place
+            && let Err(error) = savepoint.abandon().await
+        {
+            tracing::warn!(%error, path = savepoint.path(), "an unfinished savepoint could not be deleted");
+        }
+    }
+
+    /// The job has come to its end: what is not to be kept goes.
+    pub(crate) async fn job_ended(&self, status: JobStatus, stopped: bool) {
+        let delete = match status {
+            JobStatus::Finished => !stopped,
+            JobStatus::Canceled => self.0.retention == Retention::DeleteOnCancellation,
+            _ => false,
+        };
+        if delete {
+            // Twice: files are spared once for a checkpoint in the making, and none is any more.
+            for _ in 0..2 {
+                if let Err(error) = self.0.leader.delete_superseded(0).await {
+                    tracing::warn!(%error, "the checkpoints of the ended job could not be deleted");
+                }
+            }
+        }
+    }
+
+    /// The splits that readers had, with their positions.
+    pub(crate) async fn splits(&self, point: &RestorePoint, operator: OperatorId) -> Result<Vec<Split>, ClusterError> {
+        let Some(manifest) = point.manifest().operator(operator) else {
+            return Ok(vec![]);
+        };
+        let states = load_operator(&point.0.root, manifest, 1)
+            .await
+            .map_err(TaskError::from)?;
+        let mut splits = vec![];
+        for state in &states {
+            for bytes in state.operator_state(SPLITS_STATE) {
+                splits.push(read_split(bytes)?);
+            }
+        }
+        Ok(splits)
+    }
+
+    /// The state of every operator of the job, by node and new subtask.
+    pub(crate) async fn restored_states(
+        &self,
+        ctx: &JobContext,
+        point: &RestorePoint,
+    ) -> Result<RestoredStates, ClusterError> {
+        let mut all = RestoredStates::new();
+        for node in &ctx.plan.nodes {
+            if let Some(manifest) = point.manifest().operator(node.operator_id) {
+                let states = load_operator(&point.0.root, manifest, node.parallelism)
+                    .await
+                    .map_err(TaskError::from)?;
+                all.extend(
+                    states
+                        .into_iter()
+                        .enumerate()
+                        .map(|(subtask, state)| ((node.id, subtask), state)),
+                );
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
