@@ -11,6 +11,7 @@ KAFKA_DATA=${KAFKA_DATA:-$BENCH_HOME/run/kafka-$KAFKA_PORT}   # one folder an in
 KAFKA_HEAP=${KAFKA_HEAP:-320m}
 KAFKA_NODES=${KAFKA_NODES:-1}                       # 2: a second node (broker only), for leader changes
 KAFKA_SECURE=${KAFKA_SECURE:-0}                     # 1: SASL_PLAINTEXT, SSL and SASL_SSL listeners beside the plain one
+KAFKA_PROXY=${KAFKA_PROXY:-0}                       # 1: a listener for proxy.py
 KAFKA_TLS=${KAFKA_TLS:-$BENCH_HOME/tls}             # stores of the TLS listeners, made once by kafka-tls.sh
 KAFKA_USER=${KAFKA_USER:-alice}                     # the one user of PLAIN and SCRAM
 KAFKA_PASSWORD=${KAFKA_PASSWORD:-alice-secret}

@@ -4,6 +4,9 @@
   exactly_once.py --flott PATH [--seed N] [--trials N]      trials with random kills, each with its own topics
   exactly_once.py --flott PATH --points a,b,c [--times 2]   one trial a fail point: the process kills itself there, so often
   exactly_once.py --flott PATH --broker                     trials in which the broker is killed and started again, too
+  exactly_once.py --flott PATH --swallow                    every third answer to EndTxn is lost (the broker runs with KAFKA_PROXY=1)
+  exactly_once.py --flott PATH --expired POINT              killed at POINT, before a commit, then the broker gives the transaction up: the job
+                                                            must stop and name it
   exactly_once.py --flott PATH --prove a=skip,b=twice       the checker's own test: under each of these the count must be wrong
 
 A trial: records flow into three partitions at a steady pace; Flott (parallelism 1 to 3, another one at each start) reads them with a checkpoint
@@ -21,6 +24,7 @@ JAVA = ["java", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", f"{E['KAFKA_LIBS']
 JOB = HERE.parent / "examples" / "website-traffic" / "job.sql"
 CLOSE_MS = 600_000
 PARTITIONS = 3
+PORT = int(E["KAFKA_PORT"])
 
 
 def kcat(topic, fmt, isolation="read_committed"):
@@ -58,14 +62,14 @@ class Trial:
         self.source, self.out, self.prefix = f"{tag}-in", f"{tag}-out", tag
         make_topics(self.source, self.out)
         self.dir = Path(tempfile.mkdtemp(prefix="exactly-once-"))
-        sql = JOB.read_text().replace("${BOOTSTRAP}", BOOT)
+        sql = JOB.read_text().replace("${BOOTSTRAP}", f"127.0.0.1:{PORT + 10}" if a.swallow else BOOT)
         sql = sql.replace("'topic' = 'website-logs'", f"'topic' = '{self.source}'").replace("'topic' = 'website-traffic-stats'", f"'topic' = '{self.out}'")
         sql = sql.replace("'execution.checkpointing.interval' = '1 s'", "'execution.checkpointing.interval' = '300 ms'")
         sql = sql.replace("'sink.transactional-id-prefix' = 'website-traffic'", f"'sink.transactional-id-prefix' = '{tag}'")
         self.sql = self.dir / "job.sql"
         self.sql.write_text(sql)
         self.log = (self.dir / "flott.log").open("w")
-        self.kills = 0
+        self.kills = self.rows = 0
 
     def start(self, failpoints=""):
         parallelism = self.rng.randint(1, 3)
@@ -133,8 +137,42 @@ class Trial:
             shutil.rmtree(self.dir)
 
 
+def expired_trial(a, point, seed):
+    """A transaction that a checkpoint lists and the broker has given up is lost data: no restart may pass over it."""
+    t = Trial(a, seed)
+    loader = t.load()
+    p = t.start(f"{point}=kill@3")
+    if t.kill_after(p, 20):
+        return t, f"fail point {point} was not reached in 20 s\n{t.tail()}"
+    left = [l.split()[0] for l in open_transactions(t.prefix)]
+    if not left:
+        return t, f"no transaction is open after {point}"
+    for name in left:  # whoever comes next under the same id makes the broker abort what is open, as its own time-out does
+        subprocess.run(["kcat", "-P", "-b", BOOT, "-t", t.out, "-X", f"transactional.id={name}"], input=b"", capture_output=True)
+    p = t.start()
+    try:
+        code = p.wait(20)
+    except subprocess.TimeoutExpired:
+        p.kill(); p.wait()
+        return t, f"it ran on although {left} are lost\n{t.tail()}"
+    finally:
+        loader.terminate()
+    named = any(name in t.tail() for name in left)
+    return t, "" if code != 0 and named else f"code {code}, transaction {'' if named else 'not '}named\n{t.tail()}"
+
+
 def kafka(action, **env):
     subprocess.run(["bash", str(HERE / f"kafka-{action}.sh")], check=True, stdout=subprocess.DEVNULL, env={**os.environ, **env})
+
+
+def swallow_trial(a, _, seed):
+    proxy = subprocess.Popen([sys.executable, str(HERE / "proxy.py"), str(PORT + 10), str(PORT + 9), "26", "3"], stdout=subprocess.PIPE, text=True)
+    try:
+        t, wrong = random_trial(a, seed)
+    finally:
+        proxy.terminate()
+    lost = proxy.communicate()[0].count("swallowed")
+    return t, wrong or ("" if lost else "no answer was swallowed")
 
 
 def random_trial(a, seed):
@@ -184,15 +222,18 @@ def main():
     p.add_argument("--trials", type=int, default=2); p.add_argument("--kills", type=int, default=10, help="at least so many a random trial")
     p.add_argument("--records", type=int, default=20_000); p.add_argument("--seconds", type=int, default=15, help="how long the records flow")
     p.add_argument("--points", type=lambda v: v.split(",")); p.add_argument("--times", type=int, default=2)
+    p.add_argument("--swallow", action="store_true"); p.add_argument("--expired", metavar="POINT")
     p.add_argument("--broker", action="store_true"); p.add_argument("--prove", type=lambda v: v.split(","))
     a = p.parse_args()
     plan = [(f"fail point {x}", point_trial, x) for x in a.points or []] + [(f"proof {x}", prove_trial, x) for x in a.prove or []]
+    plan += [("answers swallowed", swallow_trial, None)] if a.swallow else []
+    plan += [("expired transaction", expired_trial, a.expired)] if a.expired else []
     plan = plan or [(f"random kills {i + 1}", None, None) for i in range(a.trials)]
     passed = failed = 0
     for i, (name, how, what) in enumerate(plan):
         seed, t0 = a.seed + i, time.time()
         t, wrong = how(a, what, seed) if how else random_trial(a, seed)
-        print(f"{name}: seed {seed}, {t.kills} kills, {getattr(t, 'rows', 0)} rows, {time.time() - t0:.0f} s: {wrong or 'each row once'}", flush=True)
+        print(f"{name}: seed {seed}, {t.kills} kills, {t.rows} rows, {time.time() - t0:.0f} s: {wrong or 'as it must be'}", flush=True)
         t.done(wrong)
         passed, failed = passed + (not wrong), failed + bool(wrong)
     print(f"{passed} passed, {failed} failed")

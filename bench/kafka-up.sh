@@ -5,6 +5,7 @@
 # Node 1 is broker and controller, node 2 a broker only: stopping node 2 moves its leaders to node 1, starting it moves them back.
 # Ports, counted from KAFKA_PORT: +0 PLAINTEXT, +1 controller, +5 PLAINTEXT of node 2; with KAFKA_SECURE=1 also
 #   +2 SASL_PLAINTEXT (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512), +3 SSL (client certificate requested), +4 SASL_SSL; node 2: +6 +7 +8.
+# KAFKA_PROXY=1: a listener at +9 that tells clients to come to +10, where proxy.py stands (one node only).
 # KAFKA_EXTRA: more broker properties, lines separated by \n. KAFKA_JVM: more JVM options.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -24,6 +25,10 @@ configure() { # configure NODE DIR
     names+=",SASL_PLAINTEXT://127.0.0.1:$s,SSL://127.0.0.1:$((s + 1)),SASL_SSL://127.0.0.1:$((s + 2))"
   fi
   advertised=$names
+  if [ "$KAFKA_PROXY" = 1 ] && [ "$node" = 1 ]; then
+    names+=",PROXIED://127.0.0.1:$((KAFKA_PORT + 9))"
+    advertised+=",PROXIED://127.0.0.1:$((KAFKA_PORT + 10))"
+  fi
   if [ "$node" = 1 ]; then names+=",CONTROLLER://127.0.0.1:$((KAFKA_PORT + 1))"; else roles=broker; fi
   cat <<P
 process.roles=$roles
@@ -32,7 +37,7 @@ listeners=$names
 advertised.listeners=$advertised
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:$((KAFKA_PORT + 1))
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$dir/logs
 num.partitions=${KAFKA_PARTITIONS:-4}
