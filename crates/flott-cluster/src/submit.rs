@@ -8,7 +8,7 @@ use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
-use flott_core::JobId;
+use flott_core::{JobId, Options};
 use flott_core::clock::SharedClock;
 use flott_plan::{JobGraph, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
@@ -49,6 +49,8 @@ pub struct JobHandle {
     pub name: String,
     /// Where the checkpoint lies that it started from.
     pub restored_from: Option<String>,
+    /// The options that it runs under.
+    pub options: Arc<Options>,
     /// Counters.
     pub stats: Arc<JobStats>,
     status: watch::Receiver<JobStatus>,
@@ -132,6 +134,7 @@ pub async fn submit(
         job_id,
         name: plan.name.clone(),
         restored_from: restore.as_ref().map(RestorePoint::path),
+        options: options.clone(),
         stats: stats.clone(),
         status,
         sender: sender.clone(),
