@@ -259,3 +259,169 @@ impl Chain {
         self.router.route(element, now_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::OperatorContext;
+    use crate::element::AfterBarrier;
+    use crate::exchange::{Receiver, RouterEdge, channel};
+    use crate::metrics::TaskMetrics;
+    use crate::waker::Waker;
+    use flott_core::Batch;
+    use flott_plan::Partitioning;
+    use flott_state::{OperatorEntry, Redistribute};
+
+    /// Emits each batch `times` times, one a call; says `Blocked` once before a barrier if asked to.
+    struct Repeat {
+        times: usize,
+        left: usize,
+        rows: usize,
+        blocks: bool,
+    }
+
+    impl Operator for Repeat {
+        fn open(&mut self, _: &mut OperatorContext) -> Result<(), TaskError> {
+            Ok(())
+        }
+        fn process(&mut self, _: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+            (self.left, self.rows) = (self.times, batch.num_rows());
+            self.resume(out)
+        }
+        fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+            if self.left == 0 {
+                return Ok(Flow::Done);
+            }
+            self.left -= 1;
+            out.emit(Batch::new(vec![], self.rows));
+            Ok(if self.left == 0 { Flow::Done } else { Flow::More })
+        }
+        fn before_barrier(&mut self, _: CheckpointId, _: &mut Output) -> Result<Flow, TaskError> {
+            Ok(if std::mem::take(&mut self.blocks) {
+                Flow::Blocked
+            } else {
+                Flow::Done
+            })
+        }
+        fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+            let bytes = checkpoint.to_string().into_bytes().into();
+            let entry = OperatorEntry {
+                name: "seen".into(),
+                bytes,
+                redistribute: Redistribute::Split,
+            };
+            Ok(OperatorSnapshot {
+                operator_state: vec![entry],
+                ..OperatorSnapshot::default()
+            })
+        }
+    }
+
+    fn chain(operators: Vec<Repeat>, capacity: usize) -> (Chain, Receiver) {
+        let (tx, rx) = channel(capacity, Waker::new(), Waker::new());
+        let edge = RouterEdge::new(Partitioning::Forward, vec![tx], 128, 0);
+        let metrics = Arc::new(TaskMetrics::new([]));
+        let operators = operators.into_iter().enumerate().map(|(i, o)| {
+            let operator: Box<dyn Operator> = Box::new(o);
+            (OperatorId(i as u128), format!("op{i}"), operator, Arc::default())
+        });
+        (Chain::new(operators.collect(), Router::new(vec![edge], metrics, 0)), rx)
+    }
+
+    fn repeat(times: usize) -> Repeat {
+        Repeat {
+            times,
+            left: 0,
+            rows: 0,
+            blocks: false,
+        }
+    }
+
+    fn data(rows: usize) -> Element {
+        Element::Data(Batch::new(vec![], rows))
+    }
+
+    #[test]
+    fn an_operator_that_multiplies_rows_does_not_fill_memory_when_downstream_is_full() {
+        let (mut chain, rx) = chain(vec![repeat(1000), repeat(1000)], 3);
+        chain.push(0, data(1), 0).unwrap();
+        let mut received = 0;
+        loop {
+            let state = chain.run(0).unwrap();
+            assert!(
+                rx.queued_bytes() <= 4,
+                "the channel holds {} elements",
+                rx.queued_bytes()
+            );
+            let waiting: usize = chain.links.iter().map(|l| l.inbox.len()).sum();
+            assert!(waiting <= 1, "{waiting} batches wait between operators");
+            while rx.pop().is_some() {
+                received += 1;
+            }
+            if state == ChainState::Empty {
+                break;
+            }
+        }
+        assert_eq!(received, 1_000_000);
+    }
+
+    #[test]
+    fn a_barrier_waits_for_a_blocked_operator_and_collects_all_snapshots_in_order() {
+        let blocking = Repeat {
+            blocks: true,
+            ..repeat(1)
+        };
+        let (mut chain, rx) = chain(vec![repeat(2), blocking], 1 << 20);
+        let barrier = Barrier {
+            checkpoint: 7,
+            triggered_ms: 0,
+            then: AfterBarrier::Continue,
+        };
+        chain.push(0, data(5), 0).unwrap();
+        chain.push(0, Element::Barrier(barrier), 0).unwrap();
+        assert_eq!(
+            chain.run(0).unwrap(),
+            ChainState::Empty,
+            "one resume is enough for this operator"
+        );
+        let Some(ChainEvent::Snapshot(b, snapshots)) = chain.next_event() else {
+            panic!("no snapshot")
+        };
+        assert_eq!(
+            (b.checkpoint, snapshots.iter().map(|(id, _)| id.0).collect::<Vec<_>>()),
+            (7, vec![0, 1])
+        );
+        assert_eq!(&snapshots[1].1.operator_state[0].bytes[..], b"7");
+        let order: Vec<bool> = std::iter::from_fn(|| rx.pop())
+            .map(|e| matches!(e, Element::Barrier(_)))
+            .collect();
+        assert_eq!(order, [false, false, true]);
+    }
+
+    #[test]
+    fn watermarks_never_go_back_and_the_end_comes_last() {
+        let (mut chain, rx) = chain(vec![repeat(1)], 1 << 20);
+        for element in [
+            Element::Watermark(5),
+            Element::Watermark(3),
+            data(1),
+            Element::End(EndOfInput::Drained),
+        ] {
+            chain.push(0, element, 0).unwrap();
+        }
+        chain.run(0).unwrap();
+        let seen: Vec<String> = std::iter::from_fn(|| rx.pop())
+            .map(|e| match e {
+                Element::Watermark(t) => format!("wm {t}"),
+                Element::Data(_) => "rows".into(),
+                Element::End(_) => "end".into(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(seen, ["wm 5", "rows", "end"]);
+        assert!(matches!(
+            chain.next_event(),
+            Some(ChainEvent::Ended(EndOfInput::Drained))
+        ));
+    }
+}

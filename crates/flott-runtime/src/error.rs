@@ -137,6 +137,10 @@ impl From<flott_state::StateError> for TaskError {
         };
         let error = Self::new(label, e.to_string());
         // Another shape of state stays what it is.
-        if label == FailureLabel::User { error.fatal() } else { error }
+        if label == FailureLabel::User {
+            error.fatal()
+        } else {
+            error
+        }
     }
 }
