@@ -110,10 +110,18 @@ impl Facts {
     }
 
     /// Whether a manifest does not count any more, because a later generation restored another past (rule 2).
+    ///
+    /// A generation that was overtaken between its look and its note may note a base late. That does not make void what a
+    /// generation after it has restored.
     pub fn is_void(&self, snapshot: SnapshotId) -> bool {
+        let excludes = |generation: Generation, base: SnapshotId| snapshot.generation < generation && snapshot > base;
+        let is_restored_after = |generation: Generation| {
+            let mut later = self.bases.range(generation + 1..);
+            later.any(|(_, base)| *base == snapshot)
+        };
         self.bases
             .iter()
-            .any(|(generation, base)| snapshot.generation < *generation && snapshot > *base)
+            .any(|(generation, base)| excludes(*generation, *base) && !is_restored_after(*generation))
     }
 
     /// Checkpoints to restore from, the newest first.
@@ -209,6 +217,9 @@ mod tests {
         assert_eq!(facts(&late).candidates(), [id(1, 2), id(1, 1)]);
         let with_base = [&late[..], &["base-2-g1-1"]].concat();
         assert_eq!(facts(&with_base).candidates(), [id(1, 1)]);
+        // Generation 2 was overtaken while it noted its base; generation 3 has restored what it did not see.
+        let with_later = [&with_base[..], &["gen-3", "base-3-g1-2"]].concat();
+        assert_eq!(facts(&with_later).candidates(), [id(1, 2), id(1, 1)]);
         let with_newer = [&with_base[..], &["chk-3/manifest-g2"]].concat();
         assert_eq!(facts(&with_newer).candidates(), [id(2, 3), id(1, 1)]);
         assert_eq!(facts(&with_newer).next_checkpoint(), 4);

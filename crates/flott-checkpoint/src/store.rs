@@ -12,6 +12,9 @@ use flott_core::{CheckpointId, Generation, Options};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// How often a search starts again because a running job deleted what it had found.
+const MAX_LISTINGS: usize = 5;
+
 /// The folder of a job's checkpoints.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
@@ -92,24 +95,36 @@ impl CheckpointStore {
     /// # Errors
     /// As [`Self::latest`].
     pub async fn latest_but(&self, damaged: &BTreeSet<SnapshotId>) -> Result<Option<Snapshot>, CheckpointError> {
-        let facts = self.facts().await?;
-        let mut first_problem = None;
-        for id in facts.candidates() {
-            if damaged.contains(&id) {
-                first_problem.get_or_insert_with(|| format!("{id} has damaged state files"));
-                continue;
-            }
-            match self.load(id, &facts).await {
-                Ok(snapshot) => return Ok(Some(snapshot)),
-                Err(error @ CheckpointError::UnknownVersion { .. }) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(checkpoint = id.checkpoint, generation = id.generation, %error,
-                        "checkpoint is damaged and is skipped; the one before it is tried");
-                    first_problem.get_or_insert_with(|| error.to_string());
+        let mut problem = None;
+        for _ in 0..MAX_LISTINGS {
+            let facts = self.facts().await?;
+            problem = None;
+            let mut has_vanished = false;
+            for id in facts.candidates() {
+                if damaged.contains(&id) {
+                    problem.get_or_insert_with(|| format!("{id} has damaged state files"));
+                    continue;
                 }
+                let error = match self.load(id, &facts).await {
+                    Ok(snapshot) => return Ok(Some(snapshot)),
+                    Err(error @ CheckpointError::UnknownVersion { .. }) => return Err(error),
+                    Err(error) => error,
+                };
+                // A running job may have deleted it since it was listed; then there is a newer one.
+                has_vanished = !self.facts().await?.manifests.contains(&id);
+                if has_vanished {
+                    problem = Some(error.to_string());
+                    break;
+                }
+                tracing::warn!(checkpoint = id.checkpoint, generation = id.generation, %error,
+                    "checkpoint is damaged and is skipped; the one before it is tried");
+                problem.get_or_insert_with(|| error.to_string());
+            }
+            if !has_vanished {
+                break;
             }
         }
-        match first_problem {
+        match problem {
             None => Ok(None),
             Some(newest) => Err(CheckpointError::AllDamaged {
                 path: self.root.display(""),
@@ -213,6 +228,7 @@ impl Leader {
             && let Some(id) = base.id
         {
             let name = layout::base(self.generation, id.generation, id.checkpoint);
+            self.check_leadership().await?;
             self.store.root.put_own(&name, Bytes::from_static(b"\n")).await?;
             self.kept().manifests.push((id, base.manifest.files()));
         }

@@ -15,7 +15,6 @@ use std::sync::Arc;
 pub struct TableCapture {
     pub(crate) descriptor: Arc<TableDescriptor>,
     pub(crate) namespace: Option<i64>,
-    pub(crate) checkpoint: CheckpointId,
     pub(crate) range: KeyGroupRange,
     pub(crate) max_parallelism: usize,
     pub(crate) keys: CapturedKeys,
@@ -41,7 +40,6 @@ impl KeyedTable {
         TableCapture {
             descriptor,
             namespace: None,
-            checkpoint,
             range,
             max_parallelism,
             keys: keys.capture(),

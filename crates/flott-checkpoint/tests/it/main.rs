@@ -1,0 +1,6 @@
+//! Checkpoints against stores that fail, processes that compete, folders that move.
+
+mod format;
+mod protocol;
+mod snapshots;
+mod support;

@@ -1,0 +1,72 @@
+//! A savepoint that the first version of the formats wrote, kept in `flott-checkpoint/tests/data/v1`, must restore for ever.
+
+use crate::support::*;
+use flott_checkpoint::{Root, Savepoint, Snapshot};
+use flott_core::{JobId, Options};
+use flott_state::*;
+use std::path::PathBuf;
+
+fn data() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../flott-checkpoint/tests/data/v1"
+    ))
+}
+
+/// The job when the savepoint was taken.
+fn job() -> [WindowTables; 2] {
+    let mut job = [windows(2, 0), windows(2, 1)];
+    let keys: Vec<String> = (0..600)
+        .map(|i| format!("https://website-{i}.example.com/{}", "x".repeat(i % 9)))
+        .collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    for windows in &mut job {
+        count(windows, 2000, &keys);
+        count(windows, 2000, &keys[..10]);
+        count(windows, 3000, &["a", "straße"]);
+    }
+    job
+}
+
+#[tokio::test]
+async fn version_1_restores_at_any_parallelism() {
+    let snapshot = Snapshot::open(data().to_str().unwrap(), &Options::new()).await.unwrap();
+    let expected: std::collections::BTreeMap<_, _> = job().iter().flat_map(dump).collect();
+    for parallelism in [1, 2, 5] {
+        let operator = snapshot.manifest.operator(aggregate()).unwrap();
+        let states = load_operator(&snapshot.root, operator, parallelism).await.unwrap();
+        let mut rows = std::collections::BTreeMap::new();
+        for (subtask, state) in states.iter().enumerate() {
+            let mut windows = windows(parallelism, subtask);
+            state.load_windows(&mut windows).unwrap();
+            for ((_, key), _) in dump(&windows) {
+                assert_eq!(subtask_of_key(&key, parallelism), subtask);
+            }
+            rows.extend(dump(&windows));
+        }
+        assert_eq!(rows, expected);
+        let committables: usize = states.iter().map(|s| s.committables().len()).sum();
+        assert_eq!(committables, 2);
+    }
+}
+
+/// Wrote `tests/data/v1`; kept so that a later version of the formats can be written beside it.
+#[tokio::test]
+#[ignore = "writes the data of another format version"]
+async fn write_the_data_of_this_version() {
+    let parent = tempfile::tempdir().unwrap();
+    let root = Root::open(parent.path().to_str().unwrap(), &Options::new()).unwrap();
+    let savepoint = Savepoint::within(&root, JobId::of("website traffic"));
+    let mut parts = vec![];
+    for (subtask, windows) in job().iter_mut().enumerate() {
+        let encoded = encode_snapshots(7, subtask, snapshots(7, subtask, windows), RunMode::Full);
+        parts.extend(encoded.write(&savepoint.writer(3, 1)).await.unwrap().parts);
+    }
+    savepoint.complete(manifest(3, 7, 2, parts)).await.unwrap();
+    let target = data().with_file_name("new");
+    std::fs::create_dir_all(&target).unwrap();
+    for file in std::fs::read_dir(savepoint.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
+    }
+}

@@ -1,0 +1,5 @@
+//! State through files: written by subtasks, restored by others.
+
+mod format;
+mod persist;
+mod support;
