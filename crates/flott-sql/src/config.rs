@@ -60,11 +60,41 @@ fn duration(options: &Options, key: &str) -> SqlResult<Option<u64>> {
 }
 
 impl PlannerConfig {
-    /// Reads the options.
+    /// Reads the options of a job.
     ///
     /// # Errors
-    /// If one has a value that it cannot have; the error names it and what is allowed.
+    /// If one has a value that it cannot have, or needs another one; the error names it and what is allowed.
     pub fn of(options: &Options) -> SqlResult<Self> {
+        let mut config = Self::read(options)?;
+        config.mini_batch = mini_batch(options)?;
+        if let Some(max) = config.max_parallelism
+            && config.parallelism > max
+        {
+            return Err(SqlError::new(
+                Step::Option,
+                format!(
+                    "the parallelism {} is above 'pipeline.max-parallelism' = {max}",
+                    config.parallelism
+                ),
+            ));
+        }
+        Ok(config)
+    }
+
+    /// Checks each option by itself: what SET can know before the others are set.
+    ///
+    /// # Errors
+    /// If one has a value that it cannot have.
+    pub fn check_values(options: &Options) -> SqlResult<()> {
+        for key in ["table.exec.mini-batch.allow-latency"] {
+            duration(options, key)?;
+        }
+        options.boolean("table.exec.mini-batch.enabled").map_err(wrong)?;
+        options.integer("table.exec.mini-batch.size").map_err(wrong)?;
+        Self::read(options).map(|_| ())
+    }
+
+    fn read(options: &Options) -> SqlResult<Self> {
         let parallelism = options.positive("parallelism.default").map_err(wrong)?;
         let resource = options.positive("table.exec.resource.default-parallelism");
         let parallelism = match resource {
@@ -72,14 +102,6 @@ impl PlannerConfig {
             _ => parallelism.unwrap_or(1),
         };
         let max_parallelism = options.positive("pipeline.max-parallelism").map_err(wrong)?;
-        if let Some(max) = max_parallelism
-            && parallelism > max
-        {
-            return Err(SqlError::new(
-                Step::Option,
-                format!("the parallelism {parallelism} is above 'pipeline.max-parallelism' = {max}"),
-            ));
-        }
         Ok(Self {
             parallelism,
             max_parallelism,
@@ -94,7 +116,7 @@ impl PlannerConfig {
                 ],
                 AggPhase::Auto,
             )?,
-            mini_batch: mini_batch(options)?,
+            mini_batch: None,
             state_ttl_ms: duration(options, "table.exec.state.ttl")?.unwrap_or(0),
             idle_timeout_ms: duration(options, "table.exec.source.idle-timeout")?.and_then(|ms| i64::try_from(ms).ok()),
             not_null: choice(

@@ -200,7 +200,7 @@ impl Session {
     fn set(&mut self, key: &str, value: &str) -> SqlResult<Outcome> {
         let mut options = self.options.clone();
         options.set(key, value);
-        PlannerConfig::of(&options)?;
+        PlannerConfig::check_values(&options)?;
         self.options = options;
         Ok(match crate::check::unknown_option(key) {
             Some(warning) => Outcome::Warned(warning),

@@ -288,7 +288,7 @@ fn bind_unary(op: UnaryOperator, expr: &ast::Expr, names: &dyn Resolver) -> SqlR
         UnaryOperator::Plus => Ok(value),
         UnaryOperator::Minus => match literal::negated(&value) {
             Some(negated) => Ok(negated),
-            None => call("MINUS_PREFIX", vec![value]),
+            None => call("UNARY -", vec![value]),
         },
         other => Err(SqlError::new(
             Step::Syntax,

@@ -228,10 +228,6 @@ fn derived_name(expr: &ast::Expr) -> Option<String> {
         ast::Expr::Identifier(name) => Some(name.value.clone()),
         ast::Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()),
         ast::Expr::Nested(inner) => derived_name(inner),
-        ast::Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
-            Some(ast::AccessExpr::Dot(ast::Expr::Identifier(name))) => Some(name.value.clone()),
-            _ => None,
-        },
         _ => None,
     }
 }

@@ -122,9 +122,10 @@ impl Types<'_, '_> {
             }
             "DATE" => TypeKind::Date,
             "TIME" => {
-                let precision = self.precision(0)?;
+                // Flink knows TIME(0) only and reads TIME(3) as that.
+                self.precision(0)?;
                 self.word_pair("WITHOUT");
-                TypeKind::Time(precision)
+                TypeKind::Time(0)
             }
             "TIMESTAMP" => self.timestamp()?,
             "TIMESTAMP_LTZ" => TypeKind::TimestampLtz(self.precision(6)?),

@@ -16,7 +16,7 @@ mod source;
 use crate::binder::BoundInsert;
 use crate::config::PlannerConfig;
 use crate::error::{SqlError, SqlResult, Step};
-use crate::expr::{Expr, Notation};
+use crate::expr::{EvalContext, Expr, Notation};
 use crate::nodes::{CalcSpec, CorrelateUnnestSpec, VERSION, ValuesSpec, WindowTableFunctionSpec, kind};
 use crate::rel::{Changelog, ModifyKinds, Rel, RelField, RelOp, TimeKind, names_of, window_text};
 use describe::{calc_description, time_attribute};
@@ -50,7 +50,14 @@ pub struct PlannedJob {
 pub fn plan(inserts: Vec<BoundInsert>, options: &Options) -> SqlResult<PlannedJob> {
     let config = PlannerConfig::of(options)?;
     let roots = inserts.iter().map(|i| i.rel.clone()).collect();
-    let optimized = crate::rules::optimize(roots, &config.time_zone)?;
+    let context = EvalContext {
+        time_zone: config
+            .time_zone
+            .parse()
+            .map_err(|e: String| SqlError::new(Step::Option, format!("'table.local-time-zone': {e}")))?,
+        ..EvalContext::default()
+    };
+    let optimized = crate::rules::optimize(roots, &context)?;
     let name = config.name.clone().unwrap_or_else(|| job_name(&inserts));
     let mut planner = Planner {
         plan: Plan::new(name, options.clone()),

@@ -1,6 +1,7 @@
 //! Changelog modes: which kinds of rows a relation yields, and whether its reader needs the old content of updates.
 
 use super::{Rel, RelOp};
+use crate::rules::window_of;
 use flott_runtime::connector::ChangelogMode;
 use std::fmt;
 
@@ -46,6 +47,8 @@ impl ModifyKinds {
                 }
             }
             RelOp::WindowTvf { input, .. } | RelOp::Unnest { input, .. } => Self::of(input),
+            // Windows close once.
+            RelOp::Aggregate { input, keys, .. } if window_of(&input.fields, keys).is_some() => Self::APPEND,
             RelOp::Aggregate { input, calls, .. } => {
                 let kinds = Self::of(input);
                 Self {

@@ -1,26 +1,12 @@
 //! Computes constant expressions once, at planning. An expression that fails (a division by zero) stays, so that it
 //! fails where its rows are.
 
-use crate::error::SqlResult;
-use crate::expr::Expr;
+use crate::expr::{EvalContext, Expr, Literal, fold_constants};
 use crate::rel::{Rel, RelOp};
 
-/// Folds the constants of every Calc.
-///
-/// # Errors
-/// None yet: what cannot be computed stays.
-pub fn fold(rel: Rel, time_zone: &str) -> SqlResult<Rel> {
-    let mut failed = None;
-    let rel = rel.map_inputs(&mut |input| match fold(input.clone(), time_zone) {
-        Ok(rel) => rel,
-        Err(e) => {
-            failed.get_or_insert(e);
-            input
-        }
-    });
-    if let Some(e) = failed {
-        return Err(e);
-    }
+/// Folds the constants of every Calc, and makes constant rows of Calcs that only compute constants.
+pub fn fold(rel: Rel, context: &EvalContext) -> Rel {
+    let rel = rel.map_inputs(&mut |input| fold(input, context));
     let Rel { op, fields } = rel;
     let op = match op {
         RelOp::Calc {
@@ -29,18 +15,70 @@ pub fn fold(rel: Rel, time_zone: &str) -> SqlResult<Rel> {
             condition,
         } => RelOp::Calc {
             input,
-            projection: projection.iter().map(|e| folded(e, time_zone)).collect(),
-            condition: condition.map(|c| folded(&c, time_zone)).filter(|c| !is_true(c)),
+            projection: projection.iter().map(|e| fold_constants(e, context)).collect(),
+            condition: condition
+                .map(|c| fold_constants(&c, context))
+                .filter(|c| c.as_literal() != Some(&Literal::Boolean(true))),
         },
+        RelOp::Union { inputs } => {
+            return constant_union(Rel {
+                op: RelOp::Union { inputs },
+                fields,
+            });
+        }
         op => op,
     };
-    Ok(Rel { op, fields })
+    constant_rows(Rel { op, fields })
 }
 
-fn is_true(expr: &Expr) -> bool {
-    expr.as_literal() == Some(&crate::expr::Literal::Boolean(true))
+/// A projection of constants over constant rows is constant rows.
+fn constant_rows(rel: Rel) -> Rel {
+    let RelOp::Calc {
+        input,
+        projection,
+        condition: None,
+    } = &rel.op
+    else {
+        return rel;
+    };
+    let RelOp::Values(rows) = &input.op else { return rel };
+    let computed: Option<Vec<Vec<Literal>>> = rows
+        .iter()
+        .map(|row| projection.iter().map(|e| value_of(e, row)).collect())
+        .collect();
+    match computed {
+        Some(rows) => Rel {
+            op: RelOp::Values(rows),
+            fields: rel.fields,
+        },
+        None => rel,
+    }
 }
 
-fn folded(expr: &Expr, _time_zone: &str) -> Expr {
-    expr.clone()
+fn value_of(expr: &Expr, row: &[Literal]) -> Option<Literal> {
+    match expr {
+        Expr::InputRef { index, .. } => row.get(*index).cloned(),
+        Expr::Literal { value, .. } => Some(value.clone()),
+        Expr::Call { .. } => None,
+    }
+}
+
+/// A union of constant rows is constant rows.
+fn constant_union(rel: Rel) -> Rel {
+    let RelOp::Union { inputs } = &rel.op else { return rel };
+    let rows: Option<Vec<Vec<Literal>>> = inputs
+        .iter()
+        .map(|input| match &input.op {
+            RelOp::Values(rows) => Some(rows.clone()),
+            _ => None,
+        })
+        .collect::<Option<Vec<_>>>()
+        .map(|all| all.into_iter().flatten().collect());
+    match rows {
+        Some(rows) => Rel {
+            op: RelOp::Values(rows),
+            fields: rel.fields,
+        },
+        None => rel,
+    }
 }

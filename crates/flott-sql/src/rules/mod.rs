@@ -19,22 +19,21 @@ mod window;
 pub use window::window_of;
 
 use crate::error::SqlResult;
+use crate::expr::EvalContext;
 use crate::rel::Rel;
 
 /// Rewrites the roots of one job together.
 ///
 /// # Errors
-/// If a constant expression fails, or a window cannot be computed.
-pub fn optimize(roots: Vec<Rel>, time_zone: &str) -> SqlResult<Vec<Rel>> {
+/// If a window cannot be computed.
+pub fn optimize(roots: Vec<Rel>, context: &EvalContext) -> SqlResult<Vec<Rel>> {
     let mut rewritten = vec![];
     for root in roots {
-        let root = fold::fold(root, time_zone)?;
-        let root = merge::merge(root);
+        let root = merge::merge(fold::fold(root, context));
         let root = window::windows(root)?;
         let root = merge::merge(prune::prune(merge::merge(root)));
         // Merging may have made new constants of columns that are constant.
-        let root = fold::fold(root, time_zone)?;
-        rewritten.push(root);
+        rewritten.push(fold::fold(root, context));
     }
     Ok(narrow::narrow(rewritten)
         .into_iter()

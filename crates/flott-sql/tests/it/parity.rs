@@ -1,0 +1,97 @@
+//! Recorded answers of real Flink (tests/peers): the types of a query's columns, and what is refused.
+
+use crate::connectors::{session, variable};
+use crate::snapshot::report;
+use flott_sql::{Outcome, Script, SqlError};
+use serde_json::Value;
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers")
+}
+
+/// Scripts on which we differ from Flink on purpose, and why.
+const DIFFERENT: &[(&str, &str)] = &[(
+    "insert_values_null_fails",
+    "a bare NULL in VALUES has the type of its column here; Flink refuses it",
+)];
+
+/// Columns of the last statement that yields any.
+fn columns(text: &str) -> Result<Vec<(String, String)>, SqlError> {
+    let script = Script::parse(text, &variable)?;
+    let mut session = session();
+    let mut columns = vec![];
+    for outcome in session.execute_all(&script)? {
+        if let Outcome::Job(job) = outcome {
+            let fields = match job.collect {
+                Some(fields) => fields,
+                None => job.plan.nodes.last().map(|n| n.output.clone()).unwrap_or_default(),
+            };
+            columns = fields.into_iter().map(|f| (f.name, f.ty.to_string())).collect();
+        }
+    }
+    Ok(columns)
+}
+
+/// Flink's text of a type in ours: time attributes are no types here, and an interval's units are not kept.
+fn ours(flink: &str) -> String {
+    flink
+        .replace(" *ROWTIME*", "")
+        .replace(" *PROCTIME*", "")
+        .replace("INTERVAL SECOND(3)", "INTERVAL DAY TO SECOND(3)")
+        .replace("INTERVAL MONTH", "INTERVAL YEAR TO MONTH")
+}
+
+#[test]
+fn columns_have_flinks_names_and_types() {
+    let mut differences = vec![];
+    let mut compared = 0;
+    let mut scripts: Vec<PathBuf> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "sql"))
+        .collect();
+    scripts.sort();
+    for script in scripts {
+        let Ok(expected) = std::fs::read_to_string(script.with_extension("expected")) else {
+            continue;
+        };
+        let header: Value = serde_json::from_str(expected.lines().next().unwrap()).unwrap();
+        let name = script.file_stem().unwrap().to_string_lossy().into_owned();
+        if DIFFERENT.iter().any(|(n, _)| *n == name) {
+            continue;
+        }
+        compared += 1;
+        let refused = header["error"] == true && header["stage"] == "plan";
+        let answer = columns(&std::fs::read_to_string(&script).unwrap());
+        match answer {
+            Ok(_) if refused => differences.push(format!("{name}: Flink refuses it: {}", header["message"])),
+            Err(e) if !refused => differences.push(format!("{name}: Flink takes it: {e}")),
+            Ok(columns) if header["columns"].is_array() => {
+                let expected: Vec<(String, String)> = header["columns"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|c| (c[0].as_str().unwrap().into(), ours(c[1].as_str().unwrap())))
+                    .collect();
+                if columns != expected {
+                    let pairs: Vec<String> = columns
+                        .iter()
+                        .zip(&expected)
+                        .filter(|(a, b)| a != b)
+                        .map(|(a, b)| format!("{a:?} but Flink {b:?}"))
+                        .collect();
+                    differences.push(format!(
+                        "{name}: {} of {}: {}",
+                        columns.len(),
+                        expected.len(),
+                        pairs.join("; ")
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(compared > 100, "only {compared} scripts were compared");
+    report(&differences);
+}

@@ -1,0 +1,20 @@
+CREATE TABLE events (
+    event_type INT,
+    person ROW<id BIGINT, name STRING, emailAddress STRING, creditCard STRING, city STRING, state STRING, `dateTime` TIMESTAMP(3), extra STRING>,
+    auction ROW<id BIGINT, itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT, `dateTime` TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING>,
+    bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING>,
+    `dateTime` AS CASE WHEN event_type = 0 THEN person.`dateTime` WHEN event_type = 1 THEN auction.`dateTime` ELSE bid.`dateTime` END,
+    WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '4' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '${DATA}', 'format' = 'json');
+CREATE VIEW person AS SELECT person.id, person.name, person.emailAddress, person.creditCard, person.city, person.state, `dateTime`, person.extra FROM events WHERE event_type = 0;
+CREATE VIEW auction AS SELECT auction.id, auction.itemName, auction.description, auction.initialBid, auction.reserve, `dateTime`, auction.expires, auction.seller, auction.category, auction.extra FROM events WHERE event_type = 1;
+CREATE VIEW bid AS SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.url, `dateTime`, bid.extra FROM events WHERE event_type = 2;
+CREATE TABLE sink (`day` STRING, total_bids BIGINT, rank1_bids BIGINT, rank2_bids BIGINT, rank3_bids BIGINT, total_bidders BIGINT, rank1_bidders BIGINT, rank2_bidders BIGINT, rank3_bidders BIGINT, total_auctions BIGINT, rank1_auctions BIGINT, rank2_auctions BIGINT, rank3_auctions BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO sink
+WITH tiered AS (SELECT DATE_FORMAT(`dateTime`, 'yyyy-MM-dd') AS d, bidder, auction, CASE WHEN price < 10000 THEN 1 WHEN price < 1000000 THEN 2 ELSE 3 END AS tier FROM bid)
+SELECT d,
+  COUNT(*), COUNT(*) FILTER (WHERE tier = 1), COUNT(*) FILTER (WHERE tier = 2), COUNT(*) FILTER (WHERE tier = 3),
+  COUNT(DISTINCT bidder), COUNT(DISTINCT bidder) FILTER (WHERE tier = 1), COUNT(DISTINCT bidder) FILTER (WHERE tier = 2), COUNT(DISTINCT bidder) FILTER (WHERE tier = 3),
+  COUNT(DISTINCT auction), COUNT(DISTINCT auction) FILTER (WHERE tier = 1), COUNT(DISTINCT auction) FILTER (WHERE tier = 2), COUNT(DISTINCT auction) FILTER (WHERE tier = 3)
+FROM tiered GROUP BY d
+;
