@@ -1,6 +1,20 @@
 //! Flott's connectors, each a module behind a feature of its own.
 //!
-//! * [`kafka`]: our Kafka client over the `kafka-protocol` messages.
+//! * [`kafka`]: the tables `kafka` and `upsert-kafka`, on our own Kafka client.
+//! * [`filesystem`]: files, read in ranges and written exactly once.
+//! * [`datagen`], [`print`] and [`blackhole`]: rows out of nothing, onto the terminal, into nothing.
+//! * [`bad_rows`]: what every source does with rows that its format cannot read.
 
+pub mod bad_rows;
+#[cfg(feature = "blackhole")]
+pub mod blackhole;
+#[cfg(feature = "datagen")]
+pub mod datagen;
+#[cfg(feature = "filesystem")]
+pub mod filesystem;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "print")]
+pub mod print;
+#[cfg(any(feature = "blackhole", feature = "datagen", feature = "filesystem", feature = "print"))]
+mod table;

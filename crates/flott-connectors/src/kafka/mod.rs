@@ -1,3 +1,50 @@
-//! Kafka: the [`client`] that source and sink share.
+//! Kafka: the tables `kafka` (source and sink) and `upsert-kafka` (sink), on our own [`client`].
+//!
+//! A record's way in: [`enumerator`] finds partitions and resolves where each begins and ends → [`split`] → [`reader`]
+//! (fetches, walks batches in place) → [`rows`] (value and key formats, metadata) → a batch. Its way out: [`writer`] (formats,
+//! partition, the client's producer) → [`committer`] (ends transactions once their checkpoint exists).
+//! [`options`] holds every table option; [`table`] judges tables and makes sources and sinks of them.
 
 pub mod client;
+
+mod committer;
+mod enumerator;
+mod metadata;
+mod options;
+mod reader;
+mod rows;
+mod split;
+mod table;
+mod upsert;
+mod writer;
+
+pub use table::{KafkaConnector, UpsertKafkaConnector};
+
+use client::error::KafkaError;
+use flott_runtime::connector::ConnectorError;
+use flott_runtime::error::TaskError;
+
+impl From<KafkaError> for ConnectorError {
+    fn from(e: KafkaError) -> Self {
+        let message = e.to_string();
+        match e {
+            KafkaError::Config { .. } => ConnectorError::Option(message),
+            KafkaError::BudgetExhausted { source, .. } if is_users(&source) => ConnectorError::Fatal { message, source: None },
+            e if e.is_retriable() => ConnectorError::Transient { message, source: None },
+            KafkaError::BudgetExhausted { .. } | KafkaError::Malformed { .. } | KafkaError::Closed => {
+                ConnectorError::Transient { message, source: None }
+            }
+            _ => ConnectorError::Fatal { message, source: None },
+        }
+    }
+}
+
+/// Whether a failure that was retried in vain is a mistake of the user's rather than an outage.
+fn is_users(e: &KafkaError) -> bool {
+    matches!(e, KafkaError::UnknownTopic { .. } | KafkaError::UnknownPartition { .. })
+}
+
+/// The failure of a task on table `table`.
+fn task_error(table: &str, e: KafkaError) -> TaskError {
+    TaskError::from(ConnectorError::from(e)).at(&format!("table '{table}'"))
+}

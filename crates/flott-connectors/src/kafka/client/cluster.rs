@@ -117,17 +117,22 @@ impl KafkaClient {
 
     /// [`KafkaClient::connect`] with settings that were read before.
     pub async fn connect_with(config: ClientConfig) -> Result<Arc<Self>, KafkaError> {
-        let client = Arc::new(Self {
-            config,
-            runtime: Handle::current(),
-            cluster: RwLock::default(),
-            slots: Mutex::default(),
-            coordinators: Mutex::default(),
-        });
+        let client = Self::unconnected(config, Handle::current());
         client
             .retry("connecting to kafka", |_| client.metadata(Some(&[])))
             .await?;
         Ok(client)
+    }
+
+    /// A client that asks nothing yet; its network work runs on `runtime`.
+    pub fn unconnected(config: ClientConfig, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            runtime,
+            cluster: RwLock::default(),
+            slots: Mutex::default(),
+            coordinators: Mutex::default(),
+        })
     }
 
     /// The settings.

@@ -22,6 +22,10 @@ pub struct Record<'a> {
     pub timestamp_ms: i64,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
+    /// Of the leader that took the record's batch; -1 when the broker does not tell.
+    pub leader_epoch: i32,
+    /// Whether `timestamp_ms` is the broker's time of append rather than the producer's.
+    pub is_log_append_time: bool,
     headers: &'a [u8],
 }
 
@@ -177,16 +181,6 @@ impl RecordWalker {
         self.position
     }
 
-    /// The leader epoch of the current batch.
-    pub fn leader_epoch(&self) -> i32 {
-        self.header.leader_epoch
-    }
-
-    /// Whether the current batch carries the broker's time of append.
-    pub fn is_log_append_time(&self) -> bool {
-        self.header.is_log_append_time()
-    }
-
     /// The next record; `None` at the end of the fetch.
     #[inline]
     #[expect(clippy::should_implement_trait, reason = "a lending iterator")]
@@ -214,7 +208,8 @@ impl RecordWalker {
             } else {
                 offset + 1
             };
-            let timestamp_ms = if self.header.is_log_append_time() {
+            let is_log_append_time = self.header.is_log_append_time();
+            let timestamp_ms = if is_log_append_time {
                 self.header.max_timestamp_ms
             } else {
                 self.header.base_timestamp_ms.wrapping_add(timestamp_delta)
@@ -227,6 +222,8 @@ impl RecordWalker {
             return Ok(Some(Record {
                 offset,
                 timestamp_ms,
+                leader_epoch: self.header.leader_epoch,
+                is_log_append_time,
                 key: raw.key.map(|(from, to)| &bytes[from..to]),
                 value: raw.value.map(|(from, to)| &bytes[from..to]),
                 headers: &bytes[raw.headers.0..raw.headers.1],

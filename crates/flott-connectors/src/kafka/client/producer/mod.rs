@@ -72,6 +72,8 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// `transaction.timeout.ms`.
     pub transaction_timeout: Duration,
+    /// Whether a broker that allows less decides; not so when the timeout was asked for.
+    pub may_lower_transaction_timeout: bool,
 }
 
 /// The broker remembers this many batches of a producer and partition.
@@ -124,6 +126,7 @@ impl ProducerConfig {
             max_in_flight,
             delivery_timeout: p.millis_or("delivery.timeout.ms", 120_000)?,
             transaction_timeout: p.millis_or("transaction.timeout.ms", 60_000)?,
+            may_lower_transaction_timeout: p.get("transaction.timeout.ms").is_none(),
         })
     }
 }

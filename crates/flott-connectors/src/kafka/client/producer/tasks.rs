@@ -18,6 +18,7 @@ use crate::kafka::client::cluster::{Purpose, stale, topic_name};
 use crate::kafka::client::connection::{Connection, PendingCall};
 use crate::kafka::client::error::{ErrorCode, KafkaError};
 use crate::kafka::client::offsets::TopicPartition;
+use crate::kafka::client::transactions::ProducerIdentity;
 
 /// From version 12 on a produce request adds its partitions to the transaction by itself, which is protocol TV2.
 const MAX_VERSION: i16 = 11;
@@ -62,9 +63,7 @@ async fn do_chore(shared: &Arc<Shared>, chore: Chore) -> Result<(), KafkaError> 
     let client = &shared.client;
     match chore {
         Chore::Identify(id) => {
-            let identity = client
-                .init_producer_id(id.as_deref(), shared.config.transaction_timeout)
-                .await?;
+            let identity = identify(shared, id.as_deref()).await?;
             shared.lock().identified(identity);
         }
         Chore::Register {
@@ -82,6 +81,18 @@ async fn do_chore(shared: &Arc<Shared>, chore: Chore) -> Result<(), KafkaError> 
         Chore::Lead(partitions) => find_leaders(shared, partitions).await?,
     }
     Ok(())
+}
+
+/// Takes a producer id. A transaction timeout that nobody asked for is lowered to what the broker allows.
+async fn identify(shared: &Shared, id: Option<&str>) -> Result<ProducerIdentity, KafkaError> {
+    let client = &shared.client;
+    match client.init_producer_id(id, shared.config.transaction_timeout).await {
+        Err(e) if e.is(ResponseError::InvalidTransactionTimeout) && shared.config.may_lower_transaction_timeout => {
+            let allowed = client.transaction_max_timeout().await?.ok_or(e)?;
+            client.init_producer_id(id, allowed.min(shared.config.transaction_timeout)).await
+        }
+        outcome => outcome,
+    }
 }
 
 async fn find_leaders(shared: &Arc<Shared>, partitions: Vec<(usize, TopicPartition)>) -> Result<(), KafkaError> {

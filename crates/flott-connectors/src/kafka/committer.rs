@@ -1,0 +1,205 @@
+//! [`KafkaCommitter`]: ends transactions once the checkpoint that lists them exists.
+//!
+//! A committable is JSON with a version: transactional id, producer id, epoch, start. Every commit may be repeated by any
+//! later process. Transactional ids are `<sink.transactional-id-prefix>-flott-<run>-<subtask>-<number>` and used once each.
+//!
+//! Recovery, before a job starts: 1. commit what the restored checkpoint lists; 2. abort every other transaction of this
+//! prefix that is open, or begun without a record, at whatever parallelism it was made. A listed transaction that the broker
+//! has expired is lost data: the job stops and names it, unless `'sink.lost-transactions' = 'ignore'`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flott_runtime::connector::{Committer, ConnectorError};
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::client::transactions::{Committable, EndOutcome, TransactionState};
+use super::client::{KafkaClient, KafkaError, KafkaProperties};
+
+const VERSION: u32 = 1;
+/// Transactions that are ended at the same time.
+const CONCURRENT_ENDS: usize = 16;
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    transactional_id: String,
+    producer_id: i64,
+    producer_epoch: i16,
+    start_ms: i64,
+}
+
+/// A transaction as a checkpoint keeps it.
+pub(super) fn encode(t: &Committable) -> Result<Bytes, String> {
+    let stored = Stored {
+        version: VERSION,
+        transactional_id: t.transactional_id.clone(),
+        producer_id: t.producer_id,
+        producer_epoch: t.producer_epoch,
+        start_ms: t.start_ms,
+    };
+    serde_json::to_vec(&stored).map(Bytes::from).map_err(|e| e.to_string())
+}
+
+fn decode(bytes: &Bytes) -> Result<Committable, String> {
+    let s: Stored = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    if s.version != VERSION {
+        return Err(format!("version {} is not known to this build", s.version));
+    }
+    Ok(Committable {
+        transactional_id: s.transactional_id,
+        producer_id: s.producer_id,
+        producer_epoch: s.producer_epoch,
+        start_ms: s.start_ms,
+    })
+}
+
+/// What ids of a sink begin with.
+pub(super) fn id_prefix(prefix: &str) -> String {
+    format!("{prefix}-flott-")
+}
+
+/// See the module.
+pub(super) struct KafkaCommitter {
+    pub table: String,
+    pub properties: KafkaProperties,
+    pub id_prefix: String,
+    pub ignore_lost: bool,
+    /// `transaction.timeout.ms`, when the table sets it.
+    pub transaction_timeout: Option<Duration>,
+    pub client: Option<Arc<KafkaClient>>,
+}
+
+impl KafkaCommitter {
+    async fn client(&mut self) -> Result<Arc<KafkaClient>, KafkaError> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let client = KafkaClient::connect(&self.properties).await?;
+        self.client = Some(client.clone());
+        Ok(client)
+    }
+
+    fn read(&self, committables: &[Bytes]) -> Result<Vec<Committable>, ConnectorError> {
+        let unreadable = |reason| ConnectorError::Fatal {
+            message: format!("table '{}': a kafka transaction in the checkpoint cannot be read: {reason}", self.table),
+            source: None,
+        };
+        committables.iter().map(|b| decode(b).map_err(unreadable)).collect()
+    }
+
+    async fn commit_one(&self, client: &KafkaClient, t: &Committable) -> Result<(), ConnectorError> {
+        match client.end_transaction(t, true).await? {
+            EndOutcome::Done | EndOutcome::AlreadyDone => Ok(()),
+            EndOutcome::Lost { reason } if self.ignore_lost => {
+                tracing::error!(table = %self.table, id = %t.transactional_id, reason, "kafka transaction lost and ignored");
+                Ok(())
+            }
+            EndOutcome::Lost { reason } => Err(ConnectorError::Fatal {
+                message: format!(
+                    "table '{}': the kafka transaction '{}' of a checkpoint (begun at {} ms) can no longer be committed, so its rows are lost: {reason}; raise 'properties.transaction.timeout.ms' above the longest outage, and set 'sink.lost-transactions' to 'ignore' to go on without the rows",
+                    self.table, t.transactional_id, t.start_ms
+                ),
+                source: None,
+            }),
+        }
+    }
+
+    async fn commit_all(&self, client: &KafkaClient, transactions: &[Committable]) -> Result<(), ConnectorError> {
+        let mut ends: Vec<BoxFuture<'_, Result<(), ConnectorError>>> = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
+            ends.push(Box::pin(self.commit_one(client, transaction)));
+        }
+        stream::iter(ends).buffer_unordered(CONCURRENT_ENDS).try_collect().await
+    }
+
+    /// What the broker would refuse later, told before the first record.
+    async fn check_timeout(&self, client: &KafkaClient) -> Result<(), ConnectorError> {
+        let (Some(wanted), Some(allowed)) = (self.transaction_timeout, client.transaction_max_timeout().await?) else {
+            return Ok(());
+        };
+        if wanted <= allowed {
+            return Ok(());
+        }
+        Err(ConnectorError::Fatal {
+            message: format!(
+                "table '{}': 'properties.transaction.timeout.ms' is {} ms, but the broker allows {} ms ('transaction.max.timeout.ms'): lower the one or raise the other",
+                self.table,
+                wanted.as_millis(),
+                allowed.as_millis()
+            ),
+            source: None,
+        })
+    }
+
+    /// Aborts transactions of this sink that no checkpoint will commit.
+    async fn abort_others(&self, client: &KafkaClient, listed: &[Committable]) -> Result<(), ConnectorError> {
+        let keep: HashSet<&str> = listed.iter().map(|t| &*t.transactional_id).collect();
+        let found = client.list_transactions(&self.id_prefix).await?;
+        let others = found.into_iter().filter(|t| !keep.contains(&*t.transactional_id));
+        let aborts = others.map(|t| async move {
+            let must_abort = match t.state {
+                TransactionState::Ongoing => true,
+                // Epoch 0: a producer took the id and may still write; a later one is left from an abort.
+                TransactionState::Empty => {
+                    let seen = client.describe_transaction(&t.transactional_id).await?;
+                    seen.is_some_and(|d| d.state.is_open() || d.producer.producer_epoch == 0)
+                }
+                _ => false,
+            };
+            if must_abort {
+                client.abort_transactional_id(&t.transactional_id).await?;
+                tracing::info!(table = %self.table, id = %t.transactional_id, "kafka transaction of an earlier run aborted");
+            }
+            Ok::<(), ConnectorError>(())
+        });
+        stream::iter(aborts).buffer_unordered(CONCURRENT_ENDS).try_collect().await
+    }
+}
+
+#[async_trait]
+impl Committer for KafkaCommitter {
+    async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
+        let transactions = self.read(committables)?;
+        if transactions.is_empty() {
+            return Ok(());
+        }
+        let client = self.client().await?;
+        self.commit_all(&client, &transactions).await
+    }
+
+    async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
+        let transactions = self.read(listed)?;
+        let client = self.client().await?;
+        self.check_timeout(&client).await?;
+        self.commit_all(&client, &transactions).await?;
+        self.abort_others(&client, &transactions).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn committables_round_trip_and_version_1_stays_readable() {
+        let t = Committable { transactional_id: "p-flott-1".into(), producer_id: 9, producer_epoch: 2, start_ms: 5 };
+        let bytes = encode(&t).unwrap();
+        assert_eq!(decode(&bytes).unwrap(), t);
+        let golden = br#"{"version":1,"transactional_id":"p-flott-1","producer_id":9,"producer_epoch":2,"start_ms":5}"#;
+        assert_eq!(bytes, golden[..]);
+        let newer = Bytes::from(String::from_utf8(golden.to_vec()).unwrap().replace("\"version\":1", "\"version\":2"));
+        assert!(decode(&newer).unwrap_err().contains("version 2"));
+    }
+
+    #[test]
+    fn a_prefix_does_not_cover_a_longer_one() {
+        assert!(!"orders-eu-flott-1-0-0".starts_with(&id_prefix("orders")));
+        assert!("orders-flott-1-0-0".starts_with(&id_prefix("orders")));
+    }
+}

@@ -1,0 +1,268 @@
+//! [`RowAssembler`]: records of one split into a batch, by the formats of value and key and the metadata asked for.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BinaryBuilder, Int32Builder, Int64Builder, MapBuilder, MapFieldNames, StringBuilder, TimestampMillisecondBuilder,
+};
+use arrow_array::{Array, ArrayRef, MapArray, UInt32Array, make_array};
+use arrow_schema::DataType;
+use flott_core::{Batch, Field, LogicalType};
+use flott_formats::{Decoder, RowError};
+use flott_runtime::TaskError;
+use flott_runtime::connector::{ConnectorError, ScanSpec};
+
+use super::client::batch::walk::Record;
+use super::metadata::Metadata;
+use super::options::{Layout, wrong};
+
+/// What of a record's surroundings metadata needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+}
+
+enum MetadataColumn {
+    Topic(StringBuilder),
+    Partition(Int32Builder),
+    Headers(Box<MapBuilder<StringBuilder, BinaryBuilder>>, LogicalType),
+    LeaderEpoch(Int32Builder),
+    Offset(Int64Builder),
+    Timestamp(TimestampMillisecondBuilder),
+    TimestampType(StringBuilder),
+}
+
+impl MetadataColumn {
+    fn new(kind: Metadata, ty: &LogicalType) -> Self {
+        match kind {
+            Metadata::Topic => Self::Topic(StringBuilder::new()),
+            Metadata::Partition => Self::Partition(Int32Builder::new()),
+            Metadata::Headers => {
+                let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+                Self::Headers(
+                    Box::new(MapBuilder::new(Some(names), StringBuilder::new(), BinaryBuilder::new())),
+                    ty.clone(),
+                )
+            }
+            Metadata::LeaderEpoch => Self::LeaderEpoch(Int32Builder::new()),
+            Metadata::Offset => Self::Offset(Int64Builder::new()),
+            Metadata::Timestamp => Self::Timestamp(TimestampMillisecondBuilder::new()),
+            Metadata::TimestampType => Self::TimestampType(StringBuilder::new()),
+        }
+    }
+
+    fn append(&mut self, record: &Record<'_>, around: Surroundings<'_>) -> Result<(), String> {
+        match self {
+            Self::Topic(b) => b.append_value(around.topic),
+            Self::Partition(b) => b.append_value(around.partition),
+            Self::Headers(b, _) => {
+                for header in record.headers() {
+                    let (key, value) = header?;
+                    b.keys().append_value(key);
+                    b.values().append_option(value);
+                }
+                b.append(true).map_err(|e| e.to_string())?;
+            }
+            Self::LeaderEpoch(b) => b.append_option(Some(record.leader_epoch).filter(|e| *e >= 0)),
+            Self::Offset(b) => b.append_value(record.offset),
+            Self::Timestamp(b) => b.append_value(record.timestamp_ms),
+            Self::TimestampType(b) => {
+                b.append_value(if record.is_log_append_time { "LogAppendTime" } else { "CreateTime" });
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Topic(b) | Self::TimestampType(b) => Arc::new(b.finish()),
+            Self::Partition(b) | Self::LeaderEpoch(b) => Arc::new(b.finish()),
+            Self::Headers(b, ty) => with_type(b.finish(), &ty.to_arrow()),
+            Self::Offset(b) => Arc::new(b.finish()),
+            Self::Timestamp(b) => Arc::new(b.finish()),
+        }
+    }
+}
+
+/// The same map under the field names and nullabilities of `ty`.
+fn with_type(map: MapArray, ty: &DataType) -> ArrayRef {
+    fn retyped(data: arrow_data::ArrayData, ty: &DataType) -> arrow_data::ArrayData {
+        let children: Vec<_> = match ty {
+            DataType::Map(entries, _) => {
+                data.child_data().iter().map(|c| retyped(c.clone(), entries.data_type())).collect()
+            }
+            DataType::Struct(fields) => {
+                data.child_data().iter().zip(fields).map(|(c, f)| retyped(c.clone(), f.data_type())).collect()
+            }
+            _ => data.child_data().to_vec(),
+        };
+        let builder = data.into_builder().data_type(ty.clone()).child_data(children);
+        // Only names and nullabilities change, and header keys are never null.
+        match builder.build() {
+            Ok(data) => data,
+            Err(_) => arrow_data::ArrayData::new_empty(ty),
+        }
+    }
+    if map.data_type() == ty {
+        return Arc::new(map);
+    }
+    make_array(retyped(map.into_data(), ty))
+}
+
+/// Where an output column comes from.
+enum Origin {
+    Value(usize),
+    Key(usize),
+}
+
+/// A record could not become a row.
+pub(super) enum Unreadable {
+    /// A message of the format's; the table's policy decides.
+    Row { part: &'static str, error: RowError },
+    Broken(String),
+}
+
+/// See the module.
+pub(super) struct RowAssembler {
+    value: Box<dyn Decoder>,
+    key: Option<Box<dyn Decoder>>,
+    /// For each row of the value, its row in the key's decoder, which also holds keys whose value gave no row.
+    key_rows: Vec<u32>,
+    origins: Vec<Origin>,
+    metadata: Vec<MetadataColumn>,
+}
+
+impl RowAssembler {
+    /// Decoders for what the scan asks for.
+    pub fn new(layout: &Layout, scan: &ScanSpec) -> Result<Self, ConnectorError> {
+        let is_key_only =
+            |f: &&Field| !layout.value_has_key && layout.key_columns.iter().any(|k| k.name == f.name);
+        let value_fields: Vec<Field> = scan.fields.iter().filter(|f| !is_key_only(f)).cloned().collect();
+        let key_fields: Vec<Field> = scan.fields.iter().filter(is_key_only).cloned().collect();
+        let (mut next_value, mut next_key) = (0, 0);
+        let count = |next: &mut usize| {
+            *next += 1;
+            *next - 1
+        };
+        let origins = scan
+            .fields
+            .iter()
+            .map(|f| match is_key_only(&f) {
+                true => Origin::Key(count(&mut next_key)),
+                false => Origin::Value(count(&mut next_value)),
+            })
+            .collect();
+        let value = &layout.value;
+        let value =
+            flott_formats::decoder(&value.name, &value.options, &layout.value_columns, &value_fields).map_err(wrong)?;
+        let key = match &layout.key {
+            Some(format) if !key_fields.is_empty() => {
+                let strip = |f: &Field| {
+                    let name = f.name.strip_prefix(&*layout.key_prefix).unwrap_or(&f.name);
+                    Field::new(name, f.ty.clone())
+                };
+                let physical = layout.key_fields_in_format();
+                let projected: Vec<Field> = key_fields.iter().map(strip).collect();
+                Some(flott_formats::decoder(&format.name, &format.options, &physical, &projected).map_err(wrong)?)
+            }
+            _ => None,
+        };
+        let metadata = scan
+            .metadata
+            .iter()
+            .map(|m| {
+                let kind = Metadata::of_key(&m.key)
+                    .ok_or_else(|| ConnectorError::Schema(format!("connector 'kafka' has no metadata '{}'", m.key)))?;
+                Ok(MetadataColumn::new(kind, &m.ty))
+            })
+            .collect::<Result<_, ConnectorError>>()?;
+        Ok(Self { value, key, key_rows: Vec::new(), origins, metadata })
+    }
+
+    /// Rows gathered.
+    #[inline]
+    pub fn rows(&self) -> usize {
+        self.value.rows()
+    }
+
+    /// Bytes gathered, about.
+    pub fn bytes(&self) -> usize {
+        self.value.bytes() + self.key.as_ref().map_or(0, |k| k.bytes())
+    }
+
+    /// Rows that `ignore-parse-errors` has dropped.
+    pub fn dropped_rows(&self) -> u64 {
+        self.value.dropped_rows()
+    }
+
+    /// Appends the rows of one record. On an error nothing of the record is kept.
+    #[inline]
+    pub fn append(&mut self, record: &Record<'_>, around: Surroundings<'_>) -> Result<(), Unreadable> {
+        if let Some(key) = &mut self.key {
+            let rows = match record.key {
+                Some(message) => key.decode(message).map_err(|error| Unreadable::Row { part: "key", error })?,
+                None => key.decode_absent(),
+            };
+            match rows {
+                // As in Flink, rows are those of the value combined with those of the key.
+                0 => return Ok(()),
+                1 => {}
+                rows => return Err(Unreadable::Broken(format!("its key gives {rows} rows instead of one"))),
+            }
+        }
+        let added = append_value(&mut *self.value, record)?;
+        if let Some(key) = &self.key {
+            let row = key.rows() as u32 - 1;
+            self.key_rows.extend(std::iter::repeat_n(row, added));
+        }
+        append_metadata(&mut self.metadata, record, around, added)
+    }
+
+    /// The gathered rows.
+    pub fn finish(&mut self) -> Result<Batch, TaskError> {
+        let rows = self.value.rows();
+        let values = self.value.finish();
+        let keys = match &mut self.key {
+            None => Vec::new(),
+            Some(key) => {
+                let key_rows = key.rows();
+                let keys = Batch::new(key.finish(), key_rows);
+                keys.take(&UInt32Array::from(std::mem::take(&mut self.key_rows)))?.columns().to_vec()
+            }
+        };
+        let mut columns: Vec<ArrayRef> = self
+            .origins
+            .iter()
+            .map(|o| match o {
+                Origin::Value(i) => values[*i].clone(),
+                Origin::Key(i) => keys[*i].clone(),
+            })
+            .collect();
+        columns.extend(self.metadata.iter_mut().map(MetadataColumn::finish));
+        Ok(Batch::new(columns, rows))
+    }
+}
+
+#[inline]
+fn append_value(value: &mut dyn Decoder, record: &Record<'_>) -> Result<usize, Unreadable> {
+    match record.value {
+        Some(message) => value.decode(message).map_err(|error| Unreadable::Row { part: "value", error }),
+        None => Ok(value.decode_absent()),
+    }
+}
+
+#[inline]
+fn append_metadata(
+    metadata: &mut [MetadataColumn],
+    record: &Record<'_>,
+    around: Surroundings<'_>,
+    rows: usize,
+) -> Result<(), Unreadable> {
+    for _ in 0..rows {
+        for column in metadata.iter_mut() {
+            column.append(record, around).map_err(Unreadable::Broken)?;
+        }
+    }
+    Ok(())
+}

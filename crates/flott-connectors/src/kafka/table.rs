@@ -1,0 +1,216 @@
+//! The table connectors `kafka` and `upsert-kafka`: they judge tables without I/O, and make sources and sinks of them.
+
+use std::time::Duration;
+
+use flott_core::Options;
+use flott_runtime::connector::{
+    Boundedness, ChangelogMode, Committer, CommitterContext, ConnectorError, ScanSpec, Sink, SinkSpec, SinkWriter,
+    Source, SourceReader, SplitEnumerator, TableConnector, TableInfo, TableSpec,
+};
+use flott_runtime::{OperatorContext, TaskError};
+
+use super::client::fetch::FetchConfig;
+use super::client::offsets::Isolation;
+use super::client::producer::ProducerConfig;
+use super::committer::{KafkaCommitter, id_prefix};
+use super::enumerator::KafkaEnumerator;
+use super::metadata::metadata_keys;
+use super::options::{Bounded, Guarantee, ScanOptions, SinkOptions, TableOptions, wrong};
+use super::reader::KafkaReader;
+use super::writer::{Columns, KafkaWriter};
+
+/// `'connector' = 'kafka'`: an append-only table over topics.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KafkaConnector;
+
+/// `'connector' = 'upsert-kafka'`: a table by primary key, written as the last value of each key.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UpsertKafkaConnector;
+
+/// Checks what both connectors write alike.
+fn check_sink(table: &TableSpec, job: &Options, changelog: ChangelogMode) -> Result<TableInfo, ConnectorError> {
+    let common = TableOptions::read(table)?;
+    let sink = SinkOptions::read(table, &common)?;
+    ProducerConfig::from_properties(&common.properties).map_err(wrong)?;
+    let layout = &common.layout;
+    flott_formats::encoder(&layout.value.name, &layout.value.options, &layout.value_columns).map_err(wrong)?;
+    if let Some(key) = &layout.key {
+        flott_formats::encoder(&key.name, &key.options, &layout.key_fields_in_format()).map_err(wrong)?;
+    }
+    Ok(TableInfo {
+        changelog,
+        boundedness: Boundedness::Unbounded,
+        metadata: metadata_keys(),
+        splits_may_idle: false,
+        warnings: transaction_warnings(&common, &sink, job)?,
+    })
+}
+
+/// Flink's default of `execution.checkpointing.timeout`.
+const CHECKPOINT_TIMEOUT_MS: i64 = 600_000;
+
+fn transaction_warnings(
+    table: &TableOptions,
+    sink: &SinkOptions,
+    job: &Options,
+) -> Result<Vec<String>, ConnectorError> {
+    let mut warnings = Vec::new();
+    if sink.guarantee != Guarantee::ExactlyOnce {
+        return Ok(warnings);
+    }
+    let interval = job.duration_ms("execution.checkpointing.interval").map_err(wrong)?;
+    let Some(interval_ms) = interval else {
+        warnings.push(format!(
+            "table '{}' is written exactly once, but 'execution.checkpointing.interval' is not set: readers of committed records see nothing before the job ends",
+            table.table
+        ));
+        return Ok(warnings);
+    };
+    let timeout_ms =
+        job.duration_ms("execution.checkpointing.timeout").map_err(wrong)?.unwrap_or(CHECKPOINT_TIMEOUT_MS);
+    let needed_ms = interval_ms.saturating_add(timeout_ms);
+    let set = table.properties.millis_or("transaction.timeout.ms", 0).map_err(wrong)?;
+    if !set.is_zero() && (set.as_millis() as i64) <= needed_ms {
+        warnings.push(format!(
+            "table '{}': 'properties.transaction.timeout.ms' is {} ms, not above the checkpoint interval and timeout together ({needed_ms} ms): an outage may expire transactions that a checkpoint lists, and their rows would be lost",
+            table.table,
+            set.as_millis()
+        ));
+    }
+    Ok(warnings)
+}
+
+impl TableConnector for KafkaConnector {
+    fn identifier(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn check_source(&self, table: &TableSpec) -> Result<TableInfo, ConnectorError> {
+        let common = TableOptions::read(table)?;
+        let scan = ScanOptions::read(table, &common)?;
+        FetchConfig::from_properties(&common.properties).map_err(wrong)?;
+        let layout = &common.layout;
+        let value = &layout.value;
+        flott_formats::decoder(&value.name, &value.options, &layout.value_columns, &layout.value_columns)
+            .map_err(wrong)?;
+        if let Some(key) = &layout.key {
+            let fields = layout.key_fields_in_format();
+            flott_formats::decoder(&key.name, &key.options, &fields, &fields).map_err(wrong)?;
+        }
+        Ok(TableInfo {
+            changelog: ChangelogMode::Append,
+            boundedness: boundedness(&scan),
+            metadata: metadata_keys(),
+            splits_may_idle: true,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn check_sink(&self, table: &TableSpec, job: &Options) -> Result<TableInfo, ConnectorError> {
+        check_sink(table, job, ChangelogMode::Append)
+    }
+
+    fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
+        let table = TableOptions::read(&scan.table)?;
+        let options = ScanOptions::read(&scan.table, &table)?;
+        let isolation = FetchConfig::from_properties(&table.properties).map_err(wrong)?.isolation;
+        Ok(Box::new(KafkaSource { table, scan: options, isolation, spec: scan.clone() }))
+    }
+
+    fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
+        make_sink(sink)
+    }
+}
+
+impl TableConnector for UpsertKafkaConnector {
+    fn identifier(&self) -> &'static str {
+        "upsert-kafka"
+    }
+
+    fn check_source(&self, table: &TableSpec) -> Result<TableInfo, ConnectorError> {
+        Err(not_readable(table))
+    }
+
+    fn check_sink(&self, table: &TableSpec, job: &Options) -> Result<TableInfo, ConnectorError> {
+        check_sink(table, job, ChangelogMode::Upsert)
+    }
+
+    fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
+        Err(not_readable(&scan.table))
+    }
+
+    fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
+        make_sink(sink)
+    }
+}
+
+fn not_readable(table: &TableSpec) -> ConnectorError {
+    ConnectorError::Option(format!(
+        "table '{}': connector 'upsert-kafka' can be written but not read yet; read the topic with connector 'kafka'",
+        table.short_name()
+    ))
+}
+
+fn boundedness(scan: &ScanOptions) -> Boundedness {
+    match scan.bounded {
+        Bounded::Unbounded => Boundedness::Unbounded,
+        _ => Boundedness::Bounded,
+    }
+}
+
+fn make_sink(spec: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
+    let table = TableOptions::read(&spec.table)?;
+    let options = SinkOptions::read(&spec.table, &table)?;
+    ProducerConfig::from_properties(&table.properties).map_err(wrong)?;
+    Columns::new(&table, spec)?;
+    Ok(Box::new(KafkaSink { table, options, spec: spec.clone() }))
+}
+
+struct KafkaSource {
+    table: TableOptions,
+    scan: ScanOptions,
+    isolation: Isolation,
+    spec: ScanSpec,
+}
+
+impl Source for KafkaSource {
+    fn boundedness(&self) -> Boundedness {
+        boundedness(&self.scan)
+    }
+
+    fn enumerator(&self, restored: Option<&[u8]>) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
+        let enumerator = KafkaEnumerator::new(self.table.clone(), self.scan.clone(), self.isolation, restored)?;
+        Ok(Box::new(enumerator))
+    }
+
+    fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
+        Ok(Box::new(KafkaReader::new(&self.table, &self.scan, &self.spec, ctx)?))
+    }
+}
+
+struct KafkaSink {
+    table: TableOptions,
+    options: SinkOptions,
+    spec: SinkSpec,
+}
+
+impl Sink for KafkaSink {
+    fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
+        Ok(Box::new(KafkaWriter::new(&self.table, &self.options, &self.spec, ctx)?))
+    }
+
+    fn committer(&self, _ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
+        if self.options.guarantee != Guarantee::ExactlyOnce {
+            return Ok(None);
+        }
+        let timeout = self.table.properties.millis_or("transaction.timeout.ms", 0).map_err(wrong)?;
+        Ok(Some(Box::new(KafkaCommitter {
+            table: self.table.table.clone(),
+            properties: self.table.properties.clone(),
+            id_prefix: id_prefix(&self.options.transactional_id_prefix),
+            ignore_lost: self.options.ignore_lost_transactions,
+            transaction_timeout: (timeout > Duration::ZERO).then_some(timeout),
+            client: None,
+        })))
+    }
+}
