@@ -18,3 +18,19 @@ pub mod kafka;
 pub mod print;
 #[cfg(any(feature = "blackhole", feature = "datagen", feature = "filesystem", feature = "print"))]
 mod table;
+
+/// Makes every connector of this build known.
+pub fn register(registry: &mut flott_runtime::Registry) {
+    #[cfg(feature = "blackhole")]
+    registry.connector(blackhole::BlackholeConnector);
+    #[cfg(feature = "datagen")]
+    registry.connector(datagen::DatagenConnector);
+    #[cfg(feature = "filesystem")]
+    registry.connector(filesystem::FilesystemConnector);
+    #[cfg(feature = "kafka")]
+    registry.connector(kafka::KafkaConnector);
+    #[cfg(feature = "kafka")]
+    registry.connector(kafka::UpsertKafkaConnector);
+    #[cfg(feature = "print")]
+    registry.connector(print::PrintConnector);
+}
