@@ -2,13 +2,14 @@
 
 /// The candidate with the smallest edit distance to `word` (case-insensitive), if it is near enough to help.
 ///
-/// Near enough means at most a third of the word's characters (at least two) differ.
+/// Near enough means at most a third of the word's characters (at least two, but never all) differ.
 pub fn nearest<'a, I>(word: &str, candidates: I) -> Option<&'a str>
 where
     I: IntoIterator<Item = &'a str>,
 {
     let wanted = word.to_lowercase();
-    let limit = (wanted.chars().count() / 3).max(2);
+    let length = wanted.chars().count();
+    let limit = (length / 3).max(2).min(length.saturating_sub(1));
     candidates
         .into_iter()
         .map(|c| (distance(&wanted, &c.to_lowercase()), c))
@@ -53,6 +54,8 @@ mod tests {
         assert_eq!(nearest("scan.startup.mod", names), Some("scan.startup.mode"));
         assert_eq!(nearest("TOPICS", names), Some("topic"));
         assert_eq!(nearest("zzz", names), None);
+        assert_eq!(nearest("b", ["a"]), None);
+        assert_eq!(nearest("A", ["a"]), Some("a"));
         assert_eq!(hint("topc", names), "; did you mean 'topic'?");
     }
 }
