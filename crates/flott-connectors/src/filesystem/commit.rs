@@ -1,0 +1,247 @@
+//! Committing parts by renaming them, and sweeping up those that no checkpoint lists.
+//!
+//! An unfinished part is `.part-<job>-<run>.inprogress`, the committed one `part-<run>`, where `<job>` is a hash of
+//! `pipeline.name` and `<run>` names submission, leadership, attempt, operator, subtask and number, so that no name comes
+//! twice. A rename is repeatable: a part that is gone from its first name and stands under its second with the right
+//! size is committed already.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use flott_core::JobId;
+use flott_runtime::OperatorContext;
+use flott_runtime::connector::{Committer, CommitterContext, ConnectorError};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// A part to commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Committable {
+    pub from: PathBuf,
+    pub to: PathBuf,
+    pub bytes: u64,
+}
+
+impl Committable {
+    pub(super) fn to_bytes(&self) -> serde_json::Result<Bytes> {
+        serde_json::to_vec(self).map(Bytes::from)
+    }
+}
+
+/// Makes directory entries survive a crash of the machine.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// What unfinished parts of a job begin with.
+fn job_prefix(job_name: &str) -> String {
+    // Half of a 128-bit hash tells jobs of one directory apart.
+    format!("part-{}-", &JobId::of(job_name).to_string()[..16])
+}
+
+/// Names of a writer's parts.
+#[derive(Debug)]
+pub(super) struct PartNames {
+    job: String,
+    run: String,
+    next: u64,
+}
+
+impl PartNames {
+    pub(super) fn of_writer(ctx: &OperatorContext) -> Self {
+        let task = &ctx.task;
+        let (job, operator) = (task.job_id.to_string(), ctx.operator_id.to_string());
+        Self {
+            job: job_prefix(&task.job_name),
+            run: format!(
+                "{}-{}-{}-{}-{}",
+                &job[..12],
+                task.generation,
+                task.attempt,
+                &operator[..8],
+                task.subtask
+            ),
+            next: 0,
+        }
+    }
+
+    /// The name of the next part while it is unfinished, without dot and ending.
+    pub(super) fn next_part(&mut self) -> String {
+        self.next += 1;
+        format!("{}{}-{}", self.job, self.run, self.next - 1)
+    }
+
+    /// The name of a part once it is committed.
+    pub(super) fn committed(&self, part: &str) -> String {
+        format!("part-{}", part.strip_prefix(&self.job).unwrap_or(part))
+    }
+}
+
+/// How many committers a job has on a directory: two sinks that write one table must not sweep each other's parts.
+static COMMITTERS: LazyLock<Mutex<HashMap<(JobId, PathBuf), usize>>> = LazyLock::new(Mutex::default);
+
+fn committers() -> std::sync::MutexGuard<'static, HashMap<(JobId, PathBuf), usize>> {
+    COMMITTERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Commits the parts of one sink.
+pub(super) struct FileCommitter {
+    directory: PathBuf,
+    job_id: JobId,
+    job_prefix: String,
+}
+
+impl FileCommitter {
+    pub(super) fn new(directory: &Path, ctx: &CommitterContext) -> Self {
+        *committers().entry((ctx.job_id, directory.to_owned())).or_default() += 1;
+        Self {
+            directory: directory.to_owned(),
+            job_id: ctx.job_id,
+            job_prefix: job_prefix(&ctx.job_name),
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        committers()
+            .get(&(self.job_id, self.directory.clone()))
+            .is_none_or(|n| *n <= 1)
+    }
+}
+
+impl Drop for FileCommitter {
+    fn drop(&mut self) {
+        let mut all = committers();
+        let key = (self.job_id, self.directory.clone());
+        if let Some(count) = all.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&key);
+            }
+        }
+    }
+}
+
+fn transient(path: &Path, what: &str, e: io::Error) -> ConnectorError {
+    ConnectorError::Transient {
+        message: format!("'{}' cannot be {what}: {e}", path.display()),
+        source: Some(Box::new(e)),
+    }
+}
+
+fn read_all(listed: &[Bytes]) -> Result<Vec<Committable>, ConnectorError> {
+    let read = |bytes: &Bytes| {
+        serde_json::from_slice(bytes).map_err(|e| ConnectorError::Fatal {
+            message: "a file to commit is unreadable in the checkpoint".into(),
+            source: Some(Box::new(e)),
+        })
+    };
+    listed.iter().map(read).collect()
+}
+
+fn size_of(path: &Path) -> io::Result<Option<u64>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Renames the parts, and makes the renames survive a crash.
+fn commit_all(parts: &[Committable]) -> Result<(), ConnectorError> {
+    let mut folders = BTreeSet::new();
+    for part in parts {
+        let from = size_of(&part.from).map_err(|e| transient(&part.from, "read", e))?;
+        let to = size_of(&part.to).map_err(|e| transient(&part.to, "read", e))?;
+        match (from, to) {
+            (None, Some(bytes)) if bytes == part.bytes => {}
+            (Some(bytes), None) if bytes == part.bytes => {
+                std::fs::rename(&part.from, &part.to).map_err(|e| transient(&part.to, "made by renaming", e))?;
+            }
+            (None, None) => {
+                return Err(lost(format!(
+                    "the checkpoint lists the part '{}', which is gone and was not committed as '{}'; \
+                     its rows are lost unless the job starts from an earlier checkpoint",
+                    part.from.display(),
+                    part.to.display()
+                )));
+            }
+            (Some(_), Some(_)) => {
+                return Err(lost(format!(
+                    "'{}' and '{}' both exist; remove the one that is not this job's",
+                    part.from.display(),
+                    part.to.display()
+                )));
+            }
+            (found, committed) => {
+                return Err(lost(format!(
+                    "the part '{}' has {} bytes where the checkpoint lists {}; something else wrote to it",
+                    if found.is_some() { &part.from } else { &part.to }.display(),
+                    found.or(committed).unwrap_or(0),
+                    part.bytes
+                )));
+            }
+        }
+        folders.extend(part.to.parent().map(Path::to_owned));
+    }
+    for folder in folders {
+        sync_directory(&folder).map_err(|e| transient(&folder, "synced", e))?;
+    }
+    Ok(())
+}
+
+fn lost(message: String) -> ConnectorError {
+    ConnectorError::Fatal { message, source: None }
+}
+
+/// Removes the job's unfinished parts.
+fn sweep(directory: &Path, job_prefix: &str) -> Result<(), ConnectorError> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(transient(directory, "listed", e)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| transient(directory, "listed", e))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = name
+            .strip_prefix('.')
+            .is_some_and(|n| n.starts_with(job_prefix) && n.ends_with(".inprogress"));
+        if ours {
+            tracing::info!(file = %entry.path().display(), "removing a part that no checkpoint lists");
+            std::fs::remove_file(entry.path()).map_err(|e| transient(&entry.path(), "removed", e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs file work where it may block.
+async fn blocking(work: impl FnOnce() -> Result<(), ConnectorError> + Send + 'static) -> Result<(), ConnectorError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| ConnectorError::Transient {
+            message: "committing files stopped short".into(),
+            source: Some(Box::new(e)),
+        })?
+}
+
+#[async_trait]
+impl Committer for FileCommitter {
+    async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
+        let parts = read_all(committables)?;
+        blocking(move || commit_all(&parts)).await
+    }
+
+    async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
+        let parts = read_all(listed)?;
+        let (directory, job_prefix, alone) = (self.directory.clone(), self.job_prefix.clone(), self.is_alone());
+        blocking(move || {
+            commit_all(&parts)?;
+            if alone { sweep(&directory, &job_prefix) } else { Ok(()) }
+        })
+        .await
+    }
+}

@@ -1,0 +1,201 @@
+//! Files into splits.
+
+use super::RANGE_BYTES;
+use super::listing::{FoundFile, list};
+use super::options::ScanOptions;
+use async_trait::async_trait;
+use flott_runtime::SplitEnumerator;
+use flott_runtime::connector::{ConnectorError, Split};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most ranges of one file.
+const MAX_RANGES: u64 = 1024;
+
+/// State of a split: a range of a file, and how far it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileSplit {
+    pub path: PathBuf,
+    /// First byte of the range.
+    pub start: u64,
+    /// Lines that begin before this byte belong to the range; `u64::MAX`: all.
+    pub end: u64,
+    /// Start of the next line to read; `None` before the first one was looked for.
+    pub position: Option<u64>,
+    /// Place in the order in which ranges are dealt.
+    pub ordinal: u64,
+    pub size_bytes: u64,
+    pub modified_ms: i64,
+}
+
+/// Compressions that a file's name tells.
+pub(super) fn is_gzip(path: &std::path::Path) -> bool {
+    matches!(extension(path).as_str(), "gz" | "gzip")
+}
+
+fn extension(path: &std::path::Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// Finds files and cuts them into ranges.
+pub(super) struct FileEnumerator {
+    table: String,
+    options: Arc<ScanOptions>,
+    splits_at_line_ends: bool,
+    /// Every file found so far.
+    known: BTreeSet<PathBuf>,
+    /// Number of the next range dealt.
+    next_ordinal: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    known: BTreeSet<PathBuf>,
+    next_ordinal: u64,
+}
+
+impl FileEnumerator {
+    pub(super) fn new(
+        table: &str,
+        options: Arc<ScanOptions>,
+        splits_at_line_ends: bool,
+        restored: Option<&[u8]>,
+    ) -> Result<Self, ConnectorError> {
+        let snapshot = match restored {
+            None => Snapshot {
+                known: BTreeSet::new(),
+                next_ordinal: 0,
+            },
+            Some(bytes) => serde_json::from_slice(bytes).map_err(|e| ConnectorError::Fatal {
+                message: format!("table '{table}': the list of files in the checkpoint is unreadable"),
+                source: Some(Box::new(e)),
+            })?,
+        };
+        Ok(Self {
+            table: table.to_owned(),
+            options,
+            splits_at_line_ends,
+            known: snapshot.known,
+            next_ordinal: snapshot.next_ordinal,
+        })
+    }
+
+    /// The ranges of a file, as start and end.
+    fn ranges(&self, file: &FoundFile) -> Vec<(u64, u64)> {
+        if !self.splits_at_line_ends || is_gzip(&file.path) || file.size_bytes <= RANGE_BYTES {
+            return vec![(0, u64::MAX)];
+        }
+        let count = file.size_bytes.div_ceil(RANGE_BYTES).min(MAX_RANGES);
+        let cut = |i: u64| (u128::from(file.size_bytes) * u128::from(i) / u128::from(count)) as u64;
+        (0..count)
+            .map(|i| (cut(i), if i + 1 == count { u64::MAX } else { cut(i + 1) }))
+            .collect()
+    }
+
+    fn splits(&mut self, files: Vec<FoundFile>) -> Result<Vec<Split>, ConnectorError> {
+        let mut ranges: Vec<(usize, u64, u64, FoundFile)> = vec![];
+        for file in files {
+            if let "bz2" | "xz" | "zst" | "deflate" = extension(&file.path).as_str() {
+                return Err(ConnectorError::Fatal {
+                    message: format!(
+                        "table '{}': '{}' is compressed in a way that cannot be read; unpack it or use gzip",
+                        self.table,
+                        file.path.display()
+                    ),
+                    source: None,
+                });
+            }
+            for (i, (start, end)) in self.ranges(&file).into_iter().enumerate() {
+                ranges.push((i, start, end, file.clone()));
+            }
+            self.known.insert(file.path);
+        }
+        // The first ranges of all files come before their second ones; the sort keeps the files' order.
+        ranges.sort_by_key(|(i, ..)| *i);
+        let mut splits = vec![];
+        for (_, start, end, file) in ranges {
+            let state = FileSplit {
+                start,
+                end,
+                position: None,
+                ordinal: self.next_ordinal,
+                size_bytes: file.size_bytes,
+                modified_ms: file.modified_ms,
+                path: file.path,
+            };
+            self.next_ordinal += 1;
+            splits.push(state.to_split()?);
+        }
+        Ok(splits)
+    }
+}
+
+impl FileSplit {
+    /// Its name within the source.
+    pub(super) fn id(&self) -> String {
+        format!("{}@{}", self.path.display(), self.start)
+    }
+
+    fn to_split(&self) -> Result<Split, ConnectorError> {
+        let state = serde_json::to_vec(self).map_err(|e| ConnectorError::Fatal {
+            message: format!(
+                "the name of file '{}' cannot be kept in a checkpoint",
+                self.path.display()
+            ),
+            source: Some(Box::new(e)),
+        })?;
+        Ok(Split { id: self.id(), state })
+    }
+}
+
+#[async_trait]
+impl SplitEnumerator for FileEnumerator {
+    async fn discover(&mut self) -> Result<Vec<Split>, ConnectorError> {
+        let path = self.options.path.clone();
+        let listed = tokio::task::spawn_blocking(move || list(&path))
+            .await
+            .map_err(|e| ConnectorError::Fatal {
+                message: format!("table '{}': listing files stopped short", self.table),
+                source: Some(Box::new(e)),
+            })?;
+        let files = match listed {
+            Ok(files) => files,
+            // A directory that is watched may come later.
+            Err((_, e)) if e.kind() == std::io::ErrorKind::NotFound && self.options.monitor_interval_ms.is_some() => {
+                vec![]
+            }
+            Err((at, e)) => {
+                return Err(ConnectorError::Fatal {
+                    message: format!(
+                        "table '{}': '{}' ('path') cannot be read: {e}",
+                        self.table,
+                        at.display()
+                    ),
+                    source: Some(Box::new(e)),
+                });
+            }
+        };
+        let new = files.into_iter().filter(|f| !self.known.contains(&f.path)).collect();
+        self.splits(new)
+    }
+
+    fn discovery_interval(&self) -> Option<Duration> {
+        self.options.monitor_interval_ms.map(Duration::from_millis)
+    }
+
+    fn owner(&self, split: &Split, parallelism: usize) -> usize {
+        let ordinal = serde_json::from_slice::<FileSplit>(&split.state).map_or(0, |s| s.ordinal);
+        (ordinal % parallelism.max(1) as u64) as usize
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let snapshot = Snapshot {
+            known: self.known.clone(),
+            next_ordinal: self.next_ordinal,
+        };
+        serde_json::to_vec(&snapshot).expect("paths that are no text were refused when their splits were made")
+    }
+}

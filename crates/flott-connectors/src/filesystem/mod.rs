@@ -1,0 +1,137 @@
+//! `filesystem`: tables that are files on local disk, read in splits and written exactly once.
+//!
+//! # Reading
+//! `path` is a file, a directory (read with all below it) or a pattern with `*` and `?`; files and directories whose
+//! names begin with `.` or `_` are left out. A file whose lines can be told apart anywhere (`json`, `raw`, unquoted `csv`)
+//! is cut into ranges of [`RANGE_BYTES`] or more, so that subtasks share it; a line belongs to the range in which it
+//! begins. Quoted `csv` may hold line ends in fields and is read from its start, as are files that end in `.gz`.
+//!
+//! Ranges are numbered across the files (first ranges of all files, then second ones, …) and dealt to the subtasks in that
+//! order, so that files read side by side advance together in event time, and a reader has at most one range of a file
+//! open, up to [`MAX_OPEN`] files at once, from which it takes batches in turn. Each range has its own watermark; those
+//! not yet begun do not count.
+//!
+//! # Writing
+//! ```text
+//!   rows ─► .part-….inprogress ──(barrier, size: flush, sync)──► listed in the checkpoint ──(commit: rename, sync)─► part-…
+//! ```
+//! A part ends at each checkpoint and at `sink.rolling-policy.file-size`. Its committable is the rename, which can be
+//! repeated. A restart commits what the checkpoint lists and removes this job's other unfinished parts. Readers never
+//! see an unfinished part, because its name begins with a dot.
+
+mod commit;
+mod enumerator;
+mod lines;
+mod listing;
+mod metadata;
+mod options;
+mod reader;
+mod writer;
+
+use crate::table;
+use flott_core::Options;
+use flott_runtime::connector::{
+    ChangelogMode, Committer, CommitterContext, ConnectorError, ScanSpec, SinkSpec, TableInfo, TableSpec,
+};
+use flott_runtime::{
+    OperatorContext, Sink, SinkWriter, Source, SourceReader, SplitEnumerator, TableConnector, TaskError,
+};
+use options::{ScanOptions, SinkOptions};
+use std::sync::Arc;
+
+/// Least size of a range of a file.
+pub(crate) const RANGE_BYTES: u64 = 16 << 20;
+/// Most files that a reader has open at once.
+pub(crate) const MAX_OPEN: usize = 8;
+
+/// The connector `filesystem`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FilesystemConnector;
+
+impl TableConnector for FilesystemConnector {
+    fn identifier(&self) -> &'static str {
+        "filesystem"
+    }
+
+    fn check_source(&self, table: &TableSpec) -> Result<TableInfo, ConnectorError> {
+        let options = ScanOptions::read(table)?;
+        flott_formats::decoder(&options.format, &table.options, &table.columns, &table.columns)
+            .map_err(|e| table::wrong(table, e))?;
+        Ok(TableInfo {
+            metadata: metadata::keys(),
+            ..table::plain_info(ChangelogMode::Append, options.boundedness())
+        })
+    }
+
+    fn check_sink(&self, table: &TableSpec, _job: &Options) -> Result<TableInfo, ConnectorError> {
+        let options = SinkOptions::read(table)?;
+        flott_formats::encoder(&options.format, &table.options, &table.columns).map_err(|e| table::wrong(table, e))?;
+        Ok(table::plain_info(
+            ChangelogMode::Append,
+            flott_runtime::connector::Boundedness::Bounded,
+        ))
+    }
+
+    fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
+        let options = ScanOptions::read(&scan.table)?;
+        // Made once here, so that a wrong format is an error of the plan and splitting is known.
+        let decoder = flott_formats::decoder(&options.format, &scan.table.options, &scan.table.columns, &scan.fields)
+            .map_err(|e| table::wrong(&scan.table, e))?;
+        metadata::check(&scan.metadata)?;
+        Ok(Box::new(FileSource {
+            splits_at_line_ends: decoder.splits_at_line_ends(),
+            scan: Arc::new(scan.clone()),
+            options: Arc::new(options),
+        }))
+    }
+
+    fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
+        let options = SinkOptions::read(&sink.table)?;
+        flott_formats::encoder(&options.format, &sink.table.options, &sink.fields)
+            .map_err(|e| table::wrong(&sink.table, e))?;
+        Ok(Box::new(FileSink {
+            sink: Arc::new(sink.clone()),
+            options: Arc::new(options),
+        }))
+    }
+}
+
+struct FileSource {
+    scan: Arc<ScanSpec>,
+    options: Arc<ScanOptions>,
+    splits_at_line_ends: bool,
+}
+
+impl Source for FileSource {
+    fn boundedness(&self) -> flott_runtime::connector::Boundedness {
+        self.options.boundedness()
+    }
+
+    fn enumerator(&self, restored: Option<&[u8]>) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
+        Ok(Box::new(enumerator::FileEnumerator::new(
+            self.scan.table.short_name(),
+            self.options.clone(),
+            self.splits_at_line_ends,
+            restored,
+        )?))
+    }
+
+    fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
+        Ok(Box::new(reader::FileReader::new(&self.scan, &self.options, ctx)?))
+    }
+}
+
+struct FileSink {
+    sink: Arc<SinkSpec>,
+    options: Arc<SinkOptions>,
+}
+
+impl Sink for FileSink {
+    fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
+        Ok(Box::new(writer::FileWriter::new(&self.sink, &self.options, ctx)?))
+    }
+
+    fn committer(&self, ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
+        Ok(Some(Box::new(commit::FileCommitter::new(&self.options.directory, ctx))))
+    }
+}

@@ -1,0 +1,133 @@
+//! The options of a table of files, checked.
+
+use crate::bad_rows::{BAD_ROWS, BAD_ROWS_PATH, BAD_ROWS_TOPIC, BadRows};
+use crate::table::{self, WATERMARK_OPTIONS, is_format_option, wrong};
+use flott_core::options::OptionError;
+use flott_runtime::connector::{Boundedness, ConnectorError, TableSpec};
+use std::path::PathBuf;
+
+const OPTIONS: [&str; 13] = [
+    "path",
+    "format",
+    "source.monitor-interval",
+    "scan.parallelism",
+    BAD_ROWS,
+    BAD_ROWS_TOPIC,
+    BAD_ROWS_PATH,
+    "sink.parallelism",
+    "sink.rolling-policy.file-size",
+    "sink.rolling-policy.rollover-interval",
+    "sink.rolling-policy.check-interval",
+    "sink.rolling-policy.inactivity-interval",
+    "auto-compaction",
+];
+
+/// Flink's default of `sink.rolling-policy.file-size`.
+const FILE_SIZE_BYTES: u64 = 128 << 20;
+
+/// Options of a table that is read.
+#[derive(Debug)]
+pub(super) struct ScanOptions {
+    /// File, directory or pattern.
+    pub path: String,
+    pub format: String,
+    /// How often to look for new files; `None`: once.
+    pub monitor_interval_ms: Option<u64>,
+    pub bad_rows: BadRows,
+}
+
+/// Options of a table that is written.
+#[derive(Debug)]
+pub(super) struct SinkOptions {
+    pub directory: PathBuf,
+    pub format: String,
+    pub roll_bytes: u64,
+}
+
+/// What both need: path and format.
+fn read_common(table: &TableSpec) -> Result<(String, String), ConnectorError> {
+    let known: Vec<&str> = OPTIONS.iter().chain(&WATERMARK_OPTIONS).copied().collect();
+    table::check_options_with(table, &known, is_format_option)?;
+    if !table.partition_keys.is_empty() {
+        return Err(wrong(
+            table,
+            "connector 'filesystem' has no PARTITIONED BY yet; leave it out",
+        ));
+    }
+    let required = |key: &str| {
+        let value = table.options.get(key).filter(|v| !v.trim().is_empty());
+        value.ok_or_else(|| wrong(table, format!("connector 'filesystem' needs the option '{key}'")))
+    };
+    let path = required("path")?;
+    let local = match path.split_once(':') {
+        Some(("file", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+        Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '*', '?']) => {
+            let allowed = "a path on local disk, plain or with file://";
+            return Err(wrong(table, OptionError::new("path", path, allowed)));
+        }
+        _ => path,
+    };
+    Ok((local.to_owned(), required("format")?.to_owned()))
+}
+
+impl ScanOptions {
+    pub(super) fn read(table: &TableSpec) -> Result<Self, ConnectorError> {
+        let (path, format) = read_common(table)?;
+        let interval_ms = table
+            .options
+            .duration_ms("source.monitor-interval")
+            .map_err(|e| wrong(table, e))?;
+        let monitor_interval_ms = match interval_ms.map(u64::try_from) {
+            None => None,
+            Some(Ok(ms)) if ms > 0 => Some(ms),
+            Some(_) => {
+                return Err(wrong(
+                    table,
+                    "option 'source.monitor-interval' needs a duration above zero",
+                ));
+            }
+        };
+        let bad_rows = BadRows::read(&table.options).map_err(|e| wrong(table, e))?;
+        if matches!(bad_rows, BadRows::Topic(_)) {
+            let remedy =
+                format!("connector 'filesystem' has no topics: use '{BAD_ROWS_PATH}' instead of '{BAD_ROWS_TOPIC}'");
+            return Err(wrong(table, remedy));
+        }
+        Ok(Self {
+            path,
+            format,
+            monitor_interval_ms,
+            bad_rows,
+        })
+    }
+
+    pub(super) fn boundedness(&self) -> Boundedness {
+        match self.monitor_interval_ms {
+            Some(_) => Boundedness::Unbounded,
+            None => Boundedness::Bounded,
+        }
+    }
+}
+
+impl SinkOptions {
+    pub(super) fn read(table: &TableSpec) -> Result<Self, ConnectorError> {
+        let (path, format) = read_common(table)?;
+        let options = &table.options;
+        let roll_bytes = options
+            .memory_bytes("sink.rolling-policy.file-size")
+            .map_err(|e| wrong(table, e))?;
+        // A part ends at every checkpoint, so these can only be met; they are checked all the same.
+        for interval in ["rollover-interval", "check-interval", "inactivity-interval"] {
+            let key = format!("sink.rolling-policy.{interval}");
+            options.duration_ms(&key).map_err(|e| wrong(table, e))?;
+        }
+        if options.boolean("auto-compaction").map_err(|e| wrong(table, e))? == Some(true) {
+            return Err(wrong(table, "option 'auto-compaction' is not there yet; leave it out"));
+        }
+        Ok(Self {
+            directory: PathBuf::from(path),
+            format,
+            roll_bytes: roll_bytes.unwrap_or(FILE_SIZE_BYTES).max(1),
+        })
+    }
+}
