@@ -199,10 +199,10 @@ impl Expr {
         Self::literal(Literal::Double(value), LogicalType::not_null(TypeKind::Double))
     }
 
-    /// A character constant, CHAR(n) NOT NULL as in Flink (n ≥ 1; the empty string is CHAR(0)).
+    /// A character constant: CHAR(n) NOT NULL, where Flink counts n in UTF-16 units.
     pub fn string(value: impl Into<String>) -> Self {
         let value = value.into();
-        let length = u32::try_from(value.chars().count()).unwrap_or(u32::MAX);
+        let length = u32::try_from(value.encode_utf16().count()).unwrap_or(u32::MAX);
         Self::literal(Literal::String(value), LogicalType::not_null(TypeKind::Char(length)))
     }
 

@@ -21,6 +21,9 @@ pub mod time_zone;
 pub mod types;
 pub mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use aggregate::{aggregate_names, resolve_aggregate};
 pub use display::Notation;
 pub use error::{ExprError, FunctionError};

@@ -1,0 +1,120 @@
+//! Tables of expressions with their types and values, recorded from Flink.
+//!
+//! A line holds an expression over constants, its type and its value cast to STRING, between tabs. `refused` in the
+//! type's place: no such expression; `fails` in the value's: the job fails. Values are checked twice, folded while
+//! compiling and run over a column, so that both paths of every kernel are taken.
+//!
+//! Left out is where Flink itself is wrong (a TRY_CAST to DECIMAL that gives one digit too many; the hour of a time
+//! before 1970) and where we take more than it does (`!=`).
+
+use super::cast::text::to_strings;
+use super::{EvalContext, Expr, TimeZone, compile, fold_constants};
+use crate::binder::ExprScope;
+use crate::parser::parse_expr;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use flott_core::{Batch, TypeKind};
+
+mod evaluation;
+
+fn bind(text: &str) -> Result<Expr, String> {
+    let parsed = parse_expr(text).map_err(|e| e.to_string())?;
+    ExprScope::default().bind(&parsed).map_err(|e| e.to_string())
+}
+
+/// The value as the table has it: `NULL`, `fails` or quoted text.
+fn value(expr: &Expr, batch: &Batch) -> String {
+    let result = compile(expr, &EvalContext::default()).and_then(|c| c.evaluate(batch));
+    match result {
+        Err(_) => "fails".to_owned(),
+        Ok(array) => {
+            assert_eq!(array.len(), batch.num_rows(), "{expr}");
+            let last = array.slice(array.len() - 1, 1);
+            let texts = to_strings(&last, &expr.ty().kind, &TimeZone::UTC).unwrap();
+            if texts.is_null(0) {
+                "NULL".to_owned()
+            } else {
+                format!("'{}'", texts.as_string::<i32>().value(0))
+            }
+        }
+    }
+}
+
+/// The same expression with its constants as columns of a batch of three rows.
+fn with_columns(expr: &Expr) -> (Expr, Batch) {
+    let mut columns: Vec<ArrayRef> = vec![];
+    let moved = lift(expr, &mut columns);
+    (moved, Batch::new(columns, 3))
+}
+
+fn lift(expr: &Expr, columns: &mut Vec<ArrayRef>) -> Expr {
+    match expr {
+        Expr::Literal { value, ty } if !matches!(value, super::Literal::Symbol(_)) && ty.kind != TypeKind::Null => {
+            let one = super::literal::to_array(value, ty).unwrap();
+            let column = super::value::Value::Scalar(one).into_column(3).unwrap();
+            columns.push(column);
+            Expr::input(columns.len() - 1, ty.clone())
+        }
+        Expr::Call { function, args, ty } => {
+            // a field's position is part of the call
+            let keep = function == "DOT";
+            let args = args.iter().enumerate();
+            let args = args.map(|(i, a)| if keep && i == 1 { a.clone() } else { lift(a, columns) });
+            Expr::call(function.clone(), args.collect(), ty.clone())
+        }
+        other => other.clone(),
+    }
+}
+
+fn check(table: &str) {
+    let mut wrong = vec![];
+    for line in table.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        let [text, ty, expected] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("a line without three columns: {line:?}");
+        };
+        let expr = match bind(text) {
+            Ok(expr) => expr,
+            Err(_) if ty == "refused" => continue,
+            Err(e) => {
+                wrong.push(format!("{text}: {e}"));
+                continue;
+            }
+        };
+        if expr.ty().to_string() != ty {
+            wrong.push(format!("{text}: is {}, should be {ty}", expr.ty()));
+        }
+        if ty == "refused" {
+            continue;
+        }
+        let folded = value(&fold_constants(&expr, &EvalContext::default()), &Batch::new(vec![], 1));
+        if folded != expected {
+            wrong.push(format!("{text}: folds to {folded}, should be {expected}"));
+        }
+        let (moved, batch) = with_columns(&expr);
+        let run = value(&moved, &batch);
+        if run != expected {
+            wrong.push(format!("{text}: runs to {run}, should be {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn literals_arithmetic_comparison_and_conditions() {
+    check(include_str!("values.tsv"));
+}
+
+#[test]
+fn text_functions() {
+    check(include_str!("text.tsv"));
+}
+
+#[test]
+fn time_and_collection_functions() {
+    check(include_str!("time.tsv"));
+}
+
+#[test]
+fn casts() {
+    check(include_str!("casts.tsv"));
+}
