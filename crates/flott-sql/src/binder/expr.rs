@@ -40,10 +40,10 @@ pub fn span_of(expr: &ast::Expr) -> Span {
 /// # Errors
 /// If a name, function or type is wrong; the place is that of the innermost expression concerned.
 pub fn bind_expr(expr: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
-    let bound = match names.intercept(expr)? {
+    let bound = names.intercept(expr).and_then(|found| match found {
         Some(bound) => Ok(bound),
         None => bind_node(expr, names),
-    };
+    });
     bound.map_err(|e| e.at_span(span_of(expr)))
 }
 

@@ -330,18 +330,14 @@ fn union(inputs: Vec<Rel>) -> SqlResult<Rel> {
             .iter()
             .map(|r| Expr::input(column, r.fields[column].ty.clone()))
             .collect();
-        let ty = common_type(&cells.iter().collect::<Vec<_>>()).map_err(|e| {
-            let kinds: Vec<String> = cells.iter().map(|c| c.ty().to_string()).collect();
-            SqlError::new(
-                Step::Type,
-                format!(
-                    "column {} ('{}') of a UNION has types without a common one: {} ({})",
-                    column + 1,
-                    first[column].name,
-                    kinds.join(", "),
-                    e.message
-                ),
-            )
+        let ty = common_type(&cells.iter().collect::<Vec<_>>()).map_err(|e| SqlError {
+            message: format!(
+                "column {} ('{}') of a UNION: {}",
+                column + 1,
+                first[column].name,
+                e.message
+            ),
+            ..e
         })?;
         types.push(ty);
     }

@@ -1,9 +1,10 @@
 //! VALUES and queries without FROM.
 
 use super::Binder;
-use super::expr::{call, span_of};
+use super::expr::span_of;
 use super::scope::ExprScope;
 use crate::error::{SqlError, SqlResult, Step};
+use crate::expr::types::least_restrictive;
 use crate::expr::{Expr, Literal, resolve_cast};
 use crate::rel::{Rel, RelField, RelOp, generated_name};
 use flott_core::LogicalType;
@@ -89,23 +90,12 @@ pub fn cast_to(expr: Expr, ty: &LogicalType) -> SqlResult<Expr> {
     resolve_cast(expr, ty.clone(), false).map_err(|e| super::expr::function_error(&e))
 }
 
-/// The type that all expressions can have, by the rule of CASE.
+/// The type that all expressions can have without a CAST.
 pub fn common_type(exprs: &[&Expr]) -> SqlResult<LogicalType> {
-    let (Some(first), rest) = (exprs.first(), exprs.get(1..).unwrap_or_default()) else {
-        return Ok(LogicalType::new(flott_core::TypeKind::Null));
-    };
-    if rest.iter().all(|e| e.ty().kind == first.ty().kind) {
-        let nullable = exprs.iter().any(|e| e.ty().nullable);
-        return Ok(first.ty().with_nullable(nullable));
-    }
-    let mut args = vec![];
-    for (i, expr) in exprs.iter().enumerate() {
-        if i + 1 < exprs.len() {
-            args.push(Expr::boolean(true));
-        }
-        args.push((*expr).clone());
-    }
-    Ok(call("CASE", args)?.ty().clone())
+    least_restrictive(exprs.iter().map(|e| e.ty())).ok_or_else(|| {
+        let types: Vec<String> = exprs.iter().map(|e| e.ty().kind.to_string()).collect();
+        SqlError::new(Step::Type, format!("no type is common to {}", types.join(", "))).remedy("CAST them to one type")
+    })
 }
 
 /// Constant rows, or a union of projections where a value needs computing. Values that are constant are folded by a

@@ -143,7 +143,10 @@ impl Catalog {
             return Ok(());
         }
         let temporary = if drop.temporary { "temporary " } else { "" };
-        let hint = suggest::hint(&short, names.iter().map(String::as_str));
+        let hint = match names.contains(&short) {
+            true => String::new(),
+            false => suggest::hint(&short, names.iter().map(String::as_str)),
+        };
         let error = SqlError::new(Step::Name, format!("there is no {temporary}{kind} '{short}'{hint}"))
             .at_span(drop.name.span());
         Err(if self.temporary.contains_key(&short) && !drop.temporary {

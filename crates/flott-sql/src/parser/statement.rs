@@ -62,18 +62,26 @@ fn slice(text: &str, start: Location, end: Location) -> &str {
     &text[offset(start)..offset(end)]
 }
 
-/// The error at the furthest place. sqlparser tries alternatives for a parenthesis and reports the wrong one's place,
-/// so every nested query is read once more by itself.
+/// The error at the furthest place. sqlparser tries alternatives for a parenthesis and for CASE, and reports the wrong
+/// one's place, so every nested query and every CASE is read once more by itself.
 fn furthest(error: ParserError, tokens: &[TokenWithSpan], end: Location) -> SqlError {
     let mut best = to_error(&error, end);
-    for (i, pair) in tokens.windows(2).enumerate() {
-        let starts_query = ["SELECT", "WITH", "VALUES"].iter().any(|w| is_word(&pair[1], w));
-        if pair[0].token != Token::LParen || !starts_query {
-            continue;
-        }
+    for (i, token) in tokens.iter().enumerate() {
+        let opens_query = token.token == Token::LParen
+            && tokens
+                .get(i + 1)
+                .is_some_and(|next| ["SELECT", "WITH", "VALUES"].iter().any(|w| is_word(next, w)));
         let dialect = FlinkDialect;
-        let mut p = Parser::new(&dialect).with_tokens_with_locations(tokens[i + 1..].to_vec());
-        if let Err(inner) = p.parse_query().and_then(|_| p.expect_token(&Token::RParen)) {
+        let parser = |from: usize| Parser::new(&dialect).with_tokens_with_locations(tokens[from..].to_vec());
+        let read = if opens_query {
+            let mut p = parser(i + 1);
+            p.parse_query().and_then(|_| p.expect_token(&Token::RParen)).map(|_| ())
+        } else if is_word(token, "CASE") && i + 1 < tokens.len() {
+            parser(i + 1).parse_case_expr().map(|_| ())
+        } else {
+            continue;
+        };
+        if let Err(inner) = read {
             let inner = to_error(&inner, end);
             let place = |e: &SqlError| e.place.as_ref().map(|p| (p.line, p.column));
             if place(&inner) > place(&best) {

@@ -21,14 +21,11 @@ use crate::nodes::{CalcSpec, CorrelateUnnestSpec, VERSION, ValuesSpec, WindowTab
 use crate::rel::{Changelog, ModifyKinds, Rel, RelField, RelOp, TimeKind, names_of, window_text};
 use describe::{calc_description, time_attribute};
 use flott_core::{Field, Options};
+pub use flott_runtime::registry::{TABLE_SCAN as SCAN_KIND, TABLE_SINK as SINK_KIND};
+
 use flott_plan::{Chaining, Edge, Node, NodeId, Partitioning, Plan, Role};
 use serde::Serialize;
 use skeleton::Skeleton;
-
-/// Kind of a scan's node.
-pub const SCAN_KIND: &str = "stream-exec-table-source-scan";
-/// Kind of a sink's node.
-pub const SINK_KIND: &str = "stream-exec-sink";
 
 /// A job's plan and what EXPLAIN tells besides.
 #[derive(Debug, Clone)]

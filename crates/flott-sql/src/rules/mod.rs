@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`fold`] | computes constant expressions once |
 //! | [`merge`] | pushes conditions down and makes one Calc of neighbouring ones |
+//! | [`imply`] | simplifies what a condition says about a projection |
 //! | [`window`] | turns GROUP BY over a window function into a window aggregate |
 //! | [`prune`] | drops columns that nobody reads |
 //! | [`narrow`] | leaves only the columns, and fields of ROWs, that are read to the scans of all sinks together |
@@ -11,6 +12,7 @@
 //! Every rule keeps the meaning of each root; all of them are pure.
 
 mod fold;
+mod imply;
 mod merge;
 mod narrow;
 mod prune;
@@ -31,7 +33,8 @@ pub fn optimize(roots: Vec<Rel>, context: &EvalContext) -> SqlResult<Vec<Rel>> {
     for root in roots {
         let root = merge::merge(fold::fold(root, context));
         let root = window::windows(root)?;
-        let root = merge::merge(prune::prune(merge::merge(root)));
+        let root = prune::prune(imply::imply(merge::merge(root)));
+        let root = imply::imply(merge::merge(root));
         // Merging may have made new constants of columns that are constant.
         rewritten.push(fold::fold(root, context));
     }

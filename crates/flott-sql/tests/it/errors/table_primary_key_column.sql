@@ -1,0 +1,1 @@
+CREATE TABLE t (id INT, PRIMARY KEY (idd) NOT ENFORCED) WITH ('connector' = 'print');

@@ -1,0 +1,4 @@
+CREATE TABLE t (a INT)
+WITH ('topic' = 't',
+      'connector' = 'kafkaa');
+SELECT * FROM t;

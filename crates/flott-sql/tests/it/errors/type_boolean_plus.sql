@@ -1,0 +1,1 @@
+SELECT TRUE + 1;
