@@ -279,7 +279,10 @@ impl JobMaster {
                 if let (JobStatus::Failed, Some(failure)) = (status, self.machine.failure()) {
                     self.stats.failed(&failure.text);
                 }
-                self.status.send_replace(status);
+                // Who waits for the end may look at what is left behind: the end is told when all is cleaned up.
+                if !status.is_terminal() {
+                    self.status.send_replace(status);
+                }
             }
         }
         vec![]
@@ -498,7 +501,8 @@ impl JobMaster {
             self.latest = self.storage.newest();
             collecting.parts.values().for_each(|part| part.ticket.confirm());
         }
-        if let (CheckpointKind::Savepoint { .. }, Some(answer)) = (&collecting.kind, self.savepoint_answers.pop_front())
+        if matches!(collecting.kind, CheckpointKind::Savepoint { .. })
+            && let Some(answer) = self.savepoint_answers.pop_front()
         {
             let _ = answer.send(Ok(collecting.place.to_string()));
         }
@@ -527,7 +531,9 @@ impl JobMaster {
     fn abort(&mut self, id: CheckpointId, kind: &CheckpointKind, reason: &str) {
         tracing::warn!(checkpoint = id, reason, "checkpoint given up");
         self.stats.checkpoint_failed(id, reason);
-        if let (CheckpointKind::Savepoint { .. }, Some(answer)) = (kind, self.savepoint_answers.pop_front()) {
+        if matches!(kind, CheckpointKind::Savepoint { .. })
+            && let Some(answer) = self.savepoint_answers.pop_front()
+        {
             let _ = answer.send(Err(reason.to_owned()));
         }
         if let Some(collecting) = self.collecting.remove(&id) {
@@ -549,6 +555,7 @@ impl JobMaster {
         }
         self.storage.job_ended(self.machine.status(), self.stopped).await;
         self.stats.ended();
+        self.status.send_replace(self.machine.status());
         tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
     }
 }

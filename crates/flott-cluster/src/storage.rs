@@ -301,7 +301,9 @@ impl Storage {
             JobStatus::Canceled => self.0.retention == Retention::DeleteOnCancellation,
             _ => false,
         };
-        if delete {
+        if !delete {
+            self.clean_up().await;
+        } else {
             // Twice: files are spared once for a checkpoint in the making, and none is any more.
             for _ in 0..2 {
                 if let Err(error) = self.0.leader.delete_superseded(0).await {

@@ -1,0 +1,233 @@
+//! Whole jobs in this process: they end, fail, restart, stop, rescale, and lose or double nothing.
+
+mod toys;
+
+use flott_cluster::{ClusterError, JobHandle, JobStatus, Restore, Submission, submit};
+use flott_core::clock::SystemClock;
+use flott_plan::Plan;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use toys::World;
+
+/// Longest that any of these jobs may take; only guards against hanging.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const OFTEN: (&str, &str) = ("execution.checkpointing.interval", "20 ms");
+const RETRY: (&str, &str) = ("restart-strategy.exponential-delay.initial-backoff", "10 ms");
+
+async fn start(world: &Arc<World>, plan: Plan, restore: Restore) -> Result<JobHandle, ClusterError> {
+    let submission = Submission {
+        plan,
+        restore,
+        allow_non_restored_state: false,
+    };
+    submit(Arc::new(toys::registry(world)), Arc::new(SystemClock), submission).await
+}
+
+async fn ended(job: &JobHandle) -> JobStatus {
+    tokio::time::timeout(DEADLINE, job.ended())
+        .await
+        .expect("the job hangs")
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never happened: {what}"));
+}
+
+fn dir_option(dir: &Path) -> String {
+    dir.display().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounded_job_commits_its_tail_without_an_interval() {
+    for parallelism in [1, 2, 3] {
+        let world = World::with(10_000);
+        let job = start(&world, toys::plan(parallelism, &[]), Restore::Fresh)
+            .await
+            .unwrap();
+        assert_eq!(ended(&job).await, JobStatus::Finished);
+        assert_eq!(world.check(), world.complete());
+        assert_eq!(job.stats.checkpoints().completed, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_attempts_lose_and_double_nothing() {
+    let world = World::with(200_000);
+    world.fail_after.store(100_000, Ordering::SeqCst);
+    let job = start(&world, toys::plan(2, &[OFTEN, RETRY]), Restore::Fresh)
+        .await
+        .unwrap();
+    for restarts in 1..=3 {
+        until("a restart", || {
+            job.stats.restarts() >= restarts || job.status().is_terminal()
+        })
+        .await;
+        world.fail_after.store(60_000, Ordering::SeqCst);
+    }
+    world.fail_after.store(0, Ordering::SeqCst);
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    assert!(job.stats.restarts() >= 3);
+    assert_eq!(world.check(), world.complete());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_restart_strategy_the_cause_ends_the_job() {
+    let world = World::with(10_000);
+    world.fail_after.store(500, Ordering::SeqCst);
+    let job = start(&world, toys::plan(2, &[]), Restore::Fresh).await.unwrap();
+    assert_eq!(ended(&job).await, JobStatus::Failed);
+    let cause = job.stats.failure().unwrap();
+    assert!(cause.contains("Counter") && cause.contains("told to fail"), "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_job_goes_on_at_another_parallelism() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let world = World::with(-1);
+    for (round, parallelism) in [2, 3, 1, 5].into_iter().enumerate() {
+        for incremental in ["false", "true"] {
+            let before = world.committed.lock().unwrap().len();
+            let options = [
+                OFTEN,
+                ("execution.checkpointing.dir", text.as_str()),
+                ("execution.checkpointing.incremental", incremental),
+            ];
+            let job = start(&world, toys::plan(parallelism, &options), Restore::Latest)
+                .await
+                .unwrap();
+            assert_eq!(job.restored_from.is_some(), before > 0, "round {round}");
+            until("progress", || world.committed.lock().unwrap().len() > before + 5_000).await;
+            job.stop();
+            assert_eq!(ended(&job).await, JobStatus::Finished);
+            assert!(world.check() > before);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_savepoint_can_be_restored_after_it_was_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(-1);
+    let job = start(&world, toys::plan(2, &[OFTEN]), Restore::Fresh).await.unwrap();
+    until("progress", || !world.committed.lock().unwrap().is_empty()).await;
+    let path = job
+        .savepoint(Some(dir_option(&dir.path().join("savepoints"))), true)
+        .await
+        .unwrap();
+    assert_eq!(ended(&job).await, JobStatus::Finished);
+    let rows = world.check();
+    let moved = dir.path().join("elsewhere");
+    std::fs::rename(&path, &moved).unwrap();
+    let restore = Restore::Path(dir_option(&moved));
+    let job = start(&world, toys::plan(3, &[OFTEN]), restore).await.unwrap();
+    until("progress", || world.committed.lock().unwrap().len() > rows).await;
+    job.stop();
+    ended(&job).await;
+    assert!(world.check() > rows);
+}
+
+fn manifests(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().unwrap().to_string_lossy().starts_with("manifest-g") {
+                found.push(path);
+            }
+        }
+    }
+    let number = |p: &PathBuf| -> u64 {
+        let folder = p.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        folder.trim_start_matches("chk-").parse().unwrap()
+    };
+    found.sort_by_key(number);
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_newest_checkpoint_is_refused_and_the_one_before_it_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let options = [
+        OFTEN,
+        ("execution.checkpointing.dir", text.as_str()),
+        ("execution.checkpointing.num-retained", "3"),
+    ];
+    let world = World::with(-1);
+    let job = start(&world, toys::plan(2, &options), Restore::Fresh).await.unwrap();
+    until("three checkpoints", || job.stats.checkpoints().completed >= 4).await;
+    job.stop();
+    ended(&job).await;
+    let found = manifests(dir.path());
+    assert_eq!(found.len(), 3, "{found:?}");
+    let newest = found.last().unwrap();
+    let mut bytes = std::fs::read(newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(newest, bytes).unwrap();
+    let job = start(&world, toys::plan(2, &options), Restore::Latest).await.unwrap();
+    let before = found[1].parent().unwrap().display().to_string();
+    assert_eq!(job.restored_from.as_deref(), Some(before.as_str()));
+    job.cancel();
+    assert_eq!(ended(&job).await, JobStatus::Canceled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_of_an_operator_that_is_gone_is_not_dropped_unasked() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let options = [OFTEN, ("execution.checkpointing.dir", text.as_str())];
+    let world = World::with(-1);
+    let job = start(&world, toys::plan(1, &options), Restore::Fresh).await.unwrap();
+    until("a checkpoint", || job.stats.checkpoints().completed >= 1).await;
+    job.stop();
+    ended(&job).await;
+    let mut renamed = toys::plan(1, &options);
+    renamed.nodes[1].operator_id = flott_core::OperatorId::of("another counter");
+    let error = start(&world, renamed.clone(), Restore::Latest)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("Counter") && error.contains("--allow-non-restored-state"),
+        "{error}"
+    );
+    let submission = Submission {
+        plan: renamed,
+        restore: Restore::Latest,
+        allow_non_restored_state: true,
+    };
+    let job = submit(Arc::new(toys::registry(&world)), Arc::new(SystemClock), submission)
+        .await
+        .unwrap();
+    job.cancel();
+    ended(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_written_is_refused_before_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let text = dir_option(&file);
+    let options = [OFTEN, ("execution.checkpointing.dir", text.as_str())];
+    let error = start(&World::with(10), toys::plan(1, &options), Restore::Fresh)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(&text), "{error}");
+}
