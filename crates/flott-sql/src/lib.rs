@@ -15,6 +15,7 @@ pub mod error;
 pub mod explain;
 pub mod expr;
 pub mod nodes;
+pub mod operators;
 pub mod parser;
 pub mod physical;
 pub mod rel;

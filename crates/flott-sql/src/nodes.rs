@@ -9,7 +9,6 @@
 //! | kind | spec | output |
 //! |---|---|---|
 //! | [`kind::CALC`] | [`CalcSpec`] | the projection |
-//! | [`kind::WATERMARK_ASSIGNER`] | [`WatermarkAssignerSpec`] | its input |
 //! | [`kind::WINDOW_AGGREGATE`], [`kind::GLOBAL_WINDOW_AGGREGATE`] | [`WindowAggregateSpec`] | [`WindowAggregateSpec::output`] |
 //! | [`kind::LOCAL_WINDOW_AGGREGATE`] | the same [`WindowAggregateSpec`] | [`WindowAggregateSpec::local_output`] |
 //! | [`kind::WINDOW_TABLE_FUNCTION`] | [`WindowTableFunctionSpec`] | input, window_start, window_end, window_time |
@@ -20,7 +19,7 @@
 //! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U |
 //! | [`kind::SINK_CONSTRAINTS`] | [`SinkConstraintsSpec`] | its input, enforced |
 //!
-//! UNION ALL is no node: several edges lead into one input. Mini-batch is no node either: the group aggregates bundle
+//! Watermarks are no node: every source makes them per split ([`WatermarkExpressionSpec`]). UNION ALL is no node: several edges lead into one input. Mini-batch is no node either: the group aggregates bundle
 //! by themselves ([`MiniBatch`]).
 //!
 //! Between the two phases of an aggregation flow *partial rows*: the key columns, one or two columns an aggregate
@@ -37,8 +36,6 @@ pub const VERSION: u32 = 1;
 pub mod kind {
     /// Projection and condition.
     pub const CALC: &str = "stream-exec-calc";
-    /// Watermarks from an expression, where the source does not take it.
-    pub const WATERMARK_ASSIGNER: &str = "stream-exec-watermark-assigner";
     /// Window aggregation in one phase.
     pub const WINDOW_AGGREGATE: &str = "stream-exec-window-aggregate";
     /// First phase of a window aggregation, before the exchange.
@@ -100,20 +97,16 @@ pub struct CalcSpec {
     pub time_zone: String,
 }
 
-/// Watermarks made from a column by an expression.
+/// Kind of the watermark generator that runs a [`WatermarkExpressionSpec`], for `WatermarkSpec::kind` of a scan.
+pub const WATERMARK_GENERATOR: &str = "sql-expression";
+
+/// Watermarks made by an expression over the columns of a scan; the source makes them per split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WatermarkAssignerSpec {
-    /// Columns of the input.
-    pub input: Vec<Field>,
-    /// Position of the time attribute.
-    pub time_column: usize,
+pub struct WatermarkExpressionSpec {
     /// The watermark that a row gives, as TIMESTAMP or TIMESTAMP_LTZ.
     pub expression: Expr,
     /// `table.local-time-zone`.
     pub time_zone: String,
-    /// `table.exec.source.idle-timeout` in ms; 0: never idle.
-    #[serde(default)]
-    pub idle_timeout_ms: u64,
 }
 
 /// One aggregate of an aggregation.
@@ -347,9 +340,14 @@ pub struct WindowTableFunctionSpec {
 }
 
 impl WindowTableFunctionSpec {
+    /// Whether windows are cut in the session's wall-clock time: for processing time and TIMESTAMP_LTZ.
+    pub fn is_local_time(&self) -> bool {
+        is_local_time(&self.time, &self.input)
+    }
+
     /// The input's columns and the three of the window.
     pub fn output(&self) -> Vec<Field> {
-        let local = is_local_time(&self.time, &self.input);
+        let local = self.is_local_time();
         let property = |kind, name: &str| {
             window_property_field(
                 &WindowProperty {

@@ -1,0 +1,168 @@
+//! Sets of distinct values: [`DistinctSpec`], shared by all DISTINCT aggregates of one argument, and the memory of MIN and
+//! MAX over input that retracts.
+//!
+//! A set is a table of its own, keyed by the group's key and the value, placed by the group's key only (so that it moves
+//! with it). It has a column per FILTER that its aggregates use: a flag over input that only adds, else the number of
+//! times that the value came. A row *passes* the set if it changes whether its value is there; only such rows reach
+//! the aggregates, so DISTINCT costs one more look-up a row, however many aggregates share the set.
+
+use super::argument::valid_rows;
+use arrow_array::{Array, ArrayRef, UInt32Array};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
+use flott_checkpoint::{ColumnType, TableDescriptor};
+use flott_core::LogicalType;
+use flott_core::hash::hash_columns;
+use flott_runtime::TaskError;
+use flott_state::KeyedTable;
+
+/// One set of distinct values and the filters under which it is used.
+#[derive(Debug, Clone)]
+pub(crate) struct DistinctSpec {
+    /// Position of the argument.
+    pub(crate) arg: usize,
+    ty: LogicalType,
+    filters: Vec<Option<usize>>,
+    retracts: bool,
+}
+
+/// For each filter of a set, the rows that passed it.
+#[derive(Debug, Clone)]
+pub(crate) struct Passed(Vec<NullBuffer>);
+
+impl Passed {
+    /// The rows that passed under filter `index` of the set, as valid rows.
+    pub(crate) fn rows(&self, index: usize) -> &NullBuffer {
+        &self.0[index]
+    }
+}
+
+/// Rows whose values are offered to a set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offered<'a> {
+    /// Key columns of the groups.
+    pub(crate) keys: &'a [ArrayRef],
+    /// Hashes of the keys.
+    pub(crate) hashes: &'a [u64],
+    /// The values.
+    pub(crate) values: &'a ArrayRef,
+    /// For each filter, the rows that count (`None`: all).
+    pub(crate) valid: &'a [Option<NullBuffer>],
+    /// 1 or -1 a row; `None`: all rows add.
+    pub(crate) signs: Option<&'a [i64]>,
+}
+
+impl DistinctSpec {
+    pub(crate) fn new(arg: usize, ty: LogicalType, retracts: bool) -> Self {
+        Self { arg, ty, filters: vec![], retracts }
+    }
+
+    /// Index of a filter of this set, added if it is new.
+    pub(crate) fn filter_index(&mut self, filter: Option<usize>) -> usize {
+        self.filters.iter().position(|f| *f == filter).unwrap_or_else(|| {
+            self.filters.push(filter);
+            self.filters.len() - 1
+        })
+    }
+
+    /// Number of filters, which is the number of value columns.
+    pub(crate) fn filter_count(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// The set's table, for groups with keys of these types.
+    pub(crate) fn descriptor(&self, name: String, group: &[LogicalType]) -> TableDescriptor {
+        let mut key = group.to_vec();
+        key.push(self.ty.with_nullable(false));
+        let table = TableDescriptor::new(name, key).placed_by(group.len());
+        (0..self.filters.len()).fold(table, |table, i| {
+            if self.retracts {
+                table.column(format!("count{i}"), ColumnType::I64)
+            } else {
+                table.column(format!("seen{i}"), ColumnType::Bool)
+            }
+        })
+    }
+
+    /// For each filter, the rows of a batch that count.
+    pub(crate) fn valid(&self, columns: &[ArrayRef]) -> Vec<Option<NullBuffer>> {
+        let valid = |f: &Option<usize>| valid_rows(Some(&columns[self.arg]), f.map(|f| &columns[f]));
+        self.filters.iter().map(valid).collect()
+    }
+
+    /// Puts values into the set's table, or takes them out, and tells which rows changed it.
+    ///
+    /// # Errors
+    /// If the table refuses the keys.
+    pub(crate) fn pass(&self, table: &mut KeyedTable, offered: Offered<'_>) -> Result<Passed, TaskError> {
+        let rows = offered.values.len();
+        let counts = |row: usize| offered.valid.iter().any(|v| v.as_ref().is_none_or(|v| v.is_valid(row)));
+        let picked: Vec<u32> = (0..rows as u32).filter(|r| counts(*r as usize)).collect();
+        let slots = self.slots(table, offered, &picked)?;
+        let passed = (0..self.filters.len())
+            .map(|filter| {
+                let mut bits = BooleanBufferBuilder::new(rows);
+                bits.append_n(rows, false);
+                for (&slot, &row) in slots.iter().zip(&picked) {
+                    let row = row as usize;
+                    let is_valid = offered.valid[filter].as_ref().is_none_or(|v| v.is_valid(row));
+                    if is_valid && self.change(table, filter, slot, offered.signs.map_or(1, |s| s[row])) {
+                        bits.set_bit(row, true);
+                    }
+                }
+                NullBuffer::new(bits.finish())
+            })
+            .collect();
+        if self.retracts && offered.signs.is_some() {
+            let gone = |slot: &u32| (0..self.filters.len()).all(|f| table.column::<i64>(f).get(*slot) == 0);
+            let gone: Vec<u32> = slots.iter().copied().filter(|s| gone(s)).collect();
+            table.remove(&gone);
+        }
+        Ok(Passed(passed))
+    }
+
+    fn slots(&self, table: &mut KeyedTable, offered: Offered<'_>, picked: &[u32]) -> Result<Vec<u32>, TaskError> {
+        let mut columns: Vec<ArrayRef> = offered.keys.to_vec();
+        columns.push(offered.values.clone());
+        let mut placement = offered.hashes.to_vec();
+        if picked.len() < offered.values.len() {
+            let indices = UInt32Array::from(picked.to_vec());
+            for column in &mut columns {
+                *column = arrow_select::take::take(column.as_ref(), &indices, None)?;
+            }
+            placement = picked.iter().map(|&row| offered.hashes[row as usize]).collect();
+        }
+        let hashes = hash_columns(&columns, picked.len())?;
+        let mut slots = Vec::with_capacity(picked.len());
+        table.slots_with_placement(&columns, &hashes, &placement, &mut slots)?;
+        Ok(slots)
+    }
+
+    /// Counts a value in or out; whether it is now there and was not, or the other way round.
+    #[inline]
+    fn change(&self, table: &mut KeyedTable, filter: usize, slot: u32, sign: i64) -> bool {
+        if self.retracts {
+            let column = table.column_mut::<i64>(filter);
+            let before = column.get(slot);
+            let after = (before + sign).max(0);
+            column.set(slot, after);
+            (before == 0) != (after == 0)
+        } else {
+            let column = table.column_mut::<bool>(filter);
+            let is_new = !column.get(slot);
+            if is_new {
+                column.set(slot, true);
+            }
+            is_new
+        }
+    }
+
+    /// Which of `slots` hold their value under each filter, as valid rows.
+    pub(crate) fn present(&self, table: &KeyedTable, slots: &[u32]) -> Vec<NullBuffer> {
+        let is_present = |filter: usize, slot: u32| {
+            if self.retracts { table.column::<i64>(filter).get(slot) > 0 } else { table.column::<bool>(filter).get(slot) }
+        };
+        (0..self.filters.len())
+            .map(|f| slots.iter().map(|s| is_present(f, *s)).collect::<Vec<_>>().into())
+            .collect()
+    }
+}

@@ -1,0 +1,530 @@
+//! Aggregates over keyed state: [`Aggregates`], the accumulators of one operator as columns of one table.
+//!
+//! ```text
+//! batch ──slots(keys)──> slot per row ──accumulate──> state columns of the slots ──finish──> values
+//!                                     └─merge (partial rows of a local phase)─┘  └─partials─> rows for a global phase
+//! ```
+//!
+//! An aggregate is one or two state columns ([`crate::nodes::partial_columns`]: the same columns flow between the phases)
+//! and a last step that turns them into its value ([`result`]). All work is per batch and column; nothing is boxed per
+//! key. Rules, Flink's unless said otherwise:
+//!
+//! * COUNT of nothing is 0; SUM, AVG, MIN, MAX of nothing are NULL; NULLs and rows that FILTER rejects do not count.
+//! * Integer sums wrap in the argument's type; AVG of integers is cut to a whole number; FLOAT is summed as FLOAT.
+//! * A DECIMAL sum beyond 38 digits is NULL for good (Flink starts anew at the next row: [`fold::DECIMAL_OVERFLOW`]).
+//! * Over input that retracts, SUM and AVG count their values, and are NULL again when none is left; MIN and MAX keep
+//!   all values with their counts ([`distinct`]) in order ([`extreme`]).
+//! * DISTINCT aggregates of one argument share one set of values ([`distinct`]).
+
+pub(crate) mod argument;
+pub(crate) mod distinct;
+pub(crate) mod extreme;
+pub(crate) mod fold;
+pub(crate) mod result;
+
+#[cfg(test)]
+mod tests;
+
+use self::argument::{Values, valid_rows};
+use self::distinct::{DistinctSpec, Passed};
+use self::extreme::OrderedValues;
+use self::fold::{Trace, count, count_through, decimal_plus, extreme_bytes, float_plus, fold, gather_bytes, int64};
+use self::result::{Finish, cast_storage, finish};
+use crate::nodes::{AggregateCall, SpecError, average_sum_kind, partial_columns, sum_kind};
+use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_buffer::NullBuffer;
+use flott_checkpoint::{ColumnType, TableDescriptor};
+use flott_core::{Field, LogicalType, TypeKind};
+use flott_state::KeyedTable;
+use std::sync::Arc;
+
+/// Whether state columns hold a group's whole content or what one input batch adds to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The only or the second phase: content.
+    Whole,
+    /// The first of two phases: additions.
+    Local,
+}
+
+/// Which kernel an aggregate runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    Count,
+    /// Sum, with a counter behind it where it is `counted`.
+    Sum { counted: bool },
+    Extreme { is_max: bool },
+    /// MIN or MAX over input that retracts: taken from the ordered values.
+    RetractedExtreme { is_max: bool },
+}
+
+/// One aggregate, bound to columns.
+#[derive(Debug)]
+struct Bound {
+    kernel: Kernel,
+    arg: Option<usize>,
+    filter: Option<usize>,
+    /// Which set of values it is computed from, and which of the set's filters: index into [`Aggregates::distinct`].
+    distinct: Option<(usize, usize)>,
+    /// Which ordered values a [`Kernel::RetractedExtreme`] takes its value from.
+    ordered: Option<usize>,
+    /// FLOAT, which is summed in its own precision.
+    is_float: bool,
+    /// First state column.
+    first: usize,
+    /// State columns.
+    width: usize,
+    finish: Finish,
+    ty: LogicalType,
+}
+
+/// A state column's storage.
+#[derive(Debug, Clone)]
+struct Stored {
+    name: String,
+    ty: ColumnType,
+    nullable: bool,
+    /// Type of the partial column.
+    partial: LogicalType,
+}
+
+/// The rows of one batch on their way into a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// Slot of each row.
+    pub(crate) slots: &'a [u32],
+    /// The batch's columns.
+    pub(crate) columns: &'a [ArrayRef],
+    /// 1 or -1 a row; `None`: all rows add.
+    pub(crate) signs: Option<&'a [i64]>,
+    /// For each distinct set, what passed it.
+    pub(crate) passed: &'a [Passed],
+}
+
+/// The rows of one aggregate.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    slots: &'a [u32],
+    signs: Option<&'a [i64]>,
+    arg: Option<&'a ArrayRef>,
+    valid: Option<&'a NullBuffer>,
+}
+
+/// The accumulators of an operator.
+#[derive(Debug)]
+pub(crate) struct Aggregates {
+    bound: Vec<Bound>,
+    stored: Vec<Stored>,
+    distinct: Vec<DistinctSpec>,
+    /// State column that counts the rows of a group, over input that retracts or expires.
+    row_count: Option<usize>,
+    phase: Phase,
+}
+
+impl Aggregates {
+    /// Binds `calls` over rows of `input`. `counts_rows`: whether the number of rows of a group must be known, because the
+    /// input retracts or state expires; `input_retracts`: whether rows can be taken back.
+    ///
+    /// # Errors
+    /// If a call cannot run in this phase.
+    pub(crate) fn new(
+        input: &[Field],
+        calls: &[AggregateCall],
+        input_retracts: bool,
+        counts_rows: bool,
+        phase: Phase,
+    ) -> Result<Self, SpecError> {
+        let mut this = Self { bound: vec![], stored: vec![], distinct: vec![], row_count: None, phase };
+        let partial = partial_columns(input, calls, input_retracts);
+        let mut column = 0;
+        for call in calls {
+            let bound = this.bind(input, call, input_retracts, column)?;
+            column += bound.width;
+            this.bound.push(bound);
+        }
+        for p in &partial {
+            this.stored.push(stored(&p.name, &p.ty));
+        }
+        if counts_rows {
+            let of_call = calls.iter().position(AggregateCall::is_row_count).map(|i| this.bound[i].first);
+            if of_call.is_none() && !input_retracts {
+                this.stored.push(stored("count1", &LogicalType::not_null(TypeKind::BigInt)));
+            }
+            this.row_count = Some(of_call.unwrap_or(this.stored.len() - 1));
+        }
+        Ok(this)
+    }
+
+    fn bind(&mut self, input: &[Field], call: &AggregateCall, retracts: bool, first: usize) -> Result<Bound, SpecError> {
+        let arg = call.args.first().copied();
+        let kind = arg.map_or(&TypeKind::BigInt, |a| &input[a].ty.kind);
+        let (kernel, finish, width) = match call.function.as_str() {
+            "SUM" => {
+                let finish = if matches!(sum_kind(kind), TypeKind::Decimal(..)) { Finish::DecimalSum } else { Finish::Plain };
+                (Kernel::Sum { counted: retracts }, finish, 1 + usize::from(retracts))
+            }
+            "AVG" => {
+                let finish = match average_sum_kind(kind) {
+                    TypeKind::Decimal(_, scale) => Finish::DecimalAverage { scale },
+                    TypeKind::Double => Finish::FloatAverage,
+                    _ => Finish::IntegerAverage,
+                };
+                (Kernel::Sum { counted: true }, finish, 2)
+            }
+            "MIN" | "MAX" => {
+                let is_max = call.function == "MAX";
+                let kernel = if retracts { Kernel::RetractedExtreme { is_max } } else { Kernel::Extreme { is_max } };
+                (kernel, Finish::Plain, 1)
+            }
+            _ => (Kernel::Count, Finish::Plain, 1),
+        };
+        // The extremes of a set and of its values are the same, so DISTINCT means nothing to MIN and MAX.
+        let needs_set = match kernel {
+            Kernel::RetractedExtreme { .. } => true,
+            Kernel::Extreme { .. } => false,
+            _ => call.distinct,
+        };
+        let distinct = match arg {
+            Some(arg) if needs_set => {
+                if self.phase == Phase::Local {
+                    return Err(SpecError::Aggregate {
+                        call: format!("{}({}{})", call.function, if call.distinct { "DISTINCT " } else { "" }, kind),
+                        reason: "it runs in one phase only; plan it without a local phase".into(),
+                    });
+                }
+                Some(self.distinct_set(input, arg, call.filter, retracts))
+            }
+            _ => None,
+        };
+        Ok(Bound {
+            kernel,
+            arg,
+            filter: call.filter,
+            distinct,
+            ordered: matches!(kernel, Kernel::RetractedExtreme { .. })
+                .then(|| self.bound.iter().filter(|b| b.ordered.is_some()).count()),
+            is_float: matches!(kind, TypeKind::Float) && call.function == "SUM",
+            first,
+            width,
+            finish,
+            ty: call.ty.clone(),
+        })
+    }
+
+    fn distinct_set(&mut self, input: &[Field], arg: usize, filter: Option<usize>, retracts: bool) -> (usize, usize) {
+        let set = self.distinct.iter().position(|d| d.arg == arg).unwrap_or_else(|| {
+            self.distinct.push(DistinctSpec::new(arg, input[arg].ty.clone(), retracts));
+            self.distinct.len() - 1
+        });
+        (set, self.distinct[set].filter_index(filter))
+    }
+
+    /// The table that holds the state of these aggregates by keys of these types.
+    pub(crate) fn descriptor(&self, name: &str, key: Vec<LogicalType>) -> TableDescriptor {
+        self.stored.iter().fold(TableDescriptor::new(name, key), |table, column| {
+            if column.nullable {
+                table.nullable(&column.name, column.ty)
+            } else {
+                table.column(&column.name, column.ty)
+            }
+        })
+    }
+
+    /// The sets of distinct values that the aggregates share.
+    pub(crate) fn distinct(&self) -> &[DistinctSpec] {
+        &self.distinct
+    }
+
+    /// The state column that counts the rows of a group, if they are counted.
+    pub(crate) fn row_count(&self) -> Option<usize> {
+        self.row_count
+    }
+
+    /// Empty ordered values for each MIN and MAX over input that retracts; `input` gives the arguments' types.
+    pub(crate) fn ordered(&self, input: &[Field]) -> Vec<OrderedValues> {
+        let ordered = self.bound.iter().filter(|b| b.ordered.is_some());
+        ordered
+            .filter_map(|b| b.arg)
+            .map(|arg| OrderedValues::like(&Values::of(&arrow_array::new_empty_array(&input[arg].ty.to_arrow()))))
+            .collect()
+    }
+
+    /// Fills ordered values from entries of set `set`: the groups' slots, the values, and which are there by filter.
+    pub(crate) fn load_ordered(
+        &self,
+        ordered: &mut [OrderedValues],
+        set: usize,
+        slots: &[u32],
+        values: &ArrayRef,
+        present: &[NullBuffer],
+    ) {
+        for bound in &self.bound {
+            if let (Some(place), Some((of, filter))) = (bound.ordered, bound.distinct)
+                && of == set
+            {
+                ordered[place].load(slots, values, &present[filter]);
+            }
+        }
+    }
+
+    /// An empty trace a state column.
+    pub(crate) fn traces(&self, rows: usize) -> Vec<Trace> {
+        let trace = |c: &Stored| match c.ty {
+            ColumnType::F64 => Trace::f64(rows),
+            ColumnType::I128 => Trace::i128(rows),
+            ColumnType::Bytes => Trace::bytes(),
+            ColumnType::I64 | ColumnType::Bool => Trace::i64(rows),
+        };
+        self.stored.iter().map(trace).collect()
+    }
+
+    /// Adds rows of the input to the state. The row counter, if there is one, is the caller's (see [`Self::row_count`]).
+    ///
+    /// With `traces` (one a state column) the content after each row is noted, except the row counter's.
+    pub(crate) fn accumulate(
+        &self,
+        table: &mut KeyedTable,
+        rows: Rows<'_>,
+        ordered: &mut [OrderedValues],
+        mut traces: Option<&mut [Trace]>,
+    ) {
+        for bound in &self.bound {
+            if self.row_count == Some(bound.first) {
+                continue;
+            }
+            let (value_trace, count_trace) = match &mut traces {
+                Some(traces) => {
+                    let (head, tail) = traces.split_at_mut(bound.first + 1);
+                    (head.last_mut(), tail.first_mut().filter(|_| bound.width == 2))
+                }
+                None => (None, None),
+            };
+            let arg = bound.arg.map(|a| &rows.columns[a]);
+            let valid = match bound.distinct {
+                Some((set, filter)) => Some(rows.passed[set].rows(filter).clone()),
+                None => valid_rows(arg, bound.filter.map(|f| &rows.columns[f])),
+            };
+            let input = Input { slots: rows.slots, signs: rows.signs, arg, valid: valid.as_ref() };
+            self.accumulate_one(bound, table, input, ordered, value_trace, count_trace);
+        }
+    }
+
+    /// Adds values that passed distinct set `set` to the aggregates that are computed from it, and to no others.
+    pub(crate) fn accumulate_distinct(
+        &self,
+        table: &mut KeyedTable,
+        set: usize,
+        slots: &[u32],
+        values: &ArrayRef,
+        passed: &Passed,
+    ) {
+        for bound in &self.bound {
+            if let Some((of, filter)) = bound.distinct
+                && of == set
+            {
+                let input = Input { slots, signs: None, arg: Some(values), valid: Some(passed.rows(filter)) };
+                self.accumulate_one(bound, table, input, &mut [], None, None);
+            }
+        }
+    }
+
+    fn accumulate_one(
+        &self,
+        bound: &Bound,
+        table: &mut KeyedTable,
+        input: Input<'_>,
+        ordered: &mut [OrderedValues],
+        trace: Option<&mut Trace>,
+        count_trace: Option<&mut Trace>,
+    ) {
+        let Input { slots, signs, arg, valid } = input;
+        match bound.kernel {
+            Kernel::Count => {
+                count(table.column_mut::<i64>(bound.first), slots, signs, valid, trace.and_then(Trace::as_i64));
+            }
+            Kernel::Sum { counted } => {
+                let values = arg.map_or(Values::Absent, Values::of).signed(signs);
+                let counts_after = counted
+                    .then(|| count_through(table.column_mut::<i64>(bound.first + 1), slots, signs, valid));
+                // Only content can become empty; an addition of nothing may be what a retraction leaves.
+                let zeroes = counts_after.as_deref().filter(|_| signs.is_some() && self.phase == Phase::Whole);
+                self.sum(bound, table, slots, &values, valid, zeroes, trace);
+                if let (Some(Trace::I64(trace)), Some(counts)) = (count_trace, counts_after) {
+                    trace.extend(counts);
+                }
+            }
+            Kernel::Extreme { is_max } => {
+                let values = arg.map_or(Values::Absent, Values::of);
+                extreme(table, bound.first, slots, &values, valid, is_max, trace);
+            }
+            Kernel::RetractedExtreme { is_max } => {
+                if let (Some(arg), Some(ordered)) = (arg, bound.ordered.and_then(|place| ordered.get_mut(place))) {
+                    ordered.apply(table, bound.first, slots, signs, arg, valid, is_max, trace);
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "parallel slices of one kernel")]
+    fn sum(
+        &self,
+        bound: &Bound,
+        table: &mut KeyedTable,
+        slots: &[u32],
+        values: &Values,
+        valid: Option<&NullBuffer>,
+        zeroes: Option<&[i64]>,
+        trace: Option<&mut Trace>,
+    ) {
+        match values {
+            Values::I64(values) => {
+                let column = table.column_mut::<i64>(bound.first);
+                let trace = trace.and_then(Trace::as_i64);
+                if trace.is_none() && zeroes.is_none() {
+                    column.add(slots, values, valid);
+                } else {
+                    fold(column, slots, values, valid, zeroes, i64::wrapping_add, trace);
+                }
+            }
+            Values::F64(values) => {
+                let plus = if bound.is_float { float_plus } else { |a, b| a + b };
+                let trace = trace.and_then(Trace::as_f64);
+                fold(table.column_mut::<f64>(bound.first), slots, values, valid, zeroes, plus, trace);
+            }
+            Values::I128(values) => {
+                let trace = trace.and_then(Trace::as_i128);
+                fold(table.column_mut::<i128>(bound.first), slots, values, valid, zeroes, decimal_plus, trace);
+            }
+            Values::Bytes(_) | Values::Absent => {}
+        }
+    }
+
+    /// Adds partial rows (columns in the order of [`Self::partials`]) to the state, the row counter included. Aggregates
+    /// over distinct values are left out: their partial rows cannot be added up ([`Self::accumulate_distinct`]).
+    pub(crate) fn merge(&self, table: &mut KeyedTable, slots: &[u32], partials: &[ArrayRef]) {
+        for bound in self.bound.iter().filter(|b| b.distinct.is_none()) {
+            let column = &partials[bound.first];
+            let valid = column.nulls().filter(|n| n.null_count() > 0);
+            match bound.kernel {
+                Kernel::Count => add_counts(table, bound.first, slots, column),
+                Kernel::Sum { counted } => {
+                    let counts_after = counted.then(|| {
+                        let deltas = partials[bound.first + 1].as_primitive::<Int64Type>();
+                        count_through(table.column_mut::<i64>(bound.first + 1), slots, Some(deltas.values()), None)
+                    });
+                    self.sum(bound, table, slots, &Values::of(column), valid, counts_after.as_deref(), None);
+                }
+                Kernel::Extreme { is_max } | Kernel::RetractedExtreme { is_max } => {
+                    extreme(table, bound.first, slots, &Values::of(column), valid, is_max, None);
+                }
+            }
+        }
+        if let Some(counter) = self.hidden_row_count() {
+            match partials.get(counter) {
+                Some(counts) => add_counts(table, counter, slots, counts),
+                // Only whether there are rows matters where state expires.
+                None => count(table.column_mut::<i64>(counter), slots, None, None, None),
+            }
+        }
+    }
+
+    /// The row counter that is no aggregate's own column.
+    fn hidden_row_count(&self) -> Option<usize> {
+        self.row_count.filter(|c| self.bound.iter().all(|b| b.first != *c))
+    }
+
+    /// Adds to the row counter of a local phase, or of a phase without changelog.
+    pub(crate) fn count_rows(&self, table: &mut KeyedTable, slots: &[u32], signs: Option<&[i64]>) {
+        if let Some(counter) = self.row_count {
+            count(table.column_mut::<i64>(counter), slots, signs, None, None);
+        }
+    }
+
+    /// The state columns of `slots` in storage form.
+    pub(crate) fn gather(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
+        let gather = |(i, stored): (usize, &Stored)| -> ArrayRef {
+            match stored.ty {
+                ColumnType::F64 => {
+                    let (values, nulls) = table.column::<f64>(i).gather(slots);
+                    Arc::new(Float64Array::new(values.into(), nulls))
+                }
+                ColumnType::I128 => {
+                    let (values, nulls) = table.column::<i128>(i).gather(slots);
+                    Arc::new(Decimal128Array::new(values.into(), nulls))
+                }
+                ColumnType::Bytes => gather_bytes(table.bytes_column(i), slots, false),
+                ColumnType::I64 | ColumnType::Bool => {
+                    let (values, nulls) = table.column::<i64>(i).gather(slots);
+                    int64(values, nulls)
+                }
+            }
+        };
+        self.stored.iter().enumerate().map(gather).collect()
+    }
+
+    /// The state columns of `slots` as the columns that flow between the phases.
+    pub(crate) fn partials(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
+        let state = self.gather(table, slots);
+        state.iter().zip(&self.stored).map(|(column, s)| cast_storage(column, &s.partial.to_arrow())).collect()
+    }
+
+    /// The aggregates' values, from state columns in storage form.
+    pub(crate) fn finish(&self, state: &[ArrayRef]) -> Vec<ArrayRef> {
+        let value = |b: &Bound| finish(b.finish, &state[b.first..b.first + b.width], &b.ty);
+        self.bound.iter().map(value).collect()
+    }
+
+    /// The aggregates' values of `slots`.
+    pub(crate) fn values(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
+        self.finish(&self.gather(table, slots))
+    }
+}
+
+fn stored(name: &str, ty: &LogicalType) -> Stored {
+    let storage = match &ty.kind {
+        TypeKind::Double => ColumnType::F64,
+        TypeKind::Decimal(..) => ColumnType::I128,
+        t if t.is_string() || t.is_binary() => ColumnType::Bytes,
+        _ => ColumnType::I64,
+    };
+    Stored { name: name.to_owned(), ty: storage, nullable: ty.nullable, partial: ty.clone() }
+}
+
+fn add_counts(table: &mut KeyedTable, column: usize, slots: &[u32], deltas: &ArrayRef) {
+    let deltas = deltas.as_primitive::<Int64Type>().values();
+    table.column_mut::<i64>(column).add(slots, deltas, None);
+}
+
+fn extreme(
+    table: &mut KeyedTable,
+    first: usize,
+    slots: &[u32],
+    values: &Values,
+    valid: Option<&NullBuffer>,
+    is_max: bool,
+    trace: Option<&mut Trace>,
+) {
+    macro_rules! fixed {
+        ($ty:ty, $values:expr, $as:path) => {{
+            let column = table.column_mut::<$ty>(first);
+            match trace.and_then($as) {
+                None if is_max => column.max(slots, $values, valid),
+                None => column.min(slots, $values, valid),
+                Some(trace) if is_max => fold(column, slots, $values, valid, None, |a, b| if b > a { b } else { a }, Some(trace)),
+                Some(trace) => fold(column, slots, $values, valid, None, |a, b| if b < a { b } else { a }, Some(trace)),
+            }
+        }};
+    }
+    match values {
+        Values::I64(values) => fixed!(i64, values, Trace::as_i64),
+        Values::F64(values) => fixed!(f64, values, Trace::as_f64),
+        Values::I128(values) => fixed!(i128, values, Trace::as_i128),
+        Values::Bytes(values) => {
+            let trace = trace.and_then(Trace::as_bytes);
+            extreme_bytes(table.bytes_column_mut(first), slots, values, valid, is_max, trace);
+        }
+        Values::Absent => {}
+    }
+}

@@ -1,0 +1,179 @@
+//! From an aggregate's state to its value: [`finish`], the last step of every aggregate, a column at a time.
+
+use super::fold::{DECIMAL_OVERFLOW, text_of};
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, Float32Array, Float64Array, PrimitiveArray};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, TimeUnit};
+use flott_core::LogicalType;
+use std::sync::Arc;
+
+const DECIMAL_LIMIT: i128 = 10i128.pow(38);
+
+/// What is left to do when a group's value is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// The first state column is the value: COUNT, MIN, MAX, SUM of integers and floating-point numbers.
+    Plain,
+    /// The first state column is an unscaled sum of this scale.
+    DecimalSum,
+    /// Sum of integers and count: the quotient, cut to a whole number.
+    IntegerAverage,
+    /// Sum and count of floating-point numbers.
+    FloatAverage,
+    /// Unscaled sum of this scale, and count: the quotient, rounded half up.
+    DecimalAverage { scale: u8 },
+}
+
+/// The values of a column of groups, from their state columns in storage form, as `ty`.
+pub(crate) fn finish(finish: Finish, state: &[ArrayRef], ty: &LogicalType) -> ArrayRef {
+    match finish {
+        Finish::Plain => cast_storage(&state[0], &ty.to_arrow()),
+        Finish::DecimalSum => {
+            let sums = state[0].as_primitive::<Decimal128Type>();
+            decimals(sums, ty, |row| Some(sums.value(row)).filter(|v| *v != DECIMAL_OVERFLOW))
+        }
+        Finish::IntegerAverage => {
+            let (sums, counts) = (state[0].as_primitive::<Int64Type>(), counts(state));
+            let values: Vec<i64> = sums
+                .values()
+                .iter()
+                .zip(counts.values())
+                .map(|(s, n)| if *n == 0 { 0 } else { s.wrapping_div(*n) })
+                .collect();
+            let averages = PrimitiveArray::<Int64Type>::new(values.into(), none_where_zero(sums, counts));
+            cast_storage(&(Arc::new(averages) as ArrayRef), &ty.to_arrow())
+        }
+        Finish::FloatAverage => {
+            let (sums, counts) = (state[0].as_primitive::<Float64Type>(), counts(state));
+            let values: Vec<f64> =
+                sums.values().iter().zip(counts.values()).map(|(s, n)| s / *n as f64).collect();
+            let averages = PrimitiveArray::<Float64Type>::new(values.into(), none_where_zero(sums, counts));
+            cast_storage(&(Arc::new(averages) as ArrayRef), &ty.to_arrow())
+        }
+        Finish::DecimalAverage { scale } => {
+            let (sums, counts) = (state[0].as_primitive::<Decimal128Type>(), counts(state));
+            let DataType::Decimal128(_, result_scale) = ty.to_arrow() else {
+                return cast_storage(&state[0], &ty.to_arrow());
+            };
+            let shift = u32::try_from(i32::from(result_scale) - i32::from(scale)).unwrap_or(0);
+            decimals(sums, ty, |row| {
+                let (sum, count) = (sums.value(row), i128::from(counts.value(row)));
+                if sum == DECIMAL_OVERFLOW || count == 0 {
+                    return None;
+                }
+                // Whole part and remainder apart, so that the scaled sum need not fit into 128 bits.
+                let factor = 10i128.pow(shift);
+                let whole = (sum / count).checked_mul(factor)?;
+                let rest = (sum % count).checked_mul(factor)?;
+                let (quotient, left) = (rest / count, rest % count);
+                let round = if left.unsigned_abs() * 2 >= count.unsigned_abs() { sum.signum() * count.signum() } else { 0 };
+                whole.checked_add(quotient + round).filter(|v| v.unsigned_abs() < DECIMAL_LIMIT.unsigned_abs())
+            })
+        }
+    }
+}
+
+fn counts(state: &[ArrayRef]) -> &PrimitiveArray<Int64Type> {
+    state[1].as_primitive::<Int64Type>()
+}
+
+fn none_where_zero(sums: &dyn Array, counts: &PrimitiveArray<Int64Type>) -> Option<NullBuffer> {
+    let counted: NullBuffer = counts.values().iter().map(|n| *n != 0).collect::<Vec<_>>().into();
+    NullBuffer::union(sums.nulls(), Some(&counted)).filter(|n| n.null_count() > 0)
+}
+
+fn decimals(sums: &Decimal128Array, ty: &LogicalType, value: impl Fn(usize) -> Option<i128>) -> ArrayRef {
+    let values: Decimal128Array =
+        (0..sums.len()).map(|row| if sums.is_null(row) { None } else { value(row) }).collect();
+    typed_decimals(values, &ty.to_arrow())
+}
+
+fn typed_decimals(values: Decimal128Array, ty: &DataType) -> ArrayRef {
+    match ty {
+        DataType::Decimal128(precision, scale) => match values.clone().with_precision_and_scale(*precision, *scale) {
+            Ok(typed) => Arc::new(typed),
+            Err(_) => Arc::new(values),
+        },
+        _ => Arc::new(values),
+    }
+}
+
+/// A column in storage form as a column of an Arrow type whose values it holds; integers wrap.
+pub(crate) fn cast_storage(column: &ArrayRef, ty: &DataType) -> ArrayRef {
+    if column.data_type() == ty {
+        return column.clone();
+    }
+    match column.data_type() {
+        DataType::Int64 => cast_integers(column.as_primitive(), ty),
+        DataType::Float64 => {
+            let a = column.as_primitive::<Float64Type>();
+            match ty {
+                DataType::Float32 => Arc::new(Float32Array::new(
+                    a.values().iter().map(|v| *v as f32).collect::<Vec<_>>().into(),
+                    a.nulls().cloned(),
+                )),
+                _ => Arc::new(Float64Array::new(a.values().clone(), a.nulls().cloned())),
+            }
+        }
+        DataType::Decimal128(..) => typed_decimals(column.as_primitive::<Decimal128Type>().clone(), ty),
+        DataType::Binary if *ty == DataType::Utf8 => text_of(column),
+        _ => column.clone(),
+    }
+}
+
+fn cast_integers(a: &PrimitiveArray<Int64Type>, ty: &DataType) -> ArrayRef {
+    fn narrow<T: ArrowPrimitiveType>(a: &PrimitiveArray<Int64Type>, f: impl Fn(i64) -> T::Native) -> ArrayRef {
+        let values: Vec<T::Native> = a.values().iter().map(|v| f(*v)).collect();
+        Arc::new(PrimitiveArray::<T>::new(values.into(), a.nulls().cloned()))
+    }
+    fn same<T: ArrowPrimitiveType<Native = i64>>(a: &PrimitiveArray<Int64Type>) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::new(a.values().clone(), a.nulls().cloned()))
+    }
+    match ty {
+        DataType::Boolean => Arc::new(BooleanArray::new(
+            a.values().iter().map(|v| *v != 0).collect::<Vec<_>>().into(),
+            a.nulls().cloned(),
+        )),
+        DataType::Int8 => narrow::<Int8Type>(a, |v| v as i8),
+        DataType::Int16 => narrow::<Int16Type>(a, |v| v as i16),
+        DataType::Int32 => narrow::<Int32Type>(a, |v| v as i32),
+        DataType::Date32 => narrow::<Date32Type>(a, |v| v as i32),
+        DataType::Time32(_) => narrow::<Time32MillisecondType>(a, |v| v as i32),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => same::<TimestampMillisecondType>(a),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => same::<TimestampMicrosecondType>(a),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => same::<TimestampNanosecondType>(a),
+        _ => same::<Int64Type>(a),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::Int64Array;
+    use flott_core::TypeKind;
+
+    fn average(sums: Vec<i128>, counts: Vec<i64>, scale: u8, result: TypeKind) -> Vec<Option<i128>> {
+        let state: [ArrayRef; 2] = [Arc::new(Decimal128Array::from(sums)), Arc::new(Int64Array::from(counts))];
+        let column = finish(Finish::DecimalAverage { scale }, &state, &LogicalType::new(result));
+        column.as_primitive::<Decimal128Type>().iter().collect()
+    }
+
+    #[test]
+    fn decimal_averages_round_half_up_away_from_zero() {
+        // 1.00 / 3, 2.00 / 3, -2.00 / 3, 0.01 / 2 at scale 6, nothing / 0
+        assert_eq!(
+            average(vec![100, 200, -200, 1, 0], vec![3, 3, 3, 2, 0], 2, TypeKind::Decimal(38, 6)),
+            [Some(333_333), Some(666_667), Some(-666_667), Some(5_000), None]
+        );
+    }
+
+    #[test]
+    fn integer_averages_are_cut() {
+        let state: [ArrayRef; 2] =
+            [Arc::new(Int64Array::from(vec![Some(7), Some(-7), None])), Arc::new(Int64Array::from(vec![2, 2, 0]))];
+        let column = finish(Finish::IntegerAverage, &state, &LogicalType::int());
+        assert_eq!(column.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(), [Some(3), Some(-3), None]);
+    }
+}

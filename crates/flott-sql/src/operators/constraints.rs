@@ -1,0 +1,202 @@
+//! What stands before a sink: [`SinkConstraints`] (NOT NULL and lengths) and [`DropUpdateBefore`].
+
+use crate::nodes::{NotNullEnforcer, SinkConstraintsSpec, TypeLengthEnforcer};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, StringArray};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
+use flott_core::{Batch, Field, RowKind, TypeKind};
+use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Enforces a sink's column types on rows that may break them: NULLs in NOT NULL columns
+/// (`table.exec.sink.not-null-enforcer`) and lengths of CHAR, VARCHAR, BINARY, VARBINARY
+/// (`table.exec.sink.type-length-enforcer`).
+#[derive(Debug)]
+pub(crate) struct SinkConstraints {
+    spec: SinkConstraintsSpec,
+    metrics: Arc<OperatorMetrics>,
+}
+
+impl SinkConstraints {
+    /// The operator of a spec.
+    pub(crate) fn new(spec: SinkConstraintsSpec) -> Self {
+        Self { spec, metrics: Arc::default() }
+    }
+
+    fn not_null(&self, batch: Batch) -> Result<Batch, TaskError> {
+        let mut valid: Option<NullBuffer> = None;
+        for (field, column) in self.spec.columns.iter().zip(batch.columns()) {
+            if field.ty.nullable || column.null_count() == 0 {
+                continue;
+            }
+            if self.spec.not_null == NotNullEnforcer::Error {
+                return Err(TaskError::data(format!(
+                    "column '{}' of table '{}' is NOT NULL, but a NULL value is to be written into it: correct the query, or drop such rows with SET 'table.exec.sink.not-null-enforcer' = 'DROP'",
+                    field.name, self.spec.table
+                )));
+            }
+            valid = NullBuffer::union(valid.as_ref(), column.nulls());
+        }
+        match valid {
+            None => Ok(batch),
+            Some(valid) => {
+                let dropped = self.metrics.gauge("numRecordsDroppedByNotNullEnforcer");
+                dropped.set(dropped.get() + valid.null_count() as i64);
+                Ok(batch.filter(&BooleanArray::new(valid.into_inner(), None))?)
+            }
+        }
+    }
+
+    fn lengths(&self, batch: Batch) -> Result<Batch, TaskError> {
+        if self.spec.type_length == TypeLengthEnforcer::Ignore {
+            return Ok(batch);
+        }
+        let mut columns = batch.columns().to_vec();
+        for (field, column) in self.spec.columns.iter().zip(&mut columns) {
+            if let Some(cut) = self.fit(field, column)? {
+                *column = cut;
+            }
+        }
+        Ok(batch.with_columns(columns))
+    }
+
+    /// The column with every value of the type's length, or `None` where all have it.
+    fn fit(&self, field: &Field, column: &ArrayRef) -> Result<Option<ArrayRef>, TaskError> {
+        match field.ty.kind {
+            TypeKind::Char(n) | TypeKind::Varchar(n) => {
+                let (n, pads) = (n as usize, matches!(field.ty.kind, TypeKind::Char(_)));
+                let a = column.as_string::<i32>();
+                let fits = |v: &str| {
+                    // Text has at least a byte a character, so most values need no counting.
+                    if pads { v.chars().count() == n } else { v.len() <= n || v.chars().count() <= n }
+                };
+                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else { return Ok(None) };
+                self.allow(field, wrong.chars().count(), "characters")?;
+                let fitted: StringArray = a.iter().map(|v| v.map(|v| fit_text(v, n, pads))).collect();
+                Ok(Some(Arc::new(fitted)))
+            }
+            TypeKind::Binary(n) | TypeKind::Varbinary(n) => {
+                let (n, pads) = (n as usize, matches!(field.ty.kind, TypeKind::Binary(_)));
+                let a = column.as_binary::<i32>();
+                let fits = |v: &[u8]| if pads { v.len() == n } else { v.len() <= n };
+                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else { return Ok(None) };
+                self.allow(field, wrong.len(), "bytes")?;
+                let fitted: BinaryArray = a.iter().map(|v| v.map(|v| fit_bytes(v, n, pads))).collect();
+                Ok(Some(Arc::new(fitted)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn allow(&self, field: &Field, length: usize, unit: &str) -> Result<(), TaskError> {
+        if self.spec.type_length == TypeLengthEnforcer::TrimPad {
+            return Ok(());
+        }
+        Err(TaskError::data(format!(
+            "column '{}' of table '{}' is {}, but a value of {length} {unit} is to be written into it: correct the query, or fit such values with SET 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD'",
+            field.name, self.spec.table, field.ty.kind
+        )))
+    }
+}
+
+fn fit_text(value: &str, length: usize, pads: bool) -> Cow<'_, str> {
+    match value.char_indices().nth(length) {
+        Some((end, _)) => Cow::Borrowed(&value[..end]),
+        None if pads => {
+            let missing = length - value.chars().count();
+            Cow::Owned(format!("{value}{}", " ".repeat(missing)))
+        }
+        None => Cow::Borrowed(value),
+    }
+}
+
+fn fit_bytes(value: &[u8], length: usize, pads: bool) -> Vec<u8> {
+    let mut fitted = value[..value.len().min(length)].to_vec();
+    if pads {
+        fitted.resize(length, 0);
+    }
+    fitted
+}
+
+impl Operator for SinkConstraints {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        self.metrics = ctx.metrics.clone();
+        Ok(())
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        let batch = self.not_null(batch)?;
+        out.emit(self.lengths(batch)?);
+        Ok(Flow::Done)
+    }
+}
+
+/// Drops -U rows, for sinks that know rows by their key.
+#[derive(Debug)]
+pub(crate) struct DropUpdateBefore;
+
+impl Operator for DropUpdateBefore {
+    fn open(&mut self, _ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        let is_kept = |kind: &u8| *kind != RowKind::UpdateBefore as u8;
+        let batch = match batch.kinds() {
+            Some(kinds) if !kinds.iter().all(is_kept) => {
+                let kept: BooleanBuffer = kinds.iter().map(is_kept).collect();
+                batch.filter(&BooleanArray::new(kept, None))?
+            }
+            _ => batch,
+        };
+        out.emit(batch);
+        Ok(Flow::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::harness::Harness;
+    use flott_core::LogicalType;
+
+    fn constraints(not_null: NotNullEnforcer, type_length: TypeLengthEnforcer) -> Harness {
+        let columns = vec![
+            Field::new("id", LogicalType::not_null(TypeKind::BigInt)),
+            Field::new("name", LogicalType::new(TypeKind::Varchar(3))),
+            Field::new("code", LogicalType::new(TypeKind::Char(2))),
+        ];
+        let spec = SinkConstraintsSpec { table: "t".into(), columns, not_null, type_length };
+        Harness::new(Box::new(SinkConstraints::new(spec)), "id BIGINT, name STRING, code STRING")
+    }
+
+    #[test]
+    fn a_null_fails_the_job_or_the_row() {
+        let rows = "+I 1 a x\n+I NULL b y\n-D 2 NULL NULL";
+        let error = constraints(NotNullEnforcer::Error, TypeLengthEnforcer::Ignore).run(rows);
+        assert!(error.contains("column 'id' of table 't' is NOT NULL"), "{error}");
+        let mut dropping = constraints(NotNullEnforcer::Drop, TypeLengthEnforcer::Ignore);
+        assert_eq!(dropping.run(rows), "+I 1 a x\n-D 2 NULL NULL");
+        assert_eq!(dropping.metrics.gauge("numRecordsDroppedByNotNullEnforcer").get(), 1);
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters() {
+        let rows = "+I 1 äöü xy\n+I 2 äöüß x\n+I 3 NULL xyz";
+        let error = constraints(NotNullEnforcer::Error, TypeLengthEnforcer::Error).run(rows);
+        assert!(error.contains("column 'name' of table 't' is VARCHAR(3), but a value of 4 characters"), "{error}");
+        let fitted = constraints(NotNullEnforcer::Error, TypeLengthEnforcer::TrimPad).run(rows);
+        assert_eq!(fitted, "+I 1 äöü xy\n+I 2 äöü x \n+I 3 NULL xy");
+        let ignored = constraints(NotNullEnforcer::Error, TypeLengthEnforcer::Ignore).run(rows);
+        assert_eq!(ignored, rows);
+    }
+
+    #[test]
+    fn update_before_rows_are_dropped() {
+        let mut op = Harness::new(Box::new(DropUpdateBefore), "a BIGINT");
+        assert_eq!(op.run("+I 1\n-U 1\n+U 2\n-D 2"), "+I 1\n+U 2\n-D 2");
+        assert_eq!(op.run("-U 1"), "");
+    }
+}

@@ -1,0 +1,138 @@
+//! From plan nodes to operators: [`register`] makes the kinds of [`crate::nodes::kind`] known to the runtime.
+
+use super::calc::Calc;
+use super::constraints::{DropUpdateBefore, SinkConstraints};
+use super::group::aggregate::{GroupAggregate, Input as GroupInput};
+use super::group::local::LocalGroupAggregate;
+use super::unnest::Unnest;
+use super::values::Values;
+use super::watermark::SqlWatermark;
+use super::window::aggregate::{Input as WindowInput, WindowAggregate};
+use super::window::local::LocalWindowAggregate;
+use super::window::table_function::WindowTableFunction;
+use crate::nodes::{VERSION, WATERMARK_GENERATOR, WindowAggregateSpec, kind};
+use flott_checkpoint::TableDescriptor;
+use flott_plan::Node;
+use flott_runtime::registry::{Registry, read_spec};
+use flott_runtime::{FailureLabel, Operator, TaskError};
+use serde::de::DeserializeOwned;
+
+/// Registers SQL's operators, its VALUES source and its watermark generator.
+pub fn register(registry: &mut Registry) {
+    registry.operator(kind::CALC, |node, ctx| boxed(Calc::new(&spec(node)?, &ctx.clock)));
+    registry.operator(kind::CORRELATE, |node, ctx| boxed(Unnest::new(&spec(node)?, &ctx.clock)));
+    registry.operator(kind::WINDOW_AGGREGATE, |node, _| boxed(WindowAggregate::new(&spec(node)?, WindowInput::Rows)));
+    registry.operator(kind::GLOBAL_WINDOW_AGGREGATE, |node, _| {
+        boxed(WindowAggregate::new(&spec(node)?, WindowInput::Partials))
+    });
+    registry.operator(kind::LOCAL_WINDOW_AGGREGATE, |node, _| boxed(LocalWindowAggregate::new(&spec(node)?)));
+    registry.operator(kind::WINDOW_TABLE_FUNCTION, |node, _| boxed(WindowTableFunction::new(&spec(node)?)));
+    registry.operator(kind::GROUP_AGGREGATE, |node, _| boxed(GroupAggregate::new(&spec(node)?, GroupInput::Rows)));
+    registry.operator(kind::GLOBAL_GROUP_AGGREGATE, |node, _| {
+        boxed(GroupAggregate::new(&spec(node)?, GroupInput::Partials))
+    });
+    registry.operator(kind::LOCAL_GROUP_AGGREGATE, |node, _| boxed(LocalGroupAggregate::new(&spec(node)?)));
+    registry.operator(kind::DROP_UPDATE_BEFORE, |_, _| boxed(Ok(DropUpdateBefore)));
+    registry.operator(kind::SINK_CONSTRAINTS, |node, _| boxed(spec(node).map(SinkConstraints::new)));
+    registry.source(kind::VALUES, |node, _| Ok(Box::new(Values::new(&spec(node)?)?)));
+    registry.watermark(WATERMARK_GENERATOR, |watermark, ctx| {
+        let spec = serde_json::from_value(watermark.spec.clone()).map_err(|e| {
+            TaskError::caused(FailureLabel::Internal, "the plan's watermark cannot be read", e).fatal()
+        })?;
+        Ok(Box::new(SqlWatermark::new(&spec, &ctx.clock)?))
+    });
+}
+
+/// The state tables of a node, empty for one without state: what EXPLAIN shows of them is what checkpoints hold.
+///
+/// # Errors
+/// If the node's spec cannot be read or cannot run.
+pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
+    let window = |input| -> Result<_, TaskError> {
+        Ok(WindowAggregate::new(&spec::<WindowAggregateSpec>(node)?, input)?.state_tables())
+    };
+    match node.kind.as_str() {
+        kind::WINDOW_AGGREGATE => window(WindowInput::Rows),
+        kind::GLOBAL_WINDOW_AGGREGATE => window(WindowInput::Partials),
+        kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
+        kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
+        _ => Ok(vec![]),
+    }
+}
+
+fn boxed<O: Operator + 'static>(operator: Result<O, TaskError>) -> Result<Box<dyn Operator>, TaskError> {
+    Ok(Box::new(operator?))
+}
+
+fn spec<T: DeserializeOwned>(node: &Node) -> Result<T, TaskError> {
+    if node.version > VERSION {
+        return Err(TaskError::user(format!(
+            "'{}' is of kind '{}' version {}, but this build reads up to version {VERSION}: use the build that made the plan",
+            node.name, node.kind, node.version
+        ))
+        .fatal());
+    }
+    read_spec(node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::{AggregateCall, GroupAggregateSpec};
+    use flott_core::{Field, LogicalType, OperatorId};
+    use flott_plan::{Chaining, Role};
+
+    fn node(kind: &str, version: u32, spec: serde_json::Value) -> Node {
+        Node {
+            id: 0,
+            operator_id: OperatorId::of("n"),
+            uid: None,
+            kind: kind.into(),
+            version,
+            name: "GroupAggregate[1]".into(),
+            description: String::new(),
+            role: Role::Operator,
+            parallelism: 1,
+            max_parallelism: 128,
+            chaining: Chaining::Always,
+            output: vec![],
+            spec,
+        }
+    }
+
+    fn group() -> serde_json::Value {
+        let call = AggregateCall {
+            function: "COUNT".into(),
+            args: vec![1],
+            distinct: true,
+            filter: None,
+            ty: LogicalType::bigint(),
+            name: "n".into(),
+        };
+        let spec = GroupAggregateSpec {
+            input: vec![Field::new("k", LogicalType::string()), Field::new("v", LogicalType::bigint())],
+            keys: vec![0],
+            aggregates: vec![call],
+            input_retracts: false,
+            generate_update_before: true,
+            mini_batch: None,
+            ttl_ms: 0,
+        };
+        serde_json::to_value(spec).unwrap()
+    }
+
+    #[test]
+    fn state_is_described_as_it_is_kept() {
+        let tables = describe_state(&node(kind::GROUP_AGGREGATE, 1, group())).unwrap();
+        let names: Vec<(&str, usize)> = tables.iter().map(|t| (t.name.as_str(), t.placement_fields)).collect();
+        assert_eq!(names, [("accState", 1), ("distinctAcc_0", 1)]);
+        assert_eq!(tables[1].key.len(), 2);
+        assert!(describe_state(&node(kind::DROP_UPDATE_BEFORE, 1, serde_json::Value::Null)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_newer_spec_is_refused_by_name() {
+        let error = describe_state(&node(kind::GROUP_AGGREGATE, 2, group())).unwrap_err().to_string();
+        assert!(error.contains("'GroupAggregate[1]'") && error.contains("version 2"), "{error}");
+    }
+}

@@ -1,0 +1,495 @@
+//! The phase of a group aggregation that keeps state and tells changes: [`GroupAggregate`].
+
+use super::bundle::{Bundle, bundle_end};
+use super::changelog::{Steps, Telling, changes};
+use super::expiry::{self, Expiry};
+use crate::nodes::GroupAggregateSpec;
+use crate::operators::aggregate::distinct::{Offered, Passed};
+use crate::operators::aggregate::extreme::OrderedValues;
+use crate::operators::aggregate::{Aggregates, Phase, Rows};
+use crate::operators::{MAX_EMITTED_ROWS, key_columns, signs_of, spec_error};
+use arrow_array::{ArrayRef, Int64Array, UInt32Array};
+use arrow_buffer::NullBuffer;
+use flott_checkpoint::{ColumnType, TableDescriptor};
+use flott_core::clock::{SharedClock, SystemClock};
+use flott_core::hash::hash_columns;
+use flott_core::{Batch, CheckpointId, KeyGroupRange};
+use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
+use flott_state::{KeyedTable, NO_SLOT, OperatorSnapshot, RestoredState};
+use std::sync::Arc;
+
+/// Name of the keyed state, as Flink's.
+pub(crate) const STATE_NAME: &str = "accState";
+/// Behind the first partial rows of a mini-batch, those of the other subtasks follow within this share of the latency.
+const GATHERING_SHARE: u64 = 10;
+
+/// What flows in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Rows.
+    Rows,
+    /// What a local phase emits; only under mini-batch.
+    Partials,
+}
+
+/// Aggregates per group, told as a changelog ([`changes`]).
+///
+/// Without mini-batch each row is one step, in the order of the rows: the kernels note the state after each row, and
+/// before and after are compared a column at a time. With it, the steps are the groups of a [`Bundle`].
+///
+/// A group is gone (-D) when retractions have taken all its rows; a retraction of a group that is not there is ignored, as
+/// in Flink. Without keys there is one group; it tells nothing before its first row.
+///
+/// State: `accState` (group key -> partial columns), `distinctAcc_N` (group key and value -> times or flags). With a time to
+/// live, groups that no row touches are forgotten silently.
+pub(crate) struct GroupAggregate {
+    // Constant.
+    input: Input,
+    keys: Vec<usize>,
+    aggregates: Aggregates,
+    telling: Telling,
+    latency_ms: u64,
+    state: Arc<TableDescriptor>,
+    sets_state: Vec<Arc<TableDescriptor>>,
+    clock: SharedClock,
+    // State.
+    table: KeyedTable,
+    sets: Vec<KeyedTable>,
+    ordered: Vec<OrderedValues>,
+    bundle: Option<Bundle>,
+    expiry: Option<Expiry>,
+    /// By slot, the last row of the batch at hand; `u32::MAX` outside of a call.
+    last_row: Vec<u32>,
+}
+
+/// Rows of a batch with their groups.
+struct Located {
+    columns: Vec<ArrayRef>,
+    keys: Vec<ArrayRef>,
+    hashes: Vec<u64>,
+    slots: Vec<u32>,
+    signs: Option<Vec<i64>>,
+    /// Slots from here on were made for these rows.
+    first_new: usize,
+}
+
+/// How many rows groups had before and after each row.
+struct Counted {
+    before: Vec<i64>,
+    after: Vec<i64>,
+}
+
+impl GroupAggregate {
+    /// The operator of a spec.
+    ///
+    /// # Errors
+    /// If the spec cannot run.
+    pub(crate) fn new(spec: &GroupAggregateSpec, input: Input) -> Result<Self, TaskError> {
+        spec.validate().map_err(spec_error)?;
+        if input == Input::Partials && spec.mini_batch.is_none() {
+            return Err(TaskError::internal("a global group aggregate needs mini-batch"));
+        }
+        let counts_rows = spec.input_retracts || spec.ttl_ms > 0;
+        let aggregates = Aggregates::new(&spec.input, &spec.aggregates, spec.input_retracts, counts_rows, Phase::Whole)
+            .map_err(spec_error)?;
+        let group: Vec<_> = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
+        let mut state = aggregates.descriptor(STATE_NAME, group.clone());
+        let expiry = (spec.ttl_ms > 0).then(|| Expiry::new(spec.ttl_ms, state.columns.len()));
+        if expiry.is_some() {
+            state = state.column(expiry::COLUMN, ColumnType::I64);
+        }
+        let state = Arc::new(state);
+        let sets_state: Vec<Arc<TableDescriptor>> = (aggregates.distinct().iter().enumerate())
+            .map(|(i, set)| Arc::new(set.descriptor(format!("distinctAcc_{i}"), &group)))
+            .collect();
+        Ok(Self {
+            input,
+            keys: if input == Input::Rows { spec.keys.clone() } else { spec.local_keys() },
+            telling: Telling { update_before: spec.generate_update_before, unchanged: spec.ttl_ms > 0 },
+            latency_ms: spec.mini_batch.map_or(0, |m| m.latency_ms),
+            // The real tables are made in `open`, which knows the subtask's key groups.
+            table: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
+            sets: vec![],
+            ordered: aggregates.ordered(&spec.input),
+            bundle: spec.mini_batch.map(Bundle::new),
+            aggregates,
+            state,
+            sets_state,
+            clock: Arc::new(SystemClock),
+            expiry,
+            last_row: vec![],
+        })
+    }
+
+    /// What is kept in checkpoints.
+    pub(crate) fn state_tables(&self) -> Vec<TableDescriptor> {
+        std::iter::once(&self.state).chain(&self.sets_state).map(|t| t.as_ref().clone()).collect()
+    }
+
+    fn restore(&mut self, restored: &RestoredState) -> Result<(), TaskError> {
+        restored.load_table(&mut self.table)?;
+        for set in &mut self.sets {
+            restored.load_table(set)?;
+        }
+        if let Some(expiry) = &mut self.expiry
+            && !self.table.is_empty()
+        {
+            expiry.plan_sweep(self.clock.now_ms());
+        }
+        if self.ordered.is_empty() {
+            return Ok(());
+        }
+        for (index, set) in self.aggregates.distinct().iter().enumerate() {
+            let entries: Vec<u32> = self.sets[index].live_slots().collect();
+            for entries in entries.chunks(MAX_EMITTED_ROWS) {
+                let (slots, values) = groups_of(&mut self.table, &self.sets[index], entries)?;
+                let known: NullBuffer = slots.iter().map(|s| *s != NO_SLOT).collect::<Vec<_>>().into();
+                let present = set.present(&self.sets[index], entries);
+                let present: Vec<NullBuffer> =
+                    present.iter().filter_map(|p| NullBuffer::union(Some(p), Some(&known))).collect();
+                self.aggregates.load_ordered(&mut self.ordered, index, &slots, &values, &present);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the groups of a batch; forgets those whose time is over first.
+    fn locate(&mut self, batch: &Batch) -> Result<Located, TaskError> {
+        let columns = batch.columns().to_vec();
+        let keys = key_columns(&columns, &self.keys);
+        let rows = batch.num_rows();
+        let hashes = match batch.hashes() {
+            Some(hashes) => hashes.to_vec(),
+            None => hash_columns(&keys, rows)?,
+        };
+        if let Some(expiry) = &self.expiry {
+            let now_ms = self.clock.now_ms();
+            let mut slots = Vec::with_capacity(rows);
+            self.table.find(&keys, &hashes, &mut slots)?;
+            let bundle = self.bundle.as_ref();
+            slots.retain(|s| *s != NO_SLOT && bundle.is_none_or(|b| !b.holds(*s)));
+            let expired = expiry.expired(&self.table, slots.into_iter(), now_ms);
+            self.forget(&expired)?;
+        }
+        let first_new = self.table.len();
+        let mut slots = Vec::with_capacity(rows);
+        if keys.is_empty() {
+            self.table.slots(&keys, &hashes[..1], &mut slots)?;
+            slots.resize(rows, slots[0]);
+        } else {
+            self.table.slots(&keys, &hashes, &mut slots)?;
+        }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.touch(&mut self.table, &slots, self.clock.now_ms());
+        }
+        Ok(Located { columns, keys, hashes, slots, signs: signs_of(batch), first_new })
+    }
+
+    /// Counts rows in and out of their groups, if they are counted; rows that retract from an empty group are dropped.
+    fn count_rows(&mut self, located: &mut Located) -> Result<Option<Counted>, TaskError> {
+        let Some(counter) = self.aggregates.row_count() else { return Ok(None) };
+        let counts = self.table.column_mut::<i64>(counter);
+        let rows = located.slots.len();
+        let mut counted = Counted { before: Vec::with_capacity(rows), after: Vec::with_capacity(rows) };
+        let mut kept: Vec<u32> = Vec::with_capacity(rows);
+        for (row, &slot) in located.slots.iter().enumerate() {
+            let sign = located.signs.as_ref().map_or(1, |s| s[row]);
+            let count = counts.get(slot);
+            if sign < 0 && count == 0 {
+                continue;
+            }
+            counts.set(slot, count + sign);
+            counted.before.push(count);
+            counted.after.push(count + sign);
+            kept.push(row as u32);
+        }
+        if kept.len() < rows {
+            located.keep(&kept)?;
+        }
+        Ok(Some(counted))
+    }
+
+    /// Which values changed the distinct sets.
+    fn pass(&mut self, located: &Located) -> Result<Vec<Passed>, TaskError> {
+        let mut passed = Vec::with_capacity(self.sets.len());
+        for (set, table) in self.aggregates.distinct().iter().zip(&mut self.sets) {
+            let valid = set.valid(&located.columns);
+            let offered = Offered {
+                keys: &located.keys,
+                hashes: &located.hashes,
+                values: &located.columns[set.arg],
+                valid: &valid,
+                signs: located.signs.as_deref(),
+            };
+            passed.push(set.pass(table, offered)?);
+        }
+        Ok(passed)
+    }
+
+    /// Each row is a step.
+    fn tell_rows(&mut self, batch: &Batch, out: &mut Output) -> Result<(), TaskError> {
+        let mut located = self.locate(batch)?;
+        let met = located.slots.clone();
+        let counted = self.count_rows(&mut located)?;
+        let passed = self.pass(&located)?;
+        let rows = located.slots.len();
+        let mut initial = self.aggregates.gather(&self.table, &located.slots);
+        if let (Some(counter), Some(counted)) = (self.aggregates.row_count(), &counted) {
+            // The table's counter is ahead: it has been through the batch.
+            initial[counter] = Arc::new(Int64Array::from(counted.before.clone()));
+        }
+        let initial = self.aggregates.finish(&initial);
+        let mut traces = self.aggregates.traces(rows);
+        let input = Rows {
+            slots: &located.slots,
+            columns: &located.columns,
+            signs: located.signs.as_deref(),
+            passed: &passed,
+        };
+        self.aggregates.accumulate(&mut self.table, input, &mut self.ordered, Some(&mut traces));
+        let mut state: Vec<ArrayRef> = Vec::with_capacity(traces.len());
+        for (index, mut trace) in traces.into_iter().enumerate() {
+            if let (true, Some(counted)) = (self.aggregates.row_count() == Some(index), &counted) {
+                trace.extend_i64(&counted.after);
+            }
+            state.push(trace.finish());
+        }
+        let after = self.aggregates.finish(&state);
+        let previous = self.previous_rows(&located.slots);
+        let before = before_rows(&initial, &after, &previous)?;
+        let (existed, exists): (Vec<bool>, Vec<bool>) = match &counted {
+            Some(c) => (c.before.iter().map(|n| *n > 0).collect(), c.after.iter().map(|n| *n > 0).collect()),
+            None => {
+                let existed = |(row, slot): (usize, &u32)| previous[row] != row as u32 || (*slot as usize) < located.first_new;
+                (located.slots.iter().enumerate().map(existed).collect(), vec![true; rows])
+            }
+        };
+        let steps = Steps { keys: &located.keys, before: &before, after: &after, existed: &existed, exists: &exists };
+        if let Some(batch) = changes(steps, self.telling)? {
+            out.emit(batch);
+        }
+        self.remove_empty(&met);
+        Ok(())
+    }
+
+    /// For each row, the row before it with the same slot, or itself if it is the first.
+    fn previous_rows(&mut self, slots: &[u32]) -> Vec<u32> {
+        let needed = slots.iter().max().map_or(0, |s| *s as usize + 1);
+        if self.last_row.len() < needed {
+            self.last_row.resize(needed, u32::MAX);
+        }
+        let mut previous = Vec::with_capacity(slots.len());
+        for (row, &slot) in slots.iter().enumerate() {
+            let last = std::mem::replace(&mut self.last_row[slot as usize], row as u32);
+            previous.push(if last == u32::MAX { row as u32 } else { last });
+        }
+        for &slot in slots {
+            self.last_row[slot as usize] = u32::MAX;
+        }
+        previous
+    }
+
+    /// Folds rows into the bundle; whether it is full.
+    fn fold(&mut self, batch: &Batch) -> Result<bool, TaskError> {
+        let mut located = self.locate(batch)?;
+        let first = match &mut self.bundle {
+            Some(bundle) => bundle.meet(&located.slots),
+            None => vec![],
+        };
+        let before = self.aggregates.values(&self.table, &first);
+        let existed: Vec<bool> = match self.aggregates.row_count() {
+            Some(counter) => {
+                let counts = self.table.column::<i64>(counter);
+                first.iter().map(|s| counts.get(*s) > 0).collect()
+            }
+            None => first.iter().map(|s| (*s as usize) < located.first_new).collect(),
+        };
+        match self.input {
+            Input::Partials => {
+                self.aggregates.merge(&mut self.table, &located.slots, &located.columns[self.keys.len()..]);
+            }
+            Input::Rows => {
+                self.count_rows(&mut located)?;
+                let passed = self.pass(&located)?;
+                let signs = located.signs.as_deref();
+                let rows = Rows { slots: &located.slots, columns: &located.columns, signs, passed: &passed };
+                self.aggregates.accumulate(&mut self.table, rows, &mut self.ordered, None);
+            }
+        }
+        let now_ms = self.clock.now_ms();
+        let deadline_ms = match self.input {
+            Input::Rows => bundle_end(now_ms, self.latency_ms),
+            Input::Partials => now_ms.saturating_add_unsigned(self.latency_ms / GATHERING_SHARE),
+        };
+        let Some(bundle) = &mut self.bundle else { return Ok(false) };
+        bundle.remember(first, existed.into_iter(), before);
+        Ok(bundle.count(batch.num_rows(), deadline_ms))
+    }
+
+    /// Tells the groups of the bundle, as far as there is room.
+    fn tell_bundle(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        let Some(bundle) = &mut self.bundle else { return Ok(Flow::Done) };
+        let Some(told) = bundle.next()? else { return Ok(Flow::Done) };
+        let after = self.aggregates.values(&self.table, &told.slots);
+        let exists: Vec<bool> = match self.aggregates.row_count() {
+            Some(counter) => {
+                let counts = self.table.column::<i64>(counter);
+                told.slots.iter().map(|s| counts.get(*s) > 0).collect()
+            }
+            None => vec![true; told.slots.len()],
+        };
+        let keys = self.table.keys(&told.slots)?;
+        let steps = Steps { keys: &keys, before: &told.before, after: &after, existed: &told.existed, exists: &exists };
+        if let Some(batch) = changes(steps, self.telling)? {
+            out.emit(batch);
+        }
+        self.remove_empty(&told.slots);
+        Ok(Flow::More)
+    }
+
+    /// Removes those of `slots` whose groups have no rows left.
+    fn remove_empty(&mut self, slots: &[u32]) {
+        if let Some(counter) = self.aggregates.row_count() {
+            let counts = self.table.column::<i64>(counter);
+            let empty: Vec<u32> = slots.iter().copied().filter(|s| counts.get(*s) == 0).collect();
+            self.table.remove(&empty);
+        }
+    }
+
+    /// Removes groups with everything that is kept about them.
+    fn forget(&mut self, slots: &[u32]) -> Result<(), TaskError> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        self.table.remove(slots);
+        for ordered in &mut self.ordered {
+            slots.iter().for_each(|s| ordered.remove_group(*s));
+        }
+        for set in &mut self.sets {
+            let entries: Vec<u32> = set.live_slots().collect();
+            for entries in entries.chunks(MAX_EMITTED_ROWS) {
+                let (groups, _) = groups_of(&mut self.table, set, entries)?;
+                let orphans: Vec<u32> =
+                    entries.iter().zip(groups).filter(|(_, group)| *group == NO_SLOT).map(|(e, _)| *e).collect();
+                set.remove(&orphans);
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        let Some(expiry) = &mut self.expiry else { return Ok(()) };
+        let bundle = self.bundle.as_ref();
+        let untold = |slot: &u32| bundle.is_some_and(|b| b.holds(*slot));
+        let expired = expiry.expired(&self.table, self.table.live_slots().filter(|s| !untold(s)), now_ms);
+        if expired.len() == self.table.len() {
+            expiry.stop();
+        } else {
+            expiry.plan_sweep(now_ms);
+        }
+        self.forget(&expired)
+    }
+}
+
+impl Located {
+    /// Keeps these rows only.
+    fn keep(&mut self, rows: &[u32]) -> Result<(), TaskError> {
+        let indices = UInt32Array::from(rows.to_vec());
+        for column in self.columns.iter_mut().chain(&mut self.keys) {
+            *column = arrow_select::take::take(column.as_ref(), &indices, None)?;
+        }
+        self.hashes = rows.iter().map(|r| self.hashes[*r as usize]).collect();
+        self.slots = rows.iter().map(|r| self.slots[*r as usize]).collect();
+        self.signs = self.signs.as_ref().map(|s| rows.iter().map(|r| s[*r as usize]).collect());
+        Ok(())
+    }
+}
+
+/// The groups' slots (or [`NO_SLOT`]) and the values of entries of a distinct set.
+fn groups_of(table: &mut KeyedTable, set: &KeyedTable, entries: &[u32]) -> Result<(Vec<u32>, ArrayRef), TaskError> {
+    let mut keys = set.keys(entries)?;
+    let values = keys.pop().ok_or_else(|| TaskError::internal("a distinct set has no value in its key"))?;
+    let hashes = hash_columns(&keys, entries.len())?;
+    let mut slots = Vec::with_capacity(entries.len());
+    table.find(&keys, &hashes, &mut slots)?;
+    Ok((slots, values))
+}
+
+/// The values before each row: after the row before it of the same group, or before the batch.
+fn before_rows(initial: &[ArrayRef], after: &[ArrayRef], previous: &[u32]) -> Result<Vec<ArrayRef>, TaskError> {
+    if previous.iter().enumerate().all(|(row, p)| *p == row as u32) {
+        return Ok(initial.to_vec());
+    }
+    let rows = previous.len() as u32;
+    let index = |(row, p): (usize, &u32)| if *p == row as u32 { *p } else { rows + p };
+    let indices = UInt32Array::from_iter_values(previous.iter().enumerate().map(index));
+    let mut before = Vec::with_capacity(after.len());
+    for (initial, after) in initial.iter().zip(after) {
+        let both = arrow_select::concat::concat(&[initial.as_ref(), after.as_ref()])?;
+        before.push(arrow_select::take::take(both.as_ref(), &indices, None)?);
+    }
+    Ok(before)
+}
+
+impl Operator for GroupAggregate {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        self.clock = ctx.clock.clone();
+        let table = |state: &Arc<TableDescriptor>| {
+            KeyedTable::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups())
+        };
+        self.table = table(&self.state);
+        self.sets = self.sets_state.iter().map(table).collect();
+        match ctx.restored.take() {
+            Some(restored) => self.restore(&restored),
+            None => Ok(()),
+        }
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        if batch.is_empty() {
+            return Ok(Flow::Done);
+        }
+        if self.bundle.is_none() {
+            self.tell_rows(&batch, out)?;
+            return Ok(Flow::Done);
+        }
+        if self.fold(&batch)? { self.tell_bundle(out) } else { Ok(Flow::Done) }
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        self.tell_bundle(out)
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        let bundle = self.bundle.as_ref().and_then(Bundle::deadline_ms);
+        let sweep = self.expiry.as_ref().and_then(Expiry::next_sweep_ms);
+        bundle.into_iter().chain(sweep).min()
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
+        let is_due = |time: Option<i64>| time.is_some_and(|t| t <= now_ms);
+        if is_due(self.expiry.as_ref().and_then(Expiry::next_sweep_ms)) {
+            self.sweep(now_ms)?;
+        }
+        if is_due(self.bundle.as_ref().and_then(Bundle::deadline_ms)) { self.tell_bundle(out) } else { Ok(Flow::Done) }
+    }
+
+    fn before_barrier(&mut self, _checkpoint: CheckpointId, out: &mut Output) -> Result<Flow, TaskError> {
+        self.tell_bundle(out)
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        let mut keyed = vec![self.table.capture(checkpoint)];
+        keyed.extend(self.sets.iter_mut().map(|s| s.capture(checkpoint)));
+        Ok(OperatorSnapshot { keyed, ..OperatorSnapshot::default() })
+    }
+
+    fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        self.tell_bundle(out)
+    }
+
+    fn state_bytes(&self) -> usize {
+        let ordered: usize = self.ordered.iter().map(OrderedValues::bytes).sum();
+        self.table.bytes() + self.sets.iter().map(KeyedTable::bytes).sum::<usize>() + ordered
+    }
+}

@@ -1,0 +1,59 @@
+//! `table.exec.state.ttl`: groups that no row has touched for so long are forgotten ([`Expiry`]).
+
+use flott_state::KeyedTable;
+
+/// A sweep looks at all groups; there are so many of them within a time to live, but at most one a second.
+const SWEEPS: i64 = 10;
+const MIN_SWEEP_MS: i64 = 1000;
+/// Name of the column with the time of the last touch, in processing time.
+pub(crate) const COLUMN: &str = "last-access";
+
+/// When groups are forgotten.
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    ttl_ms: i64,
+    /// State column with the time of the last touch.
+    column: usize,
+    next_sweep_ms: Option<i64>,
+}
+
+impl Expiry {
+    /// Groups live for `ttl_ms` behind the touch in `column`.
+    pub(crate) fn new(ttl_ms: u64, column: usize) -> Self {
+        Self { ttl_ms: i64::try_from(ttl_ms).unwrap_or(i64::MAX), column, next_sweep_ms: None }
+    }
+
+    /// Those of `slots` whose time is over.
+    pub(crate) fn expired(&self, table: &KeyedTable, slots: impl Iterator<Item = u32>, now_ms: i64) -> Vec<u32> {
+        let touched = table.column::<i64>(self.column);
+        // A slot that was made just now holds zero; it is about to be touched.
+        let is_over = |slot: &u32| {
+            let last = touched.get(*slot);
+            last > 0 && last.saturating_add(self.ttl_ms) <= now_ms
+        };
+        slots.filter(is_over).collect()
+    }
+
+    /// Notes that rows have come for `slots`.
+    pub(crate) fn touch(&mut self, table: &mut KeyedTable, slots: &[u32], now_ms: i64) {
+        table.column_mut::<i64>(self.column).update(slots, |_, t| *t = now_ms);
+        if self.next_sweep_ms.is_none() {
+            self.plan_sweep(now_ms);
+        }
+    }
+
+    /// Plans the next look at all groups.
+    pub(crate) fn plan_sweep(&mut self, now_ms: i64) {
+        self.next_sweep_ms = Some(now_ms.saturating_add((self.ttl_ms / SWEEPS).max(MIN_SWEEP_MS)));
+    }
+
+    /// No group is left to look at.
+    pub(crate) fn stop(&mut self) {
+        self.next_sweep_ms = None;
+    }
+
+    /// When all groups are looked at next, in processing time.
+    pub(crate) fn next_sweep_ms(&self) -> Option<i64> {
+        self.next_sweep_ms
+    }
+}

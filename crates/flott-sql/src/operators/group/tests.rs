@@ -1,0 +1,259 @@
+//! Group aggregation as tables of text.
+
+use super::aggregate::{GroupAggregate, Input};
+use super::local::LocalGroupAggregate;
+use crate::nodes::*;
+use crate::operators::harness::{Harness, lines, owner};
+use flott_core::{Field, LogicalType, TypeKind};
+
+const SCHEMA: &str = "k BIGINT, v BIGINT, ok BOOLEAN";
+
+fn call(function: &str, args: &[usize]) -> AggregateCall {
+    let ty = if function == "COUNT" { LogicalType::not_null(TypeKind::BigInt) } else { LogicalType::bigint() };
+    AggregateCall {
+        function: function.into(),
+        args: args.to_vec(),
+        distinct: false,
+        filter: None,
+        ty,
+        name: function.to_lowercase(),
+    }
+}
+
+fn distinct(function: &str, args: &[usize], filter: Option<usize>) -> AggregateCall {
+    AggregateCall { distinct: true, filter, ..call(function, args) }
+}
+
+fn spec(aggregates: Vec<AggregateCall>) -> GroupAggregateSpec {
+    GroupAggregateSpec {
+        input: vec![
+            Field::new("k", LogicalType::bigint()),
+            Field::new("v", LogicalType::bigint()),
+            Field::new("ok", LogicalType::boolean()),
+        ],
+        keys: vec![0],
+        aggregates,
+        input_retracts: false,
+        generate_update_before: true,
+        mini_batch: None,
+        ttl_ms: 0,
+    }
+}
+
+fn retracting(aggregates: Vec<AggregateCall>) -> GroupAggregateSpec {
+    GroupAggregateSpec { input_retracts: true, ..spec(aggregates) }
+}
+
+fn mini(spec: GroupAggregateSpec, latency_ms: u64, size: u64) -> GroupAggregateSpec {
+    GroupAggregateSpec { mini_batch: Some(MiniBatch { latency_ms, size }), ..spec }
+}
+
+fn harness(spec: &GroupAggregateSpec) -> Harness {
+    Harness::new(Box::new(GroupAggregate::new(spec, Input::Rows).unwrap()), SCHEMA)
+}
+
+#[test]
+fn each_row_yields_its_own_update_in_order() {
+    let spec = spec(vec![call("COUNT", &[]), call("SUM", &[1]), call("MAX", &[1])]);
+    let rows = "+I 1 5 true\n+I 2 NULL true\n+I 1 3 true\n+I 1 7 true\n+I 2 1 true";
+    let expected = "+I 1 1 5 5
++I 2 1 NULL NULL
+-U 1 1 5 5
++U 1 2 8 5
+-U 1 2 8 5
++U 1 3 15 7
+-U 2 1 NULL NULL
++U 2 2 1 1";
+    assert_eq!(harness(&spec).run(rows), expected);
+    let one_by_one = rows.replace('\n', "\nbatch\n");
+    assert_eq!(harness(&spec).run(&one_by_one), expected, "the batches make no difference");
+}
+
+#[test]
+fn without_update_before_only_new_values_are_told() {
+    let spec = GroupAggregateSpec { generate_update_before: false, ..spec(vec![call("COUNT", &[])]) };
+    assert_eq!(harness(&spec).run("+I 1 5 true\n+I 1 5 true"), "+I 1 1\n+U 1 2");
+}
+
+#[test]
+fn values_that_stay_are_not_told_again() {
+    let mut op = harness(&spec(vec![call("MAX", &[1])]));
+    assert_eq!(op.run("+I 1 5 true\n+I 1 3 true\n+I 1 6 true"), "+I 1 5\n-U 1 5\n+U 1 6");
+    assert_eq!(op.run("+I 1 6 true\n+I NULL 1 true\n+I NULL 0 true"), "+I NULL 1");
+}
+
+#[test]
+fn select_distinct_tells_each_key_once() {
+    assert_eq!(harness(&spec(vec![])).run("+I 1 5 true\n+I 2 5 true\n+I 1 6 true"), "+I 1\n+I 2");
+    let mut op = harness(&retracting(vec![]));
+    assert_eq!(op.run("+I 1 5 true\n+I 1 6 true\n-D 1 5 true\n-D 1 6 true\n+I 1 7 true"), "+I 1\n-D 1\n+I 1");
+}
+
+#[test]
+fn retractions_take_rows_back_and_the_last_takes_the_group() {
+    let calls = vec![call("COUNT", &[1]), call("SUM", &[1]), call("AVG", &[1]), call("MIN", &[1]), call("MAX", &[1])];
+    let rows = "+I 1 5 true
++I 1 9 true
+-U 1 9 true
++U 1 1 true
+-D 1 5 true
++I 1 NULL true
+-D 1 1 true
+-D 1 NULL true
+-D 1 8 true
++I 1 2 true";
+    let expected = "+I 1 1 5 5 5 5
+-U 1 1 5 5 5 5
++U 1 2 14 7 5 9
+-U 1 2 14 7 5 9
++U 1 1 5 5 5 5
+-U 1 1 5 5 5 5
++U 1 2 6 3 1 5
+-U 1 2 6 3 1 5
++U 1 1 1 1 1 1
+-U 1 1 1 1 1 1
++U 1 0 NULL NULL NULL NULL
+-D 1 0 NULL NULL NULL NULL
++I 1 1 2 2 2 2";
+    let spec = retracting(calls);
+    assert_eq!(harness(&spec).run(rows), expected);
+    assert_eq!(harness(&spec).run(&rows.replace('\n', "\nbatch\n")), expected, "the batches make no difference");
+    let mut folded = harness(&mini(spec, 1000, 1000));
+    assert_eq!(folded.run(rows), "");
+    assert_eq!(folded.run("barrier"), "+I 1 1 2 2 2 2");
+    assert_eq!(folded.run("-D 1 2 true\nbarrier"), "-D 1 1 2 2 2 2");
+    assert_eq!(folded.run("+I 1 2 true\n-D 1 2 true\nbarrier"), "", "it came and went within a mini-batch");
+}
+
+#[test]
+fn a_retraction_of_what_was_never_there_is_ignored() {
+    let mut op = harness(&retracting(vec![call("COUNT", &[]), call("SUM", &[1])]));
+    assert_eq!(op.run("-D 1 5 true\n+I 1 2 true\n-D 2 2 true"), "+I 1 1 2");
+}
+
+#[test]
+fn distinct_aggregates_share_one_set_and_filters_keep_it_apart() {
+    let calls = vec![
+        distinct("COUNT", &[1], None),
+        distinct("COUNT", &[1], Some(2)),
+        distinct("SUM", &[1], Some(2)),
+        AggregateCall { filter: Some(2), ..call("COUNT", &[]) },
+    ];
+    let rows = "+I 1 5 true\n+I 1 5 false\n+I 1 6 NULL\n+I 1 6 true\n+I 1 NULL true";
+    let expected = "+I 1 1 1 5 1\n-U 1 1 1 5 1\n+U 1 2 1 5 1\n-U 1 2 1 5 1\n+U 1 2 2 11 2\n-U 1 2 2 11 2\n+U 1 2 2 11 3";
+    let spec_of = spec(calls.clone());
+    assert_eq!(GroupAggregate::new(&spec_of, Input::Rows).unwrap().state_tables().len(), 2);
+    assert_eq!(harness(&spec_of).run(rows), expected);
+    let mut retracted = harness(&retracting(calls));
+    assert_eq!(retracted.run(rows), expected);
+    assert_eq!(retracted.run("-D 1 5 true"), "-U 1 2 2 11 3\n+U 1 2 1 6 2", "5 is still there once, unfiltered");
+    assert_eq!(retracted.run("-D 1 5 false"), "-U 1 2 1 6 2\n+U 1 1 1 6 2");
+}
+
+#[test]
+fn a_mini_batch_ends_by_size_by_time_or_at_a_barrier() {
+    let spec = mini(spec(vec![call("COUNT", &[]), call("SUM", &[1])]), 100, 4);
+    let mut op = harness(&spec);
+    assert_eq!(op.run("+I 2 1 true\n+I 1 1 true\n+I 2 1 true\n+I 3 1 true"), "+I 2 2 2\n+I 1 1 1\n+I 3 1 1");
+    assert_eq!(op.next_timer(), None);
+    assert_eq!(op.run("clock 130\n+I 1 0 true\n+I 9 9 true\nwatermark 5"), "");
+    assert_eq!(op.next_timer(), Some(200), "bundles end at multiples of the latency");
+    assert_eq!(op.run("timer 200"), "-U 1 1 1\n+U 1 2 1\n+I 9 1 9");
+    assert_eq!(op.run("+I 9 1 true\nbarrier"), "-U 9 1 9\n+U 9 2 10");
+    assert_eq!(op.run("+I 9 1 true\nend"), "-U 9 2 10\n+U 9 3 11");
+}
+
+#[test]
+fn two_phases_tell_what_one_does() {
+    let calls = vec![call("COUNT", &[]), call("SUM", &[1]), call("AVG", &[1]), AggregateCall { filter: Some(2), ..call("MAX", &[1]) }];
+    let bundles = ["+I 1 5 true\n+I 2 3 true\n+I 1 9 false", "+I 2 NULL true\n+I 2 4 true\n+I 1 7 true"];
+    let spec_of = mini(spec(calls), 100, 1000);
+    assert!(spec_of.supports_two_phases());
+    let mut one = harness(&spec_of);
+    let mut local = Harness::new(Box::new(LocalGroupAggregate::new(&spec_of).unwrap()), SCHEMA);
+    let mut global = Harness::new(Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()), SCHEMA);
+    for bundle in bundles {
+        let expected = one.run(&format!("{bundle}\nbarrier"));
+        let rows: Vec<&str> = bundle.lines().collect();
+        assert!(local.process(local.batch(&rows)).is_empty());
+        for partial in local.flush() {
+            assert!(global.process(partial).is_empty());
+        }
+        assert_eq!(global.run("barrier"), expected);
+    }
+}
+
+#[test]
+fn two_phases_take_rows_back() {
+    let spec_of = mini(retracting(vec![call("SUM", &[1]), call("COUNT", &[1])]), 100, 1000);
+    let mut local = Harness::new(Box::new(LocalGroupAggregate::new(&spec_of).unwrap()), SCHEMA);
+    let mut global = Harness::new(Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()), SCHEMA);
+    let mut told = vec![];
+    for bundle in ["+I 1 5 true\n+I 2 3 true", "-U 1 5 true\n+U 1 8 true\n-D 2 3 true", "-D 1 8 true\n+I 2 NULL true"] {
+        let rows: Vec<&str> = bundle.lines().collect();
+        let mut partials = local.process(local.batch(&rows));
+        partials.extend(local.flush());
+        partials.into_iter().for_each(|p| drop(global.process(p)));
+        told.push(global.flush().iter().flat_map(lines).collect::<Vec<_>>().join(", "));
+    }
+    assert_eq!(told, ["+I 1 5 1, +I 2 3 1", "-U 1 5 1, +U 1 8 1, -D 2 3 1", "-D 1 8 1, +I 2 NULL 0"]);
+}
+
+#[test]
+fn without_keys_there_is_one_group_from_the_first_row_on() {
+    let mut spec_of = spec(vec![call("COUNT", &[]), call("MIN", &[1])]);
+    spec_of.keys = vec![];
+    let mut op = harness(&spec_of);
+    assert_eq!(op.run("end"), "");
+    assert_eq!(op.run("+I 1 5 true\n+I 2 3 true"), "+I 1 5\n-U 1 5\n+U 2 3");
+}
+
+#[test]
+fn state_is_taken_over_at_another_parallelism() {
+    let calls = vec![call("SUM", &[1]), call("MAX", &[1]), call("MIN", &[1]), distinct("COUNT", &[1], None)];
+    let spec_of = retracting(calls);
+    let operator = || Box::new(GroupAggregate::new(&spec_of, Input::Rows).unwrap());
+    let before: Vec<String> = (0..40).map(|i| format!("+I {} {} true", i % 6, i % 9)).collect();
+    // Take extremes back, so that the order of the values matters after the restore.
+    let behind: Vec<String> = (0..30).rev().map(|i| format!("-D {} {} true", i % 6, i % 9)).collect();
+    let mut straight = harness(&spec_of);
+    straight.run(&before.join("\n"));
+    let mut expected: Vec<String> = straight.run(&behind.join("\n")).lines().map(str::to_owned).collect();
+    expected.sort();
+    for parallelism in [1, 3] {
+        let mut first = harness(&spec_of);
+        first.run(&before.join("\n"));
+        let mut out = vec![];
+        for index in 0..parallelism {
+            let mut second = Harness::restored(operator(), SCHEMA, (index, parallelism), vec![first.snapshot()]);
+            let mine = |row: &&String| owner(row.split(' ').nth(1).unwrap().parse().unwrap(), parallelism) == index;
+            let rows: Vec<&str> = behind.iter().filter(mine).map(String::as_str).collect();
+            out.extend(second.run(&rows.join("\n")).lines().map(str::to_owned));
+        }
+        out.sort();
+        assert_eq!(out, expected, "restored at parallelism {parallelism}");
+    }
+}
+
+#[test]
+fn groups_that_no_row_touches_are_forgotten() {
+    let spec_of = GroupAggregateSpec { ttl_ms: 1000, ..spec(vec![distinct("COUNT", &[1], None), call("SUM", &[1])]) };
+    let mut op = harness(&spec_of);
+    assert_eq!(op.run("clock 100\n+I 1 5 true\n+I 1 5 true"), "+I 1 1 5\n-U 1 1 5\n+U 1 1 10", "each row shows that the group lives");
+    assert_eq!(op.run("clock 1099\n+I 1 6 true"), "-U 1 1 10\n+U 1 2 16");
+    assert_eq!(op.run("clock 2099\n+I 1 5 true\n+I 2 7 true"), "+I 1 1 5\n+I 2 1 7", "distinct values are forgotten too");
+    assert!(op.next_timer().is_some());
+    assert_eq!(op.run("timer 9000\ntimer 20000"), "", "nothing is told when groups are forgotten");
+    assert_eq!(op.next_timer(), None, "nothing is left to look at");
+}
+
+#[test]
+fn many_groups_are_told_in_pieces() {
+    let mut op = harness(&mini(spec(vec![call("COUNT", &[])]), 1000, 1_000_000));
+    let rows: String = (0..20_000).map(|i| format!("+I {i} 1 true\n")).collect();
+    assert_eq!(op.run(&rows), "");
+    assert_eq!(op.run("barrier").lines().count(), 20_000);
+    op.run(&rows);
+    assert_eq!(op.run("barrier").lines().count(), 40_000);
+    assert!(op.largest_call <= 8192, "{} rows in one call", op.largest_call);
+}

@@ -1,0 +1,423 @@
+//! The phase of a window aggregation that keeps state and fires: [`WindowAggregate`].
+
+use crate::nodes::{WindowAggregateSpec, WindowProperty, WindowPropertyKind};
+use crate::operators::aggregate::distinct::{Offered, Passed};
+use crate::operators::aggregate::{Aggregates, Phase, Rows};
+use crate::operators::window::slices::{Part, Slices};
+use crate::operators::{MAX_EMITTED_ROWS, key_columns, needed_columns, signs_of, spec_error, wall_clock_of};
+use arrow_array::{ArrayRef, TimestampMillisecondArray};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use bytes::Bytes;
+use flott_checkpoint::TableDescriptor;
+use flott_core::clock::{SharedClock, SystemClock};
+use flott_core::hash::hash_columns;
+use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
+use flott_core::{Batch, CheckpointId, KeyGroupRange};
+use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
+use flott_state::{KeyedTable, OperatorEntry, OperatorSnapshot, Redistribute, WindowTables};
+use std::sync::Arc;
+
+/// Name of the keyed state, as Flink's.
+pub(crate) const STATE_NAME: &str = "window-aggs";
+/// Name of the operator state that holds the watermark up to which windows have fired.
+const WATERMARK_STATE: &str = "watermark";
+
+/// What flows in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Rows.
+    Rows,
+    /// What a local phase emits.
+    Partials,
+}
+
+/// Aggregates per key and window, emitted when the watermark (or the clock) passes a window's end.
+///
+/// Output is append-only: keys, aggregates, window properties; windows in order of their ends, a window's keys in order
+/// of arrival, at most [`MAX_EMITTED_ROWS`] a call. A window of a HOP that holds no row is not emitted.
+///
+/// A row is late if every window that holds its slice has fired by the watermark before its batch; it is dropped and
+/// counted in `numLateRecordsDropped` (a partial row counts once). A row whose earliest windows only have fired still
+/// counts for the others.
+///
+/// State: `window-aggs` (a table a slice: group key -> partial columns), `window-distinct-N` (group key and value), and
+/// the watermark up to which windows have fired, of which a restored subtask takes the smallest.
+///
+/// Processing time: a row belongs to the slice of the moment when it is met; a window fires when the clock is at its end.
+/// When the input ends, open windows fire at once (Flink drops them).
+#[derive(Debug)]
+pub(crate) struct WindowAggregate {
+    // Constant.
+    input: Input,
+    keys: Vec<usize>,
+    needed: Vec<bool>,
+    properties: Vec<WindowProperty>,
+    aggregates: Aggregates,
+    input_retracts: bool,
+    state: Arc<TableDescriptor>,
+    sets_state: Vec<Arc<TableDescriptor>>,
+    max_parallelism: usize,
+    key_groups: KeyGroupRange,
+    clock: SharedClock,
+    metrics: Arc<OperatorMetrics>,
+    // State.
+    slices: Slices,
+    tables: WindowTables,
+    /// A set of distinct values each, by slice.
+    sets: Vec<WindowTables>,
+    /// Windows up to this time have fired; rows of windows before it are late.
+    progress: EventTime,
+    /// End of the last window that fired.
+    fired_window: i64,
+    /// The time up to which windows are firing now.
+    target: EventTime,
+    firing: Option<Firing>,
+    scratch: Vec<u32>,
+}
+
+/// A window on its way out.
+#[derive(Debug)]
+struct Firing {
+    window_end: i64,
+    source: FiringSource,
+    /// The slot to go on with.
+    next: u32,
+}
+
+#[derive(Debug)]
+enum FiringSource {
+    /// The table of the only slice.
+    Slice(i64),
+    /// The slices of the window put together.
+    Merged(Box<KeyedTable>),
+}
+
+impl WindowAggregate {
+    /// The operator of a spec.
+    ///
+    /// # Errors
+    /// If the spec cannot run.
+    pub(crate) fn new(spec: &WindowAggregateSpec, input: Input) -> Result<Self, TaskError> {
+        spec.validate().map_err(spec_error)?;
+        let aggregates =
+            Aggregates::new(&spec.input, &spec.aggregates, spec.input_retracts, spec.input_retracts, Phase::Whole)
+                .map_err(spec_error)?;
+        if !aggregates.ordered(&spec.input).is_empty() {
+            return Err(TaskError::user(
+                "MIN and MAX over a window cannot follow an input that retracts rows: aggregate before the changes, or without MIN and MAX",
+            )
+            .fatal());
+        }
+        let clock = if spec.is_local_time() { wall_clock_of(&spec.time_zone)? } else { wall_clock_of("UTC")? };
+        let group: Vec<_> = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
+        let state = Arc::new(aggregates.descriptor(STATE_NAME, group.clone()));
+        let sets_state: Vec<Arc<TableDescriptor>> = (aggregates.distinct().iter().enumerate())
+            .map(|(i, set)| Arc::new(set.descriptor(format!("window-distinct-{i}"), &group)))
+            .collect();
+        let (keys, needed) = match input {
+            Input::Rows => (spec.keys.clone(), needed_columns(spec.input.len(), &spec.keys, &spec.aggregates)),
+            Input::Partials => (spec.local_keys(), vec![true; spec.local_output().len()]),
+        };
+        // The real tables are made in `open`, which knows the subtask's key groups.
+        let (max_parallelism, key_groups) = (1, KeyGroupRange::all(1));
+        Ok(Self {
+            input,
+            keys,
+            needed,
+            properties: spec.properties.clone(),
+            input_retracts: spec.input_retracts,
+            slices: Slices::new(spec.window, spec.time, clock, &spec.input),
+            tables: WindowTables::new(Arc::clone(&state), max_parallelism, key_groups),
+            sets: vec![],
+            aggregates,
+            state,
+            sets_state,
+            max_parallelism,
+            key_groups,
+            clock: Arc::new(SystemClock),
+            metrics: Arc::default(),
+            progress: NO_WATERMARK,
+            fired_window: i64::MIN,
+            target: NO_WATERMARK,
+            firing: None,
+            scratch: vec![],
+        })
+    }
+
+    /// What is kept in checkpoints.
+    pub(crate) fn state_tables(&self) -> Vec<TableDescriptor> {
+        std::iter::once(&self.state).chain(&self.sets_state).map(|t| t.as_ref().clone()).collect()
+    }
+
+    fn parts(&mut self, batch: &Batch) -> Result<Vec<(i64, Part)>, TaskError> {
+        match self.input {
+            Input::Rows => {
+                // Should the clock be set back, rows stay in the window that is open.
+                let now_ms = self.clock.now_ms().max(self.progress.saturating_add(1));
+                self.slices.split(batch, now_ms)
+            }
+            Input::Partials => {
+                let ends = batch.columns().last().and_then(|c| c.as_primitive_opt::<Int64Type>());
+                let ends = ends.ok_or_else(|| TaskError::internal("partial rows do not end in their slice's end"))?;
+                Ok(super::slices::split_values(ends.values()))
+            }
+        }
+    }
+
+    fn is_late(&self, slice_end: i64) -> bool {
+        self.progress != NO_WATERMARK && self.slices.has_fired(self.slices.last_window(slice_end), self.progress)
+    }
+
+    fn add(&mut self, slice_end: i64, part: &Part, batch: &Batch) -> Result<(), TaskError> {
+        let columns = part.of(batch.columns(), &self.needed)?;
+        let rows = part.len(batch.num_rows());
+        let keys = key_columns(&columns, &self.keys);
+        let hashes = match batch.hashes() {
+            Some(hashes) => part.of_slice(hashes),
+            None => hash_columns(&keys, rows)?,
+        };
+        let table = self.tables.table_mut(slice_end);
+        self.scratch.clear();
+        if keys.is_empty() {
+            table.slots(&keys, &hashes[..1], &mut self.scratch)?;
+            self.scratch.resize(rows, self.scratch[0]);
+        } else {
+            table.slots(&keys, &hashes, &mut self.scratch)?;
+        }
+        let slots = &self.scratch;
+        if self.input == Input::Partials {
+            self.aggregates.merge(table, slots, &columns[self.keys.len()..]);
+            return Ok(());
+        }
+        let signs = signs_of(batch).map(|s| part.of_slice(&s));
+        let signs = signs.as_deref();
+        let mut passed: Vec<Passed> = Vec::with_capacity(self.sets.len());
+        for (set, tables) in self.aggregates.distinct().iter().zip(&mut self.sets) {
+            let valid = set.valid(&columns);
+            let offered = Offered { keys: &keys, hashes: &hashes, values: &columns[set.arg], valid: &valid, signs };
+            passed.push(set.pass(tables.table_mut(slice_end), offered)?);
+        }
+        let rows = Rows { slots, columns: &columns, signs, passed: &passed };
+        self.aggregates.accumulate(table, rows, &mut [], None);
+        self.aggregates.count_rows(table, slots, signs);
+        Ok(())
+    }
+
+    /// The earliest window with rows that has not fired.
+    fn next_window(&self) -> Option<i64> {
+        let first = self.tables.first()?;
+        let mut window = self.slices.next_window(first, self.fired_window);
+        while self.progress != NO_WATERMARK && self.slices.has_fired(window, self.progress) {
+            window += self.slices.step_ms();
+        }
+        Some(window)
+    }
+
+    /// Fires what is due up to the target, as far as there is room.
+    fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        let mut room = MAX_EMITTED_ROWS;
+        loop {
+            let firing = match self.firing.take() {
+                Some(firing) => firing,
+                None => match self.next_window().filter(|w| self.slices.has_fired(*w, self.target)) {
+                    Some(window_end) => self.begin(window_end)?,
+                    None => break,
+                },
+            };
+            let next = self.emit(&firing, room, out)?;
+            room -= self.scratch.len();
+            match next {
+                Some(next) => {
+                    self.firing = Some(Firing { next, ..firing });
+                    return Ok(Flow::More);
+                }
+                None => self.close(firing.window_end),
+            }
+            if room == 0 {
+                return Ok(Flow::More);
+            }
+        }
+        self.progress = self.progress.max(self.target);
+        Ok(Flow::Done)
+    }
+
+    fn begin(&mut self, window_end: i64) -> Result<Firing, TaskError> {
+        let first = self.slices.first_slice(window_end);
+        let slices: Vec<i64> = self.tables.slices().filter(|s| (first..=window_end).contains(s)).collect();
+        let source = match slices.as_slice() {
+            [slice] => FiringSource::Slice(*slice),
+            slices => FiringSource::Merged(Box::new(self.merge(slices)?)),
+        };
+        Ok(Firing { window_end, source, next: 0 })
+    }
+
+    /// The content of several slices in one table.
+    fn merge(&self, slices: &[i64]) -> Result<KeyedTable, TaskError> {
+        let mut merged = KeyedTable::new(Arc::clone(&self.state), self.max_parallelism, self.key_groups);
+        let mut merged_sets: Vec<KeyedTable> = self
+            .sets_state
+            .iter()
+            .map(|s| KeyedTable::new(Arc::clone(s), self.max_parallelism, self.key_groups))
+            .collect();
+        for slice in slices {
+            if let Some(table) = self.tables.get(*slice) {
+                for_each_chunk(table, |from| {
+                    let keys = table.keys(from)?;
+                    let hashes = hash_columns(&keys, from.len())?;
+                    let mut slots = Vec::with_capacity(from.len());
+                    merged.slots(&keys, &hashes, &mut slots)?;
+                    self.aggregates.merge(&mut merged, &slots, &self.aggregates.gather(table, from));
+                    Ok(())
+                })?;
+            }
+            for (index, set) in self.aggregates.distinct().iter().enumerate() {
+                let Some(table) = self.sets[index].get(*slice) else { continue };
+                for_each_chunk(table, |from| {
+                    let mut keys = table.keys(from)?;
+                    let Some(values) = keys.pop() else { return Ok(()) };
+                    let hashes = hash_columns(&keys, from.len())?;
+                    let mut slots = Vec::with_capacity(from.len());
+                    merged.slots(&keys, &hashes, &mut slots)?;
+                    let valid: Vec<_> = set.present(table, from).into_iter().map(Some).collect();
+                    let offered = Offered { keys: &keys, hashes: &hashes, values: &values, valid: &valid, signs: None };
+                    let passed = set.pass(&mut merged_sets[index], offered)?;
+                    self.aggregates.accumulate_distinct(&mut merged, index, &slots, &values, &passed);
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Emits at most `room` rows of a window (their slots are then in `scratch`); where to go on.
+    fn emit(&mut self, firing: &Firing, room: usize, out: &mut Output) -> Result<Option<u32>, TaskError> {
+        self.scratch.clear();
+        let table = match &firing.source {
+            FiringSource::Slice(slice) => match self.tables.get(*slice) {
+                Some(table) => table,
+                None => return Ok(None),
+            },
+            FiringSource::Merged(table) => table,
+        };
+        let next = table.scan(firing.next, room, &mut self.scratch);
+        if let (true, Some(counter)) = (self.input_retracts, self.aggregates.row_count()) {
+            let counts = table.column::<i64>(counter);
+            self.scratch.retain(|s| counts.get(*s) > 0);
+        }
+        let slots = &self.scratch;
+        let mut columns = table.keys(slots)?;
+        columns.extend(self.aggregates.values(table, slots));
+        for property in &self.properties {
+            let value = match property.kind {
+                WindowPropertyKind::Start => self.slices.window_start(firing.window_end),
+                WindowPropertyKind::End => firing.window_end,
+                WindowPropertyKind::Time => self.slices.window_time(firing.window_end),
+            };
+            let column: ArrayRef = Arc::new(TimestampMillisecondArray::from_value(value, slots.len()));
+            columns.push(column);
+        }
+        out.emit(Batch::new(columns, slots.len()));
+        Ok(next)
+    }
+
+    /// A window is emitted: slices that no later window needs are dropped.
+    fn close(&mut self, window_end: i64) {
+        self.fired_window = window_end;
+        while let Some(first) = self.tables.first().filter(|s| self.slices.last_window(*s) <= window_end) {
+            self.tables.remove(first);
+            for set in &mut self.sets {
+                set.remove(first);
+            }
+        }
+    }
+}
+
+/// Calls `visit` with the live slots of a table, some thousands at a time.
+fn for_each_chunk(table: &KeyedTable, mut visit: impl FnMut(&[u32]) -> Result<(), TaskError>) -> Result<(), TaskError> {
+    let mut slots = Vec::with_capacity(MAX_EMITTED_ROWS);
+    let mut next = Some(0);
+    while let Some(from) = next {
+        slots.clear();
+        next = table.scan(from, MAX_EMITTED_ROWS, &mut slots);
+        visit(&slots)?;
+    }
+    Ok(())
+}
+
+impl Operator for WindowAggregate {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        (self.max_parallelism, self.key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
+        (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
+        let tables = |state: &Arc<TableDescriptor>| {
+            WindowTables::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups())
+        };
+        self.tables = tables(&self.state);
+        self.sets = self.sets_state.iter().map(tables).collect();
+        if let Some(restored) = ctx.restored.take() {
+            for tables in self.sets.iter_mut().chain([&mut self.tables]) {
+                restored.load_windows(tables)?;
+            }
+            let watermarks = restored.operator_state(WATERMARK_STATE);
+            let watermarks = watermarks.filter_map(|b| b.as_ref().try_into().ok().map(i64::from_le_bytes));
+            self.progress = watermarks.min().unwrap_or(NO_WATERMARK);
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<Flow, TaskError> {
+        for (slice_end, part) in self.parts(&batch)? {
+            if self.is_late(slice_end) {
+                self.metrics.late_records_dropped.add(part.len(batch.num_rows()) as u64);
+            } else {
+                self.add(slice_end, &part, &batch)?;
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        self.advance(out)
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Flow, TaskError> {
+        if self.slices.is_processing_time() {
+            return Ok(Flow::Done);
+        }
+        self.target = watermark;
+        self.advance(out)
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        let window = self.next_window().filter(|_| self.slices.is_processing_time())?;
+        Some(self.slices.fires_at(window) + 1)
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
+        self.target = now_ms - 1;
+        self.advance(out)
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        let mut keyed = self.tables.capture(checkpoint);
+        for set in &mut self.sets {
+            keyed.extend(set.capture(checkpoint));
+        }
+        let watermark = OperatorEntry {
+            name: WATERMARK_STATE.into(),
+            bytes: Bytes::copy_from_slice(&self.progress.to_le_bytes()),
+            redistribute: Redistribute::Union,
+        };
+        Ok(OperatorSnapshot { keyed, operator_state: vec![watermark], committables: vec![] })
+    }
+
+    fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        self.target = END_OF_TIME;
+        self.advance(out)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.tables.bytes() + self.sets.iter().map(WindowTables::bytes).sum::<usize>()
+    }
+}
