@@ -86,9 +86,7 @@ impl PlannerConfig {
     /// # Errors
     /// If one has a value that it cannot have.
     pub fn check_values(options: &Options) -> SqlResult<()> {
-        for key in ["table.exec.mini-batch.allow-latency"] {
-            duration(options, key)?;
-        }
+        duration(options, "table.exec.mini-batch.allow-latency")?;
         options.boolean("table.exec.mini-batch.enabled").map_err(wrong)?;
         options.integer("table.exec.mini-batch.size").map_err(wrong)?;
         Self::read(options).map(|_| ())

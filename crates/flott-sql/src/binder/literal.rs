@@ -64,7 +64,7 @@ fn hex(text: &str) -> SqlResult<Expr> {
             format!("x'{text}' needs an even number of hexadecimal digits"),
         )
     };
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return Err(wrong());
     }
     let bytes = (0..text.len())

@@ -325,18 +325,13 @@ fn union(inputs: Vec<Rel>) -> SqlResult<Rel> {
         }
     }
     let mut types = vec![];
-    for column in 0..first.len() {
+    for (column, field) in first.iter().enumerate() {
         let cells: Vec<Expr> = inputs
             .iter()
             .map(|r| Expr::input(column, r.fields[column].ty.clone()))
             .collect();
         let ty = common_type(&cells.iter().collect::<Vec<_>>()).map_err(|e| SqlError {
-            message: format!(
-                "column {} ('{}') of a UNION: {}",
-                column + 1,
-                first[column].name,
-                e.message
-            ),
+            message: format!("column {} ('{}') of a UNION: {}", column + 1, field.name, e.message),
             ..e
         })?;
         types.push(ty);

@@ -173,9 +173,7 @@ impl Resolver for ExprScope {
 
     fn column(&self, parts: &[Ident]) -> SqlResult<Expr> {
         let (index, used) = self.find_path(parts)?;
-        parts[used..]
-            .iter()
-            .try_fold(self.column_reference(index), |row, field| field_of(row, field))
+        parts[used..].iter().try_fold(self.column_reference(index), field_of)
     }
 }
 

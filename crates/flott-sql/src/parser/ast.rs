@@ -19,7 +19,7 @@ pub struct Statement {
 #[derive(Debug, Clone)]
 pub enum StatementKind {
     /// `CREATE TABLE`
-    CreateTable(CreateTable),
+    CreateTable(Box<CreateTable>),
     /// `CREATE VIEW`
     CreateView(CreateView),
     /// `DROP TABLE`, `DROP VIEW`
@@ -82,7 +82,7 @@ pub enum ColumnKind {
     /// The format.
     Physical(LogicalType),
     /// An expression over the other columns.
-    Computed(Expr),
+    Computed(Box<Expr>),
     /// The connector, under a key.
     Metadata {
         /// Declared type.

@@ -234,7 +234,8 @@ impl StatementParser<'_> {
         let temporary = self.word("TEMPORARY");
         let token = self.p.peek_token();
         if self.word("TABLE") {
-            self.create_table(temporary).map(StatementKind::CreateTable)
+            self.create_table(temporary)
+                .map(|t| StatementKind::CreateTable(Box::new(t)))
         } else if self.word("VIEW") {
             self.create_view(temporary).map(StatementKind::CreateView)
         } else {
@@ -341,7 +342,7 @@ impl StatementParser<'_> {
         let name = self.p.parse_identifier()?;
         if self.word("AS") {
             let expr = self.p.parse_expr()?;
-            return self.column(table, name, ColumnKind::Computed(expr));
+            return self.column(table, name, ColumnKind::Computed(Box::new(expr)));
         }
         let ty = types::parse(&mut self.p)?;
         let constraint = self.p.peek_token();
