@@ -1,7 +1,7 @@
 //! Condition and projection: [`Calc`].
 
-use crate::expr::program::{CompiledExpr, CompiledExprs, EvalContext, compile, compile_many};
 use crate::expr::ExprError;
+use crate::expr::program::{CompiledExpr, CompiledExprs, EvalContext, compile, compile_many};
 use crate::nodes::CalcSpec;
 use crate::operators::eval_context;
 use arrow_array::cast::AsArray;
@@ -35,7 +35,12 @@ impl Calc {
         needed.sort_unstable();
         needed.dedup();
         Ok(Self {
-            condition: spec.condition.as_ref().map(|c| compile(c, &context)).transpose().map_err(prepare_error)?,
+            condition: spec
+                .condition
+                .as_ref()
+                .map(|c| compile(c, &context))
+                .transpose()
+                .map_err(prepare_error)?,
             projection: compile_many(&spec.projection, &context).map_err(prepare_error)?,
             needed,
         })
@@ -54,7 +59,9 @@ impl Calc {
             }
         };
         let batch = kept.as_ref().unwrap_or(batch);
-        Ok(Some(batch.with_columns(self.projection.evaluate(batch).map_err(run_error)?)))
+        Ok(Some(
+            batch.with_columns(self.projection.evaluate(batch).map_err(run_error)?),
+        ))
     }
 }
 
@@ -109,7 +116,11 @@ mod tests {
     use flott_core::{LogicalType, TypeKind};
 
     fn calc(condition: Option<Expr>, projection: Vec<Expr>) -> Harness {
-        let spec = CalcSpec { projection, condition, time_zone: "UTC".into() };
+        let spec = CalcSpec {
+            projection,
+            condition,
+            time_zone: "UTC".into(),
+        };
         let clock: SharedClock = Arc::new(flott_core::clock::SystemClock);
         Harness::new(Box::new(Calc::new(&spec, &clock).unwrap()), "a BIGINT, s STRING")
     }
@@ -120,7 +131,11 @@ mod tests {
 
     fn greater_than(value: i64) -> Expr {
         let boolean = LogicalType::new(TypeKind::Boolean);
-        Expr::call(">", vec![a(), Expr::literal(Literal::Integer(value), LogicalType::bigint())], boolean)
+        Expr::call(
+            ">",
+            vec![a(), Expr::literal(Literal::Integer(value), LogicalType::bigint())],
+            boolean,
+        )
     }
 
     #[test]
@@ -141,7 +156,11 @@ mod tests {
     #[test]
     fn columns_that_are_passed_through_are_shared() {
         let calc = Calc::new(
-            &CalcSpec { projection: vec![a()], condition: Some(greater_than(0)), time_zone: "UTC".into() },
+            &CalcSpec {
+                projection: vec![a()],
+                condition: Some(greater_than(0)),
+                time_zone: "UTC".into(),
+            },
             &(Arc::new(flott_core::clock::SystemClock) as SharedClock),
         )
         .unwrap();

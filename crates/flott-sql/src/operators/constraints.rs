@@ -22,7 +22,10 @@ pub(crate) struct SinkConstraints {
 impl SinkConstraints {
     /// The operator of a spec.
     pub(crate) fn new(spec: SinkConstraintsSpec) -> Self {
-        Self { spec, metrics: Arc::default() }
+        Self {
+            spec,
+            metrics: Arc::default(),
+        }
     }
 
     fn not_null(&self, batch: Batch) -> Result<Batch, TaskError> {
@@ -70,9 +73,15 @@ impl SinkConstraints {
                 let a = column.as_string::<i32>();
                 let fits = |v: &str| {
                     // Text has at least a byte a character, so most values need no counting.
-                    if pads { v.chars().count() == n } else { v.len() <= n || v.chars().count() <= n }
+                    if pads {
+                        v.chars().count() == n
+                    } else {
+                        v.len() <= n || v.chars().count() <= n
+                    }
                 };
-                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else { return Ok(None) };
+                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else {
+                    return Ok(None);
+                };
                 self.allow(field, wrong.chars().count(), "characters")?;
                 let fitted: StringArray = a.iter().map(|v| v.map(|v| fit_text(v, n, pads))).collect();
                 Ok(Some(Arc::new(fitted)))
@@ -81,7 +90,9 @@ impl SinkConstraints {
                 let (n, pads) = (n as usize, matches!(field.ty.kind, TypeKind::Binary(_)));
                 let a = column.as_binary::<i32>();
                 let fits = |v: &[u8]| if pads { v.len() == n } else { v.len() <= n };
-                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else { return Ok(None) };
+                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else {
+                    return Ok(None);
+                };
                 self.allow(field, wrong.len(), "bytes")?;
                 let fitted: BinaryArray = a.iter().map(|v| v.map(|v| fit_bytes(v, n, pads))).collect();
                 Ok(Some(Arc::new(fitted)))
@@ -168,8 +179,16 @@ mod tests {
             Field::new("name", LogicalType::new(TypeKind::Varchar(3))),
             Field::new("code", LogicalType::new(TypeKind::Char(2))),
         ];
-        let spec = SinkConstraintsSpec { table: "t".into(), columns, not_null, type_length };
-        Harness::new(Box::new(SinkConstraints::new(spec)), "id BIGINT, name STRING, code STRING")
+        let spec = SinkConstraintsSpec {
+            table: "t".into(),
+            columns,
+            not_null,
+            type_length,
+        };
+        Harness::new(
+            Box::new(SinkConstraints::new(spec)),
+            "id BIGINT, name STRING, code STRING",
+        )
     }
 
     #[test]
@@ -186,7 +205,10 @@ mod tests {
     fn lengths_are_counted_in_characters() {
         let rows = "+I 1 äöü xy\n+I 2 äöüß x\n+I 3 NULL xyz";
         let error = constraints(NotNullEnforcer::Error, TypeLengthEnforcer::Error).run(rows);
-        assert!(error.contains("column 'name' of table 't' is VARCHAR(3), but a value of 4 characters"), "{error}");
+        assert!(
+            error.contains("column 'name' of table 't' is VARCHAR(3), but a value of 4 characters"),
+            "{error}"
+        );
         let fitted = constraints(NotNullEnforcer::Error, TypeLengthEnforcer::TrimPad).run(rows);
         assert_eq!(fitted, "+I 1 äöü xy\n+I 2 äöü x \n+I 3 NULL xy");
         let ignored = constraints(NotNullEnforcer::Error, TypeLengthEnforcer::Ignore).run(rows);

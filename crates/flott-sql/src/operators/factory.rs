@@ -20,25 +20,38 @@ use serde::de::DeserializeOwned;
 /// Registers SQL's operators, its VALUES source and its watermark generator.
 pub fn register(registry: &mut Registry) {
     registry.operator(kind::CALC, |node, ctx| boxed(Calc::new(&spec(node)?, &ctx.clock)));
-    registry.operator(kind::CORRELATE, |node, ctx| boxed(Unnest::new(&spec(node)?, &ctx.clock)));
-    registry.operator(kind::WINDOW_AGGREGATE, |node, _| boxed(WindowAggregate::new(&spec(node)?, WindowInput::Rows)));
+    registry.operator(kind::CORRELATE, |node, ctx| {
+        boxed(Unnest::new(&spec(node)?, &ctx.clock))
+    });
+    registry.operator(kind::WINDOW_AGGREGATE, |node, _| {
+        boxed(WindowAggregate::new(&spec(node)?, WindowInput::Rows))
+    });
     registry.operator(kind::GLOBAL_WINDOW_AGGREGATE, |node, _| {
         boxed(WindowAggregate::new(&spec(node)?, WindowInput::Partials))
     });
-    registry.operator(kind::LOCAL_WINDOW_AGGREGATE, |node, _| boxed(LocalWindowAggregate::new(&spec(node)?)));
-    registry.operator(kind::WINDOW_TABLE_FUNCTION, |node, _| boxed(WindowTableFunction::new(&spec(node)?)));
-    registry.operator(kind::GROUP_AGGREGATE, |node, _| boxed(GroupAggregate::new(&spec(node)?, GroupInput::Rows)));
+    registry.operator(kind::LOCAL_WINDOW_AGGREGATE, |node, _| {
+        boxed(LocalWindowAggregate::new(&spec(node)?))
+    });
+    registry.operator(kind::WINDOW_TABLE_FUNCTION, |node, _| {
+        boxed(WindowTableFunction::new(&spec(node)?))
+    });
+    registry.operator(kind::GROUP_AGGREGATE, |node, _| {
+        boxed(GroupAggregate::new(&spec(node)?, GroupInput::Rows))
+    });
     registry.operator(kind::GLOBAL_GROUP_AGGREGATE, |node, _| {
         boxed(GroupAggregate::new(&spec(node)?, GroupInput::Partials))
     });
-    registry.operator(kind::LOCAL_GROUP_AGGREGATE, |node, _| boxed(LocalGroupAggregate::new(&spec(node)?)));
+    registry.operator(kind::LOCAL_GROUP_AGGREGATE, |node, _| {
+        boxed(LocalGroupAggregate::new(&spec(node)?))
+    });
     registry.operator(kind::DROP_UPDATE_BEFORE, |_, _| boxed(Ok(DropUpdateBefore)));
-    registry.operator(kind::SINK_CONSTRAINTS, |node, _| boxed(spec(node).map(SinkConstraints::new)));
+    registry.operator(kind::SINK_CONSTRAINTS, |node, _| {
+        boxed(spec(node).map(SinkConstraints::new))
+    });
     registry.source(kind::VALUES, |node, _| Ok(Box::new(Values::new(&spec(node)?)?)));
     registry.watermark(WATERMARK_GENERATOR, |watermark, ctx| {
-        let spec = serde_json::from_value(watermark.spec.clone()).map_err(|e| {
-            TaskError::caused(FailureLabel::Internal, "the plan's watermark cannot be read", e).fatal()
-        })?;
+        let spec = serde_json::from_value(watermark.spec.clone())
+            .map_err(|e| TaskError::caused(FailureLabel::Internal, "the plan's watermark cannot be read", e).fatal())?;
         Ok(Box::new(SqlWatermark::new(&spec, &ctx.clock)?))
     });
 }
@@ -110,7 +123,10 @@ mod tests {
             name: "n".into(),
         };
         let spec = GroupAggregateSpec {
-            input: vec![Field::new("k", LogicalType::string()), Field::new("v", LogicalType::bigint())],
+            input: vec![
+                Field::new("k", LogicalType::string()),
+                Field::new("v", LogicalType::bigint()),
+            ],
             keys: vec![0],
             aggregates: vec![call],
             input_retracts: false,
@@ -127,12 +143,21 @@ mod tests {
         let names: Vec<(&str, usize)> = tables.iter().map(|t| (t.name.as_str(), t.placement_fields)).collect();
         assert_eq!(names, [("accState", 1), ("distinctAcc_0", 1)]);
         assert_eq!(tables[1].key.len(), 2);
-        assert!(describe_state(&node(kind::DROP_UPDATE_BEFORE, 1, serde_json::Value::Null)).unwrap().is_empty());
+        assert!(
+            describe_state(&node(kind::DROP_UPDATE_BEFORE, 1, serde_json::Value::Null))
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
     fn a_newer_spec_is_refused_by_name() {
-        let error = describe_state(&node(kind::GROUP_AGGREGATE, 2, group())).unwrap_err().to_string();
-        assert!(error.contains("'GroupAggregate[1]'") && error.contains("version 2"), "{error}");
+        let error = describe_state(&node(kind::GROUP_AGGREGATE, 2, group()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("'GroupAggregate[1]'") && error.contains("version 2"),
+            "{error}"
+        );
     }
 }

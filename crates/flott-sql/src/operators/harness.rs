@@ -31,7 +31,10 @@ pub(crate) struct Harness {
 
 /// `a BIGINT, s STRING` as Arrow types.
 pub(crate) fn types_of(schema: &str) -> Vec<DataType> {
-    schema.split(", ").map(|c| type_of(c.split_once(' ').unwrap().1)).collect()
+    schema
+        .split(", ")
+        .map(|c| type_of(c.split_once(' ').unwrap().1))
+        .collect()
 }
 
 fn type_of(name: &str) -> DataType {
@@ -50,7 +53,10 @@ fn type_of(name: &str) -> DataType {
         "DECIMAL(4,2)" => T::Decimal(4, 2),
         "DECIMAL(38,0)" => T::Decimal(38, 0),
         "ARRAY<STRING>" => T::Array(Box::new(string)),
-        "MAP<STRING,BIGINT>" => T::Map(Box::new(string.with_nullable(false)), Box::new(flott_core::LogicalType::bigint())),
+        "MAP<STRING,BIGINT>" => T::Map(
+            Box::new(string.with_nullable(false)),
+            Box::new(flott_core::LogicalType::bigint()),
+        ),
         other => panic!("the harness has no type {other}"),
     };
     kind.to_arrow()
@@ -63,11 +69,21 @@ impl Harness {
     }
 
     /// Subtask `index` of `parallelism`, opened with the state of `snapshots`.
-    pub(crate) fn restored(operator: Box<dyn Operator>, schema: &str, subtask: (usize, usize), snapshots: Vec<OperatorSnapshot>) -> Self {
+    pub(crate) fn restored(
+        operator: Box<dyn Operator>,
+        schema: &str,
+        subtask: (usize, usize),
+        snapshots: Vec<OperatorSnapshot>,
+    ) -> Self {
         Self::open(operator, schema, subtask, Some(restore(snapshots)))
     }
 
-    fn open(mut operator: Box<dyn Operator>, schema: &str, (subtask, parallelism): (usize, usize), restored: Option<RestoredState>) -> Self {
+    fn open(
+        mut operator: Box<dyn Operator>,
+        schema: &str,
+        (subtask, parallelism): (usize, usize),
+        restored: Option<RestoredState>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (clock, metrics) = (ManualClock::at(0), Arc::new(OperatorMetrics::default()));
         let task = TaskInfo {
@@ -92,12 +108,19 @@ impl Harness {
             restored,
         };
         operator.open(&mut context).unwrap();
-        Self { operator, types: types_of(schema), clock, metrics, largest_call: 0 }
+        Self {
+            operator,
+            types: types_of(schema),
+            clock,
+            metrics,
+            largest_call: 0,
+        }
     }
 
     /// Runs a script and returns what was emitted, a line a row.
     pub(crate) fn run(&mut self, script: &str) -> String {
-        self.try_run(script).unwrap_or_else(|e| format!("error: {}", e.full_text()))
+        self.try_run(script)
+            .unwrap_or_else(|e| format!("error: {}", e.full_text()))
     }
 
     fn try_run(&mut self, script: &str) -> Result<String, TaskError> {
@@ -170,7 +193,10 @@ impl Harness {
     pub(crate) fn snapshot(&mut self) -> OperatorSnapshot {
         let mut out = Output::new();
         let flow = self.operator.before_barrier(1, &mut out).unwrap();
-        assert!(self.batches(flow, &mut out).unwrap().is_empty(), "drain with 'barrier' before a snapshot");
+        assert!(
+            self.batches(flow, &mut out).unwrap().is_empty(),
+            "drain with 'barrier' before a snapshot"
+        );
         self.operator.snapshot(1).unwrap()
     }
 
@@ -208,9 +234,18 @@ impl Harness {
     pub(crate) fn batch(&self, rows: &[&str]) -> Batch {
         let cells: Vec<Vec<&str>> = rows.iter().map(|r| r.split_whitespace().skip(1).collect()).collect();
         for (row, cells) in rows.iter().zip(&cells) {
-            assert_eq!(cells.len(), self.types.len(), "row '{row}' has another number of fields than the schema");
+            assert_eq!(
+                cells.len(),
+                self.types.len(),
+                "row '{row}' has another number of fields than the schema"
+            );
         }
-        let column = |i: usize| column(&self.types[i], cells.iter().map(|c| Some(c[i]).filter(|v| *v != "NULL")));
+        let column = |i: usize| {
+            column(
+                &self.types[i],
+                cells.iter().map(|c| Some(c[i]).filter(|v| *v != "NULL")),
+            )
+        };
         let columns = (0..self.types.len()).map(column).collect();
         let kinds: Vec<u8> = rows.iter().map(|r| kind_of(r).unwrap() as u8).collect();
         let kinds = kinds.iter().any(|k| *k != 0).then(|| kinds.into());
@@ -223,7 +258,9 @@ fn restore(snapshots: Vec<OperatorSnapshot>) -> RestoredState {
     let (mut runs, mut entries) = (vec![], vec![]);
     for snapshot in snapshots {
         for capture in snapshot.keyed {
-            let Some(run) = capture.encode(RunMode::Full) else { continue };
+            let Some(run) = capture.encode(RunMode::Full) else {
+                continue;
+            };
             let bytes = bytes::Bytes::from(run.bytes);
             let header = bytes.slice(..run.reference.header_bytes as usize);
             runs.push(LoadedRun {
@@ -244,15 +281,22 @@ fn is_row(line: &str) -> bool {
 }
 
 fn kind_of(line: &str) -> Option<RowKind> {
-    [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete]
-        .into_iter()
-        .find(|k| line.starts_with(k.short()))
+    [
+        RowKind::Insert,
+        RowKind::UpdateBefore,
+        RowKind::UpdateAfter,
+        RowKind::Delete,
+    ]
+    .into_iter()
+    .find(|k| line.starts_with(k.short()))
 }
 
 fn column<'a>(ty: &DataType, cells: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
     macro_rules! parsed {
         ($ty:ty) => {
-            Arc::new(PrimitiveArray::<$ty>::from_iter(cells.map(|c| c.map(|c| c.parse::<<$ty as ArrowPrimitiveType>::Native>().unwrap()))))
+            Arc::new(PrimitiveArray::<$ty>::from_iter(cells.map(|c| {
+                c.map(|c| c.parse::<<$ty as ArrowPrimitiveType>::Native>().unwrap())
+            })))
         };
     }
     match ty {
@@ -268,7 +312,9 @@ fn column<'a>(ty: &DataType, cells: impl Iterator<Item = Option<&'a str>>) -> Ar
         DataType::Decimal128(p, s) => {
             let unscaled = |c: &str| {
                 let (whole, fraction) = c.split_once('.').unwrap_or((c, ""));
-                format!("{whole}{fraction:0<width$}", width = *s as usize).parse::<i128>().unwrap()
+                format!("{whole}{fraction:0<width$}", width = *s as usize)
+                    .parse::<i128>()
+                    .unwrap()
             };
             let values = Decimal128Array::from_iter(cells.map(|c| c.map(unscaled)));
             Arc::new(values.with_precision_and_scale(*p, *s).unwrap())
@@ -284,7 +330,9 @@ fn column<'a>(ty: &DataType, cells: impl Iterator<Item = Option<&'a str>>) -> Ar
             Arc::new(builder.finish())
         }
         DataType::Map(entries, _) => {
-            let DataType::Struct(fields) = entries.data_type() else { panic!("a map's entries are a struct") };
+            let DataType::Struct(fields) = entries.data_type() else {
+                panic!("a map's entries are a struct")
+            };
             let mut builder = MapBuilder::new(None, StringBuilder::new(), builder::Int64Builder::new())
                 .with_keys_field(fields[0].clone())
                 .with_values_field(fields[1].clone());
@@ -310,7 +358,10 @@ fn elements(cell: &str) -> impl Iterator<Item = &str> {
 pub(crate) fn lines(batch: &Batch) -> Vec<String> {
     let line = |row: usize| {
         let cells = batch.columns().iter().map(|c| cell(c, row));
-        std::iter::once(batch.kind(row).short().to_owned()).chain(cells).collect::<Vec<_>>().join(" ")
+        std::iter::once(batch.kind(row).short().to_owned())
+            .chain(cells)
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     (0..batch.num_rows()).map(line).collect()
 }
@@ -337,5 +388,7 @@ fn cell(column: &ArrayRef, row: usize) -> String {
 /// Which of `parallelism` subtasks has a BIGINT key.
 pub(crate) fn owner(key: i64, parallelism: usize) -> usize {
     let group = flott_core::key_group::key_group_of(flott_core::hash::hash_i64(key), 128);
-    (0..parallelism).find(|i| KeyGroupRange::of_subtask(128, parallelism, *i).contains(group)).unwrap()
+    (0..parallelism)
+        .find(|i| KeyGroupRange::of_subtask(128, parallelism, *i).contains(group))
+        .unwrap()
 }

@@ -31,10 +31,10 @@ mod harness;
 
 pub use factory::{describe_state, register};
 
-use crate::nodes::{AggregateCall, SpecError};
-use arrow_array::ArrayRef;
 use crate::expr::program::EvalContext;
 use crate::expr::time_zone::TimeZone;
+use crate::nodes::{AggregateCall, SpecError};
+use arrow_array::ArrayRef;
 use flott_core::clock::SharedClock;
 use flott_core::{Batch, RowKind};
 use flott_runtime::TaskError;
@@ -62,7 +62,10 @@ pub(crate) fn needed_columns(columns: usize, keys: &[usize], aggregates: &[Aggre
 pub(crate) fn signs_of(batch: &Batch) -> Option<Vec<i64>> {
     let kinds = batch.kinds()?;
     let is_retraction = |kind: u8| kind == RowKind::UpdateBefore as u8 || kind == RowKind::Delete as u8;
-    kinds.iter().any(|k| is_retraction(*k)).then(|| kinds.iter().map(|k| if is_retraction(*k) { -1 } else { 1 }).collect())
+    kinds
+        .iter()
+        .any(|k| is_retraction(*k))
+        .then(|| kinds.iter().map(|k| if is_retraction(*k) { -1 } else { 1 }).collect())
 }
 
 /// A spec that cannot run is the plan's fault: trying again cannot help.
@@ -73,7 +76,10 @@ pub(crate) fn spec_error(error: SpecError) -> TaskError {
 /// The session's time zone.
 fn zone_of(time_zone: &str) -> Result<TimeZone, TaskError> {
     time_zone.parse().map_err(|e: String| {
-        TaskError::user(format!("option 'table.local-time-zone' has the value '{time_zone}': {e}")).fatal()
+        TaskError::user(format!(
+            "option 'table.local-time-zone' has the value '{time_zone}': {e}"
+        ))
+        .fatal()
     })
 }
 
@@ -84,5 +90,8 @@ pub(crate) fn wall_clock_of(time_zone: &str) -> Result<WallClock, TaskError> {
 
 /// What expressions need from the session.
 pub(crate) fn eval_context(time_zone: &str, clock: &SharedClock) -> Result<EvalContext, TaskError> {
-    Ok(EvalContext { time_zone: zone_of(time_zone)?, clock: clock.clone() })
+    Ok(EvalContext {
+        time_zone: zone_of(time_zone)?,
+        clock: clock.clone(),
+    })
 }

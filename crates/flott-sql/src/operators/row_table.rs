@@ -19,7 +19,9 @@ impl RowTable {
     /// A table for these aggregates.
     pub(crate) fn new(aggregates: &Aggregates) -> Self {
         let key = vec![LogicalType::not_null(TypeKind::BigInt)];
-        Self { descriptor: Arc::new(aggregates.descriptor("rows", key)) }
+        Self {
+            descriptor: Arc::new(aggregates.descriptor("rows", key)),
+        }
     }
 
     /// The partial columns of each row.
@@ -38,7 +40,17 @@ impl RowTable {
         let mut slots = Vec::with_capacity(rows);
         let hashes = hash_columns(std::slice::from_ref(&keys), rows)?;
         table.slots(&[keys], &hashes, &mut slots)?;
-        aggregates.accumulate(&mut table, Rows { slots: &slots, columns, signs, passed: &[] }, &mut [], None);
+        aggregates.accumulate(
+            &mut table,
+            Rows {
+                slots: &slots,
+                columns,
+                signs,
+                passed: &[],
+            },
+            &mut [],
+            None,
+        );
         aggregates.count_rows(&mut table, &slots, signs);
         Ok(aggregates.partials(&table, &slots))
     }

@@ -54,8 +54,16 @@ impl Unnest {
     }
 
     fn emit(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        let Some(mut pending) = self.pending.take() else { return Ok(Flow::Done) };
-        let lengths = |row: usize| if pending.collection.is_null(row) { 0 } else { length(&pending.collection, row) };
+        let Some(mut pending) = self.pending.take() else {
+            return Ok(Flow::Done);
+        };
+        let lengths = |row: usize| {
+            if pending.collection.is_null(row) {
+                0
+            } else {
+                length(&pending.collection, row)
+            }
+        };
         let rows = pending.batch.num_rows();
         let (start, mut until, mut elements) = (pending.next, pending.next, 0);
         while until < rows && (elements < MAX_EMITTED_ROWS) {
@@ -85,7 +93,10 @@ impl Unnest {
             return Ok(None);
         }
         let (values, offsets) = parts(&pending.collection)?;
-        let (first, count) = (offsets[range.start] as usize, (offsets[range.end] - offsets[range.start]) as usize);
+        let (first, count) = (
+            offsets[range.start] as usize,
+            (offsets[range.end] - offsets[range.start]) as usize,
+        );
         let columns = values.iter().map(|v| v.slice(first, count)).collect();
         Ok(Some(Batch::new(columns, count)))
     }
@@ -102,7 +113,11 @@ impl Unnest {
         let none = values[0].len() as u32;
         let mut has_none = false;
         for row in range {
-            let entries = if collection.is_null(row) { 0..0 } else { offsets[row] as u32..offsets[row + 1] as u32 };
+            let entries = if collection.is_null(row) {
+                0..0
+            } else {
+                offsets[row] as u32..offsets[row + 1] as u32
+            };
             let mut position = 0;
             for entry in entries {
                 let times = counts.as_ref().map_or(1, |c| c.value(entry as usize).max(0));
@@ -125,8 +140,11 @@ impl Unnest {
         }
         let count = rows.len();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.keep.len() + 3);
-        let kept = Batch::new(self.keep.iter().map(|&k| pending.batch.column(k).clone()).collect(), pending.batch.num_rows())
-            .with_kinds(pending.batch.kinds().cloned());
+        let kept = Batch::new(
+            self.keep.iter().map(|&k| pending.batch.column(k).clone()).collect(),
+            pending.batch.num_rows(),
+        )
+        .with_kinds(pending.batch.kinds().cloned());
         let kept = kept.take(&UInt32Array::from(rows))?;
         columns.extend(kept.columns().iter().cloned());
         let adjacent = elements.windows(2).all(|w| w[1] == w[0] + 1) && !has_none;
@@ -161,7 +179,10 @@ fn parts(collection: &ArrayRef) -> Result<(Vec<ArrayRef>, &[i32]), TaskError> {
             let columns = match values.as_struct_opt() {
                 Some(row) => {
                     let nulls = row.nulls();
-                    row.columns().iter().map(|c| with_nulls(c, nulls)).collect::<Result<_, _>>()?
+                    row.columns()
+                        .iter()
+                        .map(|c| with_nulls(c, nulls))
+                        .collect::<Result<_, _>>()?
                 }
                 None => vec![values.clone()],
             };
@@ -181,7 +202,9 @@ fn with_nulls(column: &ArrayRef, nulls: Option<&NullBuffer>) -> Result<ArrayRef,
         None => Ok(column.clone()),
         Some(nulls) => {
             let nulls = NullBuffer::union(column.nulls(), Some(nulls));
-            Ok(arrow_array::make_array(column.to_data().into_builder().nulls(nulls).build()?))
+            Ok(arrow_array::make_array(
+                column.to_data().into_builder().nulls(nulls).build()?,
+            ))
         }
     }
 }
@@ -196,7 +219,11 @@ impl Operator for Unnest {
             return Ok(Flow::Done);
         }
         let collection = self.collection.evaluate(&batch).map_err(run_error)?;
-        self.pending = Some(Pending { batch, collection, next: 0 });
+        self.pending = Some(Pending {
+            batch,
+            collection,
+            next: 0,
+        });
         self.emit(out)
     }
 
@@ -245,14 +272,23 @@ mod tests {
     #[test]
     fn left_join_keeps_rows_without_elements() {
         let mut op = unnest(strings(), "id BIGINT, c ARRAY<STRING>", CorrelateJoin::Left, true);
-        assert_eq!(op.run(ROWS), "+I 1 a 1\n+I 1 b 2\n-D 2 NULL NULL\n+I 3 NULL NULL\n-U 4 NULL 1\n-U 4 c 2");
+        assert_eq!(
+            op.run(ROWS),
+            "+I 1 a 1\n+I 1 b 2\n-D 2 NULL NULL\n+I 3 NULL NULL\n-U 4 NULL 1\n-U 4 c 2"
+        );
     }
 
     #[test]
     fn a_map_gives_keys_and_values() {
-        let map = TypeKind::Map(Box::new(LogicalType::string().with_nullable(false)), Box::new(LogicalType::bigint()));
+        let map = TypeKind::Map(
+            Box::new(LogicalType::string().with_nullable(false)),
+            Box::new(LogicalType::bigint()),
+        );
         let mut op = unnest(map, "id BIGINT, c MAP<STRING,BIGINT>", CorrelateJoin::Inner, false);
-        assert_eq!(op.run("+I 1 {a=1,b=NULL}\n+I 2 {}\n+I 3 {z=26}"), "+I 1 a 1\n+I 1 b NULL\n+I 3 z 26");
+        assert_eq!(
+            op.run("+I 1 {a=1,b=NULL}\n+I 2 {}\n+I 3 {z=26}"),
+            "+I 1 a 1\n+I 1 b NULL\n+I 3 z 26"
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ impl Values {
         for (index, field) in spec.fields.iter().enumerate() {
             let mut cells = Vec::with_capacity(spec.rows.len());
             for row in &spec.rows {
-                let literal = row.get(index).ok_or_else(|| TaskError::internal("a row of VALUES is too short"))?;
+                let literal = row
+                    .get(index)
+                    .ok_or_else(|| TaskError::internal("a row of VALUES is too short"))?;
                 cells.push(to_array(literal, &field.ty).map_err(prepare_error)?);
             }
             let cells: Vec<&dyn Array> = cells.iter().map(AsRef::as_ref).collect();
@@ -38,7 +40,9 @@ impl Values {
                 cells => arrow_select::concat::concat(cells)?,
             });
         }
-        Ok(Self { batch: Batch::new(columns, spec.rows.len()) })
+        Ok(Self {
+            batch: Batch::new(columns, spec.rows.len()),
+        })
     }
 }
 
@@ -48,11 +52,16 @@ impl Source for Values {
     }
 
     fn enumerator(&self, restored: Option<&[u8]>) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
-        Ok(Box::new(OneSplit { is_found: restored.is_some() }))
+        Ok(Box::new(OneSplit {
+            is_found: restored.is_some(),
+        }))
     }
 
     fn reader(&self, _ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
-        Ok(Box::new(ValuesReader { batch: self.batch.clone(), work: Work::Waiting }))
+        Ok(Box::new(ValuesReader {
+            batch: self.batch.clone(),
+            work: Work::Waiting,
+        }))
     }
 }
 
@@ -65,7 +74,13 @@ struct OneSplit {
 impl SplitEnumerator for OneSplit {
     async fn discover(&mut self) -> Result<Vec<Split>, ConnectorError> {
         let is_new = !std::mem::replace(&mut self.is_found, true);
-        Ok(is_new.then(|| Split { id: SPLIT.into(), state: vec![] }).into_iter().collect())
+        Ok(is_new
+            .then(|| Split {
+                id: SPLIT.into(),
+                state: vec![],
+            })
+            .into_iter()
+            .collect())
     }
 
     fn discovery_interval(&self) -> Option<Duration> {
@@ -119,7 +134,10 @@ impl SourceReader for ValuesReader {
             Work::Waiting => Ok(ReaderPoll::Idle { until_ms: None }),
             Work::Rows if !self.batch.is_empty() => {
                 self.work = Work::End;
-                Ok(ReaderPoll::Batch { split: 0, batch: self.batch.clone() })
+                Ok(ReaderPoll::Batch {
+                    split: 0,
+                    batch: self.batch.clone(),
+                })
             }
             Work::Rows | Work::End => {
                 self.work = Work::Done;
@@ -132,7 +150,13 @@ impl SourceReader for ValuesReader {
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<Vec<Split>, TaskError> {
         // Behind the rows there is nothing to come back for.
         let is_left = self.work == Work::Rows;
-        Ok(is_left.then(|| Split { id: SPLIT.into(), state: vec![] }).into_iter().collect())
+        Ok(is_left
+            .then(|| Split {
+                id: SPLIT.into(),
+                state: vec![],
+            })
+            .into_iter()
+            .collect())
     }
 }
 
@@ -145,15 +169,26 @@ mod tests {
 
     #[test]
     fn rows_come_once_and_not_again_after_a_restore() {
-        let fields = vec![Field::new("a", LogicalType::bigint()), Field::new("s", LogicalType::string())];
+        let fields = vec![
+            Field::new("a", LogicalType::bigint()),
+            Field::new("s", LogicalType::string()),
+        ];
         let rows = vec![
             vec![Literal::Integer(1), Literal::String("x".into())],
             vec![Literal::Null, Literal::Null],
         ];
         let values = Values::new(&ValuesSpec { fields, rows }).unwrap();
-        let mut reader = ValuesReader { batch: values.batch.clone(), work: Work::Waiting };
+        let mut reader = ValuesReader {
+            batch: values.batch.clone(),
+            work: Work::Waiting,
+        };
         assert!(matches!(reader.poll(0).unwrap(), ReaderPoll::Idle { .. }));
-        reader.add_splits(vec![Split { id: SPLIT.into(), state: vec![] }]).unwrap();
+        reader
+            .add_splits(vec![Split {
+                id: SPLIT.into(),
+                state: vec![],
+            }])
+            .unwrap();
         assert_eq!(reader.snapshot(1).unwrap().len(), 1);
         match reader.poll(0).unwrap() {
             ReaderPoll::Batch { batch, .. } => assert_eq!(lines(&batch), ["+I 1 x", "+I NULL NULL"]),

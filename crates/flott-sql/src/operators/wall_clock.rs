@@ -100,7 +100,10 @@ mod tests {
     use chrono::NaiveDateTime;
 
     fn ms(text: &str) -> i64 {
-        NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap().and_utc().timestamp_millis()
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+            .unwrap()
+            .and_utc()
+            .timestamp_millis()
     }
 
     fn los_angeles() -> WallClock {
@@ -110,7 +113,10 @@ mod tests {
     #[test]
     fn a_fixed_offset_is_added() {
         let mut clock = WallClock::of("GMT+08:00".parse().unwrap());
-        assert_eq!((clock.at(0), clock.last_instant_of(DAY_MS / 3), clock.is_utc()), (DAY_MS / 3, 0, false));
+        assert_eq!(
+            (clock.at(0), clock.last_instant_of(DAY_MS / 3), clock.is_utc()),
+            (DAY_MS / 3, 0, false)
+        );
     }
 
     #[test]
@@ -119,8 +125,14 @@ mod tests {
         // On 2021-11-07 at 09:00 UTC the clock went from 01:59:59 back to 01:00.
         assert_eq!(clock.at(ms("2021-11-07 08:30:00")), ms("2021-11-07 01:30:00"));
         assert_eq!(clock.at(ms("2021-11-07 09:30:00")), ms("2021-11-07 01:30:00"));
-        assert_eq!(clock.last_instant_of(ms("2021-11-07 01:59:59.999")), ms("2021-11-07 09:59:59.999"));
-        assert_eq!(clock.first_instant_of(ms("2021-11-07 01:30:00")), ms("2021-11-07 08:30:00"));
+        assert_eq!(
+            clock.last_instant_of(ms("2021-11-07 01:59:59.999")),
+            ms("2021-11-07 09:59:59.999")
+        );
+        assert_eq!(
+            clock.first_instant_of(ms("2021-11-07 01:30:00")),
+            ms("2021-11-07 08:30:00")
+        );
     }
 
     #[test]
@@ -129,7 +141,13 @@ mod tests {
         // On 2021-03-14 at 10:00 UTC the clock went from 01:59:59 on to 03:00.
         assert_eq!(clock.at(ms("2021-03-14 09:59:59")), ms("2021-03-14 01:59:59"));
         assert_eq!(clock.at(ms("2021-03-14 10:00:00")), ms("2021-03-14 03:00:00"));
-        assert_eq!(clock.last_instant_of(ms("2021-03-14 02:30:00")), ms("2021-03-14 10:00:00"));
-        assert_eq!(clock.first_instant_of(ms("2021-03-14 02:30:00")), ms("2021-03-14 10:30:00"));
+        assert_eq!(
+            clock.last_instant_of(ms("2021-03-14 02:30:00")),
+            ms("2021-03-14 10:00:00")
+        );
+        assert_eq!(
+            clock.first_instant_of(ms("2021-03-14 02:30:00")),
+            ms("2021-03-14 10:30:00")
+        );
     }
 }

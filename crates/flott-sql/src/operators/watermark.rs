@@ -30,7 +30,9 @@ impl SqlWatermark {
     /// If the expression cannot be prepared.
     pub(crate) fn new(spec: &WatermarkExpressionSpec, clock: &SharedClock) -> Result<Self, TaskError> {
         let context = eval_context(&spec.time_zone, clock)?;
-        Ok(Self { expression: compile(&spec.expression, &context).map_err(prepare_error)? })
+        Ok(Self {
+            expression: compile(&spec.expression, &context).map_err(prepare_error)?,
+        })
     }
 }
 
@@ -39,9 +41,10 @@ impl WatermarkGenerator for SqlWatermark {
         let column = self.expression.evaluate(batch).map_err(run_error)?;
         let nulls = column.nulls().cloned();
         Ok(match column.data_type() {
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                Int64Array::new(column.as_primitive::<TimestampMillisecondType>().values().clone(), nulls)
-            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => Int64Array::new(
+                column.as_primitive::<TimestampMillisecondType>().values().clone(),
+                nulls,
+            ),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 let values = column.as_primitive::<TimestampMicrosecondType>().values();
                 Int64Array::new(values.iter().map(|t| t.div_euclid(1_000)).collect(), nulls)
@@ -51,7 +54,9 @@ impl WatermarkGenerator for SqlWatermark {
                 Int64Array::new(values.iter().map(|t| t.div_euclid(1_000_000)).collect(), nulls)
             }
             other => {
-                return Err(TaskError::user(format!("a watermark must be a TIMESTAMP or TIMESTAMP_LTZ, not {other}")).fatal());
+                return Err(
+                    TaskError::user(format!("a watermark must be a TIMESTAMP or TIMESTAMP_LTZ, not {other}")).fatal(),
+                );
             }
         })
     }
@@ -68,7 +73,10 @@ mod tests {
     #[test]
     fn a_row_gives_milliseconds_cut_downwards_or_nothing() {
         let ts = Expr::input(0, LogicalType::new(TypeKind::Timestamp(6)));
-        let spec = WatermarkExpressionSpec { expression: ts, time_zone: "UTC".into() };
+        let spec = WatermarkExpressionSpec {
+            expression: ts,
+            time_zone: "UTC".into(),
+        };
         let clock: SharedClock = Arc::new(SystemClock);
         let mut generator = SqlWatermark::new(&spec, &clock).unwrap();
         let column = arrow_array::TimestampMicrosecondArray::from(vec![Some(1_999), None, Some(-1)]);

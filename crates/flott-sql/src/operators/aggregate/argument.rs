@@ -27,7 +27,14 @@ impl Values {
     pub(crate) fn of(column: &ArrayRef) -> Self {
         macro_rules! widen {
             ($ty:ty) => {
-                Self::I64(column.as_primitive::<$ty>().values().iter().map(|v| i64::from(*v)).collect())
+                Self::I64(
+                    column
+                        .as_primitive::<$ty>()
+                        .values()
+                        .iter()
+                        .map(|v| i64::from(*v))
+                        .collect(),
+                )
             };
         }
         macro_rules! share {
@@ -36,9 +43,7 @@ impl Values {
             };
         }
         match column.data_type() {
-            DataType::Boolean => {
-                Self::I64(column.as_boolean().values().iter().map(i64::from).collect())
-            }
+            DataType::Boolean => Self::I64(column.as_boolean().values().iter().map(i64::from).collect()),
             DataType::Int8 => widen!(Int8Type),
             DataType::Int16 => widen!(Int16Type),
             DataType::Int32 => widen!(Int32Type),
@@ -48,9 +53,14 @@ impl Values {
             DataType::Timestamp(TimeUnit::Microsecond, _) => share!(TimestampMicrosecondType),
             DataType::Timestamp(TimeUnit::Nanosecond, _) => share!(TimestampNanosecondType),
             DataType::Timestamp(_, _) => share!(TimestampMillisecondType),
-            DataType::Float32 => {
-                Self::F64(column.as_primitive::<Float32Type>().values().iter().map(|v| f64::from(*v)).collect())
-            }
+            DataType::Float32 => Self::F64(
+                column
+                    .as_primitive::<Float32Type>()
+                    .values()
+                    .iter()
+                    .map(|v| f64::from(*v))
+                    .collect(),
+            ),
             DataType::Float64 => Self::F64(column.as_primitive::<Float64Type>().values().clone()),
             DataType::Decimal128(..) => Self::I128(column.as_primitive::<Decimal128Type>().values().clone()),
             DataType::Utf8 | DataType::Binary => Self::Bytes(column.clone()),
@@ -64,7 +74,12 @@ impl Values {
         match self {
             Self::I64(v) => Self::I64(v.iter().zip(signs).map(|(v, s)| v.wrapping_mul(*s)).collect()),
             Self::F64(v) => Self::F64(v.iter().zip(signs).map(|(v, s)| v * *s as f64).collect()),
-            Self::I128(v) => Self::I128(v.iter().zip(signs).map(|(v, s)| v.wrapping_mul(i128::from(*s))).collect()),
+            Self::I128(v) => Self::I128(
+                v.iter()
+                    .zip(signs)
+                    .map(|(v, s)| v.wrapping_mul(i128::from(*s)))
+                    .collect(),
+            ),
             other => other,
         }
     }

@@ -53,7 +53,12 @@ pub(crate) struct Offered<'a> {
 
 impl DistinctSpec {
     pub(crate) fn new(arg: usize, ty: LogicalType, retracts: bool) -> Self {
-        Self { arg, ty, filters: vec![], retracts }
+        Self {
+            arg,
+            ty,
+            filters: vec![],
+            retracts,
+        }
     }
 
     /// Index of a filter of this set, added if it is new.
@@ -159,7 +164,11 @@ impl DistinctSpec {
     /// Which of `slots` hold their value under each filter, as valid rows.
     pub(crate) fn present(&self, table: &KeyedTable, slots: &[u32]) -> Vec<NullBuffer> {
         let is_present = |filter: usize, slot: u32| {
-            if self.retracts { table.column::<i64>(filter).get(slot) > 0 } else { table.column::<bool>(filter).get(slot) }
+            if self.retracts {
+                table.column::<i64>(filter).get(slot) > 0
+            } else {
+                table.column::<bool>(filter).get(slot)
+            }
         };
         (0..self.filters.len())
             .map(|f| slots.iter().map(|s| is_present(f, *s)).collect::<Vec<_>>().into())

@@ -84,8 +84,12 @@ impl OrderedValues {
 
     fn store(&self, table: &mut KeyedTable, column: usize, slot: u32, is_max: bool) {
         match self {
-            Self::I64(set) => table.column_mut::<i64>(column).set_value(slot, end(set, slot, i64::MIN, is_max).copied()),
-            Self::I128(set) => table.column_mut::<i128>(column).set_value(slot, end(set, slot, i128::MIN, is_max).copied()),
+            Self::I64(set) => table
+                .column_mut::<i64>(column)
+                .set_value(slot, end(set, slot, i64::MIN, is_max).copied()),
+            Self::I128(set) => table
+                .column_mut::<i128>(column)
+                .set_value(slot, end(set, slot, i128::MIN, is_max).copied()),
             Self::F64(set) => {
                 let value = end(set, slot, 0, is_max).map(|bits| from_ordered_bits(*bits));
                 table.column_mut::<f64>(column).set_value(slot, value);

@@ -25,7 +25,11 @@ pub(crate) fn decimal_plus(a: i128, b: i128) -> i128 {
         return DECIMAL_OVERFLOW;
     }
     let sum = a.wrapping_add(b);
-    if sum >= DECIMAL_LIMIT || sum <= -DECIMAL_LIMIT { DECIMAL_OVERFLOW } else { sum }
+    if sum >= DECIMAL_LIMIT || sum <= -DECIMAL_LIMIT {
+        DECIMAL_OVERFLOW
+    } else {
+        sum
+    }
 }
 
 /// Sum of two FLOATs that are kept as DOUBLE.
@@ -242,7 +246,11 @@ pub(crate) fn extreme_bytes(
     for (row, &slot) in slots.iter().enumerate() {
         if valid.is_none_or(|v| v.is_valid(row)) {
             let value = bytes_at(values, row);
-            if is_max { column.max(slot, value) } else { column.min(slot, value) }
+            if is_max {
+                column.max(slot, value)
+            } else {
+                column.min(slot, value)
+            }
         }
         if let Some(trace) = &mut trace {
             trace.append_option(column.get(slot));

@@ -31,9 +31,9 @@ use self::extreme::OrderedValues;
 use self::fold::{Trace, count, count_through, decimal_plus, extreme_bytes, float_plus, fold, gather_bytes, int64};
 use self::result::{Finish, cast_storage, finish};
 use crate::nodes::{AggregateCall, SpecError, average_sum_kind, partial_columns, sum_kind};
-use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
 use arrow_buffer::NullBuffer;
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::{Field, LogicalType, TypeKind};
@@ -54,10 +54,16 @@ pub(crate) enum Phase {
 enum Kernel {
     Count,
     /// Sum, with a counter behind it where it is `counted`.
-    Sum { counted: bool },
-    Extreme { is_max: bool },
+    Sum {
+        counted: bool,
+    },
+    Extreme {
+        is_max: bool,
+    },
     /// MIN or MAX over input that retracts: taken from the ordered values.
-    RetractedExtreme { is_max: bool },
+    RetractedExtreme {
+        is_max: bool,
+    },
 }
 
 /// One aggregate, bound to columns.
@@ -136,7 +142,13 @@ impl Aggregates {
         counts_rows: bool,
         phase: Phase,
     ) -> Result<Self, SpecError> {
-        let mut this = Self { bound: vec![], stored: vec![], distinct: vec![], row_count: None, phase };
+        let mut this = Self {
+            bound: vec![],
+            stored: vec![],
+            distinct: vec![],
+            row_count: None,
+            phase,
+        };
         let partial = partial_columns(input, calls, input_retracts);
         let mut column = 0;
         for call in calls {
@@ -148,21 +160,35 @@ impl Aggregates {
             this.stored.push(stored(&p.name, &p.ty));
         }
         if counts_rows {
-            let of_call = calls.iter().position(AggregateCall::is_row_count).map(|i| this.bound[i].first);
+            let of_call = calls
+                .iter()
+                .position(AggregateCall::is_row_count)
+                .map(|i| this.bound[i].first);
             if of_call.is_none() && !input_retracts {
-                this.stored.push(stored("count1", &LogicalType::not_null(TypeKind::BigInt)));
+                this.stored
+                    .push(stored("count1", &LogicalType::not_null(TypeKind::BigInt)));
             }
             this.row_count = Some(of_call.unwrap_or(this.stored.len() - 1));
         }
         Ok(this)
     }
 
-    fn bind(&mut self, input: &[Field], call: &AggregateCall, retracts: bool, first: usize) -> Result<Bound, SpecError> {
+    fn bind(
+        &mut self,
+        input: &[Field],
+        call: &AggregateCall,
+        retracts: bool,
+        first: usize,
+    ) -> Result<Bound, SpecError> {
         let arg = call.args.first().copied();
         let kind = arg.map_or(&TypeKind::BigInt, |a| &input[a].ty.kind);
         let (kernel, finish, width) = match call.function.as_str() {
             "SUM" => {
-                let finish = if matches!(sum_kind(kind), TypeKind::Decimal(..)) { Finish::DecimalSum } else { Finish::Plain };
+                let finish = if matches!(sum_kind(kind), TypeKind::Decimal(..)) {
+                    Finish::DecimalSum
+                } else {
+                    Finish::Plain
+                };
                 (Kernel::Sum { counted: retracts }, finish, 1 + usize::from(retracts))
             }
             "AVG" => {
@@ -175,7 +201,11 @@ impl Aggregates {
             }
             "MIN" | "MAX" => {
                 let is_max = call.function == "MAX";
-                let kernel = if retracts { Kernel::RetractedExtreme { is_max } } else { Kernel::Extreme { is_max } };
+                let kernel = if retracts {
+                    Kernel::RetractedExtreme { is_max }
+                } else {
+                    Kernel::Extreme { is_max }
+                };
                 (kernel, Finish::Plain, 1)
             }
             _ => (Kernel::Count, Finish::Plain, 1),
@@ -190,7 +220,12 @@ impl Aggregates {
             Some(arg) if needs_set => {
                 if self.phase == Phase::Local {
                     return Err(SpecError::Aggregate {
-                        call: format!("{}({}{})", call.function, if call.distinct { "DISTINCT " } else { "" }, kind),
+                        call: format!(
+                            "{}({}{})",
+                            call.function,
+                            if call.distinct { "DISTINCT " } else { "" },
+                            kind
+                        ),
                         reason: "it runs in one phase only; plan it without a local phase".into(),
                     });
                 }
@@ -215,7 +250,8 @@ impl Aggregates {
 
     fn distinct_set(&mut self, input: &[Field], arg: usize, filter: Option<usize>, retracts: bool) -> (usize, usize) {
         let set = self.distinct.iter().position(|d| d.arg == arg).unwrap_or_else(|| {
-            self.distinct.push(DistinctSpec::new(arg, input[arg].ty.clone(), retracts));
+            self.distinct
+                .push(DistinctSpec::new(arg, input[arg].ty.clone(), retracts));
             self.distinct.len() - 1
         });
         (set, self.distinct[set].filter_index(filter))
@@ -223,13 +259,15 @@ impl Aggregates {
 
     /// The table that holds the state of these aggregates by keys of these types.
     pub(crate) fn descriptor(&self, name: &str, key: Vec<LogicalType>) -> TableDescriptor {
-        self.stored.iter().fold(TableDescriptor::new(name, key), |table, column| {
-            if column.nullable {
-                table.nullable(&column.name, column.ty)
-            } else {
-                table.column(&column.name, column.ty)
-            }
-        })
+        self.stored
+            .iter()
+            .fold(TableDescriptor::new(name, key), |table, column| {
+                if column.nullable {
+                    table.nullable(&column.name, column.ty)
+                } else {
+                    table.column(&column.name, column.ty)
+                }
+            })
     }
 
     /// The sets of distinct values that the aggregates share.
@@ -306,7 +344,12 @@ impl Aggregates {
                 Some((set, filter)) => Some(rows.passed[set].rows(filter).clone()),
                 None => valid_rows(arg, bound.filter.map(|f| &rows.columns[f])),
             };
-            let input = Input { slots: rows.slots, signs: rows.signs, arg, valid: valid.as_ref() };
+            let input = Input {
+                slots: rows.slots,
+                signs: rows.signs,
+                arg,
+                valid: valid.as_ref(),
+            };
             self.accumulate_one(bound, table, input, ordered, value_trace, count_trace);
         }
     }
@@ -324,7 +367,12 @@ impl Aggregates {
             if let Some((of, filter)) = bound.distinct
                 && of == set
             {
-                let input = Input { slots, signs: None, arg: Some(values), valid: Some(passed.rows(filter)) };
+                let input = Input {
+                    slots,
+                    signs: None,
+                    arg: Some(values),
+                    valid: Some(passed.rows(filter)),
+                };
                 self.accumulate_one(bound, table, input, &mut [], None, None);
             }
         }
@@ -339,17 +387,30 @@ impl Aggregates {
         trace: Option<&mut Trace>,
         count_trace: Option<&mut Trace>,
     ) {
-        let Input { slots, signs, arg, valid } = input;
+        let Input {
+            slots,
+            signs,
+            arg,
+            valid,
+        } = input;
         match bound.kernel {
             Kernel::Count => {
-                count(table.column_mut::<i64>(bound.first), slots, signs, valid, trace.and_then(Trace::as_i64));
+                count(
+                    table.column_mut::<i64>(bound.first),
+                    slots,
+                    signs,
+                    valid,
+                    trace.and_then(Trace::as_i64),
+                );
             }
             Kernel::Sum { counted } => {
                 let values = arg.map_or(Values::Absent, Values::of).signed(signs);
-                let counts_after = counted
-                    .then(|| count_through(table.column_mut::<i64>(bound.first + 1), slots, signs, valid));
+                let counts_after =
+                    counted.then(|| count_through(table.column_mut::<i64>(bound.first + 1), slots, signs, valid));
                 // Only content can become empty; an addition of nothing may be what a retraction leaves.
-                let zeroes = counts_after.as_deref().filter(|_| signs.is_some() && self.phase == Phase::Whole);
+                let zeroes = counts_after
+                    .as_deref()
+                    .filter(|_| signs.is_some() && self.phase == Phase::Whole);
                 self.sum(bound, table, slots, &values, valid, zeroes, trace);
                 if let (Some(Trace::I64(trace)), Some(counts)) = (count_trace, counts_after) {
                     trace.extend(counts);
@@ -391,11 +452,27 @@ impl Aggregates {
             Values::F64(values) => {
                 let plus = if bound.is_float { float_plus } else { |a, b| a + b };
                 let trace = trace.and_then(Trace::as_f64);
-                fold(table.column_mut::<f64>(bound.first), slots, values, valid, zeroes, plus, trace);
+                fold(
+                    table.column_mut::<f64>(bound.first),
+                    slots,
+                    values,
+                    valid,
+                    zeroes,
+                    plus,
+                    trace,
+                );
             }
             Values::I128(values) => {
                 let trace = trace.and_then(Trace::as_i128);
-                fold(table.column_mut::<i128>(bound.first), slots, values, valid, zeroes, decimal_plus, trace);
+                fold(
+                    table.column_mut::<i128>(bound.first),
+                    slots,
+                    values,
+                    valid,
+                    zeroes,
+                    decimal_plus,
+                    trace,
+                );
             }
             Values::Bytes(_) | Values::Absent => {}
         }
@@ -412,9 +489,22 @@ impl Aggregates {
                 Kernel::Sum { counted } => {
                     let counts_after = counted.then(|| {
                         let deltas = partials[bound.first + 1].as_primitive::<Int64Type>();
-                        count_through(table.column_mut::<i64>(bound.first + 1), slots, Some(deltas.values()), None)
+                        count_through(
+                            table.column_mut::<i64>(bound.first + 1),
+                            slots,
+                            Some(deltas.values()),
+                            None,
+                        )
                     });
-                    self.sum(bound, table, slots, &Values::of(column), valid, counts_after.as_deref(), None);
+                    self.sum(
+                        bound,
+                        table,
+                        slots,
+                        &Values::of(column),
+                        valid,
+                        counts_after.as_deref(),
+                        None,
+                    );
                 }
                 Kernel::Extreme { is_max } | Kernel::RetractedExtreme { is_max } => {
                     extreme(table, bound.first, slots, &Values::of(column), valid, is_max, None);
@@ -467,7 +557,11 @@ impl Aggregates {
     /// The state columns of `slots` as the columns that flow between the phases.
     pub(crate) fn partials(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
         let state = self.gather(table, slots);
-        state.iter().zip(&self.stored).map(|(column, s)| cast_storage(column, &s.partial.to_arrow())).collect()
+        state
+            .iter()
+            .zip(&self.stored)
+            .map(|(column, s)| cast_storage(column, &s.partial.to_arrow()))
+            .collect()
     }
 
     /// The aggregates' values, from state columns in storage form.
@@ -489,7 +583,12 @@ fn stored(name: &str, ty: &LogicalType) -> Stored {
         t if t.is_string() || t.is_binary() => ColumnType::Bytes,
         _ => ColumnType::I64,
     };
-    Stored { name: name.to_owned(), ty: storage, nullable: ty.nullable, partial: ty.clone() }
+    Stored {
+        name: name.to_owned(),
+        ty: storage,
+        nullable: ty.nullable,
+        partial: ty.clone(),
+    }
 }
 
 fn add_counts(table: &mut KeyedTable, column: usize, slots: &[u32], deltas: &ArrayRef) {
@@ -512,8 +611,24 @@ fn extreme(
             match trace.and_then($as) {
                 None if is_max => column.max(slots, $values, valid),
                 None => column.min(slots, $values, valid),
-                Some(trace) if is_max => fold(column, slots, $values, valid, None, |a, b| if b > a { b } else { a }, Some(trace)),
-                Some(trace) => fold(column, slots, $values, valid, None, |a, b| if b < a { b } else { a }, Some(trace)),
+                Some(trace) if is_max => fold(
+                    column,
+                    slots,
+                    $values,
+                    valid,
+                    None,
+                    |a, b| if b > a { b } else { a },
+                    Some(trace),
+                ),
+                Some(trace) => fold(
+                    column,
+                    slots,
+                    $values,
+                    valid,
+                    None,
+                    |a, b| if b < a { b } else { a },
+                    Some(trace),
+                ),
             }
         }};
     }

@@ -3,7 +3,9 @@
 use super::fold::{DECIMAL_OVERFLOW, text_of};
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, Float32Array, Float64Array, PrimitiveArray};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, Float32Array, Float64Array, PrimitiveArray,
+};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use flott_core::LogicalType;
@@ -47,8 +49,12 @@ pub(crate) fn finish(finish: Finish, state: &[ArrayRef], ty: &LogicalType) -> Ar
         }
         Finish::FloatAverage => {
             let (sums, counts) = (state[0].as_primitive::<Float64Type>(), counts(state));
-            let values: Vec<f64> =
-                sums.values().iter().zip(counts.values()).map(|(s, n)| s / *n as f64).collect();
+            let values: Vec<f64> = sums
+                .values()
+                .iter()
+                .zip(counts.values())
+                .map(|(s, n)| s / *n as f64)
+                .collect();
             let averages = PrimitiveArray::<Float64Type>::new(values.into(), none_where_zero(sums, counts));
             cast_storage(&(Arc::new(averages) as ArrayRef), &ty.to_arrow())
         }
@@ -68,8 +74,14 @@ pub(crate) fn finish(finish: Finish, state: &[ArrayRef], ty: &LogicalType) -> Ar
                 let whole = (sum / count).checked_mul(factor)?;
                 let rest = (sum % count).checked_mul(factor)?;
                 let (quotient, left) = (rest / count, rest % count);
-                let round = if left.unsigned_abs() * 2 >= count.unsigned_abs() { sum.signum() * count.signum() } else { 0 };
-                whole.checked_add(quotient + round).filter(|v| v.unsigned_abs() < DECIMAL_LIMIT.unsigned_abs())
+                let round = if left.unsigned_abs() * 2 >= count.unsigned_abs() {
+                    sum.signum() * count.signum()
+                } else {
+                    0
+                };
+                whole
+                    .checked_add(quotient + round)
+                    .filter(|v| v.unsigned_abs() < DECIMAL_LIMIT.unsigned_abs())
             })
         }
     }
@@ -85,8 +97,9 @@ fn none_where_zero(sums: &dyn Array, counts: &PrimitiveArray<Int64Type>) -> Opti
 }
 
 fn decimals(sums: &Decimal128Array, ty: &LogicalType, value: impl Fn(usize) -> Option<i128>) -> ArrayRef {
-    let values: Decimal128Array =
-        (0..sums.len()).map(|row| if sums.is_null(row) { None } else { value(row) }).collect();
+    let values: Decimal128Array = (0..sums.len())
+        .map(|row| if sums.is_null(row) { None } else { value(row) })
+        .collect();
     typed_decimals(values, &ty.to_arrow())
 }
 
@@ -155,7 +168,10 @@ mod tests {
     use flott_core::TypeKind;
 
     fn average(sums: Vec<i128>, counts: Vec<i64>, scale: u8, result: TypeKind) -> Vec<Option<i128>> {
-        let state: [ArrayRef; 2] = [Arc::new(Decimal128Array::from(sums)), Arc::new(Int64Array::from(counts))];
+        let state: [ArrayRef; 2] = [
+            Arc::new(Decimal128Array::from(sums)),
+            Arc::new(Int64Array::from(counts)),
+        ];
         let column = finish(Finish::DecimalAverage { scale }, &state, &LogicalType::new(result));
         column.as_primitive::<Decimal128Type>().iter().collect()
     }
@@ -164,16 +180,26 @@ mod tests {
     fn decimal_averages_round_half_up_away_from_zero() {
         // 1.00 / 3, 2.00 / 3, -2.00 / 3, 0.01 / 2 at scale 6, nothing / 0
         assert_eq!(
-            average(vec![100, 200, -200, 1, 0], vec![3, 3, 3, 2, 0], 2, TypeKind::Decimal(38, 6)),
+            average(
+                vec![100, 200, -200, 1, 0],
+                vec![3, 3, 3, 2, 0],
+                2,
+                TypeKind::Decimal(38, 6)
+            ),
             [Some(333_333), Some(666_667), Some(-666_667), Some(5_000), None]
         );
     }
 
     #[test]
     fn integer_averages_are_cut() {
-        let state: [ArrayRef; 2] =
-            [Arc::new(Int64Array::from(vec![Some(7), Some(-7), None])), Arc::new(Int64Array::from(vec![2, 2, 0]))];
+        let state: [ArrayRef; 2] = [
+            Arc::new(Int64Array::from(vec![Some(7), Some(-7), None])),
+            Arc::new(Int64Array::from(vec![2, 2, 0])),
+        ];
         let column = finish(Finish::IntegerAverage, &state, &LogicalType::int());
-        assert_eq!(column.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(), [Some(3), Some(-3), None]);
+        assert_eq!(
+            column.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(),
+            [Some(3), Some(-3), None]
+        );
     }
 }

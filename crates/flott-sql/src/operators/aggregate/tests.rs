@@ -24,7 +24,10 @@ fn values(column: &str, kind: TypeKind, calls: &[(&str, TypeKind)], retracts: bo
         mini_batch: None,
         ttl_ms: 0,
     };
-    let mut op = Harness::new(Box::new(GroupAggregate::new(&spec, Input::Rows).unwrap()), &format!("v {column}"));
+    let mut op = Harness::new(
+        Box::new(GroupAggregate::new(&spec, Input::Rows).unwrap()),
+        &format!("v {column}"),
+    );
     op.run(rows).lines().map(|l| l[3..].to_owned()).collect()
 }
 
@@ -39,52 +42,114 @@ fn integer_sums_wrap_in_their_type_and_averages_are_cut() {
 #[test]
 fn floats_are_summed_in_their_own_precision() {
     use TypeKind::{Double, Float};
-    assert_eq!(values("FLOAT", Float, &[("SUM", Float), ("AVG", Float)], false, "+I 16777216\n+I 1"), [
-        "16777216 16777216",
-        "16777216 8388608"
-    ]);
-    assert_eq!(values("DOUBLE", Double, &[("SUM", Double)], false, "+I 16777216\n+I 1"), ["16777216", "16777217"]);
+    assert_eq!(
+        values(
+            "FLOAT",
+            Float,
+            &[("SUM", Float), ("AVG", Float)],
+            false,
+            "+I 16777216\n+I 1"
+        ),
+        ["16777216 16777216", "16777216 8388608"]
+    );
+    assert_eq!(
+        values("DOUBLE", Double, &[("SUM", Double)], false, "+I 16777216\n+I 1"),
+        ["16777216", "16777217"]
+    );
 }
 
 #[test]
 fn a_sum_that_is_empty_again_keeps_no_rounding_error() {
-    let out = values("DOUBLE", TypeKind::Double, &[("SUM", TypeKind::Double)], true, "+I 0.1\n+I NULL\n+I 0.2\n-D 0.1\n-D 0.2\n+I 0.3");
-    assert_eq!(out, ["0.1", "0.30000000000000004", "0.20000000000000004", "NULL", "0.3"]);
+    let out = values(
+        "DOUBLE",
+        TypeKind::Double,
+        &[("SUM", TypeKind::Double)],
+        true,
+        "+I 0.1\n+I NULL\n+I 0.2\n-D 0.1\n-D 0.2\n+I 0.3",
+    );
+    assert_eq!(
+        out,
+        ["0.1", "0.30000000000000004", "0.20000000000000004", "NULL", "0.3"]
+    );
 }
 
 #[test]
 fn decimals_keep_their_scale_and_overflow_to_null_for_good() {
-    let calls = [("SUM", TypeKind::Decimal(38, 2)), ("AVG", TypeKind::Decimal(38, 6)), ("MIN", TypeKind::Decimal(4, 2))];
-    let out = values("DECIMAL(4,2)", TypeKind::Decimal(4, 2), &calls, false, "+I 10.50\n+I -0.49");
+    let calls = [
+        ("SUM", TypeKind::Decimal(38, 2)),
+        ("AVG", TypeKind::Decimal(38, 6)),
+        ("MIN", TypeKind::Decimal(4, 2)),
+    ];
+    let out = values(
+        "DECIMAL(4,2)",
+        TypeKind::Decimal(4, 2),
+        &calls,
+        false,
+        "+I 10.50\n+I -0.49",
+    );
     assert_eq!(out, ["10.50 10.500000 10.50", "10.01 5.005000 -0.49"]);
     let max = "9".repeat(38);
     let rows = format!("+I {max}\n+I 1\n+I -1");
-    let out = values("DECIMAL(38,0)", TypeKind::Decimal(38, 0), &[("SUM", TypeKind::Decimal(38, 0))], false, &rows);
+    let out = values(
+        "DECIMAL(38,0)",
+        TypeKind::Decimal(38, 0),
+        &[("SUM", TypeKind::Decimal(38, 0))],
+        false,
+        &rows,
+    );
     assert_eq!(out, [max, "NULL".into()]);
 }
 
 #[test]
 fn strings_dates_and_flags_have_extremes() {
     let string = LogicalType::string().kind;
-    let calls = [("MIN", string.clone()), ("MAX", string.clone()), ("COUNT", TypeKind::BigInt)];
+    let calls = [
+        ("MIN", string.clone()),
+        ("MAX", string.clone()),
+        ("COUNT", TypeKind::BigInt),
+    ];
     let rows = "+I m\n+I a-string-of-more-than-twelve-bytes\n+I NULL\n+I z";
     let long = "a-string-of-more-than-twelve-bytes";
-    assert_eq!(values("STRING", string.clone(), &calls, false, rows), ["m m 1".to_owned(), format!("{long} m 2"), format!("{long} z 3")]);
+    assert_eq!(
+        values("STRING", string.clone(), &calls, false, rows),
+        ["m m 1".to_owned(), format!("{long} m 2"), format!("{long} z 3")]
+    );
     let retracted = values("STRING", string, &calls, true, &format!("{rows}\n-D z\n-D {long}"));
     assert_eq!(retracted[3..], [format!("{long} m 2"), "m m 1".to_owned()]);
     let date = TypeKind::Date;
-    assert_eq!(values("DATE", date.clone(), &[("MIN", date.clone()), ("MAX", date)], false, "+I 5\n+I 3"), ["5 5", "3 5"]);
+    assert_eq!(
+        values(
+            "DATE",
+            date.clone(),
+            &[("MIN", date.clone()), ("MAX", date)],
+            false,
+            "+I 5\n+I 3"
+        ),
+        ["5 5", "3 5"]
+    );
     let flag = TypeKind::Boolean;
-    assert_eq!(values("BOOLEAN", flag.clone(), &[("MIN", flag.clone()), ("MAX", flag)], false, "+I true\n+I false"), [
-        "true true",
-        "false true"
-    ]);
+    assert_eq!(
+        values(
+            "BOOLEAN",
+            flag.clone(),
+            &[("MIN", flag.clone()), ("MAX", flag)],
+            false,
+            "+I true\n+I false"
+        ),
+        ["true true", "false true"]
+    );
 }
 
 #[test]
 fn floating_point_extremes_survive_retraction() {
     let double = TypeKind::Double;
     let rows = "+I -2.5\n+I 4\n+I -0.5\n-D -2.5\n-D 4";
-    let out = values("DOUBLE", double.clone(), &[("MIN", double.clone()), ("MAX", double)], true, rows);
+    let out = values(
+        "DOUBLE",
+        double.clone(),
+        &[("MIN", double.clone()), ("MAX", double)],
+        true,
+        rows,
+    );
     assert_eq!(out, ["-2.5 -2.5", "-2.5 4", "-0.5 4", "-0.5 -0.5"]);
 }

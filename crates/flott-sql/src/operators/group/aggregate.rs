@@ -90,8 +90,14 @@ impl GroupAggregate {
             return Err(TaskError::internal("a global group aggregate needs mini-batch"));
         }
         let counts_rows = spec.input_retracts || spec.ttl_ms > 0;
-        let aggregates = Aggregates::new(&spec.input, &spec.aggregates, spec.input_retracts, counts_rows, Phase::Whole)
-            .map_err(spec_error)?;
+        let aggregates = Aggregates::new(
+            &spec.input,
+            &spec.aggregates,
+            spec.input_retracts,
+            counts_rows,
+            Phase::Whole,
+        )
+        .map_err(spec_error)?;
         let group: Vec<_> = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
         let mut state = aggregates.descriptor(STATE_NAME, group.clone());
         let expiry = (spec.ttl_ms > 0).then(|| Expiry::new(spec.ttl_ms, state.columns.len()));
@@ -104,8 +110,15 @@ impl GroupAggregate {
             .collect();
         Ok(Self {
             input,
-            keys: if input == Input::Rows { spec.keys.clone() } else { spec.local_keys() },
-            telling: Telling { update_before: spec.generate_update_before, unchanged: spec.ttl_ms > 0 },
+            keys: if input == Input::Rows {
+                spec.keys.clone()
+            } else {
+                spec.local_keys()
+            },
+            telling: Telling {
+                update_before: spec.generate_update_before,
+                unchanged: spec.ttl_ms > 0,
+            },
             latency_ms: spec.mini_batch.map_or(0, |m| m.latency_ms),
             // The real tables are made in `open`, which knows the subtask's key groups.
             table: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
@@ -123,7 +136,10 @@ impl GroupAggregate {
 
     /// What is kept in checkpoints.
     pub(crate) fn state_tables(&self) -> Vec<TableDescriptor> {
-        std::iter::once(&self.state).chain(&self.sets_state).map(|t| t.as_ref().clone()).collect()
+        std::iter::once(&self.state)
+            .chain(&self.sets_state)
+            .map(|t| t.as_ref().clone())
+            .collect()
     }
 
     fn restore(&mut self, restored: &RestoredState) -> Result<(), TaskError> {
@@ -145,9 +161,12 @@ impl GroupAggregate {
                 let (slots, values) = groups_of(&mut self.table, &self.sets[index], entries)?;
                 let known: NullBuffer = slots.iter().map(|s| *s != NO_SLOT).collect::<Vec<_>>().into();
                 let present = set.present(&self.sets[index], entries);
-                let present: Vec<NullBuffer> =
-                    present.iter().filter_map(|p| NullBuffer::union(Some(p), Some(&known))).collect();
-                self.aggregates.load_ordered(&mut self.ordered, index, &slots, &values, &present);
+                let present: Vec<NullBuffer> = present
+                    .iter()
+                    .filter_map(|p| NullBuffer::union(Some(p), Some(&known)))
+                    .collect();
+                self.aggregates
+                    .load_ordered(&mut self.ordered, index, &slots, &values, &present);
             }
         }
         Ok(())
@@ -182,15 +201,27 @@ impl GroupAggregate {
         if let Some(expiry) = &mut self.expiry {
             expiry.touch(&mut self.table, &slots, self.clock.now_ms());
         }
-        Ok(Located { columns, keys, hashes, slots, signs: signs_of(batch), first_new })
+        Ok(Located {
+            columns,
+            keys,
+            hashes,
+            slots,
+            signs: signs_of(batch),
+            first_new,
+        })
     }
 
     /// Counts rows in and out of their groups, if they are counted; rows that retract from an empty group are dropped.
     fn count_rows(&mut self, located: &mut Located) -> Result<Option<Counted>, TaskError> {
-        let Some(counter) = self.aggregates.row_count() else { return Ok(None) };
+        let Some(counter) = self.aggregates.row_count() else {
+            return Ok(None);
+        };
         let counts = self.table.column_mut::<i64>(counter);
         let rows = located.slots.len();
-        let mut counted = Counted { before: Vec::with_capacity(rows), after: Vec::with_capacity(rows) };
+        let mut counted = Counted {
+            before: Vec::with_capacity(rows),
+            after: Vec::with_capacity(rows),
+        };
         let mut kept: Vec<u32> = Vec::with_capacity(rows);
         for (row, &slot) in located.slots.iter().enumerate() {
             let sign = located.signs.as_ref().map_or(1, |s| s[row]);
@@ -246,7 +277,8 @@ impl GroupAggregate {
             signs: located.signs.as_deref(),
             passed: &passed,
         };
-        self.aggregates.accumulate(&mut self.table, input, &mut self.ordered, Some(&mut traces));
+        self.aggregates
+            .accumulate(&mut self.table, input, &mut self.ordered, Some(&mut traces));
         let mut state: Vec<ArrayRef> = Vec::with_capacity(traces.len());
         for (index, mut trace) in traces.into_iter().enumerate() {
             if let (true, Some(counted)) = (self.aggregates.row_count() == Some(index), &counted) {
@@ -258,13 +290,26 @@ impl GroupAggregate {
         let previous = self.previous_rows(&located.slots);
         let before = before_rows(&initial, &after, &previous)?;
         let (existed, exists): (Vec<bool>, Vec<bool>) = match &counted {
-            Some(c) => (c.before.iter().map(|n| *n > 0).collect(), c.after.iter().map(|n| *n > 0).collect()),
+            Some(c) => (
+                c.before.iter().map(|n| *n > 0).collect(),
+                c.after.iter().map(|n| *n > 0).collect(),
+            ),
             None => {
-                let existed = |(row, slot): (usize, &u32)| previous[row] != row as u32 || (*slot as usize) < located.first_new;
-                (located.slots.iter().enumerate().map(existed).collect(), vec![true; rows])
+                let existed =
+                    |(row, slot): (usize, &u32)| previous[row] != row as u32 || (*slot as usize) < located.first_new;
+                (
+                    located.slots.iter().enumerate().map(existed).collect(),
+                    vec![true; rows],
+                )
             }
         };
-        let steps = Steps { keys: &located.keys, before: &before, after: &after, existed: &existed, exists: &exists };
+        let steps = Steps {
+            keys: &located.keys,
+            before: &before,
+            after: &after,
+            existed: &existed,
+            exists: &exists,
+        };
         if let Some(batch) = changes(steps, self.telling)? {
             out.emit(batch);
         }
@@ -306,14 +351,21 @@ impl GroupAggregate {
         };
         match self.input {
             Input::Partials => {
-                self.aggregates.merge(&mut self.table, &located.slots, &located.columns[self.keys.len()..]);
+                self.aggregates
+                    .merge(&mut self.table, &located.slots, &located.columns[self.keys.len()..]);
             }
             Input::Rows => {
                 self.count_rows(&mut located)?;
                 let passed = self.pass(&located)?;
                 let signs = located.signs.as_deref();
-                let rows = Rows { slots: &located.slots, columns: &located.columns, signs, passed: &passed };
-                self.aggregates.accumulate(&mut self.table, rows, &mut self.ordered, None);
+                let rows = Rows {
+                    slots: &located.slots,
+                    columns: &located.columns,
+                    signs,
+                    passed: &passed,
+                };
+                self.aggregates
+                    .accumulate(&mut self.table, rows, &mut self.ordered, None);
             }
         }
         let now_ms = self.clock.now_ms();
@@ -321,15 +373,21 @@ impl GroupAggregate {
             Input::Rows => bundle_end(now_ms, self.latency_ms),
             Input::Partials => now_ms.saturating_add_unsigned(self.latency_ms / GATHERING_SHARE),
         };
-        let Some(bundle) = &mut self.bundle else { return Ok(false) };
+        let Some(bundle) = &mut self.bundle else {
+            return Ok(false);
+        };
         bundle.remember(first, existed.into_iter(), before);
         Ok(bundle.count(batch.num_rows(), deadline_ms))
     }
 
     /// Tells the groups of the bundle, as far as there is room.
     fn tell_bundle(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        let Some(bundle) = &mut self.bundle else { return Ok(Flow::Done) };
-        let Some(told) = bundle.next()? else { return Ok(Flow::Done) };
+        let Some(bundle) = &mut self.bundle else {
+            return Ok(Flow::Done);
+        };
+        let Some(told) = bundle.next()? else {
+            return Ok(Flow::Done);
+        };
         let after = self.aggregates.values(&self.table, &told.slots);
         let exists: Vec<bool> = match self.aggregates.row_count() {
             Some(counter) => {
@@ -339,7 +397,13 @@ impl GroupAggregate {
             None => vec![true; told.slots.len()],
         };
         let keys = self.table.keys(&told.slots)?;
-        let steps = Steps { keys: &keys, before: &told.before, after: &after, existed: &told.existed, exists: &exists };
+        let steps = Steps {
+            keys: &keys,
+            before: &told.before,
+            after: &after,
+            existed: &told.existed,
+            exists: &exists,
+        };
         if let Some(batch) = changes(steps, self.telling)? {
             out.emit(batch);
         }
@@ -369,8 +433,12 @@ impl GroupAggregate {
             let entries: Vec<u32> = set.live_slots().collect();
             for entries in entries.chunks(MAX_EMITTED_ROWS) {
                 let (groups, _) = groups_of(&mut self.table, set, entries)?;
-                let orphans: Vec<u32> =
-                    entries.iter().zip(groups).filter(|(_, group)| *group == NO_SLOT).map(|(e, _)| *e).collect();
+                let orphans: Vec<u32> = entries
+                    .iter()
+                    .zip(groups)
+                    .filter(|(_, group)| *group == NO_SLOT)
+                    .map(|(e, _)| *e)
+                    .collect();
                 set.remove(&orphans);
             }
         }
@@ -400,7 +468,10 @@ impl Located {
         }
         self.hashes = rows.iter().map(|r| self.hashes[*r as usize]).collect();
         self.slots = rows.iter().map(|r| self.slots[*r as usize]).collect();
-        self.signs = self.signs.as_ref().map(|s| rows.iter().map(|r| s[*r as usize]).collect());
+        self.signs = self
+            .signs
+            .as_ref()
+            .map(|s| rows.iter().map(|r| s[*r as usize]).collect());
         Ok(())
     }
 }
@@ -408,7 +479,9 @@ impl Located {
 /// The groups' slots (or [`NO_SLOT`]) and the values of entries of a distinct set.
 fn groups_of(table: &mut KeyedTable, set: &KeyedTable, entries: &[u32]) -> Result<(Vec<u32>, ArrayRef), TaskError> {
     let mut keys = set.keys(entries)?;
-    let values = keys.pop().ok_or_else(|| TaskError::internal("a distinct set has no value in its key"))?;
+    let values = keys
+        .pop()
+        .ok_or_else(|| TaskError::internal("a distinct set has no value in its key"))?;
     let hashes = hash_columns(&keys, entries.len())?;
     let mut slots = Vec::with_capacity(entries.len());
     table.find(&keys, &hashes, &mut slots)?;
@@ -453,7 +526,11 @@ impl Operator for GroupAggregate {
             self.tell_rows(&batch, out)?;
             return Ok(Flow::Done);
         }
-        if self.fold(&batch)? { self.tell_bundle(out) } else { Ok(Flow::Done) }
+        if self.fold(&batch)? {
+            self.tell_bundle(out)
+        } else {
+            Ok(Flow::Done)
+        }
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
@@ -471,7 +548,11 @@ impl Operator for GroupAggregate {
         if is_due(self.expiry.as_ref().and_then(Expiry::next_sweep_ms)) {
             self.sweep(now_ms)?;
         }
-        if is_due(self.bundle.as_ref().and_then(Bundle::deadline_ms)) { self.tell_bundle(out) } else { Ok(Flow::Done) }
+        if is_due(self.bundle.as_ref().and_then(Bundle::deadline_ms)) {
+            self.tell_bundle(out)
+        } else {
+            Ok(Flow::Done)
+        }
     }
 
     fn before_barrier(&mut self, _checkpoint: CheckpointId, out: &mut Output) -> Result<Flow, TaskError> {
@@ -481,7 +562,10 @@ impl Operator for GroupAggregate {
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
         let mut keyed = vec![self.table.capture(checkpoint)];
         keyed.extend(self.sets.iter_mut().map(|s| s.capture(checkpoint)));
-        Ok(OperatorSnapshot { keyed, ..OperatorSnapshot::default() })
+        Ok(OperatorSnapshot {
+            keyed,
+            ..OperatorSnapshot::default()
+        })
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {

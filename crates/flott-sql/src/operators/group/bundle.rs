@@ -108,9 +108,18 @@ impl Bundle {
             return Ok(None);
         }
         let range = self.told..until;
-        let before = self.before.iter().flatten().map(|b| b.slice(range.start, range.len())).collect();
+        let before = self
+            .before
+            .iter()
+            .flatten()
+            .map(|b| b.slice(range.start, range.len()))
+            .collect();
         self.told = until;
-        Ok(Some(Told { slots: self.slots[range.clone()].to_vec(), existed: self.existed[range].to_vec(), before }))
+        Ok(Some(Told {
+            slots: self.slots[range.clone()].to_vec(),
+            existed: self.existed[range].to_vec(),
+            before,
+        }))
     }
 
     fn clear(&mut self) {

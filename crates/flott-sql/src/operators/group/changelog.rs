@@ -103,9 +103,25 @@ mod tests {
     use std::sync::Arc;
 
     fn told(update_before: bool, unchanged: bool) -> Vec<String> {
-        let keys: [ArrayRef; 1] = [Arc::new(StringArray::from(vec!["new", "gone", "same", "other", "null", "never"]))];
-        let before: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![None, Some(1), Some(2), Some(3), None, Some(0)]))];
-        let after: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![Some(9), Some(0), Some(2), Some(4), None, Some(0)]))];
+        let keys: [ArrayRef; 1] = [Arc::new(StringArray::from(vec![
+            "new", "gone", "same", "other", "null", "never",
+        ]))];
+        let before: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![
+            None,
+            Some(1),
+            Some(2),
+            Some(3),
+            None,
+            Some(0),
+        ]))];
+        let after: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![
+            Some(9),
+            Some(0),
+            Some(2),
+            Some(4),
+            None,
+            Some(0),
+        ]))];
         let steps = Steps {
             keys: &keys,
             before: &before,
@@ -113,7 +129,17 @@ mod tests {
             existed: &[false, true, true, true, true, false],
             exists: &[true, false, true, true, true, false],
         };
-        lines(&changes(steps, Telling { update_before, unchanged }).unwrap().unwrap())
+        lines(
+            &changes(
+                steps,
+                Telling {
+                    update_before,
+                    unchanged,
+                },
+            )
+            .unwrap()
+            .unwrap(),
+        )
     }
 
     #[test]
@@ -124,12 +150,31 @@ mod tests {
 
     #[test]
     fn under_a_time_to_live_unchanged_values_are_told_too() {
-        assert_eq!(told(false, true), ["+I new 9", "-D gone 1", "+U same 2", "+U other 4", "+U null NULL"]);
+        assert_eq!(
+            told(false, true),
+            ["+I new 9", "-D gone 1", "+U same 2", "+U other 4", "+U null NULL"]
+        );
     }
 
     #[test]
     fn nothing_to_tell_is_no_batch() {
-        let steps = Steps { keys: &[], before: &[], after: &[], existed: &[true], exists: &[true] };
-        assert!(changes(steps, Telling { update_before: true, unchanged: false }).unwrap().is_none());
+        let steps = Steps {
+            keys: &[],
+            before: &[],
+            after: &[],
+            existed: &[true],
+            exists: &[true],
+        };
+        assert!(
+            changes(
+                steps,
+                Telling {
+                    update_before: true,
+                    unchanged: false
+                }
+            )
+            .unwrap()
+            .is_none()
+        );
     }
 }

@@ -20,7 +20,11 @@ pub(crate) struct Expiry {
 impl Expiry {
     /// Groups live for `ttl_ms` behind the touch in `column`.
     pub(crate) fn new(ttl_ms: u64, column: usize) -> Self {
-        Self { ttl_ms: i64::try_from(ttl_ms).unwrap_or(i64::MAX), column, next_sweep_ms: None }
+        Self {
+            ttl_ms: i64::try_from(ttl_ms).unwrap_or(i64::MAX),
+            column,
+            next_sweep_ms: None,
+        }
     }
 
     /// Those of `slots` whose time is over.

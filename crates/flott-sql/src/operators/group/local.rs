@@ -79,9 +79,15 @@ impl LocalGroupAggregate {
             self.table.slots(&keys, &hashes, &mut self.scratch)?;
         }
         let signs = signs_of(batch);
-        let rows = Rows { slots: &self.scratch, columns: batch.columns(), signs: signs.as_deref(), passed: &[] };
+        let rows = Rows {
+            slots: &self.scratch,
+            columns: batch.columns(),
+            signs: signs.as_deref(),
+            passed: &[],
+        };
         self.aggregates.accumulate(&mut self.table, rows, &mut [], None);
-        self.aggregates.count_rows(&mut self.table, &self.scratch, signs.as_deref());
+        self.aggregates
+            .count_rows(&mut self.table, &self.scratch, signs.as_deref());
         Ok(())
     }
 
@@ -89,7 +95,10 @@ impl LocalGroupAggregate {
     fn pass(&mut self, batch: &Batch, out: &mut Output) -> Result<(), TaskError> {
         let (rows, signs) = (batch.num_rows(), signs_of(batch));
         let mut partial = key_columns(batch.columns(), &self.keys);
-        partial.extend(self.row_table.partials(&self.aggregates, batch.columns(), rows, signs.as_deref())?);
+        partial.extend(
+            self.row_table
+                .partials(&self.aggregates, batch.columns(), rows, signs.as_deref())?,
+        );
         out.emit(Batch::new(partial, rows));
         Ok(())
     }
@@ -133,7 +142,11 @@ impl Operator for LocalGroupAggregate {
             self.deadline_ms = Some(bundle_end(self.clock.now_ms(), self.limits.latency_ms));
         }
         let rows = self.reduction.count(batch.num_rows());
-        if rows >= self.limits.size || self.table.bytes() > MAX_BYTES { self.flush(out) } else { Ok(Flow::Done) }
+        if rows >= self.limits.size || self.table.bytes() > MAX_BYTES {
+            self.flush(out)
+        } else {
+            Ok(Flow::Done)
+        }
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {

@@ -9,7 +9,11 @@ use flott_core::{Field, LogicalType, TypeKind};
 const SCHEMA: &str = "k BIGINT, v BIGINT, ok BOOLEAN";
 
 fn call(function: &str, args: &[usize]) -> AggregateCall {
-    let ty = if function == "COUNT" { LogicalType::not_null(TypeKind::BigInt) } else { LogicalType::bigint() };
+    let ty = if function == "COUNT" {
+        LogicalType::not_null(TypeKind::BigInt)
+    } else {
+        LogicalType::bigint()
+    };
     AggregateCall {
         function: function.into(),
         args: args.to_vec(),
@@ -21,7 +25,11 @@ fn call(function: &str, args: &[usize]) -> AggregateCall {
 }
 
 fn distinct(function: &str, args: &[usize], filter: Option<usize>) -> AggregateCall {
-    AggregateCall { distinct: true, filter, ..call(function, args) }
+    AggregateCall {
+        distinct: true,
+        filter,
+        ..call(function, args)
+    }
 }
 
 fn spec(aggregates: Vec<AggregateCall>) -> GroupAggregateSpec {
@@ -41,11 +49,17 @@ fn spec(aggregates: Vec<AggregateCall>) -> GroupAggregateSpec {
 }
 
 fn retracting(aggregates: Vec<AggregateCall>) -> GroupAggregateSpec {
-    GroupAggregateSpec { input_retracts: true, ..spec(aggregates) }
+    GroupAggregateSpec {
+        input_retracts: true,
+        ..spec(aggregates)
+    }
 }
 
 fn mini(spec: GroupAggregateSpec, latency_ms: u64, size: u64) -> GroupAggregateSpec {
-    GroupAggregateSpec { mini_batch: Some(MiniBatch { latency_ms, size }), ..spec }
+    GroupAggregateSpec {
+        mini_batch: Some(MiniBatch { latency_ms, size }),
+        ..spec
+    }
 }
 
 fn harness(spec: &GroupAggregateSpec) -> Harness {
@@ -66,32 +80,54 @@ fn each_row_yields_its_own_update_in_order() {
 +U 2 2 1 1";
     assert_eq!(harness(&spec).run(rows), expected);
     let one_by_one = rows.replace('\n', "\nbatch\n");
-    assert_eq!(harness(&spec).run(&one_by_one), expected, "the batches make no difference");
+    assert_eq!(
+        harness(&spec).run(&one_by_one),
+        expected,
+        "the batches make no difference"
+    );
 }
 
 #[test]
 fn without_update_before_only_new_values_are_told() {
-    let spec = GroupAggregateSpec { generate_update_before: false, ..spec(vec![call("COUNT", &[])]) };
+    let spec = GroupAggregateSpec {
+        generate_update_before: false,
+        ..spec(vec![call("COUNT", &[])])
+    };
     assert_eq!(harness(&spec).run("+I 1 5 true\n+I 1 5 true"), "+I 1 1\n+U 1 2");
 }
 
 #[test]
 fn values_that_stay_are_not_told_again() {
     let mut op = harness(&spec(vec![call("MAX", &[1])]));
-    assert_eq!(op.run("+I 1 5 true\n+I 1 3 true\n+I 1 6 true"), "+I 1 5\n-U 1 5\n+U 1 6");
+    assert_eq!(
+        op.run("+I 1 5 true\n+I 1 3 true\n+I 1 6 true"),
+        "+I 1 5\n-U 1 5\n+U 1 6"
+    );
     assert_eq!(op.run("+I 1 6 true\n+I NULL 1 true\n+I NULL 0 true"), "+I NULL 1");
 }
 
 #[test]
 fn select_distinct_tells_each_key_once() {
-    assert_eq!(harness(&spec(vec![])).run("+I 1 5 true\n+I 2 5 true\n+I 1 6 true"), "+I 1\n+I 2");
+    assert_eq!(
+        harness(&spec(vec![])).run("+I 1 5 true\n+I 2 5 true\n+I 1 6 true"),
+        "+I 1\n+I 2"
+    );
     let mut op = harness(&retracting(vec![]));
-    assert_eq!(op.run("+I 1 5 true\n+I 1 6 true\n-D 1 5 true\n-D 1 6 true\n+I 1 7 true"), "+I 1\n-D 1\n+I 1");
+    assert_eq!(
+        op.run("+I 1 5 true\n+I 1 6 true\n-D 1 5 true\n-D 1 6 true\n+I 1 7 true"),
+        "+I 1\n-D 1\n+I 1"
+    );
 }
 
 #[test]
 fn retractions_take_rows_back_and_the_last_takes_the_group() {
-    let calls = vec![call("COUNT", &[1]), call("SUM", &[1]), call("AVG", &[1]), call("MIN", &[1]), call("MAX", &[1])];
+    let calls = vec![
+        call("COUNT", &[1]),
+        call("SUM", &[1]),
+        call("AVG", &[1]),
+        call("MIN", &[1]),
+        call("MAX", &[1]),
+    ];
     let rows = "+I 1 5 true
 +I 1 9 true
 -U 1 9 true
@@ -117,12 +153,20 @@ fn retractions_take_rows_back_and_the_last_takes_the_group() {
 +I 1 1 2 2 2 2";
     let spec = retracting(calls);
     assert_eq!(harness(&spec).run(rows), expected);
-    assert_eq!(harness(&spec).run(&rows.replace('\n', "\nbatch\n")), expected, "the batches make no difference");
+    assert_eq!(
+        harness(&spec).run(&rows.replace('\n', "\nbatch\n")),
+        expected,
+        "the batches make no difference"
+    );
     let mut folded = harness(&mini(spec, 1000, 1000));
     assert_eq!(folded.run(rows), "");
     assert_eq!(folded.run("barrier"), "+I 1 1 2 2 2 2");
     assert_eq!(folded.run("-D 1 2 true\nbarrier"), "-D 1 1 2 2 2 2");
-    assert_eq!(folded.run("+I 1 2 true\n-D 1 2 true\nbarrier"), "", "it came and went within a mini-batch");
+    assert_eq!(
+        folded.run("+I 1 2 true\n-D 1 2 true\nbarrier"),
+        "",
+        "it came and went within a mini-batch"
+    );
 }
 
 #[test]
@@ -137,16 +181,27 @@ fn distinct_aggregates_share_one_set_and_filters_keep_it_apart() {
         distinct("COUNT", &[1], None),
         distinct("COUNT", &[1], Some(2)),
         distinct("SUM", &[1], Some(2)),
-        AggregateCall { filter: Some(2), ..call("COUNT", &[]) },
+        AggregateCall {
+            filter: Some(2),
+            ..call("COUNT", &[])
+        },
     ];
     let rows = "+I 1 5 true\n+I 1 5 false\n+I 1 6 NULL\n+I 1 6 true\n+I 1 NULL true";
-    let expected = "+I 1 1 1 5 1\n-U 1 1 1 5 1\n+U 1 2 1 5 1\n-U 1 2 1 5 1\n+U 1 2 2 11 2\n-U 1 2 2 11 2\n+U 1 2 2 11 3";
+    let expected =
+        "+I 1 1 1 5 1\n-U 1 1 1 5 1\n+U 1 2 1 5 1\n-U 1 2 1 5 1\n+U 1 2 2 11 2\n-U 1 2 2 11 2\n+U 1 2 2 11 3";
     let spec_of = spec(calls.clone());
-    assert_eq!(GroupAggregate::new(&spec_of, Input::Rows).unwrap().state_tables().len(), 2);
+    assert_eq!(
+        GroupAggregate::new(&spec_of, Input::Rows).unwrap().state_tables().len(),
+        2
+    );
     assert_eq!(harness(&spec_of).run(rows), expected);
     let mut retracted = harness(&retracting(calls));
     assert_eq!(retracted.run(rows), expected);
-    assert_eq!(retracted.run("-D 1 5 true"), "-U 1 2 2 11 3\n+U 1 2 1 6 2", "5 is still there once, unfiltered");
+    assert_eq!(
+        retracted.run("-D 1 5 true"),
+        "-U 1 2 2 11 3\n+U 1 2 1 6 2",
+        "5 is still there once, unfiltered"
+    );
     assert_eq!(retracted.run("-D 1 5 false"), "-U 1 2 1 6 2\n+U 1 1 1 6 2");
 }
 
@@ -154,7 +209,10 @@ fn distinct_aggregates_share_one_set_and_filters_keep_it_apart() {
 fn a_mini_batch_ends_by_size_by_time_or_at_a_barrier() {
     let spec = mini(spec(vec![call("COUNT", &[]), call("SUM", &[1])]), 100, 4);
     let mut op = harness(&spec);
-    assert_eq!(op.run("+I 2 1 true\n+I 1 1 true\n+I 2 1 true\n+I 3 1 true"), "+I 2 2 2\n+I 1 1 1\n+I 3 1 1");
+    assert_eq!(
+        op.run("+I 2 1 true\n+I 1 1 true\n+I 2 1 true\n+I 3 1 true"),
+        "+I 2 2 2\n+I 1 1 1\n+I 3 1 1"
+    );
     assert_eq!(op.next_timer(), None);
     assert_eq!(op.run("clock 130\n+I 1 0 true\n+I 9 9 true\nwatermark 5"), "");
     assert_eq!(op.next_timer(), Some(200), "bundles end at multiples of the latency");
@@ -165,13 +223,27 @@ fn a_mini_batch_ends_by_size_by_time_or_at_a_barrier() {
 
 #[test]
 fn two_phases_tell_what_one_does() {
-    let calls = vec![call("COUNT", &[]), call("SUM", &[1]), call("AVG", &[1]), AggregateCall { filter: Some(2), ..call("MAX", &[1]) }];
-    let bundles = ["+I 1 5 true\n+I 2 3 true\n+I 1 9 false", "+I 2 NULL true\n+I 2 4 true\n+I 1 7 true"];
+    let calls = vec![
+        call("COUNT", &[]),
+        call("SUM", &[1]),
+        call("AVG", &[1]),
+        AggregateCall {
+            filter: Some(2),
+            ..call("MAX", &[1])
+        },
+    ];
+    let bundles = [
+        "+I 1 5 true\n+I 2 3 true\n+I 1 9 false",
+        "+I 2 NULL true\n+I 2 4 true\n+I 1 7 true",
+    ];
     let spec_of = mini(spec(calls), 100, 1000);
     assert!(spec_of.supports_two_phases());
     let mut one = harness(&spec_of);
     let mut local = Harness::new(Box::new(LocalGroupAggregate::new(&spec_of).unwrap()), SCHEMA);
-    let mut global = Harness::new(Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()), SCHEMA);
+    let mut global = Harness::new(
+        Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()),
+        SCHEMA,
+    );
     for bundle in bundles {
         let expected = one.run(&format!("{bundle}\nbarrier"));
         let rows: Vec<&str> = bundle.lines().collect();
@@ -187,16 +259,30 @@ fn two_phases_tell_what_one_does() {
 fn two_phases_take_rows_back() {
     let spec_of = mini(retracting(vec![call("SUM", &[1]), call("COUNT", &[1])]), 100, 1000);
     let mut local = Harness::new(Box::new(LocalGroupAggregate::new(&spec_of).unwrap()), SCHEMA);
-    let mut global = Harness::new(Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()), SCHEMA);
+    let mut global = Harness::new(
+        Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()),
+        SCHEMA,
+    );
     let mut told = vec![];
-    for bundle in ["+I 1 5 true\n+I 2 3 true", "-U 1 5 true\n+U 1 8 true\n-D 2 3 true", "-D 1 8 true\n+I 2 NULL true"] {
+    for bundle in [
+        "+I 1 5 true\n+I 2 3 true",
+        "-U 1 5 true\n+U 1 8 true\n-D 2 3 true",
+        "-D 1 8 true\n+I 2 NULL true",
+    ] {
         let rows: Vec<&str> = bundle.lines().collect();
         let mut partials = local.process(local.batch(&rows));
         partials.extend(local.flush());
         partials.into_iter().for_each(|p| drop(global.process(p)));
         told.push(global.flush().iter().flat_map(lines).collect::<Vec<_>>().join(", "));
     }
-    assert_eq!(told, ["+I 1 5 1, +I 2 3 1", "-U 1 5 1, +U 1 8 1, -D 2 3 1", "-D 1 8 1, +I 2 NULL 0"]);
+    assert_eq!(
+        told,
+        [
+            "+I 1 5 1, +I 2 3 1",
+            "-U 1 5 1, +U 1 8 1, -D 2 3 1",
+            "-D 1 8 1, +I 2 NULL 0"
+        ]
+    );
 }
 
 #[test]
@@ -210,7 +296,12 @@ fn without_keys_there_is_one_group_from_the_first_row_on() {
 
 #[test]
 fn state_is_taken_over_at_another_parallelism() {
-    let calls = vec![call("SUM", &[1]), call("MAX", &[1]), call("MIN", &[1]), distinct("COUNT", &[1], None)];
+    let calls = vec![
+        call("SUM", &[1]),
+        call("MAX", &[1]),
+        call("MIN", &[1]),
+        distinct("COUNT", &[1], None),
+    ];
     let spec_of = retracting(calls);
     let operator = || Box::new(GroupAggregate::new(&spec_of, Input::Rows).unwrap());
     let before: Vec<String> = (0..40).map(|i| format!("+I {} {} true", i % 6, i % 9)).collect();
@@ -237,13 +328,28 @@ fn state_is_taken_over_at_another_parallelism() {
 
 #[test]
 fn groups_that_no_row_touches_are_forgotten() {
-    let spec_of = GroupAggregateSpec { ttl_ms: 1000, ..spec(vec![distinct("COUNT", &[1], None), call("SUM", &[1])]) };
+    let spec_of = GroupAggregateSpec {
+        ttl_ms: 1000,
+        ..spec(vec![distinct("COUNT", &[1], None), call("SUM", &[1])])
+    };
     let mut op = harness(&spec_of);
-    assert_eq!(op.run("clock 100\n+I 1 5 true\n+I 1 5 true"), "+I 1 1 5\n-U 1 1 5\n+U 1 1 10", "each row shows that the group lives");
+    assert_eq!(
+        op.run("clock 100\n+I 1 5 true\n+I 1 5 true"),
+        "+I 1 1 5\n-U 1 1 5\n+U 1 1 10",
+        "each row shows that the group lives"
+    );
     assert_eq!(op.run("clock 1099\n+I 1 6 true"), "-U 1 1 10\n+U 1 2 16");
-    assert_eq!(op.run("clock 2099\n+I 1 5 true\n+I 2 7 true"), "+I 1 1 5\n+I 2 1 7", "distinct values are forgotten too");
+    assert_eq!(
+        op.run("clock 2099\n+I 1 5 true\n+I 2 7 true"),
+        "+I 1 1 5\n+I 2 1 7",
+        "distinct values are forgotten too"
+    );
     assert!(op.next_timer().is_some());
-    assert_eq!(op.run("timer 9000\ntimer 20000"), "", "nothing is told when groups are forgotten");
+    assert_eq!(
+        op.run("timer 9000\ntimer 20000"),
+        "",
+        "nothing is told when groups are forgotten"
+    );
     assert_eq!(op.next_timer(), None, "nothing is left to look at");
 }
 

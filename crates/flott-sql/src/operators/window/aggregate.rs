@@ -5,9 +5,9 @@ use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::window::slices::{Part, Slices};
 use crate::operators::{MAX_EMITTED_ROWS, key_columns, needed_columns, signs_of, spec_error, wall_clock_of};
-use arrow_array::{ArrayRef, TimestampMillisecondArray};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, TimestampMillisecondArray};
 use bytes::Bytes;
 use flott_checkpoint::TableDescriptor;
 use flott_core::clock::{SharedClock, SystemClock};
@@ -101,23 +101,35 @@ impl WindowAggregate {
     /// If the spec cannot run.
     pub(crate) fn new(spec: &WindowAggregateSpec, input: Input) -> Result<Self, TaskError> {
         spec.validate().map_err(spec_error)?;
-        let aggregates =
-            Aggregates::new(&spec.input, &spec.aggregates, spec.input_retracts, spec.input_retracts, Phase::Whole)
-                .map_err(spec_error)?;
+        let aggregates = Aggregates::new(
+            &spec.input,
+            &spec.aggregates,
+            spec.input_retracts,
+            spec.input_retracts,
+            Phase::Whole,
+        )
+        .map_err(spec_error)?;
         if !aggregates.ordered(&spec.input).is_empty() {
             return Err(TaskError::user(
                 "MIN and MAX over a window cannot follow an input that retracts rows: aggregate before the changes, or without MIN and MAX",
             )
             .fatal());
         }
-        let clock = if spec.is_local_time() { wall_clock_of(&spec.time_zone)? } else { wall_clock_of("UTC")? };
+        let clock = if spec.is_local_time() {
+            wall_clock_of(&spec.time_zone)?
+        } else {
+            wall_clock_of("UTC")?
+        };
         let group: Vec<_> = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
         let state = Arc::new(aggregates.descriptor(STATE_NAME, group.clone()));
         let sets_state: Vec<Arc<TableDescriptor>> = (aggregates.distinct().iter().enumerate())
             .map(|(i, set)| Arc::new(set.descriptor(format!("window-distinct-{i}"), &group)))
             .collect();
         let (keys, needed) = match input {
-            Input::Rows => (spec.keys.clone(), needed_columns(spec.input.len(), &spec.keys, &spec.aggregates)),
+            Input::Rows => (
+                spec.keys.clone(),
+                needed_columns(spec.input.len(), &spec.keys, &spec.aggregates),
+            ),
             Input::Partials => (spec.local_keys(), vec![true; spec.local_output().len()]),
         };
         // The real tables are made in `open`, which knows the subtask's key groups.
@@ -148,7 +160,10 @@ impl WindowAggregate {
 
     /// What is kept in checkpoints.
     pub(crate) fn state_tables(&self) -> Vec<TableDescriptor> {
-        std::iter::once(&self.state).chain(&self.sets_state).map(|t| t.as_ref().clone()).collect()
+        std::iter::once(&self.state)
+            .chain(&self.sets_state)
+            .map(|t| t.as_ref().clone())
+            .collect()
     }
 
     fn parts(&mut self, batch: &Batch) -> Result<Vec<(i64, Part)>, TaskError> {
@@ -196,10 +211,21 @@ impl WindowAggregate {
         let mut passed: Vec<Passed> = Vec::with_capacity(self.sets.len());
         for (set, tables) in self.aggregates.distinct().iter().zip(&mut self.sets) {
             let valid = set.valid(&columns);
-            let offered = Offered { keys: &keys, hashes: &hashes, values: &columns[set.arg], valid: &valid, signs };
+            let offered = Offered {
+                keys: &keys,
+                hashes: &hashes,
+                values: &columns[set.arg],
+                valid: &valid,
+                signs,
+            };
             passed.push(set.pass(tables.table_mut(slice_end), offered)?);
         }
-        let rows = Rows { slots, columns: &columns, signs, passed: &passed };
+        let rows = Rows {
+            slots,
+            columns: &columns,
+            signs,
+            passed: &passed,
+        };
         self.aggregates.accumulate(table, rows, &mut [], None);
         self.aggregates.count_rows(table, slots, signs);
         Ok(())
@@ -245,12 +271,20 @@ impl WindowAggregate {
 
     fn begin(&mut self, window_end: i64) -> Result<Firing, TaskError> {
         let first = self.slices.first_slice(window_end);
-        let slices: Vec<i64> = self.tables.slices().filter(|s| (first..=window_end).contains(s)).collect();
+        let slices: Vec<i64> = self
+            .tables
+            .slices()
+            .filter(|s| (first..=window_end).contains(s))
+            .collect();
         let source = match slices.as_slice() {
             [slice] => FiringSource::Slice(*slice),
             slices => FiringSource::Merged(Box::new(self.merge(slices)?)),
         };
-        Ok(Firing { window_end, source, next: 0 })
+        Ok(Firing {
+            window_end,
+            source,
+            next: 0,
+        })
     }
 
     /// The content of several slices in one table.
@@ -268,12 +302,15 @@ impl WindowAggregate {
                     let hashes = hash_columns(&keys, from.len())?;
                     let mut slots = Vec::with_capacity(from.len());
                     merged.slots(&keys, &hashes, &mut slots)?;
-                    self.aggregates.merge(&mut merged, &slots, &self.aggregates.gather(table, from));
+                    self.aggregates
+                        .merge(&mut merged, &slots, &self.aggregates.gather(table, from));
                     Ok(())
                 })?;
             }
             for (index, set) in self.aggregates.distinct().iter().enumerate() {
-                let Some(table) = self.sets[index].get(*slice) else { continue };
+                let Some(table) = self.sets[index].get(*slice) else {
+                    continue;
+                };
                 for_each_chunk(table, |from| {
                     let mut keys = table.keys(from)?;
                     let Some(values) = keys.pop() else { return Ok(()) };
@@ -281,9 +318,16 @@ impl WindowAggregate {
                     let mut slots = Vec::with_capacity(from.len());
                     merged.slots(&keys, &hashes, &mut slots)?;
                     let valid: Vec<_> = set.present(table, from).into_iter().map(Some).collect();
-                    let offered = Offered { keys: &keys, hashes: &hashes, values: &values, valid: &valid, signs: None };
+                    let offered = Offered {
+                        keys: &keys,
+                        hashes: &hashes,
+                        values: &values,
+                        valid: &valid,
+                        signs: None,
+                    };
                     let passed = set.pass(&mut merged_sets[index], offered)?;
-                    self.aggregates.accumulate_distinct(&mut merged, index, &slots, &values, &passed);
+                    self.aggregates
+                        .accumulate_distinct(&mut merged, index, &slots, &values, &passed);
                     Ok(())
                 })?;
             }
@@ -325,7 +369,11 @@ impl WindowAggregate {
     /// A window is emitted: slices that no later window needs are dropped.
     fn close(&mut self, window_end: i64) {
         self.fired_window = window_end;
-        while let Some(first) = self.tables.first().filter(|s| self.slices.last_window(*s) <= window_end) {
+        while let Some(first) = self
+            .tables
+            .first()
+            .filter(|s| self.slices.last_window(*s) <= window_end)
+        {
             self.tables.remove(first);
             for set in &mut self.sets {
                 set.remove(first);
@@ -409,7 +457,11 @@ impl Operator for WindowAggregate {
             bytes: Bytes::copy_from_slice(&self.progress.to_le_bytes()),
             redistribute: Redistribute::Union,
         };
-        Ok(OperatorSnapshot { keyed, operator_state: vec![watermark], committables: vec![] })
+        Ok(OperatorSnapshot {
+            keyed,
+            operator_state: vec![watermark],
+            committables: vec![],
+        })
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {

@@ -51,7 +51,11 @@ impl LocalWindowAggregate {
         let retracts = spec.input_retracts;
         let aggregates =
             Aggregates::new(&spec.input, &spec.aggregates, retracts, retracts, Phase::Local).map_err(spec_error)?;
-        let clock = if spec.is_local_time() { wall_clock_of(&spec.time_zone)? } else { wall_clock_of("UTC")? };
+        let clock = if spec.is_local_time() {
+            wall_clock_of(&spec.time_zone)?
+        } else {
+            wall_clock_of("UTC")?
+        };
         let group = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
         let descriptor = Arc::new(aggregates.descriptor("local-window-aggs", group));
         Ok(Self {
@@ -84,7 +88,12 @@ impl LocalWindowAggregate {
             table.slots(&keys, &hashes, &mut self.scratch)?;
         }
         let slots = &self.scratch;
-        let rows = Rows { slots, columns: &columns, signs: signs.as_deref(), passed: &[] };
+        let rows = Rows {
+            slots,
+            columns: &columns,
+            signs: signs.as_deref(),
+            passed: &[],
+        };
         self.aggregates.accumulate(table, rows, &mut [], None);
         self.aggregates.count_rows(table, slots, signs.as_deref());
         Ok(())
@@ -96,7 +105,10 @@ impl LocalWindowAggregate {
         let rows = part.len(batch.num_rows());
         let signs = signs_of(batch).map(|s| part.of_slice(&s));
         let mut partial = key_columns(&columns, &self.keys);
-        partial.extend(self.row_table.partials(&self.aggregates, &columns, rows, signs.as_deref())?);
+        partial.extend(
+            self.row_table
+                .partials(&self.aggregates, &columns, rows, signs.as_deref())?,
+        );
         partial.push(slice_column(slice_end, rows));
         out.emit(Batch::new(partial, rows));
         Ok(())
@@ -136,7 +148,11 @@ impl LocalWindowAggregate {
     }
 
     fn held_keys(&self) -> usize {
-        self.tables.slices().filter_map(|s| self.tables.get(s)).map(flott_state::KeyedTable::len).sum()
+        self.tables
+            .slices()
+            .filter_map(|s| self.tables.get(s))
+            .map(flott_state::KeyedTable::len)
+            .sum()
     }
 }
 

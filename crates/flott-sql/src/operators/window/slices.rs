@@ -85,7 +85,12 @@ impl Slices {
             }
             TimeAttribute::ProcessingTime => "PROCTIME()".into(),
         };
-        Self { window, time, clock, column }
+        Self {
+            window,
+            time,
+            clock,
+            column,
+        }
     }
 
     /// Whether windows are cut by the clock.
@@ -251,7 +256,9 @@ impl Slices {
     }
 
     fn split_times(&self, times: &[i64]) -> Vec<(i64, Part)> {
-        let (earliest, latest) = times.iter().fold((i64::MAX, i64::MIN), |(lo, hi), &t| (lo.min(t), hi.max(t)));
+        let (earliest, latest) = times
+            .iter()
+            .fold((i64::MAX, i64::MIN), |(lo, hi), &t| (lo.min(t), hi.max(t)));
         let slice = self.slice_of(earliest);
         if latest < slice {
             return vec![(slice, Part::All)];
@@ -287,14 +294,24 @@ fn split_runs(times: &[i64], slice_of: impl Fn(i64) -> (i64, i64, i64)) -> Vec<(
     }
     let ends = runs.iter().skip(1).map(|(_, start)| *start).chain([times.len()]);
     if runs.len() <= MAX_RUNS {
-        let part = |(&(slice, offset), end): (&(i64, usize), usize)| (slice, Part::Run { offset, rows: end - offset });
+        let part = |(&(slice, offset), end): (&(i64, usize), usize)| {
+            (
+                slice,
+                Part::Run {
+                    offset,
+                    rows: end - offset,
+                },
+            )
+        };
         return runs.iter().zip(ends).map(part).collect();
     }
     let mut rows: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
     for (&(slice, start), end) in runs.iter().zip(ends) {
         rows.entry(slice).or_default().extend(start as u32..end as u32);
     }
-    rows.into_iter().map(|(slice, rows)| (slice, Part::Rows(rows.into()))).collect()
+    rows.into_iter()
+        .map(|(slice, rows)| (slice, Part::Rows(rows.into())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -315,14 +332,20 @@ mod tests {
 
     #[test]
     fn a_batch_within_one_slice_is_not_split() {
-        let mut s = slices(WindowSpec::Tumble { size_ms: 10, offset_ms: 0 });
+        let mut s = slices(WindowSpec::Tumble {
+            size_ms: 10,
+            offset_ms: 0,
+        });
         let parts = s.split(&batch(vec![Some(3), Some(9), Some(0)]), 0).unwrap();
         assert_eq!(parts, [(10, Part::All)]);
     }
 
     #[test]
     fn runs_are_taken_as_they_are_and_many_runs_are_gathered() {
-        let mut s = slices(WindowSpec::Tumble { size_ms: 10, offset_ms: 5 });
+        let mut s = slices(WindowSpec::Tumble {
+            size_ms: 10,
+            offset_ms: 5,
+        });
         let parts = s.split(&batch(vec![Some(4), Some(5), Some(14), Some(-6)]), 0).unwrap();
         let run = |slice, offset, rows| (slice, Part::Run { offset, rows });
         assert_eq!(parts, [run(5, 0, 1), run(15, 1, 2), run(-5, 3, 1)]);
@@ -334,16 +357,26 @@ mod tests {
 
     #[test]
     fn a_slice_knows_its_windows() {
-        let s = slices(WindowSpec::Hop { size_ms: 6, slide_ms: 2, offset_ms: 0 });
+        let s = slices(WindowSpec::Hop {
+            size_ms: 6,
+            slide_ms: 2,
+            offset_ms: 0,
+        });
         assert_eq!(s.windows_of_slice(4).collect::<Vec<_>>(), [4, 6, 8]);
         assert_eq!((s.first_slice(8), s.last_window(4), s.window_start(8)), (4, 8, 2));
-        assert_eq!((s.next_window(4, i64::MIN), s.next_window(4, 4), s.next_window(4, 7)), (4, 6, 8));
+        assert_eq!(
+            (s.next_window(4, i64::MIN), s.next_window(4, 4), s.next_window(4, 7)),
+            (4, 6, 8)
+        );
         assert!(s.has_fired(6, 5) && !s.has_fired(6, 4));
     }
 
     #[test]
     fn a_row_without_time_is_an_error_with_its_remedy() {
-        let mut s = slices(WindowSpec::Tumble { size_ms: 10, offset_ms: 0 });
+        let mut s = slices(WindowSpec::Tumble {
+            size_ms: 10,
+            offset_ms: 0,
+        });
         let error = s.split(&batch(vec![Some(1), None]), 0).unwrap_err().to_string();
         assert!(error.contains("WHERE ts IS NOT NULL"), "{error}");
     }

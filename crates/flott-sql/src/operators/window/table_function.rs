@@ -35,8 +35,12 @@ impl WindowTableFunction {
     }
 
     fn emit(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        let Some(batch) = self.pending.take() else { return Ok(Flow::Done) };
-        let rows = batch.num_rows().min((MAX_EMITTED_ROWS / self.slices.windows_of_row()).max(1));
+        let Some(batch) = self.pending.take() else {
+            return Ok(Flow::Done);
+        };
+        let rows = batch
+            .num_rows()
+            .min((MAX_EMITTED_ROWS / self.slices.windows_of_row()).max(1));
         let head = batch.slice(0, rows);
         out.emit(self.apply(&head)?);
         if rows == batch.num_rows() {
@@ -55,9 +59,15 @@ impl WindowTableFunction {
             ends.extend(self.slices.windows_of_slice(self.slices.slice_of(*time)));
             rows.extend(std::iter::repeat_n(row as u32, ends.len() - before));
         }
-        let repeated = if ends.len() == batch.num_rows() { batch.clone() } else { batch.take(&UInt32Array::from(rows))? };
+        let repeated = if ends.len() == batch.num_rows() {
+            batch.clone()
+        } else {
+            batch.take(&UInt32Array::from(rows))?
+        };
         let column = |of: &dyn Fn(i64) -> i64| -> ArrayRef {
-            Arc::new(TimestampMillisecondArray::from_iter_values(ends.iter().map(|end| of(*end))))
+            Arc::new(TimestampMillisecondArray::from_iter_values(
+                ends.iter().map(|end| of(*end)),
+            ))
         };
         let mut columns = repeated.columns().to_vec();
         columns.push(column(&|end| self.slices.window_start(end)));

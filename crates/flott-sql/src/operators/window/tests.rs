@@ -12,7 +12,11 @@ use std::sync::Arc;
 const SCHEMA: &str = "site STRING, n BIGINT, ts TIMESTAMP(3)";
 
 fn call(function: &str, args: &[usize]) -> AggregateCall {
-    let ty = if function == "COUNT" { LogicalType::not_null(TypeKind::BigInt) } else { LogicalType::bigint() };
+    let ty = if function == "COUNT" {
+        LogicalType::not_null(TypeKind::BigInt)
+    } else {
+        LogicalType::bigint()
+    };
     AggregateCall {
         function: function.into(),
         args: args.to_vec(),
@@ -24,7 +28,10 @@ fn call(function: &str, args: &[usize]) -> AggregateCall {
 }
 
 fn spec(window: WindowSpec, aggregates: Vec<AggregateCall>) -> WindowAggregateSpec {
-    let property = |kind, name: &str| WindowProperty { kind, name: name.into() };
+    let property = |kind, name: &str| WindowProperty {
+        kind,
+        name: name.into(),
+    };
     WindowAggregateSpec {
         input: vec![
             Field::new("site", LogicalType::string()),
@@ -35,18 +42,28 @@ fn spec(window: WindowSpec, aggregates: Vec<AggregateCall>) -> WindowAggregateSp
         aggregates,
         window,
         time: TimeAttribute::EventTime { column: 2 },
-        properties: vec![property(WindowPropertyKind::Start, "s"), property(WindowPropertyKind::End, "e")],
+        properties: vec![
+            property(WindowPropertyKind::Start, "s"),
+            property(WindowPropertyKind::End, "e"),
+        ],
         time_zone: "UTC".into(),
         input_retracts: false,
     }
 }
 
 fn tumble() -> WindowSpec {
-    WindowSpec::Tumble { size_ms: 10, offset_ms: 0 }
+    WindowSpec::Tumble {
+        size_ms: 10,
+        offset_ms: 0,
+    }
 }
 
 fn hop() -> WindowSpec {
-    WindowSpec::Hop { size_ms: 6, slide_ms: 2, offset_ms: 0 }
+    WindowSpec::Hop {
+        size_ms: 6,
+        slide_ms: 2,
+        offset_ms: 0,
+    }
 }
 
 fn one_phase(spec: &WindowAggregateSpec) -> Harness {
@@ -86,21 +103,34 @@ watermark 30";
 
 #[test]
 fn a_window_fires_when_the_watermark_passes_its_last_millisecond() {
-    let calls = vec![call("SUM", &[1]), call("COUNT", &[1]), call("COUNT", &[]), call("MIN", &[1]), call("AVG", &[1])];
+    let calls = vec![
+        call("SUM", &[1]),
+        call("COUNT", &[1]),
+        call("COUNT", &[]),
+        call("MIN", &[1]),
+        call("AVG", &[1]),
+    ];
     let spec = spec(tumble(), calls);
     let expected = "+I a.com 7 2 3 2 3 0 10
 +I b.com 4 2 2 1 2 0 10
 +I b.com 7 1 1 7 7 10 20";
     let mut op = one_phase(&spec);
     assert_eq!(op.run(TRAFFIC), expected);
-    assert_eq!(op.metrics.late_records_dropped.get(), 1, "b.com at 5 came behind watermark 9");
+    assert_eq!(
+        op.metrics.late_records_dropped.get(),
+        1,
+        "b.com at 5 came behind watermark 9"
+    );
     assert_eq!(two_phases(&spec, TRAFFIC), expected);
 }
 
 #[test]
 fn a_row_is_late_against_the_watermark_before_its_batch_only() {
     let mut op = one_phase(&spec(tumble(), vec![call("SUM", &[1])]));
-    assert_eq!(op.run("watermark 9\n+I a 1 15\n+I a 2 9\n+I a 4 11\nwatermark 19"), "+I a 5 10 20");
+    assert_eq!(
+        op.run("watermark 9\n+I a 1 15\n+I a 2 9\n+I a 4 11\nwatermark 19"),
+        "+I a 5 10 20"
+    );
     assert_eq!(op.metrics.late_records_dropped.get(), 1);
 }
 
@@ -125,7 +155,11 @@ fn hop_windows_are_put_together_from_slices_and_empty_ones_do_not_show() {
 #[test]
 fn a_row_whose_first_windows_have_fired_counts_for_the_others() {
     let mut op = one_phase(&spec(hop(), vec![call("COUNT", &[])]));
-    assert_eq!(op.run("watermark 3\n+I a 1 1\nwatermark 99"), "+I a 1 0 6", "windows 2 and 4 had passed");
+    assert_eq!(
+        op.run("watermark 3\n+I a 1 1\nwatermark 99"),
+        "+I a 1 0 6",
+        "windows 2 and 4 had passed"
+    );
     assert_eq!(op.metrics.late_records_dropped.get(), 0);
     assert_eq!(op.run("+I a 1 90\nwatermark 200"), "");
     assert_eq!(op.metrics.late_records_dropped.get(), 1);
@@ -153,18 +187,33 @@ fn distinct_values_count_once_a_window_also_across_slices() {
 
 #[test]
 fn windows_of_local_time_are_cut_and_shown_in_the_sessions_zone() {
-    let mut spec = spec(WindowSpec::Tumble { size_ms: 24 * 3_600_000, offset_ms: 0 }, vec![call("COUNT", &[])]);
+    let mut spec = spec(
+        WindowSpec::Tumble {
+            size_ms: 24 * 3_600_000,
+            offset_ms: 0,
+        },
+        vec![call("COUNT", &[])],
+    );
     spec.input[2].ty = LogicalType::new(TypeKind::TimestampLtz(3));
     spec.time_zone = "GMT+08:00".into();
-    spec.properties.push(WindowProperty { kind: WindowPropertyKind::Time, name: "t".into() });
+    spec.properties.push(WindowProperty {
+        kind: WindowPropertyKind::Time,
+        name: "t".into(),
+    });
     let (day, eight) = (24 * 3_600_000i64, 8 * 3_600_000i64);
     // 15:59 UTC is 23:59 there; 16:00 UTC is the next day.
     let before = day - eight;
     let script = format!("+I a 1 {}\n+I a 1 {before}\nwatermark {}", before - 1, before - 2);
     let mut op = one_phase(&spec);
     assert_eq!(op.run(&script), "");
-    assert_eq!(op.run(&format!("watermark {}", before - 1)), format!("+I a 1 0 {day} {}", before - 1));
-    assert_eq!(op.run("watermark 9223372036854775807"), format!("+I a 1 {day} {} {}", 2 * day, before + day - 1));
+    assert_eq!(
+        op.run(&format!("watermark {}", before - 1)),
+        format!("+I a 1 0 {day} {}", before - 1)
+    );
+    assert_eq!(
+        op.run("watermark 9223372036854775807"),
+        format!("+I a 1 {day} {} {}", 2 * day, before + day - 1)
+    );
 }
 
 #[test]
@@ -177,14 +226,21 @@ fn processing_time_windows_follow_the_clock_and_fire_at_the_end_of_input() {
     assert_eq!(op.run("timer 9"), "");
     assert_eq!(op.run("timer 12"), "+I a 3 0 10");
     assert_eq!(op.next_timer(), None);
-    assert_eq!(op.run("clock 5\n+I a 7 0\nend"), "+I a 7 10 20", "a clock that is set back makes no row late");
+    assert_eq!(
+        op.run("clock 5\n+I a 7 0\nend"),
+        "+I a 7 10 20",
+        "a clock that is set back makes no row late"
+    );
 }
 
 #[test]
 fn windows_of_windows_keep_their_window() {
     let mut spec = spec(tumble(), vec![call("MAX", &[1])]);
     spec.keys = vec![];
-    spec.time = TimeAttribute::Attached { window_end: 2, local_time: false };
+    spec.time = TimeAttribute::Attached {
+        window_end: 2,
+        local_time: false,
+    };
     let script = "+I a 1 10\n+I b 2 10\n+I c 3 20\nwatermark 9";
     assert_eq!(one_phase(&spec).run(script), "+I 2 0 10");
 }
@@ -237,7 +293,9 @@ fn sorted(parts: &[String]) -> Vec<String> {
 
 fn many_keys(keys: i64, time: i64) -> Vec<Batch> {
     let batch = |from: i64| {
-        let sites: ArrayRef = Arc::new(StringArray::from_iter_values((from..from + 10_000).map(|i| format!("s{i}"))));
+        let sites: ArrayRef = Arc::new(StringArray::from_iter_values(
+            (from..from + 10_000).map(|i| format!("s{i}")),
+        ));
         let ones: ArrayRef = Arc::new(Int64Array::from_value(1, 10_000));
         let times: ArrayRef = Arc::new(TimestampMillisecondArray::from_value(time, 10_000));
         Batch::new(vec![sites, ones, times], 10_000)
@@ -261,7 +319,10 @@ fn the_local_phase_gives_up_where_keys_do_not_repeat() {
     let spec = spec(tumble(), vec![call("SUM", &[1]), call("COUNT", &[])]);
     let mut local = Harness::new(Box::new(LocalWindowAggregate::new(&spec).unwrap()), SCHEMA);
     let batches = many_keys(200_000, 3);
-    let out: Vec<usize> = batches.into_iter().map(|b| local.process(b).iter().map(Batch::num_rows).sum()).collect();
+    let out: Vec<usize> = batches
+        .into_iter()
+        .map(|b| local.process(b).iter().map(Batch::num_rows).sum())
+        .collect();
     assert_eq!(out[..10], [0; 10], "keys are held back");
     assert_eq!(out[10], 110_000, "above the bound all are emitted");
     assert_eq!(out[11..], [10_000; 9], "then rows pass as they come");
@@ -279,12 +340,18 @@ fn nothing_is_held_back_at_a_barrier() {
 #[test]
 fn a_table_function_shows_every_window_of_a_row() {
     let spec = WindowTableFunctionSpec {
-        input: vec![Field::new("id", LogicalType::bigint()), Field::new("ts", LogicalType::new(TypeKind::Timestamp(3)))],
+        input: vec![
+            Field::new("id", LogicalType::bigint()),
+            Field::new("ts", LogicalType::new(TypeKind::Timestamp(3))),
+        ],
         window: hop(),
         time: TimeAttribute::EventTime { column: 1 },
         time_zone: "UTC".into(),
     };
-    let mut op = Harness::new(Box::new(WindowTableFunction::new(&spec).unwrap()), "id BIGINT, ts TIMESTAMP(3)");
+    let mut op = Harness::new(
+        Box::new(WindowTableFunction::new(&spec).unwrap()),
+        "id BIGINT, ts TIMESTAMP(3)",
+    );
     assert_eq!(
         op.run("+I 1 0\n-D 2 3"),
         "+I 1 0 -4 2 1\n+I 1 0 -2 4 3\n+I 1 0 0 6 5\n-D 2 3 -2 4 3\n-D 2 3 0 6 5\n-D 2 3 2 8 7"
