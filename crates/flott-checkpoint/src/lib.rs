@@ -33,6 +33,7 @@ pub use manifest::{
     CoordinatorState, EntryRef, InlineBytes, Location, Manifest, OperatorManifest, OperatorPart, Redistribute, RunKind,
     RunRef, SnapshotKind, SubtaskManifest,
 };
+pub use object_store::PutPayload;
 pub use protocol::{Facts, Leadership, SnapshotId};
 pub use restore::{SubtaskRestore, restore_plan};
 pub use root::{ListedFile, Root};

@@ -109,16 +109,16 @@ impl Root {
         }
     }
 
-    /// Writes a file that must not exist yet. When it returns, the file survives a power cut.
+    /// Writes a file that must not exist yet, of one or several parts. When it returns, the file survives a power cut.
     ///
     /// Not cancel-safe: a dropped call may or may not have written the file.
     ///
     /// # Errors
     /// If the file exists, or cannot be written.
-    pub async fn put_new(&self, path: &str, content: Bytes) -> Result<(), CheckpointError> {
+    pub async fn put_new(&self, path: &str, content: impl Into<PutPayload>) -> Result<(), CheckpointError> {
         let options = PutOptions::from(PutMode::Create);
         self.store
-            .put_opts(&self.place(path), PutPayload::from_bytes(content), options)
+            .put_opts(&self.place(path), content.into(), options)
             .await
             .map(drop)
             .map_err(|e| CheckpointError::io("write", self.display(path), &e))
@@ -129,9 +129,10 @@ impl Root {
     ///
     /// # Errors
     /// If the file exists with other content, or cannot be written.
-    pub async fn put_own(&self, path: &str, content: Bytes) -> Result<(), CheckpointError> {
+    pub async fn put_own(&self, path: &str, content: impl Into<PutPayload>) -> Result<(), CheckpointError> {
+        let content = content.into();
         match self.put_new(path, content.clone()).await {
-            Err(error) if error.is_exists() && self.get(path).await? == content => Ok(()),
+            Err(error) if error.is_exists() && is_content(&self.get(path).await?, &content) => Ok(()),
             result => result,
         }
     }
@@ -250,6 +251,18 @@ impl Root {
             Err(error) => Err(error),
         }
     }
+}
+
+fn is_content(file: &Bytes, content: &PutPayload) -> bool {
+    let mut rest = file.as_ref();
+    let parts_match = content.iter().all(|part| match rest.strip_prefix(part.as_ref()) {
+        Some(behind) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    });
+    parts_match && rest.is_empty()
 }
 
 #[derive(Debug, PartialEq, Eq)]

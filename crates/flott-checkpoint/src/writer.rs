@@ -3,8 +3,8 @@
 use crate::error::CheckpointError;
 use crate::layout;
 use crate::root::Root;
-use bytes::Bytes;
 use flott_core::{Generation, OperatorId};
+use object_store::PutPayload;
 
 /// Writes the state files of one attempt for one checkpoint or savepoint. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -26,12 +26,17 @@ impl StateWriter {
         }
     }
 
-    /// Writes the one file of a subtask of `owner` (the operator, or the first one of a chain) and returns its path for the
-    /// manifest. When it returns, the file survives a power cut.
+    /// Writes the one file of a subtask of `owner` (the operator, or the first one of a chain), in one or several parts, and
+    /// returns its path for the manifest. When it returns, the file survives a power cut.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub async fn write(&self, owner: OperatorId, subtask: usize, content: Bytes) -> Result<String, CheckpointError> {
+    pub async fn write(
+        &self,
+        owner: OperatorId,
+        subtask: usize,
+        content: impl Into<PutPayload>,
+    ) -> Result<String, CheckpointError> {
         let name = layout::state_file(self.generation, self.attempt, owner, subtask);
         let path = if self.folder.is_empty() {
             name

@@ -14,6 +14,8 @@
 //! store is compacted.
 
 use crate::chunk::{Captured, Chunked};
+use crate::order::Order;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Longest string that lies in the view.
@@ -272,15 +274,30 @@ pub(crate) struct CapturedBlobs {
 }
 
 impl CapturedBlobs {
-    /// Appends the lengths of the strings of `slots` (`u32::MAX` for NULL), then their bytes.
-    pub(crate) fn encode(&self, slots: &[u32], out: &mut Vec<u8>) {
-        out.reserve(slots.len() * 4);
-        for &slot in slots {
-            let length = self.views.get(slot as usize).length_field();
-            out.extend_from_slice(&length.to_le_bytes());
+    pub(crate) fn sorted(&self, order: &Order) -> SortedBlobs {
+        SortedBlobs {
+            views: order.sort(|slot| self.views.get(slot)),
+            arena: self.arena.clone(),
         }
-        for &slot in slots {
-            let value = resolve(self.views.get_ref(slot as usize), |chunk| self.arena[chunk].as_slice());
+    }
+}
+
+/// Byte strings of a capture in the order of a run.
+#[derive(Debug)]
+pub(crate) struct SortedBlobs {
+    views: Vec<View>,
+    arena: Vec<Arc<Vec<u8>>>,
+}
+
+impl SortedBlobs {
+    /// Appends the lengths of the strings of some rows (`u32::MAX` for NULL), then their bytes.
+    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
+        let views = &self.views[rows];
+        for view in views {
+            out.extend_from_slice(&view.length_field().to_le_bytes());
+        }
+        for view in views {
+            let value = resolve(view, |chunk| self.arena[chunk].as_slice());
             out.extend_from_slice(value.unwrap_or_default());
         }
     }
@@ -352,7 +369,8 @@ mod tests {
         store.set(0, Some(b"another long string"));
         assert!(store.is(0, b"another long string") && store.is(3, b"x"));
         let mut out = vec![];
-        captured.encode(&[3], &mut out);
+        let order = Order::by_group(&[3], 1, |_| 0);
+        captured.sorted(&order).encode(0..1, &mut out);
         assert_eq!(&out[4..], b"thirteen bytes");
     }
 

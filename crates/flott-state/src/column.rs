@@ -4,13 +4,14 @@
 //! twice. In a nullable column a new slot is NULL; kernels treat NULL as "nothing yet", as SQL's aggregates do.
 
 use crate::chunk::{Captured, Chunked};
+use crate::order::Order;
 use arrow_buffer::NullBuffer;
-use std::ops::{Add, Sub};
+use std::ops::{Add, Range, Sub};
 
 /// A type that a [`Column`] can hold.
 pub trait Fixed: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 'static {
-    /// Appends the little-endian bytes.
-    fn put(self, out: &mut Vec<u8>);
+    /// Appends the little-endian bytes of all values.
+    fn put_all(values: &[Self], out: &mut Vec<u8>);
     /// The value with these little-endian bytes; `bytes` has the type's width.
     fn read(bytes: &[u8]) -> Self;
     /// Addition as SQL does it in this storage: integers wrap.
@@ -22,9 +23,12 @@ pub trait Fixed: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + '
 macro_rules! fixed {
     ($ty:ty, $plus:ident, $minus:ident) => {
         impl Fixed for $ty {
-            #[inline]
-            fn put(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn put_all(values: &[Self], out: &mut Vec<u8>) {
+                let start = out.len();
+                out.resize(start + size_of_val(values), 0);
+                for (bytes, value) in out[start..].chunks_exact_mut(size_of::<$ty>()).zip(values) {
+                    bytes.copy_from_slice(&value.to_le_bytes());
+                }
             }
             #[inline]
             fn read(bytes: &[u8]) -> Self {
@@ -49,9 +53,8 @@ fixed!(i128, wrapping_add, wrapping_sub);
 fixed!(f64, add, sub);
 
 impl Fixed for bool {
-    #[inline]
-    fn put(self, out: &mut Vec<u8>) {
-        out.push(u8::from(self));
+    fn put_all(values: &[Self], out: &mut Vec<u8>) {
+        out.extend(values.iter().map(|v| u8::from(*v)));
     }
     #[inline]
     fn read(bytes: &[u8]) -> Self {
@@ -264,15 +267,28 @@ pub(crate) struct CapturedColumn<T> {
 }
 
 impl<T: Fixed> CapturedColumn<T> {
-    /// Appends validity bytes (if nullable) and values of `slots`.
-    pub(crate) fn encode(&self, slots: &[u32], out: &mut Vec<u8>) {
+    pub(crate) fn sorted(&self, order: &Order) -> SortedColumn<T> {
+        SortedColumn {
+            values: order.sort(|slot| self.values.get(slot)),
+            valid: self.valid.as_ref().map(|valid| order.sort(|slot| valid.get(slot))),
+        }
+    }
+}
+
+/// Values of a capture in the order of a run.
+#[derive(Debug)]
+pub(crate) struct SortedColumn<T> {
+    values: Vec<T>,
+    valid: Option<Vec<bool>>,
+}
+
+impl<T: Fixed> SortedColumn<T> {
+    /// Appends validity bytes (if nullable) and values of some rows.
+    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
         if let Some(valid) = &self.valid {
-            out.extend(slots.iter().map(|&s| u8::from(valid.get(s as usize))));
+            bool::put_all(&valid[rows.clone()], out);
         }
-        out.reserve(slots.len() * size_of::<T>());
-        for &slot in slots {
-            self.values.get(slot as usize).put(out);
-        }
+        T::put_all(&self.values[rows], out);
     }
 }
 

@@ -1,8 +1,10 @@
 //! A column of any type: [`ColumnData`].
 
-use crate::blob::{BytesColumn, CapturedBlobs};
-use crate::column::{CapturedColumn, Column, Fixed};
+use crate::blob::{BytesColumn, CapturedBlobs, SortedBlobs};
+use crate::column::{CapturedColumn, Column, Fixed, SortedColumn};
+use crate::order::Order;
 use flott_checkpoint::{ColumnDescriptor, ColumnType};
+use std::ops::Range;
 
 /// The values of one column.
 #[derive(Debug)]
@@ -113,14 +115,36 @@ pub(crate) enum CapturedData {
 }
 
 impl CapturedData {
-    /// Appends the values of `slots` in the form of [`crate::run`].
-    pub(crate) fn encode(&self, slots: &[u32], out: &mut Vec<u8>) {
+    pub(crate) fn sorted(&self, order: &Order) -> SortedData {
         match self {
-            Self::I64(c) => c.encode(slots, out),
-            Self::F64(c) => c.encode(slots, out),
-            Self::I128(c) => c.encode(slots, out),
-            Self::Bool(c) => c.encode(slots, out),
-            Self::Bytes(c) => c.encode(slots, out),
+            Self::I64(c) => SortedData::I64(c.sorted(order)),
+            Self::F64(c) => SortedData::F64(c.sorted(order)),
+            Self::I128(c) => SortedData::I128(c.sorted(order)),
+            Self::Bool(c) => SortedData::Bool(c.sorted(order)),
+            Self::Bytes(c) => SortedData::Bytes(c.sorted(order)),
+        }
+    }
+}
+
+/// A [`CapturedData`] in the order of a run.
+#[derive(Debug)]
+pub(crate) enum SortedData {
+    I64(SortedColumn<i64>),
+    F64(SortedColumn<f64>),
+    I128(SortedColumn<i128>),
+    Bool(SortedColumn<bool>),
+    Bytes(SortedBlobs),
+}
+
+impl SortedData {
+    /// Appends the values of some rows in the form of [`crate::run`].
+    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
+        match self {
+            Self::I64(c) => c.encode(rows, out),
+            Self::F64(c) => c.encode(rows, out),
+            Self::I128(c) => c.encode(rows, out),
+            Self::Bool(c) => c.encode(rows, out),
+            Self::Bytes(c) => c.encode(rows, out),
         }
     }
 }

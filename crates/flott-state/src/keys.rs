@@ -6,9 +6,11 @@
 //!
 //! The first two have one slot at most whose key is NULL; it is remembered apart. The third has NULL in its bytes.
 
-use crate::blob::{BlobStore, CapturedBlobs};
+use crate::blob::{BlobStore, CapturedBlobs, SortedBlobs};
 use crate::chunk::{Captured, Chunked};
+use crate::column::Fixed;
 use crate::error::StateError;
+use crate::order::Order;
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
@@ -18,6 +20,7 @@ use arrow_schema::{DataType, TimeUnit};
 use flott_checkpoint::TableDescriptor;
 use flott_core::encoding::{EncodedRows, RowEncoder, decode_rows};
 use flott_core::{LogicalType, TypeKind};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Form of a table's keys; a function of the key's types, so that files need not say it.
@@ -289,16 +292,27 @@ pub(crate) enum CapturedKeys {
 }
 
 impl CapturedKeys {
-    /// Appends the keys of `slots`: numbers, or lengths and then bytes.
-    pub(crate) fn encode(&self, slots: &[u32], out: &mut Vec<u8>) {
+    pub(crate) fn sorted(&self, order: &Order) -> SortedKeys {
         match self {
-            Self::Number(keys) => {
-                out.reserve(slots.len() * 8);
-                for &slot in slots {
-                    out.extend_from_slice(&keys.get(slot as usize).to_le_bytes());
-                }
-            }
-            Self::Blob(keys) => keys.encode(slots, out),
+            Self::Number(keys) => SortedKeys::Number(order.sort(|slot| keys.get(slot))),
+            Self::Blob(keys) => SortedKeys::Blob(keys.sorted(order)),
+        }
+    }
+}
+
+/// A [`CapturedKeys`] in the order of a run.
+#[derive(Debug)]
+pub(crate) enum SortedKeys {
+    Number(Vec<i64>),
+    Blob(SortedBlobs),
+}
+
+impl SortedKeys {
+    /// Appends the keys of some rows: numbers, or lengths and then bytes.
+    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
+        match self {
+            Self::Number(keys) => i64::put_all(&keys[rows], out),
+            Self::Blob(keys) => keys.encode(rows, out),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod data;
 pub mod error;
 pub mod index;
 mod keys;
+mod order;
 pub mod persist;
 pub mod run;
 pub mod snapshot;

@@ -19,8 +19,8 @@ use crate::run::{EncodedRun, RunMode, RunReader};
 use crate::snapshot::{LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
 use bytes::Bytes;
 use flott_checkpoint::{
-    CheckpointError, EntryRef, InlineBytes, Location, OperatorManifest, OperatorPart, Root, RunRef, StateWriter,
-    SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
+    CheckpointError, EntryRef, InlineBytes, Location, OperatorManifest, OperatorPart, PutPayload, Root, RunRef,
+    StateWriter, SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
 };
 use flott_core::{CheckpointId, OperatorId};
 use futures::future::BoxFuture;
@@ -168,7 +168,7 @@ impl EncodedSnapshots {
         let new_bytes = self.new_bytes();
         let mut locations = Vec::new();
         if new_bytes > INLINE_BYTES {
-            let content = self.join(new_bytes, &mut locations);
+            let content: PutPayload = self.take_parts(&mut locations).into_iter().collect();
             let owner = self.operators.first().map_or(OperatorId(0), |o| o.id);
             let path = writer.write(owner, self.subtask, content).await?;
             for location in &mut locations {
@@ -191,25 +191,28 @@ impl EncodedSnapshots {
         })
     }
 
-    /// All new bytes one after the other; where each piece lies is appended to `locations`, in the order of [`Self::describe`].
-    fn join(&mut self, new_bytes: usize, locations: &mut Vec<Location>) -> Bytes {
-        let mut content = Vec::with_capacity(new_bytes);
-        let mut add = |bytes: &[u8]| {
+    /// All new bytes, piece by piece and uncopied; where each lies in the file is appended to `locations`, in the order of
+    /// [`Self::describe`].
+    fn take_parts(&mut self, locations: &mut Vec<Location>) -> Vec<Bytes> {
+        let mut parts = Vec::new();
+        let mut offset = 0;
+        let mut add = |bytes: Bytes| {
+            let length = bytes.len() as u64;
             locations.push(Location::File {
                 path: String::new(),
-                offset: content.len() as u64,
-                length: bytes.len() as u64,
+                offset,
+                length,
             });
-            content.extend_from_slice(bytes);
+            offset += length;
+            parts.push(bytes);
         };
         for operator in &mut self.operators {
             for run in operator.chains.iter_mut().filter_map(|c| c.new.as_mut()) {
-                // Taken, so that a run is in memory once more only while it is copied.
-                add(&std::mem::take(&mut run.bytes));
+                add(std::mem::take(&mut run.bytes).into());
             }
-            operator.entries.iter().for_each(|e| add(&e.bytes));
+            operator.entries.iter().for_each(|e| add(e.bytes.clone()));
         }
-        content.into()
+        parts
     }
 
     fn describe(self, locations: Vec<Location>) -> WrittenSnapshots {

@@ -20,7 +20,7 @@ use crate::chunk::Chunked;
 use crate::column::Column;
 use crate::data::{ColumnData, Stored};
 use crate::error::StateError;
-use crate::index::{Found, SlotIndex};
+use crate::index::{Found, HINTED_ROWS, NO_HINT, SlotIndex};
 use crate::keys::{self, KeyForm, KeyStore, ProbeKeys};
 use arrow_array::ArrayRef;
 use flott_checkpoint::TableDescriptor;
@@ -113,7 +113,6 @@ impl Rows {
     }
 
     /// Finds the slot of a key, or makes one.
-    #[inline]
     fn slot_of<'k, S: SlotKeys<'k>>(
         &mut self,
         store: &mut S,
@@ -238,17 +237,26 @@ impl KeyedTable {
         // One loop for all forms: the store and the way to a row's key are what differs.
         macro_rules! look_up {
             ($store:expr, $key:expr) => {{
-                let key = $key;
-                for (row, (&hash, &placement)) in index_hashes.iter().zip(placement_hashes).enumerate() {
-                    let slot = rows
-                        .slot_of($store, key(row), hash, || {
-                            key_group_of(placement, max_parallelism)
-                        })
-                        .map_err(|Full| StateError::TooManyKeys {
-                            table: descriptor.name.clone(),
-                        })?;
-                    changes.mark(slot);
-                    out.push(slot);
+                let (store, key_of) = ($store, $key);
+                let mut hints = [NO_HINT; HINTED_ROWS];
+                for start in (0..index_hashes.len()).step_by(HINTED_ROWS) {
+                    let end = index_hashes.len().min(start + HINTED_ROWS);
+                    rows.index.hint(&index_hashes[start..end], &mut hints);
+                    for (row, &hint) in (start..end).zip(&hints) {
+                        let key = key_of(row);
+                        let is_found = hint != NO_HINT && key.is_some_and(|k| SlotKeys::is(store, hint, k));
+                        let slot = if is_found {
+                            hint
+                        } else {
+                            let group = || key_group_of(placement_hashes[row], max_parallelism);
+                            rows.slot_of(store, key, index_hashes[row], group)
+                                .map_err(|Full| StateError::TooManyKeys {
+                                    table: descriptor.name.clone(),
+                                })?
+                        };
+                        changes.mark(slot);
+                        out.push(slot);
+                    }
                 }
             }};
         }

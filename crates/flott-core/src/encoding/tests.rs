@@ -49,7 +49,7 @@ fn keys_that_compare_as_equal_have_equal_bytes() {
     let mut rows = EncodedRows::default();
     rows.refill(&RowEncoder::of_keys(std::slice::from_ref(&keys)).unwrap(), 4);
     assert_eq!((rows.row(0), rows.row(2)), (rows.row(1), rows.row(3)));
-    let hashes = crate::hash::hash_columns(&[keys.clone()], 4).unwrap();
+    let hashes = crate::hash::hash_columns(std::slice::from_ref(&keys), 4).unwrap();
     assert_eq!((hashes[0], hashes[2]), (hashes[1], hashes[3]));
     let values = encode_rows(&[keys], 4).unwrap();
     assert_ne!(values.row(0), values.row(1));

@@ -3,9 +3,11 @@
 use super::*;
 use crate::capture::TableCapture;
 use crate::changes::{Tombstone, TombstoneKey};
-use crate::keys::{CapturedKeys, KeyForm};
+use crate::keys::{CapturedKeys, KeyForm, SortedKeys};
+use crate::order::Order;
 use flott_checkpoint::{Location, RunKind, RunRef};
 use flott_core::KeyGroup;
+use std::ops::Range;
 
 /// What the writer of a checkpoint wants of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +71,11 @@ impl TableCapture {
 
     fn encode_rows(&self, kind: RunKind, slots: &[u32], mut tombstones: Vec<&Tombstone>) -> EncodedRun {
         tombstones.sort_by_key(|t| t.group);
-        let by_group = self.sort_by_group(slots);
-        let spans = plan_blocks(&by_group, &tombstones, self.max_parallelism);
+        let order = Order::by_group(slots, self.max_parallelism, |slot| self.groups.get(slot));
+        let spans = plan_blocks(&order, &tombstones, self.max_parallelism);
+        let keys = self.keys.sorted(&order);
+        let columns: Vec<_> = self.columns.iter().map(|c| c.sorted(&order)).collect();
+        let null_row = self.null_slot.and_then(|slot| order.row_of(slot));
         let header_bytes =
             HEADER_FIXED_BYTES + self.columns.len() * HEADER_COLUMN_BYTES + 4 + spans.len() * HEADER_BLOCK_BYTES;
         let mut bytes = vec![0; header_bytes];
@@ -78,16 +83,20 @@ impl TableCapture {
         let mut blocks = Vec::with_capacity(spans.len() * HEADER_BLOCK_BYTES);
         for span in &spans {
             let start = bytes.len();
-            let rows = &by_group.slots[span.rows.clone()];
             let removed = &tombstones[span.tombstones.clone()];
             self.encode_tombstones(removed, &mut bytes);
-            self.encode_keys(rows, &mut bytes);
-            for column in &self.columns {
-                column.encode(rows, &mut bytes);
+            if matches!(keys, SortedKeys::Number(_)) {
+                let null = null_row.filter(|row| span.rows.contains(row));
+                let within = null.map_or(NO_NULL, |row| (row - span.rows.start) as u32);
+                bytes.extend_from_slice(&within.to_le_bytes());
+            }
+            keys.encode(span.rows.clone(), &mut bytes);
+            for column in &columns {
+                column.encode(span.rows.clone(), &mut bytes);
             }
             let block = &bytes[start..];
             blocks.extend_from_slice(&span.group.to_le_bytes());
-            blocks.extend_from_slice(&(rows.len() as u32).to_le_bytes());
+            blocks.extend_from_slice(&(span.rows.len() as u32).to_le_bytes());
             blocks.extend_from_slice(&(removed.len() as u32).to_le_bytes());
             blocks.extend_from_slice(&(block.len() as u64).to_le_bytes());
             blocks.extend_from_slice(&crc32c::crc32c(block).to_le_bytes());
@@ -130,33 +139,6 @@ impl TableCapture {
         header
     }
 
-    /// A counting sort: slots of a group keep their order.
-    fn sort_by_group(&self, slots: &[u32]) -> ByGroup {
-        let mut starts = vec![0usize; self.max_parallelism + 1];
-        for &slot in slots {
-            starts[usize::from(self.groups.get(slot as usize)) + 1] += 1;
-        }
-        for group in 0..self.max_parallelism {
-            starts[group + 1] += starts[group];
-        }
-        let mut next = starts.clone();
-        let mut sorted = vec![0u32; slots.len()];
-        for &slot in slots {
-            let place = &mut next[usize::from(self.groups.get(slot as usize))];
-            sorted[*place] = slot;
-            *place += 1;
-        }
-        ByGroup { slots: sorted, starts }
-    }
-
-    fn encode_keys(&self, rows: &[u32], out: &mut Vec<u8>) {
-        if matches!(self.keys, CapturedKeys::Number(_)) {
-            let null = self.null_slot.and_then(|n| rows.iter().position(|s| *s == n));
-            out.extend_from_slice(&null.map_or(NO_NULL, |n| n as u32).to_le_bytes());
-        }
-        self.keys.encode(rows, out);
-    }
-
     fn encode_tombstones(&self, removed: &[&Tombstone], out: &mut Vec<u8>) {
         if matches!(self.keys, CapturedKeys::Number(_)) {
             let null = removed.iter().position(|t| t.key == TombstoneKey::Null);
@@ -184,20 +166,14 @@ impl TableCapture {
     }
 }
 
-struct ByGroup {
-    slots: Vec<u32>,
-    /// Where each group starts in `slots`; one more than there are groups.
-    starts: Vec<usize>,
-}
-
 struct Span {
     group: KeyGroup,
-    rows: std::ops::Range<usize>,
-    tombstones: std::ops::Range<usize>,
+    rows: Range<usize>,
+    tombstones: Range<usize>,
 }
 
 /// Cuts groups into blocks. All tombstones of a group are in its first block: they come before all its rows.
-fn plan_blocks(by_group: &ByGroup, tombstones: &[&Tombstone], groups: usize) -> Vec<Span> {
+fn plan_blocks(order: &Order, tombstones: &[&Tombstone], groups: usize) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut next_tombstone = 0;
     for group in 0..groups {
@@ -208,7 +184,7 @@ fn plan_blocks(by_group: &ByGroup, tombstones: &[&Tombstone], groups: usize) -> 
         {
             next_tombstone += 1;
         }
-        let (mut start, end) = (by_group.starts[group], by_group.starts[group + 1]);
+        let Range { mut start, end } = order.rows_of(group);
         let mut removed = first_tombstone..next_tombstone;
         while start < end || !removed.is_empty() {
             let stop = end.min(start + MAX_BLOCK_ROWS);
