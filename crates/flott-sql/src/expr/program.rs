@@ -9,11 +9,12 @@
 //! only on the rows that ask for it, as if evaluated row by row. What cannot fail runs on all rows: that is cheaper
 //! than picking rows.
 
+use super::functions::text_search::replaced_length;
 use super::literal;
 use super::registry::{self, Call, Fails, Kernel};
 use super::time_zone::TimeZone;
 use super::value::{Value, kernel_error};
-use super::{Expr, ExprError};
+use super::{Expr, ExprError, Literal};
 use arrow_array::{Array, ArrayRef, BooleanArray, Datum, Scalar, new_empty_array};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use arrow_schema::DataType;
@@ -223,6 +224,15 @@ impl Compiler<'_> {
                 let pairs: Vec<(&Expr, &Expr)> = tests.iter().zip(values).collect();
                 self.add_case(&pairs, last, ty)
             }
+            ("CHAR_LENGTH", [replaced]) => match letter_replaced(replaced) {
+                Some((text, kernel)) => {
+                    let text = self.add(text)?;
+                    let fails = self.nodes[text].fails;
+                    let args = vec![text];
+                    Ok(self.push(Op::Call { kernel, args }, fails))
+                }
+                None => self.add_kernel(function, args, ty),
+            },
             _ => self.add_kernel(function, args, ty),
         }
     }
@@ -271,6 +281,19 @@ impl Compiler<'_> {
         };
         let fails = itself || nodes.iter().any(|n| self.nodes[*n].fails);
         Ok(self.push(Op::Call { kernel, args: nodes }, fails))
+    }
+}
+
+/// The text of `REPLACE(text, 'c', 'by')`, and the kernel of the result's length.
+fn letter_replaced(expr: &Expr) -> Option<(&Expr, Kernel)> {
+    let [text, search, by] = expr.as_call("REPLACE")? else {
+        return None;
+    };
+    match (search.as_literal()?, by.as_literal()?) {
+        (Literal::String(search), Literal::String(by)) if search.len() == 1 => {
+            Some((text, replaced_length(search.as_bytes()[0], by)))
+        }
+        _ => None,
     }
 }
 

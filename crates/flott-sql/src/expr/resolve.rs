@@ -51,6 +51,11 @@ impl Arguments {
         self.exprs.len()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.exprs.is_empty()
+    }
+
     /// Refuses unless there are between `min` and `max` arguments.
     pub fn count(&self, min: usize, max: usize) -> Result<(), Refusal> {
         if (min..=max).contains(&self.len()) {

@@ -9,8 +9,8 @@ use crate::expr::value::mismatch;
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time32MillisecondType,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType,
 };
 use arrow_array::{Array, ArrayRef};
 use flott_core::TypeKind;
@@ -22,6 +22,13 @@ use std::sync::Arc;
 /// # Errors
 /// If the array is not of this kind.
 pub fn to_strings(array: &ArrayRef, kind: &TypeKind, zone: &TimeZone) -> Result<ArrayRef, ExprError> {
+    match kind {
+        TypeKind::TinyInt => return integers::<Int8Type>(array),
+        TypeKind::SmallInt => return integers::<Int16Type>(array),
+        TypeKind::Int => return integers::<Int32Type>(array),
+        TypeKind::BigInt => return integers::<Int64Type>(array),
+        _ => {}
+    }
     let mut out = StringBuilder::with_capacity(array.len(), array.len() * 12);
     for row in 0..array.len() {
         if array.is_null(row) {
@@ -30,6 +37,40 @@ pub fn to_strings(array: &ArrayRef, kind: &TypeKind, zone: &TimeZone) -> Result<
             write_value(array, kind, row, zone, &mut out)?;
             out.append_value("");
         }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// Integers, several times faster than by the formatting machinery.
+fn integers<T: ArrowPrimitiveType>(array: &ArrayRef) -> Result<ArrayRef, ExprError>
+where
+    T::Native: Into<i64>,
+{
+    let values = array.as_primitive_opt::<T>().ok_or_else(|| mismatch("CAST", array))?;
+    let mut out = StringBuilder::with_capacity(array.len(), array.len() * 12);
+    let mut digits = [0u8; 20];
+    for value in values {
+        let Some(value) = value else {
+            out.append_null();
+            continue;
+        };
+        let value: i64 = value.into();
+        let mut rest = value.unsigned_abs();
+        let mut start = digits.len();
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if value < 0 {
+            start -= 1;
+            digits[start] = b'-';
+        }
+        // digits and a sign are UTF-8
+        out.append_value(std::str::from_utf8(&digits[start..]).unwrap_or_default());
     }
     Ok(Arc::new(out.finish()))
 }

@@ -266,7 +266,7 @@ fn compare_constructed(op: Op, a: &Value, b: &Value, rows: usize) -> Result<Bool
         let (null_a, null_b) = (a.array().is_null(p), b.array().is_null(q));
         let same = !null_a && !null_b && comparator(p, q) == Ordering::Equal;
         match op {
-            Op::Distinct => Some(!same && !(null_a && null_b)),
+            Op::Distinct => Some(!(same || (null_a && null_b))),
             Op::NotDistinct => Some(same || (null_a && null_b)),
             _ if null_a || null_b => None,
             Op::Ne => Some(!same),

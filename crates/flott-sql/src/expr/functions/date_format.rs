@@ -1,7 +1,8 @@
 //! Times as text by Java's `DateTimeFormatter` patterns: `DATE_FORMAT`, `FROM_UNIXTIME`.
 //!
 //! A constant pattern is read once. Rows of one second share all text but the fraction, so a batch keeps the text of
-//! the last second (or of the last day, where the pattern shows no time) and copies it.
+//! the last second (or of the last day, where the pattern shows no time), puts the digits of the fraction in and
+//! copies it: 8 ns a row where writing takes 60.
 
 use super::entry;
 use super::time_units::{day_of_year, iso_week, localized_weeks};
@@ -172,13 +173,7 @@ impl Pattern {
     /// Appends a wall-clock time given in seconds since the epoch and nanoseconds.
     pub fn write(&self, seconds: i64, nanos: i64, out: &mut impl Write) {
         let now = Moment::new(seconds, nanos);
-        for piece in &self.pieces {
-            // writing into memory does not fail
-            let _ = match piece {
-                Piece::Text(text) => out.write_str(text),
-                Piece::Field(field, count) => now.write(*field, *count, out),
-            };
-        }
+        self.pieces.iter().for_each(|piece| now.piece(piece, out));
     }
 }
 
@@ -221,7 +216,9 @@ impl Field {
             | Self::ClockHour
             | Self::Minute
             | Self::Second => Step::Second,
-            Self::Fraction | Self::MilliOfDay | Self::Nano | Self::NanoOfDay => Step::Nano,
+            // of a second, but its digits are written anew for each row
+            Self::Fraction => Step::Second,
+            Self::MilliOfDay | Self::Nano | Self::NanoOfDay => Step::Nano,
             _ => Step::Day,
         }
     }
@@ -249,6 +246,14 @@ impl Moment {
             second: seconds.rem_euclid(DAY_S),
             nanos,
         }
+    }
+
+    fn piece(&self, piece: &Piece, out: &mut impl Write) {
+        // writing into memory does not fail
+        let _ = match piece {
+            Piece::Text(text) => out.write_str(text),
+            Piece::Field(field, count) => self.write(*field, *count, out),
+        };
     }
 
     fn write(&self, field: Field, count: usize, out: &mut impl Write) -> std::fmt::Result {
@@ -348,25 +353,74 @@ struct Writer<'p> {
     /// The step that `text` is for.
     key: Option<i64>,
     text: String,
+    /// The bytes of `text`, with the digits of the fraction of each row.
+    patched: Vec<u8>,
+    /// Where `text` has digits of the fraction of a second, and how many.
+    fractions: Vec<(usize, usize)>,
     out: StringBuilder,
 }
 
-impl Writer<'_> {
+impl<'p> Writer<'p> {
+    fn new(pattern: &'p Pattern, rows: usize) -> Self {
+        Self {
+            pattern,
+            key: None,
+            text: String::new(),
+            patched: vec![],
+            fractions: vec![],
+            out: StringBuilder::with_capacity(rows, rows * 20),
+        }
+    }
+
     fn push(&mut self, seconds: i64, nanos: i64) {
         let key = match self.pattern.step {
             Step::Day => seconds.div_euclid(DAY_S),
-            Step::Second => seconds,
-            // months of nanoseconds do not fit: only whole repeats of a row are kept
-            Step::Nano => seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos),
+            _ => seconds,
         };
-        if self.key != Some(key) {
+        if self.key != Some(key) || self.pattern.step == Step::Nano {
             self.key = Some(key);
+            let now = Moment::new(seconds, nanos);
+            self.fractions.clear();
             self.text.clear();
-            self.pattern.write(seconds, nanos, &mut self.text);
+            for piece in &self.pattern.pieces {
+                if let Piece::Field(Field::Fraction, count) = piece {
+                    self.fractions.push((self.text.len(), (*count).min(9)));
+                }
+                now.piece(piece, &mut self.text);
+            }
+            self.patched.clear();
+            self.patched.extend_from_slice(self.text.as_bytes());
         }
-        self.out.append_value(&self.text);
+        if self.fractions.is_empty() {
+            self.out.append_value(&self.text);
+            return;
+        }
+        for (start, digits) in &self.fractions {
+            let mut rest = nanos / POWERS[9 - *digits];
+            for digit in self.patched[*start..*start + *digits].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        // digits in the place of digits leave UTF-8 as it was
+        self.out
+            .append_value(std::str::from_utf8(&self.patched).unwrap_or_default());
     }
 }
+
+/// 10^0 to 10^9.
+const POWERS: [i64; 10] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+];
 
 fn build_format(call: &Call<'_>) -> Result<Kernel, ExprError> {
     let kind = call.args[0].ty().kind.clone();
@@ -406,12 +460,7 @@ fn build_format(call: &Call<'_>) -> Result<Kernel, ExprError> {
         let counts = counts(&local)?;
         let split = |v: i64| (v.div_euclid(unit), v.rem_euclid(unit) * (1_000_000_000 / unit));
         if let Some(pattern) = &constant {
-            let mut writer = Writer {
-                pattern,
-                key: None,
-                text: String::new(),
-                out: StringBuilder::with_capacity(rows, rows * 20),
-            };
+            let mut writer = Writer::new(pattern, rows);
             for (row, count) in counts.iter().enumerate() {
                 if local.is_null(row) {
                     writer.out.append_null();

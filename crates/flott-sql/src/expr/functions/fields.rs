@@ -222,7 +222,7 @@ fn build_array(call: &Call<'_>) -> Result<Kernel, ExprError> {
 
 fn infer_map(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     args.count(2, usize::MAX)?;
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(Refusal::Arguments);
     }
     let keys: Vec<usize> = (0..args.len()).step_by(2).collect();

@@ -51,7 +51,7 @@ enum Matcher {
     Exact(String),
     Prefix(String),
     Suffix(String),
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     General(Vec<Piece>),
 }
 
@@ -83,7 +83,7 @@ impl Matcher {
         };
         let simple = match pieces.as_slice() {
             [Piece::Many, middle @ .., Piece::Many] => {
-                text(middle).map(|t| Self::Contains(Finder::new(t.as_bytes()).into_owned()))
+                text(middle).map(|t| Self::Contains(Box::new(Finder::new(t.as_bytes()).into_owned())))
             }
             [Piece::Many, rest @ ..] => text(rest).map(Self::Suffix),
             [start @ .., Piece::Many] => text(start).map(Self::Prefix),

@@ -81,7 +81,7 @@ fn infer_test(args: &mut Arguments) -> Result<LogicalType, Refusal> {
 /// Without ELSE the caller passes NULL, or leaves it out.
 fn infer_case(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     args.count(2, usize::MAX)?;
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         args.exprs.push(Expr::null(TypeKind::Null));
     }
     let last = args.len() - 1;

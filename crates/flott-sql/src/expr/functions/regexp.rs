@@ -110,11 +110,14 @@ fn infer_pair(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     })
 }
 
+/// A pattern ready to match; `None`: it is none.
+type Compiled = Option<Rc<Regex>>;
+
 /// Patterns of one batch: each text is read once.
 struct Patterns<'a> {
     texts: Strings<'a>,
-    known: RefCell<HashMap<&'a str, Option<Rc<Regex>>>>,
-    last: RefCell<Option<(&'a str, Option<Rc<Regex>>)>>,
+    known: RefCell<HashMap<&'a str, Compiled>>,
+    last: RefCell<Option<(&'a str, Compiled)>>,
     failure: RefCell<Option<ExprError>>,
 }
 
@@ -129,7 +132,7 @@ impl<'a> Patterns<'a> {
     }
 
     /// The pattern of a row; `None` if it is NULL or no pattern.
-    fn get(&self, row: usize) -> Option<Rc<Regex>> {
+    fn get(&self, row: usize) -> Compiled {
         let text = self.texts.get(row)?;
         if let Some((last, regex)) = &*self.last.borrow()
             && std::ptr::eq(*last, text)
@@ -146,7 +149,7 @@ impl<'a> Patterns<'a> {
         regex
     }
 
-    fn read(&self, text: &str) -> Option<Rc<Regex>> {
+    fn read(&self, text: &str) -> Compiled {
         match pattern(text) {
             Pattern::Ready(regex) => Some(Rc::new(*regex)),
             Pattern::Invalid => None,

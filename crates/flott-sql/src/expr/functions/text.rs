@@ -6,12 +6,12 @@ use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
 use crate::expr::types::string_length;
-use crate::expr::value::{Primitives, Strings, Value, mismatch};
+use crate::expr::value::{Primitives, Strings, Value, kernel_error, mismatch};
 use arrow_array::Array;
-use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, Int32Array};
+use arrow_array::{ArrayRef, Int32Array, StringArray};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer, OffsetBuffer, ScalarBuffer};
 use flott_core::types::MAX_LENGTH;
 use flott_core::{LogicalType, TypeKind};
 use std::sync::Arc;
@@ -63,22 +63,46 @@ fn varchar_of(args: &Arguments, i: usize) -> TypeKind {
     TypeKind::Varchar(string_length(args.kind(i)).unwrap_or(MAX_LENGTH))
 }
 
-/// One string a row: `write` appends it to the buffer (empty at each call) or says that it is NULL.
+/// One string a row: `write` appends it to the buffer, which holds the rows before it, or says that it is NULL.
+///
+/// # Errors
+/// If a batch makes more than 2 GiB of text.
 pub(crate) fn rows_of_text(
     rows: usize,
     bytes: usize,
     mut write: impl FnMut(usize, &mut String) -> Option<()>,
 ) -> Result<ArrayRef, ExprError> {
-    let mut out = StringBuilder::with_capacity(rows, bytes);
-    let mut buffer = String::new();
+    let mut buffer = String::with_capacity(bytes);
+    let mut offsets = Vec::with_capacity(rows + 1);
+    let mut valid = BooleanBufferBuilder::new(rows);
+    offsets.push(0);
     for row in 0..rows {
-        buffer.clear();
-        match write(row, &mut buffer) {
-            Some(()) => out.append_value(&buffer),
-            None => out.append_null(),
+        let start = buffer.len();
+        let written = write(row, &mut buffer);
+        if written.is_none() {
+            buffer.truncate(start);
         }
+        valid.append(written.is_some());
+        offsets.push(offset(buffer.len())?);
     }
-    Ok(Arc::new(out.finish()))
+    let nulls = NullBuffer::new(valid.finish());
+    let nulls = (nulls.null_count() > 0).then_some(nulls);
+    strings(buffer.into_bytes(), offsets, nulls)
+}
+
+/// An end of a string in a batch's buffer.
+pub(crate) fn offset(end: usize) -> Result<i32, ExprError> {
+    i32::try_from(end).map_err(|_| ExprError::Kernel {
+        function: "text".to_owned(),
+        problem: "more than 2 GiB of text in one batch".to_owned(),
+    })
+}
+
+/// A column of the strings between `offsets`.
+pub(crate) fn strings(bytes: Vec<u8>, offsets: Vec<i32>, nulls: Option<NullBuffer>) -> Result<ArrayRef, ExprError> {
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let built = StringArray::try_new(offsets, bytes.into(), nulls);
+    Ok(Arc::new(built.map_err(|e| kernel_error("text", &e))?))
 }
 
 /// Bytes of text in a value: what a result that is about as long will need.
@@ -100,22 +124,8 @@ fn infer_reverse(args: &mut Arguments) -> Result<LogicalType, Refusal> {
 
 fn build_case_change(call: &Call<'_>) -> Result<Kernel, ExprError> {
     let change: fn(&str, &mut String) = match call.name {
-        "LOWER" => |s, out| {
-            if s.is_ascii() {
-                out.push_str(s);
-                out.make_ascii_lowercase();
-            } else {
-                out.push_str(&s.to_lowercase());
-            }
-        },
-        "UPPER" => |s, out| {
-            if s.is_ascii() {
-                out.push_str(s);
-                out.make_ascii_uppercase();
-            } else {
-                out.push_str(&s.to_uppercase());
-            }
-        },
+        "LOWER" => |s, out| out.push_str(&s.to_lowercase()),
+        "UPPER" => |s, out| out.push_str(&s.to_uppercase()),
         "REVERSE" => |s, out| out.extend(s.chars().rev()),
         _ => |s, out| {
             // a word begins after anything but an ASCII letter or digit
@@ -130,13 +140,36 @@ fn build_case_change(call: &Call<'_>) -> Result<Kernel, ExprError> {
             }
         },
     };
+    let ascii: Option<fn(&mut [u8])> = match call.name {
+        "LOWER" => Some(<[u8]>::make_ascii_lowercase),
+        "UPPER" => Some(<[u8]>::make_ascii_uppercase),
+        _ => None,
+    };
     Ok(Box::new(move |args, rows| {
+        if let Some(array) = ascii.and_then(|change| change_ascii(args[0].array(), change)) {
+            return Ok(array);
+        }
         let strings = Strings::new(&args[0])?;
         rows_of_text(rows, text_bytes(&args[0]), |row, out| {
             change(strings.get(row)?, out);
             Some(())
         })
     }))
+}
+
+/// The whole column at once, where all its text is ASCII: no string changes its length.
+fn change_ascii(array: &ArrayRef, change: fn(&mut [u8])) -> Option<ArrayRef> {
+    let column = array.as_string_opt::<i32>()?;
+    let offsets = column.value_offsets();
+    let start = *offsets.first()?;
+    let used = &column.value_data()[start as usize..*offsets.last()? as usize];
+    if !used.is_ascii() {
+        return None;
+    }
+    let mut bytes = used.to_vec();
+    change(&mut bytes);
+    let offsets = offsets.iter().map(|o| o - start).collect();
+    strings(bytes, offsets, column.nulls().cloned()).ok()
 }
 
 fn infer_length(args: &mut Arguments) -> Result<LogicalType, Refusal> {

@@ -274,3 +274,49 @@ fn unknown_and_misused_functions_are_explained() {
     );
     assert!(format.contains("unknown letter 'b'"), "{format}");
 }
+
+#[test]
+fn counting_a_letter_by_replacing_it_gives_what_replacing_gives() {
+    let texts = vec![
+        Some("abcabc"),
+        None,
+        Some(""),
+        Some("ccc"),
+        Some("çaxc😀"),
+        Some("none"),
+    ];
+    let texts: ArrayRef = Arc::new(StringArray::from(texts));
+    let text = Expr::input(0, LogicalType::string());
+    for by in ["", "x", "é😀"] {
+        let direct = call("REPLACE", vec![text.clone(), Expr::string("c"), Expr::string(by)]);
+        let fused = run(&call("CHAR_LENGTH", vec![direct.clone()]), vec![texts.clone()]).unwrap();
+        let replaced = run(&direct, vec![texts.clone()]).unwrap();
+        let plain = run(&call("CHAR_LENGTH", vec![text.clone()]), vec![replaced]).unwrap();
+        assert_eq!(&fused, &plain, "by {by:?}");
+    }
+}
+
+#[test]
+fn formatted_rows_of_one_second_differ_in_their_fraction() {
+    let times = vec![
+        Some(1_709_210_096_789),
+        Some(1_709_210_096_004),
+        None,
+        Some(1_709_210_097_000),
+        Some(-1),
+    ];
+    let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(times));
+    let time = Expr::input(0, LogicalType::new(TypeKind::Timestamp(3)));
+    let format = call("DATE_FORMAT", vec![time, Expr::string("HH:mm:ss.SSS (SS)")]);
+    let result = run(&format, vec![times]).unwrap();
+    let expected = [
+        "12:34:56.789 (78)",
+        "12:34:56.004 (00)",
+        "",
+        "12:34:57.000 (00)",
+        "23:59:59.999 (99)",
+    ];
+    for (row, text) in result.as_string::<i32>().iter().zip(expected) {
+        assert_eq!(row.unwrap_or_default(), text);
+    }
+}
