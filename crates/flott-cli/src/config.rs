@@ -52,7 +52,10 @@ pub fn load(args: &ConfigArgs) -> Result<Options> {
 
 fn default_file() -> Option<PathBuf> {
     let dir = std::env::var_os("FLOTT_CONF_DIR").or_else(|| std::env::var_os("FLINK_CONF_DIR"))?;
-    ["config.yaml", "flink-conf.yaml"].iter().map(|name| Path::new(&dir).join(name)).find(|file| file.is_file())
+    ["config.yaml", "flink-conf.yaml"]
+        .iter()
+        .map(|name| Path::new(&dir).join(name))
+        .find(|file| file.is_file())
 }
 
 fn read_file(file: &Path) -> Result<Options> {
@@ -85,21 +88,31 @@ fn flatten(prefix: &str, yaml: &Yaml, options: &mut Options) -> Result<()> {
     match yaml {
         Yaml::Hash(map) => {
             for (key, value) in map {
-                let Some(key) = scalar(key) else { bail!("below '{prefix}' there is a key that is no text") };
-                let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+                let Some(key) = scalar(key) else {
+                    bail!("below '{prefix}' there is a key that is no text")
+                };
+                let path = if prefix.is_empty() {
+                    key
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 flatten(&path, value, options)?;
             }
             Ok(())
         }
         Yaml::Array(items) => {
             let items: Option<Vec<String>> = items.iter().map(scalar).collect();
-            let Some(items) = items else { bail!("'{prefix}' holds a list of other things than texts and numbers") };
+            let Some(items) = items else {
+                bail!("'{prefix}' holds a list of other things than texts and numbers")
+            };
             options.set(prefix, items.join(";"));
             Ok(())
         }
         Yaml::Null | Yaml::BadValue => Ok(()),
         other => {
-            let Some(value) = scalar(other) else { bail!("'{prefix}' has a value that cannot be read") };
+            let Some(value) = scalar(other) else {
+                bail!("'{prefix}' has a value that cannot be read")
+            };
             options.set(prefix, value);
             Ok(())
         }
@@ -135,15 +148,28 @@ mod tests {
     #[test]
     fn old_files_are_lines() {
         let options = read_lines("# comment\nstate.backend: hashmap # why\nrest.port: 8081\n");
-        assert_eq!((options.get("state.backend"), options.get("rest.port")), (Some("hashmap"), Some("8081")));
+        assert_eq!(
+            (options.get("state.backend"), options.get("rest.port")),
+            (Some("hashmap"), Some("8081"))
+        );
     }
 
     #[test]
     fn the_command_line_wins_and_a_define_needs_a_value() {
-        let args = ConfigArgs { parallelism: Some(3), defines: vec!["parallelism.default=2".into(), "a.b = c".into()], config: None };
+        let args = ConfigArgs {
+            parallelism: Some(3),
+            defines: vec!["parallelism.default=2".into(), "a.b = c".into()],
+            config: None,
+        };
         let options = load(&args).unwrap();
-        assert_eq!((options.get("parallelism.default"), options.get("a.b")), (Some("3"), Some("c")));
-        let args = ConfigArgs { defines: vec!["nothing".into()], ..ConfigArgs::default() };
+        assert_eq!(
+            (options.get("parallelism.default"), options.get("a.b")),
+            (Some("3"), Some("c"))
+        );
+        let args = ConfigArgs {
+            defines: vec!["nothing".into()],
+            ..ConfigArgs::default()
+        };
         assert!(load(&args).unwrap_err().to_string().contains("KEY=VALUE"));
     }
 }

@@ -1,7 +1,7 @@
 //! What a person sees of a job: its start, a line of progress, its end.
 
 use flott_cluster::{JobHandle, JobStatus};
-use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
 use std::sync::Arc;
 
 /// Says that a job was accepted.
@@ -32,6 +32,33 @@ pub fn ended(job: &JobHandle, status: JobStatus) {
     }
 }
 
+/// A number as people read it: `1,234,567`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The lowest watermark of the job's sources, if all have one.
+pub fn watermark_ms(job: &JobHandle) -> Option<i64> {
+    let is_source = |m: &TaskMetrics| {
+        m.operators
+            .first()
+            .is_some_and(|(name, _)| name.starts_with("Source: "))
+    };
+    let sources = job.stats.tasks().into_iter().filter(|(_, _, m)| is_source(m));
+    sources
+        .map(|(_, _, m)| m.output_watermark.get())
+        .min()
+        .filter(|w| *w != i64::MIN)
+}
+
 /// Sums over all subtasks.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
@@ -58,12 +85,20 @@ impl Totals {
                     totals.records_in += operator.records_in.get();
                 }
             }
-            if let Some((name, sink)) = operators.last().filter(|(n, _)| n.contains("Writer") || n.contains("Sink")) {
+            if let Some((name, sink)) = operators
+                .last()
+                .filter(|(n, _)| n.contains("Writer") || n.contains("Sink"))
+            {
                 debug_assert!(!name.is_empty());
                 totals.records_out += sink.records_in.get();
             }
         }
         totals
+    }
+
+    /// Lines and rows that sources have dealt with, readable or not.
+    pub fn read(&self) -> u64 {
+        self.records_in + self.bad
     }
 
     fn notes(&self) -> String {
@@ -75,5 +110,18 @@ impl Totals {
             notes += &format!(", {} bad row(s)", self.bad);
         }
         notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(thousands),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 }

@@ -1,17 +1,20 @@
-//! `flott run`: a script's jobs, one after the other, in this process.
+//! `flott run`: a script's jobs in this process.
 //!
-//! An unbounded job runs until it is stopped by Ctrl-C or SIGTERM: behind a last checkpoint, or behind a savepoint with
-//! `--savepoint-on-stop`. A script with several INSERTs outside a statement set starts a job for each; the command ends
-//! when all have ended.
+//! The jobs of several INSERTs outside a statement set run at the same time; a SELECT ends before the next statement
+//! begins. The command ends when all have ended. An unbounded job runs until it is stopped by Ctrl-C or SIGTERM: behind a
+//! last checkpoint, or behind a savepoint with `--savepoint-on-stop`.
 
 use crate::collect::Rows;
-use crate::metrics;
+use crate::job::{self, StopSignal};
 use crate::script::{ScriptArgs, for_each_job};
-use crate::{job, progress};
+use crate::{metrics, output, progress};
 use anyhow::{Context, Result};
-use flott_cluster::{JobHandle, JobStatus, Restore, Submission, submit};
+use flott_cluster::{JobHandle, Restore, Submission, submit};
 use flott_core::clock::SystemClock;
+use flott_runtime::Registry;
+use flott_sql::script::Job;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 
 /// Arguments of `flott run`.
 #[derive(Debug, clap::Args)]
@@ -31,86 +34,155 @@ pub struct RunArgs {
     /// Print all metrics once at the end.
     #[arg(long)]
     pub metrics: bool,
-    /// Do not print the start, the progress and the end of jobs.
+    /// Do not print the start and the end of jobs.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// The runtime of everything asynchronous; rows are worked on by threads of their own.
+pub fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot be started")
+}
+
+/// Says what is wrong with a planned job, and starts it.
+pub async fn start(
+    registry: &Arc<Registry>,
+    planned: Job,
+    restore: Restore,
+    allow_non_restored_state: bool,
+) -> Result<JobHandle> {
+    for warning in &planned.warnings {
+        tracing::warn!("{warning}");
+    }
+    let submission = Submission {
+        plan: planned.plan,
+        restore,
+        allow_non_restored_state,
+    };
+    Ok(submit(registry.clone(), Arc::new(SystemClock), submission).await?)
 }
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> Result<()> {
     let options = args.script.options()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("the asynchronous runtime cannot be started")?;
-    let rows = Rows::default();
-    let registry = Arc::new(job::registry(&rows));
-    let mut handles: Vec<JobHandle> = vec![];
+    let runtime = runtime()?;
     let restore = match args.restore.as_deref() {
         None => Restore::Fresh,
         Some("latest") => Restore::Latest,
         Some(path) => Restore::Path(path.to_owned()),
     };
-    for_each_job(&args.script, registry.clone(), options, |planned| {
-        for warning in &planned.warnings {
-            tracing::warn!("{warning}");
+    let rows = Rows::default();
+    let registry = Arc::new(job::registry(&rows));
+    let mut command = Command {
+        args,
+        signals: runtime.block_on(async { StopSignal::new() })?,
+        jobs: vec![],
+        is_stopped: false,
+    };
+    let executed = for_each_job(&args.script, registry.clone(), options, |planned| {
+        runtime.block_on(command.execute(planned, &rows, &registry, restore.clone()))
+    });
+    let result = match executed {
+        Ok(_) if !command.is_stopped => {
+            let jobs = std::mem::take(&mut command.jobs);
+            runtime.block_on(command.watch(&jobs))
         }
-        if let Some(fields) = &planned.collect {
-            rows.header(fields);
+        Ok(_) => Ok(()),
+        Err(error) => {
+            // What already runs must not outlive a script that ends here.
+            let stopped = runtime.block_on(job::stop_all(&command.jobs, args.savepoint_on_stop.as_deref()));
+            stopped.and(Err(error))
         }
-        let is_select = planned.collect.is_some();
-        let submission = Submission {
-            plan: planned.plan,
-            restore: restore.clone(),
-            allow_non_restored_state: args.allow_non_restored_state,
-        };
-        let handle = runtime.block_on(submit(registry.clone(), Arc::new(SystemClock), submission))?;
-        if !args.quiet {
-            progress::started(&handle);
-        }
-        if is_select {
-            // A SELECT's rows end before the next statement begins.
-            return runtime.block_on(watch(args, &[handle]));
-        }
-        handles.push(handle);
-        Ok(())
-    })?;
-    runtime.block_on(watch(args, &handles))?;
+    };
     runtime.shutdown_background();
-    Ok(())
+    result
 }
 
-/// Waits for the jobs, or stops them on a signal.
-async fn watch(args: &RunArgs, handles: &[JobHandle]) -> Result<()> {
-    let reporters = metrics::serve(handles).await?;
-    let all_ended = async {
-        for handle in handles {
-            handle.ended().await;
+/// A `flott run` on its way through the script.
+struct Command<'a> {
+    args: &'a RunArgs,
+    signals: StopSignal,
+    /// What runs beside the statements to come.
+    jobs: Vec<JobHandle>,
+    /// A signal has come: nothing is started any more.
+    is_stopped: bool,
+}
+
+impl Command<'_> {
+    async fn execute(&mut self, planned: Job, rows: &Rows, registry: &Arc<Registry>, restore: Restore) -> Result<()> {
+        if self.is_stopped {
+            return Ok(());
         }
-    };
-    let stopped = tokio::select! {
-        () = all_ended => Ok(()),
-        signal = job::stop_signal() => {
-            signal?;
-            let mut result = Ok(());
-            for handle in handles {
-                result = result.and(job::stop(handle, args.savepoint_on_stop.as_deref()).await);
+        let select = planned.collect.clone();
+        if let Some(columns) = &select {
+            rows.begin(columns);
+        }
+        let started = tokio::select! {
+            started = start(registry, planned, restore, self.args.allow_non_restored_state) => started?,
+            () = self.signals.recv() => {
+                self.is_stopped = true;
+                return job::stop_all(&std::mem::take(&mut self.jobs), self.args.savepoint_on_stop.as_deref()).await;
             }
-            result
+        };
+        if !self.args.quiet {
+            progress::started(&started);
         }
-    };
-    drop(reporters);
-    let mut result = stopped;
-    for handle in handles {
-        let status: JobStatus = handle.ended().await;
-        if !args.quiet {
-            progress::ended(handle, status);
+        if select.is_none() {
+            self.jobs.push(started);
+            return Ok(());
         }
-        if args.metrics {
-            println!("{}", metrics::page(handle));
+        let result = self.watch(&[started]).await;
+        let count = rows.end().context("standard output cannot be written")?;
+        if !self.args.quiet {
+            eprintln!("{count} row(s)");
         }
-        result = result.and(job::result(handle, status));
+        if self.is_stopped {
+            let others = std::mem::take(&mut self.jobs);
+            return result.and(job::stop_all(&others, self.args.savepoint_on_stop.as_deref()).await);
+        }
+        result
     }
-    result
+
+    /// Waits for the jobs, or stops them on a signal.
+    async fn watch(&mut self, jobs: &[JobHandle]) -> Result<()> {
+        let endpoints = metrics::serve(jobs).await;
+        if let Ok(endpoints) = &endpoints
+            && !self.args.quiet
+        {
+            endpoints
+                .addresses()
+                .for_each(|address| eprintln!("metrics: http://{address}/metrics"));
+        }
+        let all_ended = async {
+            for job in jobs {
+                job.ended().await;
+            }
+        };
+        let mut result = match &endpoints {
+            Ok(_) => tokio::select! {
+                () = all_ended => Ok(()),
+                () = self.signals.recv() => {
+                    self.is_stopped = true;
+                    job::stop_all(jobs, self.args.savepoint_on_stop.as_deref()).await
+                }
+            },
+            Err(_) => job::stop_all(jobs, None).await,
+        };
+        for job in jobs {
+            let status = job.status();
+            if !self.args.quiet {
+                progress::ended(job, status);
+            }
+            if self.args.metrics {
+                output::line(metrics::page(job));
+            }
+            result = result.and(job::result(job, status));
+        }
+        endpoints.and(result)
+    }
 }

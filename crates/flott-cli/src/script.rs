@@ -1,6 +1,7 @@
 //! Scripts on the command line: where their text and variables come from, `flott explain` and `flott check`.
 
 use crate::config::{self, ConfigArgs};
+use crate::output;
 use anyhow::{Context, Result, anyhow, bail};
 use flott_core::Options;
 use flott_runtime::Registry;
@@ -71,7 +72,7 @@ pub fn for_each_job(
         match session.execute(&script, statement).map_err(|e| anyhow!("{e}"))? {
             Outcome::Done => {}
             Outcome::Warned(warning) => eprintln!("warning: {warning}"),
-            Outcome::Text(text) => println!("{text}"),
+            Outcome::Text(text) => output::line(text),
             Outcome::Rows { columns, rows } => print_table(&columns, &rows),
             Outcome::Job(job) => {
                 jobs += 1;
@@ -84,25 +85,33 @@ pub fn for_each_job(
 
 /// Prints rows as a table with a frame.
 pub fn print_table(columns: &[String], rows: &[Vec<String>]) {
-    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([columns[i].chars().count()]).max().unwrap_or(0);
+    let width = |i: usize| {
+        rows.iter()
+            .map(|r| r[i].chars().count())
+            .chain([columns[i].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let line: String = widths.iter().map(|w| format!("+{}", "-".repeat(w + 2))).collect::<String>() + "+";
+    let line: String = widths
+        .iter()
+        .map(|w| format!("+{}", "-".repeat(w + 2)))
+        .collect::<String>()
+        + "+";
     let row = |cells: &[String]| {
         let cell = |(c, w): (&String, &usize)| format!("| {c}{} ", " ".repeat(w - c.chars().count()));
         cells.iter().zip(&widths).map(cell).collect::<String>() + "|"
     };
-    println!("{line}\n{}\n{line}", row(columns));
-    for cells in rows {
-        println!("{}", row(cells));
-    }
-    println!("{line}");
+    output::line(format_args!("{line}\n{}\n{line}", row(columns)));
+    rows.iter().for_each(|cells| output::line(row(cells)));
+    output::line(line);
 }
 
 /// `flott explain`
 pub fn explain(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
     let jobs = for_each_job(args, registry, args.options()?, |job| {
-        println!("{}", job.explanation);
+        output::line(job.explanation);
         Ok(())
     })?;
     if jobs == 0 {
@@ -116,13 +125,13 @@ pub fn check(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
     let mut warnings = 0;
     let jobs = for_each_job(args, registry, args.options()?, |job| {
-        println!("{}: valid", job.plan.name);
+        output::line(format_args!("{}: valid", job.plan.name));
         for warning in &job.warnings {
             warnings += 1;
-            println!("  warning: {warning}");
+            output::line(format_args!("  warning: {warning}"));
         }
         Ok(())
     })?;
-    println!("{jobs} job(s), {warnings} warning(s)");
+    output::line(format_args!("{jobs} job(s), {warnings} warning(s)"));
     Ok(())
 }

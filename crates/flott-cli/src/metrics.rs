@@ -1,0 +1,247 @@
+//! Metrics outside: the Prometheus endpoint of a running job, and the page that `--metrics` prints.
+//!
+//! Options are Flink's: `metrics.reporter.<name>.port` (a port, a range `9249-9260` or a list of both; the first free one
+//! is taken) and `metrics.reporter.<name>.factory.class`, whose only known value is Prometheus' reporter; without one the
+//! name `prom` or a port is enough. `metrics.reporters` picks some of the names. `metrics.reporter.<name>.host` is ours:
+//! without it the endpoint listens on 127.0.0.1 only.
+
+use anyhow::{Context, Result, anyhow, bail};
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use flott_cluster::JobHandle;
+use flott_cluster::report::Reporter;
+use flott_core::Options;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+const PREFIX: &str = "metrics.reporter.";
+const PROMETHEUS: &str = "PrometheusReporterFactory";
+/// Flink's default port.
+const DEFAULT_PORT: u16 = 9249;
+
+/// Endpoints that serve until this is dropped.
+#[derive(Debug, Default)]
+pub struct Endpoints(Vec<(SocketAddr, JoinHandle<()>)>);
+
+impl Endpoints {
+    /// Where they listen.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.0.iter().map(|(address, _)| *address)
+    }
+}
+
+impl Drop for Endpoints {
+    fn drop(&mut self) {
+        for (_, task) in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// Where one reporter wants to listen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    host: String,
+    ports: Vec<u16>,
+}
+
+/// Serves the jobs' metrics where their options ask for it; jobs that ask for the same place share it.
+///
+/// # Errors
+/// If an option is wrong or no port is free.
+pub async fn serve(handles: &[JobHandle]) -> Result<Endpoints> {
+    let mut jobs: BTreeMap<Place, Vec<JobHandle>> = BTreeMap::new();
+    for handle in handles {
+        for place in places(&handle.options)? {
+            jobs.entry(place).or_default().push(handle.clone());
+        }
+    }
+    let mut endpoints = Endpoints::default();
+    for (place, handles) in jobs {
+        let listener = listen(&place).await?;
+        let address = listener.local_addr().context("the metrics endpoint has no address")?;
+        let reporters: Vec<_> = handles
+            .into_iter()
+            .map(|h| (Reporter::new(h.job_id, h.name.clone()), h))
+            .collect();
+        let reporters = Arc::new(Mutex::new(reporters));
+        let render = move || {
+            let mut reporters = reporters.lock().unwrap_or_else(PoisonError::into_inner);
+            let pages = reporters
+                .iter_mut()
+                .map(|(reporter, handle)| reporter.render(&handle.stats));
+            let page = merge(pages.collect());
+            std::future::ready((
+                [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+                page,
+            ))
+        };
+        let router = Router::new()
+            .route("/", get(render.clone()))
+            .route("/metrics", get(render));
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::warn!(%error, "the metrics endpoint has ended");
+            }
+        });
+        endpoints.0.push((address, task));
+    }
+    Ok(endpoints)
+}
+
+/// All metrics of a job as they are now.
+pub fn page(handle: &JobHandle) -> String {
+    Reporter::new(handle.job_id, handle.name.clone()).render(&handle.stats)
+}
+
+/// One page of several: the samples of a name must stand together, below one `# TYPE`.
+fn merge(mut pages: Vec<String>) -> String {
+    if pages.len() == 1 {
+        return pages.remove(0);
+    }
+    let mut samples: BTreeMap<&str, String> = BTreeMap::new();
+    let mut type_line = "";
+    for line in pages.iter().flat_map(|p| p.lines()) {
+        if line.starts_with("# TYPE ") {
+            type_line = line;
+        } else {
+            let of_name = samples.entry(type_line).or_default();
+            of_name.push_str(line);
+            of_name.push('\n');
+        }
+    }
+    samples
+        .into_iter()
+        .map(|(type_line, lines)| format!("{type_line}\n{lines}"))
+        .collect()
+}
+
+fn places(options: &Options) -> Result<BTreeSet<Place>> {
+    let settings = options.with_prefix(PREFIX);
+    let mut names: BTreeSet<&str> = settings
+        .keys()
+        .filter_map(|k| k.split_once('.'))
+        .map(|(name, _)| name)
+        .collect();
+    if let Some(chosen) = options.get("metrics.reporters") {
+        let chosen: BTreeSet<&str> = chosen
+            .split([',', ';'])
+            .map(str::trim)
+            .filter(|n| !n.is_empty())
+            .collect();
+        names.retain(|n| chosen.contains(n));
+        names.extend(chosen.iter().filter(|n| **n == "prom"));
+    }
+    let mut places = BTreeSet::new();
+    for name in names {
+        let setting = |key: &str| settings.get(&format!("{name}.{key}")).map(|v| v.trim());
+        match setting("factory.class") {
+            Some(class) if !class.ends_with(PROMETHEUS) => {
+                tracing::warn!(
+                    "metrics reporter '{name}' is left out: of Flink's reporters only Prometheus' ({PROMETHEUS}) is here"
+                );
+                continue;
+            }
+            None if name != "prom" && setting("port").is_none() => continue,
+            _ => {}
+        }
+        let ports = match setting("port") {
+            None => vec![DEFAULT_PORT],
+            Some(text) => parse_ports(text).ok_or_else(|| {
+                anyhow!(
+                    "option '{PREFIX}{name}.port' has the value '{text}': a port or a range is expected, e.g. 9249-9260"
+                )
+            })?,
+        };
+        places.insert(Place {
+            host: setting("host").unwrap_or("127.0.0.1").to_owned(),
+            ports,
+        });
+    }
+    Ok(places)
+}
+
+fn parse_ports(text: &str) -> Option<Vec<u16>> {
+    let mut ports = vec![];
+    for part in text.split(',').map(str::trim) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last {
+            return None;
+        }
+        ports.extend(first..=last);
+    }
+    Some(ports)
+}
+
+async fn listen(place: &Place) -> Result<TcpListener> {
+    let mut last = None;
+    for port in &place.ports {
+        match TcpListener::bind((place.host.as_str(), *port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    let ports: Vec<String> = place.ports.iter().map(u16::to_string).collect();
+    let cause = last.map(|e| e.to_string()).unwrap_or_default();
+    bail!(
+        "the metrics endpoint cannot listen on {} at port {}: {cause}; give {PREFIX}prom.port a free port or a range",
+        place.host,
+        ports.join(" or ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> Options {
+        pairs.iter().copied().collect()
+    }
+
+    #[test]
+    fn reporters_are_found_under_any_name() {
+        let class = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory";
+        let one = |host: &str, ports: &[u16]| {
+            BTreeSet::from([Place {
+                host: host.to_owned(),
+                ports: ports.to_vec(),
+            }])
+        };
+        assert_eq!(places(&options(&[])).unwrap(), BTreeSet::new());
+        let set = options(&[("metrics.reporter.prom.port", "9300-9301, 9400")]);
+        assert_eq!(places(&set).unwrap(), one("127.0.0.1", &[9300, 9301, 9400]));
+        let set = options(&[
+            ("metrics.reporters", "p"),
+            ("metrics.reporter.p.factory.class", class),
+            ("metrics.reporter.q.port", "1"),
+        ]);
+        assert_eq!(places(&set).unwrap(), one("127.0.0.1", &[9249]));
+        let set = options(&[
+            ("metrics.reporter.x.port", "9999"),
+            ("metrics.reporter.x.host", "0.0.0.0"),
+        ]);
+        assert_eq!(places(&set).unwrap(), one("0.0.0.0", &[9999]));
+        let wrong = places(&options(&[("metrics.reporter.prom.port", "9260-9249")]))
+            .unwrap_err()
+            .to_string();
+        assert!(wrong.contains("'9260-9249'") && wrong.contains("9249-9260"), "{wrong}");
+    }
+
+    #[test]
+    fn pages_are_merged_by_name() {
+        let pages = [
+            "# TYPE a gauge\na{j=\"1\"} 1\n# TYPE b gauge\nb 2\n",
+            "# TYPE a gauge\na{j=\"2\"} 3\n",
+        ];
+        let merged = merge(pages.iter().map(|p| (*p).to_owned()).collect());
+        assert_eq!(
+            merged,
+            "# TYPE a gauge\na{j=\"1\"} 1\na{j=\"2\"} 3\n# TYPE b gauge\nb 2\n"
+        );
+    }
+}

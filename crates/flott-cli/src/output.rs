@@ -1,0 +1,18 @@
+//! Standard output without panics: a reader that has gone ends the process quietly, as other tools do.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+/// Exit code of a process whose output nobody reads any more: that of SIGPIPE.
+const NOBODY_READS: i32 = 141;
+
+/// Prints a line.
+pub fn line(text: impl Display) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        if error.kind() == ErrorKind::BrokenPipe {
+            std::process::exit(NOBODY_READS);
+        }
+        tracing::error!(%error, "standard output cannot be written");
+    }
+}

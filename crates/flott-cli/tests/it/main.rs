@@ -1,0 +1,8 @@
+//! The built command, run as a person runs it: its output, its exit codes, its jobs on files and on a broker.
+
+mod command;
+mod demo;
+mod exactly_once;
+mod golden;
+mod state;
+mod support;

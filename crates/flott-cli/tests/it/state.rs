@@ -1,0 +1,91 @@
+//! Savepoints and checkpoints: taken on a stop, shown, listed, started from.
+
+use crate::support::{Cluster, Running, flott, start, text, wait_for};
+
+const TRAFFIC: &str = "examples/website-traffic";
+
+fn job(cluster: &Cluster, more: &[&str]) -> Running {
+    let variable = cluster.variable();
+    let file = format!("{TRAFFIC}/job.sql");
+    let mut args = vec!["run", &file, "--var", &variable, "-D", "table.local-time-zone=UTC"];
+    args.extend(more);
+    start(&args)
+}
+
+#[test]
+fn a_savepoint_on_stop_is_shown_and_restored_at_another_parallelism() {
+    let cluster = Cluster::start(&[("website-logs", 2), ("website-traffic-stats", 2)]);
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    for partition in 0..2 {
+        cluster.append("website-logs", partition, 1_000, "a.com,u1,2");
+        cluster.append("website-logs", partition, 62_000, "a.com,u1,5");
+    }
+    let mut first = job(&cluster, &["-p", "2", "--savepoint-on-stop", dir]);
+    wait_for(|| !cluster.values("website-traffic-stats").is_empty() || !first.is_running());
+    first.terminate();
+    let ended = first.ended().expect(0);
+    assert_eq!(
+        cluster.values("website-traffic-stats"),
+        ["a.com,\"1970-01-01 00:00:00\",4"],
+        "{}",
+        ended.err
+    );
+    let path = ended
+        .err
+        .lines()
+        .find_map(|l| l.strip_prefix("savepoint: "))
+        .unwrap_or_else(|| panic!("{}", ended.err))
+        .to_owned();
+
+    let shown = flott(&["state", "show", &path]).expect(0);
+    assert!(
+        shown.out.contains("savepoint") && shown.out.contains("Website Traffic Stats"),
+        "{}",
+        shown.out
+    );
+    assert!(
+        shown.out.contains("key groups") && shown.out.contains("Source: "),
+        "{}",
+        shown.out
+    );
+    let listed = flott(&["state", "ls", dir]).expect(0);
+    assert!(
+        listed.out.contains(path.trim_start_matches("file://")) && listed.out.contains("savepoint"),
+        "{}",
+        listed.out
+    );
+
+    for partition in 0..2 {
+        cluster.append("website-logs", partition, 122_000, "a.com,u1,7");
+    }
+    let mut second = job(&cluster, &["-p", "3", "--restore", &path]);
+    wait_for(|| cluster.values("website-traffic-stats").len() >= 2 || !second.is_running());
+    second.terminate();
+    let ended = second.ended().expect(0);
+    assert!(ended.err.contains("starts from"), "{}", ended.err);
+    let want = ["a.com,\"1970-01-01 00:00:00\",4", "a.com,\"1970-01-01 00:01:00\",10"];
+    assert_eq!(cluster.values("website-traffic-stats"), want, "{}", ended.err);
+}
+
+#[test]
+fn what_is_no_state_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let shown = flott(&["state", "show", &format!("{dir}/chk-7")]).expect(1);
+    assert!(shown.err.contains("chk-7"), "{}", shown.err);
+    let listed = flott(&["state", "ls", dir]).expect(0);
+    assert!(listed.out.contains("no checkpoint"), "{}", listed.out);
+    let script = format!("{TRAFFIC}/job.sql");
+    let restored = flott(&[
+        "run",
+        &script,
+        "--var",
+        "BOOTSTRAP=127.0.0.1:1",
+        "--restore",
+        &format!("{dir}/nothing"),
+    ])
+    .expect(1);
+    assert!(restored.err.contains("nothing"), "{}", restored.err);
+    assert!(!text(&script).is_empty());
+}
