@@ -1,6 +1,5 @@
 //! The text of EXPLAIN: the query as bound, the plan's nodes as a tree with changelog, state and key, and the job graph.
 
-use crate::nodes::{GroupAggregateSpec, WindowAggregateSpec, kind, partial_columns};
 use crate::physical::PlannedJob;
 use flott_plan::{JobGraph, NodeId, Partitioning, Plan};
 use std::collections::BTreeSet;
@@ -120,42 +119,19 @@ fn exchange_text(partitioning: &Partitioning, names: &[&str]) -> Option<String> 
 
 /// What the node keeps, and under which key.
 fn state_text(job: &PlannedJob, id: NodeId) -> String {
-    let node = &job.plan.nodes[id];
-    let described = match node.kind.as_str() {
-        kind::GROUP_AGGREGATE | kind::GLOBAL_GROUP_AGGREGATE => {
-            serde_json::from_value::<GroupAggregateSpec>(node.spec.clone())
-                .ok()
-                .map(|s| {
-                    let columns = partial_columns(&s.input, &s.aggregates, s.input_retracts);
-                    let distinct = s.aggregates.iter().any(|a| a.distinct);
-                    ("group", s.input, s.keys, columns, distinct)
-                })
-        }
-        kind::WINDOW_AGGREGATE | kind::GLOBAL_WINDOW_AGGREGATE => {
-            serde_json::from_value::<WindowAggregateSpec>(node.spec.clone())
-                .ok()
-                .map(|s| {
-                    let columns = partial_columns(&s.input, &s.aggregates, s.input_retracts);
-                    let distinct = s.aggregates.iter().any(|a| a.distinct);
-                    ("slices", s.input, s.keys, columns, distinct)
-                })
-        }
-        _ => None,
-    };
-    let Some((name, input, keys, columns, distinct)) = described else {
+    let tables = crate::operators::describe_state(&job.plan.nodes[id]).unwrap_or_default();
+    if tables.is_empty() {
         return String::new();
-    };
-    let keys: Vec<String> = keys
+    }
+    let texts: Vec<String> = tables
         .iter()
-        .map(|&k| format!("{} {}", input[k].name, input[k].ty))
+        .map(|table| {
+            let key: Vec<String> = table.key.iter().map(|t| t.kind.to_string()).collect();
+            let columns: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+            format!("{}(key=[{}], columns=[{}])", table.name, key.join(", "), columns.join(", "))
+        })
         .collect();
-    let columns: Vec<String> = columns.iter().map(|c| format!("{} {}", c.name, c.ty.kind)).collect();
-    let distinct = if distinct { ", distinct values" } else { "" };
-    format!(
-        ", state=[{name}(key=[{}], columns=[{}]{distinct})]",
-        keys.join(", "),
-        columns.join(", ")
-    )
+    format!(", state=[{}]", texts.join(", "))
 }
 
 fn job_graph(plan: &Plan, chaining: bool, out: &mut String) {
