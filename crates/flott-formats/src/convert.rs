@@ -4,7 +4,9 @@ use crate::columns::Column;
 use crate::text::bytes::read_base64;
 use crate::text::decimal::{self, Decimal};
 use crate::text::number::{parse_f32, parse_f64, parse_i64, trim};
-use crate::text::time::{TimestampStyle, parse_date, parse_iso_time, parse_sql_date, parse_time, parse_timestamp};
+use crate::text::time::{
+    TimestampStyle, parse_date, parse_iso_time, parse_sql_date, parse_time, parse_timestamp_cached,
+};
 
 /// In what the formats differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +61,21 @@ pub(crate) fn set_text(column: &mut Column, row: usize, text: &[u8], rules: Rule
             };
             values.set(row, time_ms.ok_or("TIME")?);
         }
-        Column::Timestamp { values, unit, zoned } => {
+        Column::Timestamp {
+            values,
+            unit,
+            zoned,
+            dates,
+        } => {
             let (text, style) = match rules {
                 Rules::Json(style) => (text, style),
                 Rules::Csv => (trim(text), TimestampStyle::Sql),
             };
             let name = if *zoned { "TIMESTAMP_LTZ" } else { "TIMESTAMP" };
-            values.set(row, parse_timestamp(text, style, *zoned, *unit).ok_or(name)?);
+            values.set(
+                row,
+                parse_timestamp_cached(text, style, *zoned, *unit, dates).ok_or(name)?,
+            );
         }
         Column::List(_) => return Err("ARRAY"),
         Column::Map(_) => return Err("MAP"),

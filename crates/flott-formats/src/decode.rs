@@ -47,7 +47,7 @@ pub trait Decoder: Send {
     /// Lines end in `\n` or `\r\n`; a quoted CSV field may hold line ends. A line that is not complete is left for the
     /// next call, whose block must start with it; how long a line may grow is for the caller to say.
     fn decode_lines(&mut self, block: &[u8], limits: LineLimits) -> Consumed {
-        decode_lines_with(self, block, limits)
+        decode_lines_with(self, block, limits, |decoder, line| decoder.decode(line))
     }
 
     /// Whether a file may be cut at any line end (not so for CSV with quoted line ends).
@@ -71,8 +71,13 @@ pub trait Decoder: Send {
     fn finish(&mut self) -> Vec<ArrayRef>;
 }
 
-/// [`Decoder::decode_lines`] for formats whose lines hold no line ends.
-pub(crate) fn decode_lines_with<D: Decoder + ?Sized>(decoder: &mut D, block: &[u8], limits: LineLimits) -> Consumed {
+/// [`Decoder::decode_lines`] for formats whose lines hold no line ends; `decode` reads a line.
+pub(crate) fn decode_lines_with<D: Decoder + ?Sized>(
+    decoder: &mut D,
+    block: &[u8],
+    limits: LineLimits,
+    decode: impl Fn(&mut D, &[u8]) -> Result<usize, RowError>,
+) -> Consumed {
     let mut start = 0;
     // The size is asked for now and then: it costs a walk over the columns.
     let mut size_check_row = decoder.rows() + SIZE_CHECK_ROWS;
@@ -86,7 +91,7 @@ pub(crate) fn decode_lines_with<D: Decoder + ?Sized>(decoder: &mut D, block: &[u
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let range = start..end;
         start = next;
-        if let Err(error) = decoder.decode(line) {
+        if let Err(error) = decode(decoder, line) {
             return Consumed {
                 bytes: start,
                 bad: Some((error, range)),

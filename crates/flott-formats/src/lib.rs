@@ -9,6 +9,10 @@
 //!   columns ──► writer  (json, csv, raw) ──► EncodedRows (one buffer, one end per row)
 //! ```
 //!
+//! Measured by `examples/bench_decode.rs` (release, CPU time of one thread, on a machine whose two cores were shared by
+//! nine builds; an idle one is faster): a Nexmark bid of 311 bytes of JSON reads in 252 ns, 222 ns with the fields of q0 and
+//! 197 ns with those of q5, and is written in 188 ns; a CSV line of 14 bytes reads in 52 ns with two of three columns.
+//!
 //! The rules that make a field's text a value of its type are in `text` and `convert`, once for all formats. What a bad
 //! message means for the job (fail, skip, dead letter) is the connector's to decide, from the [`RowError`]; what
 //! `ignore-parse-errors` makes of it is decided here.

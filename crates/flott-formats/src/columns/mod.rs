@@ -10,6 +10,7 @@
 mod finish;
 mod validity;
 
+use crate::text::time::DateCache;
 use arrow_schema::TimeUnit;
 use flott_core::types::{LogicalType, TypeKind, timestamp_unit};
 pub(crate) use validity::Validity;
@@ -83,6 +84,7 @@ pub(crate) enum Column {
         values: Fixed<i64>,
         unit: TimeUnit,
         zoned: bool,
+        dates: DateCache,
     },
     List(Box<Lists<Column>>),
     Map(Box<Lists<Entries>>),
@@ -300,6 +302,7 @@ impl Column {
             values: Fixed::default(),
             unit: timestamp_unit(precision),
             zoned,
+            dates: DateCache::default(),
         }
     }
 

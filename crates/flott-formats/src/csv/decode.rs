@@ -436,6 +436,7 @@ impl Decoder for CsvDecoder {
 
     fn decode_lines(&mut self, block: &[u8], limits: LineLimits) -> Consumed {
         let mut start = 0;
+        let is_ascii = block.is_ascii();
         let mut size_check_row = self.rows + SIZE_CHECK_ROWS;
         while start < block.len() && self.rows < limits.rows {
             let row = self.rows;
@@ -450,7 +451,8 @@ impl Decoder for CsvDecoder {
                 }
                 Ok(Record::Read(end)) => {
                     let record = &block[start..end];
-                    match check_utf8(record, start).and_then(|()| self.check_size(record.len())) {
+                    let utf8 = if is_ascii { Ok(()) } else { check_utf8(record, start) };
+                    match utf8.and_then(|()| self.check_size(record.len())) {
                         Ok(()) => {
                             self.message_bytes += record.len();
                             start = end;

@@ -6,6 +6,7 @@ use crate::encode::{EncodedRows, Encoder};
 use crate::error::FormatError;
 use crate::json::view;
 use crate::options::CsvOptions;
+use crate::scan::find_either;
 use crate::text::bytes::write_base64;
 use crate::text::decimal::{write_plain, write_stripped};
 use crate::text::number::{write_f32, write_f64, write_i64};
@@ -155,19 +156,26 @@ impl Writer {
         if !self.needs_quotes(text) {
             return out.extend_from_slice(text);
         }
+        out.reserve(text.len() + 2);
         out.push(quote);
-        for byte in text {
-            if *byte == quote {
-                out.push(quote);
-            } else if Some(*byte) == self.options.escape {
-                out.push(*byte);
-            }
-            out.push(*byte);
+        let escape = self.options.escape.unwrap_or(quote);
+        let mut at = 0;
+        loop {
+            let next = find_either(text, at, quote, escape);
+            out.extend_from_slice(&text[at..next]);
+            let Some(byte) = text.get(next) else { break };
+            // Quote and escape character stand for themselves when doubled.
+            out.extend_from_slice(&[*byte, *byte]);
+            at = next + 1;
         }
         out.push(quote);
     }
 
     fn needs_quotes(&self, text: &[u8]) -> bool {
+        // A unit takes three bytes at most.
+        if text.len() > 3 * QUOTE_CHECK_CHARS {
+            return true;
+        }
         if text.len() > QUOTE_CHECK_CHARS {
             // Java counts UTF-16 units.
             let units = |lead: &u8| match lead {

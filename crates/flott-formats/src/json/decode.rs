@@ -5,7 +5,7 @@ use super::string::unescape;
 use super::tree;
 use crate::columns::Column;
 use crate::convert::{Rules, set_decimal, set_text};
-use crate::decode::Decoder;
+use crate::decode::{Consumed, Decoder, LineLimits, decode_lines_with};
 use crate::error::{FormatError, RowError, RowErrorKind, excerpt};
 use crate::options::JsonOptions;
 use crate::text::number::{cut_to_integer, parse_f32, parse_f64, parse_i64};
@@ -59,8 +59,8 @@ struct Object {
 
 /// A key that may come next.
 struct Key {
-    /// The key with its quotes.
-    quoted: Vec<u8>,
+    /// The key with its quotes and the colon right behind.
+    pattern: Vec<u8>,
     /// Its first sixteen bytes, and which of their bits count.
     head: u128,
     mask: u128,
@@ -95,10 +95,8 @@ impl JsonDecoder {
     }
 
     /// Reads a message; rows are appended but not taken back on a fault.
-    fn read(&mut self, text: &[u8]) -> Read<()> {
-        if !text.is_ascii()
-            && let Err(e) = std::str::from_utf8(text)
-        {
+    fn read(&mut self, text: &[u8], is_ascii: bool) -> Read<()> {
+        if !is_ascii && let Err(e) = std::str::from_utf8(text) {
             return Err(Fault::new(RowErrorKind::Encoding, e.valid_up_to(), "not UTF-8"));
         }
         if self.message_bytes + text.len() > MAX_BATCH_BYTES {
@@ -171,20 +169,40 @@ impl JsonDecoder {
     }
 }
 
-impl Decoder for JsonDecoder {
-    fn decode(&mut self, message: &[u8]) -> Result<usize, RowError> {
+impl JsonDecoder {
+    /// Appends the rows of a message of which it may be known that it is ASCII.
+    #[inline]
+    fn decode_message(&mut self, message: &[u8], is_ascii: bool) -> Result<usize, RowError> {
         if message.is_empty() {
             return Ok(0);
         }
-        let text = message.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(message);
+        let text = if is_ascii {
+            message
+        } else {
+            message.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(message)
+        };
         let first_row = self.rows;
-        match self.read(text) {
+        match self.read(text, is_ascii) {
             Ok(()) => {
                 self.message_bytes += message.len();
                 Ok(self.rows - first_row)
             }
             Err(fault) => self.bad(text, first_row, *fault),
         }
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(&mut self, message: &[u8]) -> Result<usize, RowError> {
+        self.decode_message(message, message.is_ascii())
+    }
+
+    fn decode_lines(&mut self, block: &[u8], limits: LineLimits) -> Consumed {
+        // One look at the block is cheaper than one at each line.
+        let is_ascii = block.is_ascii();
+        decode_lines_with(self, block, limits, |decoder, line| {
+            decoder.decode_message(line, is_ascii || line.is_ascii())
+        })
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -261,13 +279,8 @@ impl<'a> Walk<'a, '_> {
         if let Some(key) = object.order.get(index)
             && key.is_at(self.reader.text, self.reader.at)
         {
-            self.reader.at += key.quoted.len();
-            if self.reader.peek() == b':' {
-                self.reader.at += 1;
-                self.reader.skip_space();
-            } else {
-                self.reader.colon()?;
-            }
+            self.reader.at += key.pattern.len();
+            self.reader.skip_space();
             return Ok(key.field);
         }
         self.unexpected_field(object, index)
@@ -299,7 +312,7 @@ impl<'a> Walk<'a, '_> {
         // The commonest pairs of column and text first.
         match (self.reader.peek(), &mut *column) {
             (b'n', _) => {
-                self.reader.literal("null")?;
+                self.reader.null()?;
                 column.truncate(row);
                 return Ok(());
             }
@@ -605,14 +618,14 @@ impl Shape {
 
 impl Key {
     fn new(name: &[u8], field: Option<usize>) -> Self {
-        let quoted: Vec<u8> = [b"\"", name, b"\""].concat();
+        let pattern: Vec<u8> = [b"\"", name, b"\":"].concat();
         let mut head = [0; 16];
         let mut mask = [0; 16];
-        let length = quoted.len().min(16);
-        head[..length].copy_from_slice(&quoted[..length]);
+        let length = pattern.len().min(16);
+        head[..length].copy_from_slice(&pattern[..length]);
         mask[..length].fill(0xFF);
         Self {
-            quoted,
+            pattern,
             head: u128::from_le_bytes(head),
             mask: u128::from_le_bytes(mask),
             field,
@@ -620,7 +633,7 @@ impl Key {
     }
 
     fn name(&self) -> &[u8] {
-        &self.quoted[1..self.quoted.len() - 1]
+        &self.pattern[1..self.pattern.len() - 2]
     }
 
     #[inline(always)]
@@ -628,9 +641,9 @@ impl Key {
         match text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
             Some(chunk) => {
                 (u128::from_le_bytes(*chunk) ^ self.head) & self.mask == 0
-                    && (self.quoted.len() <= 16 || text[at + 16..].starts_with(&self.quoted[16..]))
+                    && (self.pattern.len() <= 16 || text[at + 16..].starts_with(&self.pattern[16..]))
             }
-            None => text[at..].starts_with(&self.quoted),
+            None => text[at..].starts_with(&self.pattern),
         }
     }
 }

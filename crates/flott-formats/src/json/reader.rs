@@ -220,6 +220,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads `null` at the position, where an `n` stands.
+    #[inline(always)]
+    pub(crate) fn null(&mut self) -> Read<()> {
+        let next = self.text.get(self.at..).and_then(|rest| rest.first_chunk::<5>());
+        if let Some([b'n', b'u', b'l', b'l', b',' | b'}']) = next {
+            self.at += 4;
+            return Ok(());
+        }
+        self.literal("null")
+    }
+
     /// Reads `word`, a literal, at the position.
     #[inline]
     pub(crate) fn literal(&mut self, word: &'static str) -> Read<()> {
@@ -237,10 +248,31 @@ impl<'a> Reader<'a> {
     }
 
     /// Moves over one value at the position (white space before it was skipped), checking its syntax.
+    #[inline(always)]
     pub(crate) fn skip_value(&mut self) -> Read<()> {
         match self.peek() {
-            b'"' => self.string().map(|_| ()),
-            b'n' => self.literal("null"),
+            b'"' => self.skip_string(),
+            b'n' => self.null(),
+            _ => self.skip_other_value(),
+        }
+    }
+
+    /// Moves over the string whose opening quote is at the position.
+    #[inline(always)]
+    fn skip_string(&mut self) -> Read<()> {
+        let start = self.at + 1;
+        let end = find_either(self.text, start, b'"', b'\\');
+        if self.text.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(());
+        }
+        self.escaped_string(start, end).map(|_| ())
+    }
+
+    fn skip_other_value(&mut self) -> Read<()> {
+        match self.peek() {
+            b'"' => self.skip_string(),
+            b'n' => self.null(),
             b't' => self.literal("true"),
             b'f' => self.literal("false"),
             b'-' | b'0'..=b'9' => self.number().map(|_| ()),

@@ -1,5 +1,7 @@
 //! Escapes in JSON strings, both ways.
 
+use crate::scan::find_escape;
+
 /// Appends what the inside of a JSON string stands for; `text` is UTF-8.
 ///
 /// # Errors
@@ -59,29 +61,20 @@ fn hex4(text: &[u8], at: usize) -> Option<u32> {
         .try_fold(0, |code, digit| Some(code * 16 + char::from(*digit).to_digit(16)?))
 }
 
-/// For each byte whether it can stand in a JSON string as it is; bytes from 0xF0 on begin characters beyond the basic
-/// plane.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut b = 0;
-    while b < 256 {
-        plain[b] = b >= 0x20 && b != b'"' as usize && b != b'\\' as usize && b < 0xF0;
-        b += 1;
-    }
-    plain
-};
-
 /// Appends `text`, which is UTF-8, as a JSON string with its quotes. Characters beyond the basic plane become `\u` pairs
 /// if `ascii_pairs`.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8], ascii_pairs: bool) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     let mut at = 0;
-    while let Some(length) = text[at..].iter().position(|b| !PLAIN[*b as usize]) {
-        out.extend_from_slice(&text[at..at + length]);
-        at += length;
-        at += write_escaped(out, &text[at..], ascii_pairs);
+    loop {
+        let next = find_escape(text, at);
+        out.extend_from_slice(&text[at..next]);
+        if next == text.len() {
+            break;
+        }
+        at = next + write_escaped(out, &text[next..], ascii_pairs);
     }
-    out.extend_from_slice(&text[at..]);
     out.push(b'"');
 }
 

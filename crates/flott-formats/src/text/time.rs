@@ -3,7 +3,7 @@
 //! Days count from 1970-01-01 in the proleptic Gregorian calendar. Reading is `java.time`'s: in a timestamp a day up to
 //! 31 that the month does not have means the month's last day, and 24:00:00 is the next day's start; a DATE is strict.
 
-use super::number::{DIGIT_PAIRS, write_i64};
+use super::number::DIGIT_PAIRS;
 use arrow_schema::TimeUnit;
 
 /// Nanoseconds of a day.
@@ -154,6 +154,80 @@ pub(crate) fn parse_iso_time(text: &[u8]) -> Option<i32> {
     (length == text.len() && nanos < DAY_NS && !dangling_point).then_some((nanos / 1_000_000) as i32)
 }
 
+/// The date that was read last: neighbouring rows mostly share it.
+#[derive(Debug, Default)]
+pub(crate) struct DateCache {
+    text: [u8; 10],
+    days: i64,
+}
+
+impl DateCache {
+    /// Days of a date of ten characters.
+    #[inline]
+    fn days(&mut self, text: &[u8; 10]) -> Option<i64> {
+        if *text != self.text {
+            let (year, month, day, length) = read_date(text)?;
+            if length != text.len() {
+                return None;
+            }
+            self.days = days_of(year, month, day.min(days_in_month(year, month)));
+            self.text = *text;
+        }
+        Some(self.days)
+    }
+}
+
+/// As [`parse_timestamp`], quickly for `yyyy-MM-dd HH:mm:ss` with or without three digits of a fraction.
+#[inline]
+pub(crate) fn parse_timestamp_cached(
+    text: &[u8],
+    style: TimestampStyle,
+    zoned: bool,
+    unit: TimeUnit,
+    cache: &mut DateCache,
+) -> Option<i64> {
+    let local = if zoned { text.strip_suffix(b"Z")? } else { text };
+    match usual_time_ms(local, style) {
+        Some((date, time_ms)) => {
+            let (per_day, per_ms) = match unit {
+                TimeUnit::Millisecond => (86_400_000, 1),
+                TimeUnit::Microsecond => (86_400_000_000, 1_000),
+                TimeUnit::Nanosecond => (DAY_NS, 1_000_000),
+                TimeUnit::Second => return parse_timestamp(text, style, zoned, unit),
+            };
+            cache.days(date)?.checked_mul(per_day)?.checked_add(time_ms * per_ms)
+        }
+        None => parse_timestamp(text, style, zoned, unit),
+    }
+}
+
+/// The date's text and the milliseconds of the day of a timestamp in its usual form, before 24:00.
+#[inline]
+fn usual_time_ms(text: &[u8], style: TimestampStyle) -> Option<(&[u8; 10], i64)> {
+    let (date, rest) = text.split_first_chunk::<10>()?;
+    let (time, fraction) = rest.split_first_chunk::<9>()?;
+    let separator = if style == TimestampStyle::Sql { b' ' } else { b'T' };
+    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+    let fraction = match fraction {
+        [] => *b".000",
+        [b'.', a, b, c] => [b'.', *a, *b, *c],
+        _ => return None,
+    };
+    // A value above 9 shows in the maximum.
+    let pair = |a: u8, b: u8| (digit(a) * 10 + digit(b), digit(a).max(digit(b)));
+    let ((hour, h), (minute, m), (second, s)) =
+        (pair(time[1], time[2]), pair(time[4], time[5]), pair(time[7], time[8]));
+    let (hundredths, f) = pair(fraction[1], fraction[2]);
+    let last = digit(fraction[3]);
+    let all_digits = h.max(m).max(s).max(f).max(last) <= 9;
+    let in_form = all_digits && time[0] == separator && time[3] == b':' && time[6] == b':';
+    if !in_form || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let ms = hundredths * 10 + last;
+    Some((date, i64::from(((hour * 60 + minute) * 60 + second) * 1000 + ms)))
+}
+
 /// A timestamp in `unit`s since the epoch; `zoned` text ends in `Z`. Digits beyond the unit are cut off.
 pub(crate) fn parse_timestamp(text: &[u8], style: TimestampStyle, zoned: bool, unit: TimeUnit) -> Option<i64> {
     let text = if zoned { text.strip_suffix(b"Z")? } else { text };
@@ -210,13 +284,17 @@ pub(crate) fn write_time(out: &mut Vec<u8>, nanos_of_day: i64) {
     write_pair(out, seconds % 60);
     let fraction = nanos_of_day % 1_000_000_000;
     if fraction != 0 {
-        let mut digits = Vec::with_capacity(10);
-        write_i64(&mut digits, 1_000_000_000 + fraction);
-        while digits.last() == Some(&b'0') {
-            digits.pop();
+        let mut digits = *b".000000000";
+        let (mut rest, mut length) = (fraction as u32, 1);
+        for at in (1..10).rev() {
+            let digit = (rest % 10) as u8;
+            rest /= 10;
+            digits[at] += digit;
+            if digit != 0 && length == 1 {
+                length = at + 1;
+            }
         }
-        digits[0] = b'.';
-        out.extend_from_slice(&digits);
+        out.extend_from_slice(&digits[..length]);
     }
 }
 
@@ -269,7 +347,18 @@ mod tests {
     #[test]
     fn timestamps_read_as_flink_reads_them() {
         let ms = TimeUnit::Millisecond;
-        let read = |t: &str, style, zoned| parse_timestamp(t.as_bytes(), style, zoned, ms).map(|v| show(v, ms));
+        let read = |t: &str, style, zoned| {
+            let plain = parse_timestamp(t.as_bytes(), style, zoned, ms);
+            let mut cache = DateCache::default();
+            for _ in 0..2 {
+                assert_eq!(
+                    parse_timestamp_cached(t.as_bytes(), style, zoned, ms, &mut cache),
+                    plain,
+                    "{t}"
+                );
+            }
+            plain.map(|v| show(v, ms))
+        };
         for (text, want) in [
             ("2026-01-01 00:00:00", "2026-01-01 00:00:00"),
             ("2026-01-01 10:20:30.12", "2026-01-01 10:20:30.12"),
