@@ -106,10 +106,9 @@ pub(crate) fn find_any(text: &[u8], from: usize, wanted: [u8; 4]) -> usize {
 /// quote, a backslash, or the first byte of a character beyond the basic plane. The length if there is none.
 #[inline(always)]
 pub(crate) fn find_escape(text: &[u8], from: usize) -> usize {
-    find!(text, from, |block| sse2::escapes(block), |byte| byte < 0x20
-        || byte >= 0xF0
-        || byte == b'"'
-        || byte == b'\\')
+    find!(text, from, |block| sse2::escapes(block), |byte| !(0x20..0xF0)
+        .contains(&byte)
+        || matches!(byte, b'"' | b'\\'))
 }
 
 #[cfg(test)]
@@ -136,7 +135,7 @@ mod tests {
     #[test]
     fn every_byte_is_known_as_plain_or_not() {
         for byte in 0..=255u8 {
-            let plain = !(byte < 0x20 || byte >= 0xF0 || byte == b'"' || byte == b'\\');
+            let plain = (0x20..0xF0).contains(&byte) && !matches!(byte, b'"' | b'\\');
             assert_eq!(find_escape(&[byte; 1], 0), usize::from(plain), "{byte}");
             assert_eq!(find_escape(&[byte; 16], 0), if plain { 16 } else { 0 }, "{byte}");
         }
