@@ -85,7 +85,7 @@ impl Explained<'_> {
                 write!(f, "{} {name}", part(arg))
             }
             (name, args) => {
-                write!(f, "{name}(")?;
+                write!(f, "{}(", name.strip_prefix("UNARY ").unwrap_or(name))?;
                 for (i, arg) in args.iter().enumerate() {
                     write!(f, "{}{}", if i > 0 { ", " } else { "" }, part(arg))?;
                 }

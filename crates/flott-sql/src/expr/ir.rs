@@ -296,11 +296,6 @@ impl Expr {
         }
     }
 
-    /// The same expression over columns that lie `by` positions further right.
-    pub fn shift_inputs(&self, by: usize) -> Expr {
-        self.map_inputs(&mut |index, ty| Self::input(index + by, ty.clone()))
-    }
-
     /// Whether equal inputs always give equal results (no `RAND`, no clock).
     pub fn is_deterministic(&self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use super::ExprError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::ArrowPrimitiveType;
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow_array::{Array, ArrayRef, PrimitiveArray, StringArray};
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
@@ -104,46 +104,30 @@ impl<'a, T: ArrowPrimitiveType> Primitives<'a, T> {
     }
 }
 
-macro_rules! reader {
-    ($name:ident, $array:ty, $item:ty, $doc:literal) => {
-        #[doc = $doc]
-        #[derive(Clone, Copy)]
-        pub struct $name<'a> {
-            array: &'a $array,
-            step: usize,
-        }
-
-        impl<'a> $name<'a> {
-            /// Reads `value` as such rows.
-            pub fn new(value: &'a Value) -> Result<Self, ExprError> {
-                let array = value
-                    .array()
-                    .as_any()
-                    .downcast_ref::<$array>()
-                    .ok_or_else(|| mismatch("argument", value.array()))?;
-                Ok(Self {
-                    array,
-                    step: usize::from(!value.is_scalar()),
-                })
-            }
-
-            /// The value of a row, NULL as `None`.
-            #[inline]
-            pub fn get(&self, row: usize) -> Option<$item> {
-                let i = row * self.step;
-                (!self.array.is_null(i)).then(|| self.array.value(i))
-            }
-        }
-    };
+/// Reader of one argument of strings.
+#[derive(Clone, Copy)]
+pub struct Strings<'a> {
+    array: &'a StringArray,
+    step: usize,
 }
 
-reader!(Strings, StringArray, &'a str, "Reader of one argument of strings.");
-reader!(Bytes, BinaryArray, &'a [u8], "Reader of one argument of bytes.");
-reader!(Booleans, BooleanArray, bool, "Reader of one argument of booleans.");
+impl<'a> Strings<'a> {
+    /// Reads `value` as strings.
+    pub fn new(value: &'a Value) -> Result<Self, ExprError> {
+        let array = value
+            .array()
+            .as_string_opt::<i32>()
+            .ok_or_else(|| mismatch("argument", value.array()))?;
+        Ok(Self {
+            array,
+            step: usize::from(!value.is_scalar()),
+        })
+    }
 
-/// Valid rows of several arguments: NULL where one of them is. Scalars must not be NULL.
-pub fn union_nulls(args: &[Value]) -> Option<NullBuffer> {
-    args.iter().filter(|a| !a.is_scalar()).fold(None, |nulls, a| {
-        NullBuffer::union(nulls.as_ref(), a.array().logical_nulls().as_ref())
-    })
+    /// The string of a row, NULL as `None`.
+    #[inline]
+    pub fn get(&self, row: usize) -> Option<&'a str> {
+        let i = row * self.step;
+        (!self.array.is_null(i)).then(|| self.array.value(i))
+    }
 }
