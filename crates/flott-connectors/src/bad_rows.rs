@@ -39,7 +39,9 @@ impl BadRows {
     /// If they are wrong or contradict each other.
     pub fn read(options: &Options) -> Result<Self, ConnectorError> {
         let wrong = |e: OptionError| ConnectorError::Option(e.to_string());
-        let chosen = options.one_of(BAD_ROWS, &["fail", "skip", "dead-letter"]).map_err(wrong)?;
+        let chosen = options
+            .one_of(BAD_ROWS, &["fail", "skip", "dead-letter"])
+            .map_err(wrong)?;
         match (chosen, options.get(BAD_ROWS_TOPIC), options.get(BAD_ROWS_PATH)) {
             (Some(2), Some(topic), None) => Ok(Self::Topic(topic.to_owned())),
             (Some(2), None, Some(path)) => Ok(Self::Path(PathBuf::from(path.strip_prefix("file://").unwrap_or(path)))),
@@ -87,12 +89,18 @@ impl DeadLetterFile {
             OpenOptions::new().create(true).append(true).open(&path)
         };
         let file = open().map_err(|e| Self::failed(&path, e))?;
-        Ok(Self { path, file: BufWriter::new(file) })
+        Ok(Self {
+            path,
+            file: BufWriter::new(file),
+        })
     }
 
     fn failed(path: &Path, e: std::io::Error) -> ConnectorError {
         ConnectorError::Fatal {
-            message: format!("dead letters ('{BAD_ROWS_PATH}') cannot be written to '{}': {e}", path.display()),
+            message: format!(
+                "dead letters ('{BAD_ROWS_PATH}') cannot be written to '{}': {e}",
+                path.display()
+            ),
             source: Some(Box::new(e)),
         }
     }
@@ -103,7 +111,9 @@ impl DeadLetterFile {
     /// If the file cannot be written.
     pub fn write(&mut self, letter: &DeadLetter<'_>) -> Result<(), ConnectorError> {
         let written = serde_json::to_writer(&mut self.file, letter).map_err(std::io::Error::from);
-        written.and_then(|()| self.file.write_all(b"\n")).map_err(|e| Self::failed(&self.path, e))
+        written
+            .and_then(|()| self.file.write_all(b"\n"))
+            .map_err(|e| Self::failed(&self.path, e))
     }
 
     /// Makes what was written durable; called before a checkpoint passes the rows.
@@ -146,11 +156,19 @@ mod tests {
     fn letters_are_lines_of_json() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = DeadLetterFile::open(&folder.path().join("dl"), "orders", 1).unwrap();
-        let letter = DeadLetter { table: "orders", place: "offset 7", error: "no \"brace\"", row: "x\ny" };
+        let letter = DeadLetter {
+            table: "orders",
+            place: "offset 7",
+            error: "no \"brace\"",
+            row: "x\ny",
+        };
         file.write(&letter).unwrap();
         file.sync().unwrap();
         let text = std::fs::read_to_string(folder.path().join("dl/orders-1.jsonl")).unwrap();
-        assert_eq!(text, "{\"table\":\"orders\",\"place\":\"offset 7\",\"error\":\"no \\\"brace\\\"\",\"row\":\"x\\ny\"}\n");
+        assert_eq!(
+            text,
+            "{\"table\":\"orders\",\"place\":\"offset 7\",\"error\":\"no \\\"brace\\\"\",\"row\":\"x\\ny\"}\n"
+        );
         assert!(DeadLetterFile::open(Path::new("/proc/no"), "t", 0).is_err());
     }
 }

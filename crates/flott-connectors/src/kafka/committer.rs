@@ -87,7 +87,10 @@ impl KafkaCommitter {
 
     fn read(&self, committables: &[Bytes]) -> Result<Vec<Committable>, ConnectorError> {
         let unreadable = |reason| ConnectorError::Fatal {
-            message: format!("table '{}': a kafka transaction in the checkpoint cannot be read: {reason}", self.table),
+            message: format!(
+                "table '{}': a kafka transaction in the checkpoint cannot be read: {reason}",
+                self.table
+            ),
             source: None,
         };
         committables.iter().map(|b| decode(b).map_err(unreadable)).collect()
@@ -158,7 +161,10 @@ impl KafkaCommitter {
             }
             Ok::<(), ConnectorError>(())
         });
-        stream::iter(aborts).buffer_unordered(CONCURRENT_ENDS).try_collect().await
+        stream::iter(aborts)
+            .buffer_unordered(CONCURRENT_ENDS)
+            .try_collect()
+            .await
     }
 }
 
@@ -188,12 +194,21 @@ mod tests {
 
     #[test]
     fn committables_round_trip_and_version_1_stays_readable() {
-        let t = Committable { transactional_id: "p-flott-1".into(), producer_id: 9, producer_epoch: 2, start_ms: 5 };
+        let t = Committable {
+            transactional_id: "p-flott-1".into(),
+            producer_id: 9,
+            producer_epoch: 2,
+            start_ms: 5,
+        };
         let bytes = encode(&t).unwrap();
         assert_eq!(decode(&bytes).unwrap(), t);
         let golden = br#"{"version":1,"transactional_id":"p-flott-1","producer_id":9,"producer_epoch":2,"start_ms":5}"#;
         assert_eq!(bytes, golden[..]);
-        let newer = Bytes::from(String::from_utf8(golden.to_vec()).unwrap().replace("\"version\":1", "\"version\":2"));
+        let newer = Bytes::from(
+            String::from_utf8(golden.to_vec())
+                .unwrap()
+                .replace("\"version\":1", "\"version\":2"),
+        );
         assert!(decode(&newer).unwrap_err().contains("version 2"));
     }
 

@@ -48,7 +48,10 @@ impl KafkaEnumerator {
             None => BTreeSet::new(),
             Some(bytes) => {
                 let unreadable = |reason: String| ConnectorError::Fatal {
-                    message: format!("table '{}': the stored kafka partitions cannot be read: {reason}", table.table),
+                    message: format!(
+                        "table '{}': the stored kafka partitions cannot be read: {reason}",
+                        table.table
+                    ),
                     source: None,
                 };
                 let read: Snapshot = serde_json::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
@@ -58,7 +61,14 @@ impl KafkaEnumerator {
                 read.known
             }
         };
-        Ok(Self { table, scan, isolation, client: None, known, has_begun: restored.is_some() })
+        Ok(Self {
+            table,
+            scan,
+            isolation,
+            client: None,
+            known,
+            has_begun: restored.is_some(),
+        })
     }
 
     async fn client(&mut self) -> Result<Arc<KafkaClient>, KafkaError> {
@@ -85,7 +95,9 @@ impl KafkaEnumerator {
                 found.retain(|t| !t.is_internal && pattern.is_match(&t.name));
                 if found.is_empty() && !self.has_begun {
                     return Err(ConnectorError::Fatal {
-                        message: format!("no kafka topic matches 'topic-pattern' '{pattern}': create one, or correct the pattern"),
+                        message: format!(
+                            "no kafka topic matches 'topic-pattern' '{pattern}': create one, or correct the pattern"
+                        ),
                         source: None,
                     });
                 }
@@ -93,9 +105,19 @@ impl KafkaEnumerator {
             }
         };
         let all = topics.iter().flat_map(|t| {
-            (0..t.leaders.len() as i32).map(|p| (TopicPartition { topic: t.name.clone(), partition: p }, t.id))
+            (0..t.leaders.len() as i32).map(|p| {
+                (
+                    TopicPartition {
+                        topic: t.name.clone(),
+                        partition: p,
+                    },
+                    t.id,
+                )
+            })
         });
-        Ok(all.filter(|(key, _)| !self.known.contains(&split_id(&key.topic, key.partition))).collect())
+        Ok(all
+            .filter(|(key, _)| !self.known.contains(&split_id(&key.topic, key.partition)))
+            .collect())
     }
 
     async fn listed(
@@ -116,7 +138,11 @@ impl KafkaEnumerator {
         at: OffsetAt,
     ) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
         let mut found = self.listed(client, keys, at).await?;
-        let missing: Vec<_> = keys.iter().filter(|k| found.get(*k).copied().flatten().is_none()).cloned().collect();
+        let missing: Vec<_> = keys
+            .iter()
+            .filter(|k| found.get(*k).copied().flatten().is_none())
+            .cloned()
+            .collect();
         if !missing.is_empty() {
             found.extend(self.listed(client, &missing, OffsetAt::Latest).await?);
         }
@@ -128,7 +154,11 @@ impl KafkaEnumerator {
         client: &KafkaClient,
         keys: &[TopicPartition],
     ) -> Result<HashMap<TopicPartition, i64>, ConnectorError> {
-        let startup = if self.has_begun { &Startup::Earliest } else { &self.scan.startup };
+        let startup = if self.has_begun {
+            &Startup::Earliest
+        } else {
+            &self.scan.startup
+        };
         Ok(match startup {
             Startup::Earliest => self.listed_or_end(client, keys, OffsetAt::Earliest).await?,
             Startup::Latest => self.listed_or_end(client, keys, OffsetAt::Latest).await?,
@@ -146,8 +176,7 @@ impl KafkaEnumerator {
                 let committed = client.committed_offsets(group, keys).await?;
                 let offset = |k: &TopicPartition| committed.get(k).copied().flatten();
                 let missing: Vec<_> = keys.iter().filter(|k| offset(k).is_none()).cloned().collect();
-                let mut starts: HashMap<_, _> =
-                    keys.iter().filter_map(|k| offset(k).map(|o| (k.clone(), o))).collect();
+                let mut starts: HashMap<_, _> = keys.iter().filter_map(|k| offset(k).map(|o| (k.clone(), o))).collect();
                 if !missing.is_empty() {
                     let at = match self.scan.reset {
                         Reset::Earliest => OffsetAt::Earliest,
@@ -214,7 +243,9 @@ impl SplitEnumerator for KafkaEnumerator {
         for (key, id) in &found {
             let start = starts.get(key).copied().unwrap_or(0);
             let split = KafkaSplit::new(key, *id, start, stops.get(key).copied(), from_earliest);
-            let split = split.to_split().map_err(|message| ConnectorError::Fatal { message, source: None })?;
+            let split = split
+                .to_split()
+                .map_err(|message| ConnectorError::Fatal { message, source: None })?;
             tracing::info!(table = %self.table.table, split = %split.id, start, stop = ?stops.get(key), "kafka partition found");
             splits.push(split);
         }
@@ -230,13 +261,18 @@ impl SplitEnumerator for KafkaEnumerator {
     fn owner(&self, split: &Split, parallelism: usize) -> usize {
         // Partitions of a topic go round from a subtask that the topic's name chooses, so that they spread evenly.
         let (topic, partition) = split.id.rsplit_once('-').unwrap_or((&split.id, "0"));
-        let start = topic.bytes().fold(0u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
+        let start = topic
+            .bytes()
+            .fold(0u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
         let partition: u32 = partition.parse().unwrap_or(0);
         start.wrapping_add(partition) as usize % parallelism.max(1)
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        let snapshot = Snapshot { version: VERSION, known: self.known.clone() };
+        let snapshot = Snapshot {
+            version: VERSION,
+            known: self.known.clone(),
+        };
         // Strings and a number: writing them cannot fail.
         serde_json::to_vec(&snapshot).unwrap_or_default()
     }

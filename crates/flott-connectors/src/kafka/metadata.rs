@@ -65,6 +65,10 @@ impl Metadata {
 /// All metadata, as planners see it.
 pub(super) fn metadata_keys() -> Vec<MetadataKey> {
     ALL.into_iter()
-        .map(|m| MetadataKey { key: m.key().to_owned(), ty: m.ty(), writable: m.is_writable() })
+        .map(|m| MetadataKey {
+            key: m.key().to_owned(),
+            ty: m.ty(),
+            writable: m.is_writable(),
+        })
         .collect()
 }

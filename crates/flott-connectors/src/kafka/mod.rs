@@ -29,7 +29,9 @@ impl From<KafkaError> for ConnectorError {
         let message = e.to_string();
         match e {
             KafkaError::Config { .. } => ConnectorError::Option(message),
-            KafkaError::BudgetExhausted { source, .. } if is_users(&source) => ConnectorError::Fatal { message, source: None },
+            KafkaError::BudgetExhausted { source, .. } if is_users(&source) => {
+                ConnectorError::Fatal { message, source: None }
+            }
             e if e.is_retriable() => ConnectorError::Transient { message, source: None },
             KafkaError::BudgetExhausted { .. } | KafkaError::Malformed { .. } | KafkaError::Closed => {
                 ConnectorError::Transient { message, source: None }

@@ -58,8 +58,14 @@ const SINK: [&str; 8] = [
     "sink.buffer-flush.interval",
 ];
 /// What of the others an upsert table does not have.
-const NOT_UPSERT: [&str; 6] =
-    ["format", "key.fields", "topic-pattern", "sink.partitioner", "scan.startup.mode", "scan.startup.specific-offsets"];
+const NOT_UPSERT: [&str; 6] = [
+    "format",
+    "key.fields",
+    "topic-pattern",
+    "sink.partitioner",
+    "scan.startup.mode",
+    "scan.startup.specific-offsets",
+];
 
 /// A wrong option as the planner's error.
 pub(super) fn wrong(e: impl std::fmt::Display) -> ConnectorError {
@@ -103,7 +109,10 @@ impl Layout {
     /// The key's columns under their names in the key's format.
     pub fn key_fields_in_format(&self) -> Vec<Field> {
         let strip = |name: &str| name.strip_prefix(&*self.key_prefix).unwrap_or(name).to_owned();
-        self.key_columns.iter().map(|f| Field::new(strip(&f.name), f.ty.clone())).collect()
+        self.key_columns
+            .iter()
+            .map(|f| Field::new(strip(&f.name), f.ty.clone()))
+            .collect()
     }
 }
 
@@ -194,8 +203,13 @@ fn kafka_properties(options: &Options) -> KafkaProperties {
 fn check_names(table: &TableSpec, is_upsert: bool) -> Result<(), ConnectorError> {
     let formats = flott_formats::FORMATS;
     let is_format_option = |key: &str| {
-        let bare = key.strip_prefix("key.").or_else(|| key.strip_prefix("value.")).unwrap_or(key);
-        formats.iter().any(|f| bare.strip_prefix(f).is_some_and(|rest| rest.starts_with('.')))
+        let bare = key
+            .strip_prefix("key.")
+            .or_else(|| key.strip_prefix("value."))
+            .unwrap_or(key);
+        formats
+            .iter()
+            .any(|f| bare.strip_prefix(f).is_some_and(|rest| rest.starts_with('.')))
     };
     let mut known: Vec<&str> = [&COMMON[..], &SCAN, &SINK].concat();
     known.retain(|k| !is_upsert || !NOT_UPSERT.contains(k));
@@ -220,10 +234,18 @@ impl TableOptions {
         let options = &table.options;
         let topics = match (options.get("topic"), options.get("topic-pattern")) {
             (Some(_), Some(_)) => return Err(wrong("'topic' and 'topic-pattern' exclude each other: set one")),
-            (None, None) => return Err(wrong(format!("connector '{}' needs the option 'topic'", table.connector()))),
+            (None, None) => {
+                return Err(wrong(format!(
+                    "connector '{}' needs the option 'topic'",
+                    table.connector()
+                )));
+            }
             (Some(list), None) => {
-                let names: Vec<String> =
-                    list.split(';').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect();
+                let names: Vec<String> = list
+                    .split(';')
+                    .map(|t| t.trim().to_owned())
+                    .filter(|t| !t.is_empty())
+                    .collect();
                 if names.is_empty() {
                     return Err(wrong_value("topic", list, "a topic, or several with ';' between them"));
                 }
@@ -236,15 +258,24 @@ impl TableOptions {
         };
         let properties = kafka_properties(options);
         if properties.get("bootstrap.servers").is_none() {
-            return Err(wrong("the option 'properties.bootstrap.servers' is required: host:port, or several with commas"));
+            return Err(wrong(
+                "the option 'properties.bootstrap.servers' is required: host:port, or several with commas",
+            ));
         }
         for (name, value) in properties.iter().filter(|(n, _)| is_secret_property(n)) {
             if value.contains("${") {
-                return Err(wrong(format!("option 'properties.{name}' holds a variable that was not filled in")));
+                return Err(wrong(format!(
+                    "option 'properties.{name}' holds a variable that was not filled in"
+                )));
             }
         }
         let layout = read_layout(table, is_upsert)?;
-        Ok(Self { table: table.short_name().to_owned(), topics, properties, layout })
+        Ok(Self {
+            table: table.short_name().to_owned(),
+            topics,
+            properties,
+            layout,
+        })
     }
 }
 
@@ -264,25 +295,37 @@ fn read_layout(table: &TableSpec, is_upsert: bool) -> Result<Layout, ConnectorEr
     let options = &table.options;
     let value = match (options.get("format"), options.get("value.format")) {
         (Some(_), Some(_)) => return Err(wrong("'format' and 'value.format' exclude each other: set one")),
-        (Some(name), None) => {
-            FormatChoice { name: name.to_owned(), options: format_options(options, name, "") }
-        }
-        (None, Some(name)) => {
-            FormatChoice { name: name.to_owned(), options: format_options(options, name, "value.") }
-        }
+        (Some(name), None) => FormatChoice {
+            name: name.to_owned(),
+            options: format_options(options, name, ""),
+        },
+        (None, Some(name)) => FormatChoice {
+            name: name.to_owned(),
+            options: format_options(options, name, "value."),
+        },
         (None, None) if is_upsert => return Err(wrong("connector 'upsert-kafka' needs the option 'value.format'")),
         (None, None) => return Err(wrong("connector 'kafka' needs the option 'format'")),
     };
-    let key = options
-        .get("key.format")
-        .map(|name| FormatChoice { name: name.to_owned(), options: format_options(options, name, "key.") });
+    let key = options.get("key.format").map(|name| FormatChoice {
+        name: name.to_owned(),
+        options: format_options(options, name, "key."),
+    });
     let key_prefix = options.get("key.fields-prefix").unwrap_or_default().to_owned();
     let key_names: Vec<String> = if is_upsert {
         table.primary_key.clone()
     } else {
         let list = options.get("key.fields").unwrap_or_default();
-        list.split(';').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect()
+        list.split(';')
+            .map(|n| n.trim().to_owned())
+            .filter(|n| !n.is_empty())
+            .collect()
     };
+    if !is_upsert && !table.primary_key.is_empty() {
+        return Err(ConnectorError::Schema(format!(
+            "table '{}' of connector 'kafka' cannot have a primary key, for its rows are inserts only: drop the key, or use connector 'upsert-kafka'",
+            table.short_name()
+        )));
+    }
     if is_upsert && key_names.is_empty() {
         return Err(ConnectorError::Schema(format!(
             "table '{}' of connector 'upsert-kafka' needs a primary key: declare PRIMARY KEY (…) NOT ENFORCED",
@@ -291,47 +334,98 @@ fn read_layout(table: &TableSpec, is_upsert: bool) -> Result<Layout, ConnectorEr
     }
     match (&key, key_names.is_empty()) {
         (None, false) => return Err(wrong("a key needs the option 'key.format'")),
-        (Some(_), true) => return Err(wrong("'key.format' needs the option 'key.fields': columns with ';' between them")),
+        (Some(_), true) => {
+            return Err(wrong(
+                "'key.format' needs the option 'key.fields': columns with ';' between them",
+            ));
+        }
         _ => {}
     }
     let column = |name: &String| {
         table.columns.iter().find(|c| c.name == *name).cloned().ok_or_else(|| {
             let names = table.columns.iter().map(|c| c.name.as_str());
-            wrong(format!("'key.fields' names column '{name}', which the table does not have{}", suggest::hint(name, names)))
+            wrong(format!(
+                "'key.fields' names column '{name}', which the table does not have{}",
+                suggest::hint(name, names)
+            ))
         })
     };
     let key_columns: Vec<Field> = key_names.iter().map(column).collect::<Result<_, _>>()?;
     if let Some(bare) = key_columns.iter().find(|c| !c.name.starts_with(&key_prefix)) {
-        return Err(wrong(format!("key column '{}' does not start with 'key.fields-prefix' '{key_prefix}'", bare.name)));
+        return Err(wrong(format!(
+            "key column '{}' does not start with 'key.fields-prefix' '{key_prefix}'",
+            bare.name
+        )));
     }
-    let include = options.one_of("value.fields-include", &["ALL", "EXCEPT_KEY"]).map_err(wrong)?;
+    let include = options
+        .one_of("value.fields-include", &["ALL", "EXCEPT_KEY"])
+        .map_err(wrong)?;
     let value_has_key = include != Some(1);
     if value_has_key && !key_prefix.is_empty() {
         return Err(wrong("'key.fields-prefix' needs 'value.fields-include' = 'EXCEPT_KEY'"));
     }
     let is_key = |c: &&Field| key_columns.iter().any(|k| k.name == c.name);
-    let value_columns = table.columns.iter().filter(|c| value_has_key || !is_key(c)).cloned().collect();
-    Ok(Layout { value, value_columns, key, key_columns, key_prefix, value_has_key })
+    let value_columns = table
+        .columns
+        .iter()
+        .filter(|c| value_has_key || !is_key(c))
+        .cloned()
+        .collect();
+    Ok(Layout {
+        value,
+        value_columns,
+        key,
+        key_columns,
+        key_prefix,
+        value_has_key,
+    })
 }
 
 /// `partition:0,offset:42;partition:1,offset:300`
 fn specific_offsets(options: &Options, key: &str) -> Result<BTreeMap<i32, i64>, ConnectorError> {
-    let text = options.get(key).ok_or_else(|| wrong(format!("the option '{key}' is required by its mode")))?;
+    let text = options
+        .get(key)
+        .ok_or_else(|| wrong(format!("the option '{key}' is required by its mode")))?;
     let one = |entry: &str| -> Option<(i32, i64)> {
         let (partition, offset) = entry.split_once(',')?;
-        let partition = partition.trim().strip_prefix("partition:")?.trim().parse().ok().filter(|p| *p >= 0)?;
-        let offset = offset.trim().strip_prefix("offset:")?.trim().parse().ok().filter(|o| *o >= 0)?;
+        let partition = partition
+            .trim()
+            .strip_prefix("partition:")?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|p| *p >= 0)?;
+        let offset = offset
+            .trim()
+            .strip_prefix("offset:")?
+            .trim()
+            .parse()
+            .ok()
+            .filter(|o| *o >= 0)?;
         Some((partition, offset))
     };
-    let entries: Option<BTreeMap<i32, i64>> = text.split(';').map(str::trim).filter(|e| !e.is_empty()).map(one).collect();
-    entries
+    let entries: Option<BTreeMap<i32, i64>> = text
+        .split(';')
+        .map(str::trim)
         .filter(|e| !e.is_empty())
-        .ok_or_else(|| wrong_value(key, text, "entries such as 'partition:0,offset:42;partition:1,offset:300'"))
+        .map(one)
+        .collect();
+    entries.filter(|e| !e.is_empty()).ok_or_else(|| {
+        wrong_value(
+            key,
+            text,
+            "entries such as 'partition:0,offset:42;partition:1,offset:300'",
+        )
+    })
 }
 
 fn timestamp(options: &Options, key: &str) -> Result<i64, ConnectorError> {
     let value = options.integer(key).map_err(wrong)?;
-    value.ok_or_else(|| wrong(format!("the option '{key}' is required by its mode: milliseconds since 1970")))
+    value.ok_or_else(|| {
+        wrong(format!(
+            "the option '{key}' is required by its mode: milliseconds since 1970"
+        ))
+    })
 }
 
 impl ScanOptions {
@@ -339,7 +433,13 @@ impl ScanOptions {
     pub fn read(table: &TableSpec, common: &TableOptions) -> Result<Self, ConnectorError> {
         let options = &table.options;
         let group = common.properties.get("group.id").map(str::to_owned);
-        let modes = ["group-offsets", "earliest-offset", "latest-offset", "timestamp", "specific-offsets"];
+        let modes = [
+            "group-offsets",
+            "earliest-offset",
+            "latest-offset",
+            "timestamp",
+            "specific-offsets",
+        ];
         let startup = match options.one_of("scan.startup.mode", &modes).map_err(wrong)? {
             Some(1) => Startup::Earliest,
             Some(2) => Startup::Latest,
@@ -347,7 +447,13 @@ impl ScanOptions {
             Some(4) => Startup::Specific(specific_offsets(options, "scan.startup.specific-offsets")?),
             _ => Startup::GroupOffsets,
         };
-        let modes = ["unbounded", "latest-offset", "group-offsets", "timestamp", "specific-offsets"];
+        let modes = [
+            "unbounded",
+            "latest-offset",
+            "group-offsets",
+            "timestamp",
+            "specific-offsets",
+        ];
         let bounded = match options.one_of("scan.bounded.mode", &modes).map_err(wrong)? {
             Some(1) => Bounded::Latest,
             Some(2) => Bounded::GroupOffsets,
@@ -364,15 +470,26 @@ impl ScanOptions {
         if !is_one_topic && matches!(startup, Startup::Specific(_)) | matches!(bounded, Bounded::Specific(_)) {
             return Err(wrong("'specific-offsets' works with a single topic only"));
         }
-        let reset = match common.properties.get("auto.offset.reset").map(str::to_ascii_lowercase).as_deref() {
+        let reset = match common
+            .properties
+            .get("auto.offset.reset")
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
             None | Some("none") => Reset::Fail,
             Some("earliest") => Reset::Earliest,
             Some("latest") => Reset::Latest,
             Some(other) => {
-                return Err(wrong_value("properties.auto.offset.reset", other, "one of earliest, latest, none"));
+                return Err(wrong_value(
+                    "properties.auto.offset.reset",
+                    other,
+                    "one of earliest, latest, none",
+                ));
             }
         };
-        let interval = options.duration_ms("scan.topic-partition-discovery.interval").map_err(wrong)?;
+        let interval = options
+            .duration_ms("scan.topic-partition-discovery.interval")
+            .map_err(wrong)?;
         let discovery_interval_ms = match (&bounded, interval.unwrap_or(300_000)) {
             (Bounded::Unbounded, ms) if ms > 0 => Some(ms as u64),
             _ => None,
@@ -381,7 +498,11 @@ impl ScanOptions {
             startup,
             bounded,
             discovery_interval_ms,
-            commit_offsets: common.properties.bool_or("commit.offsets.on.checkpoint", true).map_err(wrong)? && group.is_some(),
+            commit_offsets: common
+                .properties
+                .bool_or("commit.offsets.on.checkpoint", true)
+                .map_err(wrong)?
+                && group.is_some(),
             group,
             reset,
             bad_rows: BadRows::read(options)?,
@@ -399,7 +520,9 @@ impl SinkOptions {
             Some(name) => match options.one_of("sink.partitioner", &["default", "fixed", "round-robin"]) {
                 Ok(Some(1)) => Partitioner::Fixed,
                 Ok(Some(2)) if has_key => {
-                    return Err(wrong("'sink.partitioner' = 'round-robin' works without 'key.fields' only"));
+                    return Err(wrong(
+                        "'sink.partitioner' = 'round-robin' works without 'key.fields' only",
+                    ));
                 }
                 Ok(Some(2)) => Partitioner::RoundRobin,
                 Ok(_) => Partitioner::Default,
@@ -417,17 +540,30 @@ impl SinkOptions {
             Some(2) => Guarantee::ExactlyOnce,
             _ => Guarantee::AtLeastOnce,
         };
-        let prefix = options.get("sink.transactional-id-prefix").unwrap_or_default().to_owned();
+        let prefix = options
+            .get("sink.transactional-id-prefix")
+            .unwrap_or_default()
+            .to_owned();
         if guarantee == Guarantee::ExactlyOnce && prefix.is_empty() {
             return Err(wrong(
                 "'sink.delivery-guarantee' = 'exactly-once' needs 'sink.transactional-id-prefix': a name that no other sink uses on this Kafka cluster",
             ));
         }
         let strategies = ["incrementing", "pooling", "DEFAULT"];
-        options.one_of("sink.transaction-naming-strategy", &strategies).map_err(wrong)?;
-        let lost = options.one_of("sink.lost-transactions", &["fail", "ignore"]).map_err(wrong)?;
-        let rows = options.integer("sink.buffer-flush.max-rows").map_err(wrong)?.unwrap_or(0);
-        let interval_ms = options.duration_ms("sink.buffer-flush.interval").map_err(wrong)?.unwrap_or(0);
+        options
+            .one_of("sink.transaction-naming-strategy", &strategies)
+            .map_err(wrong)?;
+        let lost = options
+            .one_of("sink.lost-transactions", &["fail", "ignore"])
+            .map_err(wrong)?;
+        let rows = options
+            .integer("sink.buffer-flush.max-rows")
+            .map_err(wrong)?
+            .unwrap_or(0);
+        let interval_ms = options
+            .duration_ms("sink.buffer-flush.interval")
+            .map_err(wrong)?
+            .unwrap_or(0);
         let buffer = match (rows > 0, interval_ms > 0) {
             (true, true) => Some((rows as usize, interval_ms)),
             (false, false) => None,

@@ -88,8 +88,10 @@ impl KafkaReader {
         properties.set_default("client.id", format!("flott-{}-{}", ctx.operator_name, ctx.task.subtask));
         let config = ClientConfig::from_properties(&properties).map_err(|e| task_error(name, e))?;
         let fetch = FetchConfig::from_properties(&properties).map_err(|e| task_error(name, e))?;
-        let walk =
-            WalkOptions { check_crcs: fetch.check_crcs, read_committed: fetch.isolation == Isolation::ReadCommitted };
+        let walk = WalkOptions {
+            check_crcs: fetch.check_crcs,
+            read_committed: fetch.isolation == Isolation::ReadCommitted,
+        };
         let client = KafkaClient::unconnected(config, ctx.runtime.clone());
         let waker = ctx.waker.clone();
         let fetcher = Fetcher::new(client.clone(), fetch, Arc::new(move || waker.wake()));
@@ -137,7 +139,10 @@ impl KafkaReader {
             match self.fetcher.poll() {
                 None => return Ok(false),
                 Some(FetchEvent::Records(fetched)) => {
-                    let key = TopicPartition { topic: fetched.topic.clone(), partition: fetched.partition };
+                    let key = TopicPartition {
+                        topic: fetched.topic.clone(),
+                        partition: fetched.partition,
+                    };
                     let Some(&index) = self.by_key.get(&key) else { continue };
                     if self.readings[index].is_finished {
                         continue;
@@ -158,7 +163,12 @@ impl KafkaReader {
                         return Err(task_error(&self.table.table, error));
                     }
                 }
-                Some(FetchEvent::OutOfRange { partition, offset, earliest, latest }) => {
+                Some(FetchEvent::OutOfRange {
+                    partition,
+                    offset,
+                    earliest,
+                    latest,
+                }) => {
                     self.go_on_after_gap(&partition, offset, earliest, latest)?;
                 }
             }
@@ -173,7 +183,9 @@ impl KafkaReader {
         earliest: i64,
         latest: i64,
     ) -> Result<(), TaskError> {
-        let Some(&index) = self.by_key.get(key) else { return Ok(()) };
+        let Some(&index) = self.by_key.get(key) else {
+            return Ok(());
+        };
         let split = &mut self.readings[index].split;
         let next = match self.scan.reset {
             // Retention removed what was the start when it was looked up, and nothing was read of it yet.
@@ -197,7 +209,9 @@ impl KafkaReader {
 
     /// Decodes up to a batch from the current fetch.
     fn walk(&mut self) -> Result<Option<ReaderPoll>, TaskError> {
-        let Some((index, mut walker)) = self.current.take() else { return Ok(None) };
+        let Some((index, mut walker)) = self.current.take() else {
+            return Ok(None);
+        };
         let stop = self.readings[index].split.stop.unwrap_or(i64::MAX);
         let topic = walker.fetched().topic.clone();
         let partition = walker.fetched().partition;
@@ -212,11 +226,25 @@ impl KafkaReader {
                 }
                 Err(e) => return Err(task_error(&self.table.table, e)),
             };
-            if let Err(unreadable) = self.rows.append(&record, Surroundings { topic: &topic, partition }) {
+            if let Err(unreadable) = self.rows.append(
+                &record,
+                Surroundings {
+                    topic: &topic,
+                    partition,
+                },
+            ) {
                 let place = format!("topic '{topic}' partition {partition} offset {}", record.offset);
                 let (key, value) = (record.key, record.value);
                 let bad = &mut self.bad_rows;
-                judge_bad_row(bad, &self.table.table, &place, unreadable, key, value, record.timestamp_ms)?;
+                judge_bad_row(
+                    bad,
+                    &self.table.table,
+                    &place,
+                    unreadable,
+                    key,
+                    value,
+                    record.timestamp_ms,
+                )?;
                 self.metrics.bad_rows.add(1);
             }
             until_check -= 1;
@@ -254,7 +282,11 @@ impl KafkaReader {
 
     fn note_lag(&self, index: usize, high_watermark: i64) {
         let lag = |i: usize, r: &Reading| {
-            let end = if i == index { Some(high_watermark) } else { self.fetcher.high_watermark(&r.key) };
+            let end = if i == index {
+                Some(high_watermark)
+            } else {
+                self.fetcher.high_watermark(&r.key)
+            };
             end.map_or(0, |e| (e - r.split.offset).max(0))
         };
         let open = self.readings.iter().enumerate().filter(|(_, r)| !r.is_finished);
@@ -300,7 +332,10 @@ impl KafkaReader {
 }
 
 fn offset_gauge(key: &TopicPartition, what: &str) -> String {
-    format!("KafkaSourceReader.topic.{}.partition.{}.{what}", key.topic, key.partition)
+    format!(
+        "KafkaSourceReader.topic.{}.partition.{}.{what}",
+        key.topic, key.partition
+    )
 }
 
 /// Fails, counts or keeps a record that is no row.
@@ -349,7 +384,11 @@ impl DeadLetterTopic {
         let producer = Producer::new(client, config, Arc::new(|| {}));
         // One partition keeps them in order; a dead-letter topic needs no throughput.
         let partition = producer.partition(&TopicPartition::new(topic, 0));
-        Ok(Self { producer, partition, flush_timeout })
+        Ok(Self {
+            producer,
+            partition,
+            flush_timeout,
+        })
     }
 
     fn write(
@@ -396,7 +435,12 @@ impl SourceReader for KafkaReader {
             let current_offset = self.metrics.gauge(&offset_gauge(&key, "currentOffset"));
             self.by_key.insert(key.clone(), index);
             self.fetcher.assign(key.clone(), split.uuid(), split.offset);
-            self.readings.push(Reading { split, key, is_finished: false, current_offset });
+            self.readings.push(Reading {
+                split,
+                key,
+                is_finished: false,
+                current_offset,
+            });
             self.finish_if_at_end(index);
         }
         Ok(())
@@ -422,7 +466,11 @@ impl SourceReader for KafkaReader {
             }
             if !self.next_fetch()? && self.finished.is_empty() {
                 let is_done = self.no_more_splits && self.readings.iter().all(|r| r.is_finished);
-                return Ok(if is_done { ReaderPoll::Finished } else { ReaderPoll::Idle { until_ms: None } });
+                return Ok(if is_done {
+                    ReaderPoll::Finished
+                } else {
+                    ReaderPoll::Idle { until_ms: None }
+                });
             }
         }
     }
@@ -439,8 +487,12 @@ impl SourceReader for KafkaReader {
             offsets.append(&mut self.ended);
             self.snapshots.insert(checkpoint, offsets);
         }
-        let splits: Result<Vec<Split>, String> =
-            self.readings.iter().filter(|r| !r.is_finished).map(|r| r.split.to_split()).collect();
+        let splits: Result<Vec<Split>, String> = self
+            .readings
+            .iter()
+            .filter(|r| !r.is_finished)
+            .map(|r| r.split.to_split())
+            .collect();
         splits.map_err(|reason| self.internal(reason))
     }
 
@@ -453,7 +505,13 @@ impl SourceReader for KafkaReader {
     }
 
     fn set_paused(&mut self, split: usize, paused: bool) {
-        let Some(reading) = self.readings.get(split) else { return };
-        if paused { self.fetcher.pause(&reading.key) } else { self.fetcher.resume(&reading.key) }
+        let Some(reading) = self.readings.get(split) else {
+            return;
+        };
+        if paused {
+            self.fetcher.pause(&reading.key)
+        } else {
+            self.fetcher.resume(&reading.key)
+        }
     }
 }

@@ -39,7 +39,11 @@ impl MetadataColumn {
             Metadata::Topic => Self::Topic(StringBuilder::new()),
             Metadata::Partition => Self::Partition(Int32Builder::new()),
             Metadata::Headers => {
-                let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+                let names = MapFieldNames {
+                    entry: "entries".into(),
+                    key: "key".into(),
+                    value: "value".into(),
+                };
                 Self::Headers(
                     Box::new(MapBuilder::new(Some(names), StringBuilder::new(), BinaryBuilder::new())),
                     ty.clone(),
@@ -68,7 +72,11 @@ impl MetadataColumn {
             Self::Offset(b) => b.append_value(record.offset),
             Self::Timestamp(b) => b.append_value(record.timestamp_ms),
             Self::TimestampType(b) => {
-                b.append_value(if record.is_log_append_time { "LogAppendTime" } else { "CreateTime" });
+                b.append_value(if record.is_log_append_time {
+                    "LogAppendTime"
+                } else {
+                    "CreateTime"
+                });
             }
         }
         Ok(())
@@ -89,12 +97,17 @@ impl MetadataColumn {
 fn with_type(map: MapArray, ty: &DataType) -> ArrayRef {
     fn retyped(data: arrow_data::ArrayData, ty: &DataType) -> arrow_data::ArrayData {
         let children: Vec<_> = match ty {
-            DataType::Map(entries, _) => {
-                data.child_data().iter().map(|c| retyped(c.clone(), entries.data_type())).collect()
-            }
-            DataType::Struct(fields) => {
-                data.child_data().iter().zip(fields).map(|(c, f)| retyped(c.clone(), f.data_type())).collect()
-            }
+            DataType::Map(entries, _) => data
+                .child_data()
+                .iter()
+                .map(|c| retyped(c.clone(), entries.data_type()))
+                .collect(),
+            DataType::Struct(fields) => data
+                .child_data()
+                .iter()
+                .zip(fields)
+                .map(|(c, f)| retyped(c.clone(), f.data_type()))
+                .collect(),
             _ => data.child_data().to_vec(),
         };
         let builder = data.into_builder().data_type(ty.clone()).child_data(children);
@@ -119,7 +132,10 @@ enum Origin {
 /// A record could not become a row.
 pub(super) enum Unreadable {
     /// A message of the format's; the table's policy decides.
-    Row { part: &'static str, error: RowError },
+    Row {
+        part: &'static str,
+        error: RowError,
+    },
     Broken(String),
 }
 
@@ -136,8 +152,7 @@ pub(super) struct RowAssembler {
 impl RowAssembler {
     /// Decoders for what the scan asks for.
     pub fn new(layout: &Layout, scan: &ScanSpec) -> Result<Self, ConnectorError> {
-        let is_key_only =
-            |f: &&Field| !layout.value_has_key && layout.key_columns.iter().any(|k| k.name == f.name);
+        let is_key_only = |f: &&Field| !layout.value_has_key && layout.key_columns.iter().any(|k| k.name == f.name);
         let value_fields: Vec<Field> = scan.fields.iter().filter(|f| !is_key_only(f)).cloned().collect();
         let key_fields: Vec<Field> = scan.fields.iter().filter(is_key_only).cloned().collect();
         let (mut next_value, mut next_key) = (0, 0);
@@ -177,7 +192,13 @@ impl RowAssembler {
                 Ok(MetadataColumn::new(kind, &m.ty))
             })
             .collect::<Result<_, ConnectorError>>()?;
-        Ok(Self { value, key, key_rows: Vec::new(), origins, metadata })
+        Ok(Self {
+            value,
+            key,
+            key_rows: Vec::new(),
+            origins,
+            metadata,
+        })
     }
 
     /// Rows gathered.
@@ -201,7 +222,9 @@ impl RowAssembler {
     pub fn append(&mut self, record: &Record<'_>, around: Surroundings<'_>) -> Result<(), Unreadable> {
         if let Some(key) = &mut self.key {
             let rows = match record.key {
-                Some(message) => key.decode(message).map_err(|error| Unreadable::Row { part: "key", error })?,
+                Some(message) => key
+                    .decode(message)
+                    .map_err(|error| Unreadable::Row { part: "key", error })?,
                 None => key.decode_absent(),
             };
             match rows {
@@ -228,7 +251,9 @@ impl RowAssembler {
             Some(key) => {
                 let key_rows = key.rows();
                 let keys = Batch::new(key.finish(), key_rows);
-                keys.take(&UInt32Array::from(std::mem::take(&mut self.key_rows)))?.columns().to_vec()
+                keys.take(&UInt32Array::from(std::mem::take(&mut self.key_rows)))?
+                    .columns()
+                    .to_vec()
             }
         };
         let mut columns: Vec<ArrayRef> = self
@@ -247,7 +272,9 @@ impl RowAssembler {
 #[inline]
 fn append_value(value: &mut dyn Decoder, record: &Record<'_>) -> Result<usize, Unreadable> {
     match record.value {
-        Some(message) => value.decode(message).map_err(|error| Unreadable::Row { part: "value", error }),
+        Some(message) => value
+            .decode(message)
+            .map_err(|error| Unreadable::Row { part: "value", error }),
         None => Ok(value.decode_absent()),
     }
 }

@@ -40,7 +40,10 @@ impl KafkaSplit {
     }
 
     pub fn key(&self) -> TopicPartition {
-        TopicPartition { topic: Arc::from(&*self.topic), partition: self.partition }
+        TopicPartition {
+            topic: Arc::from(&*self.topic),
+            partition: self.partition,
+        }
     }
 
     pub fn id(&self) -> String {
@@ -85,17 +88,31 @@ mod tests {
         assert_eq!(stored.id, "a-b-3");
         assert_eq!(KafkaSplit::of_split(&stored).unwrap(), split);
         assert_eq!(split.uuid(), Some(Uuid::from_u128(7)));
-        let newer = Split { state: stored.state.iter().map(|b| *b).collect::<Vec<u8>>(), ..stored };
-        let text = String::from_utf8(newer.state).unwrap().replace("\"version\":1", "\"version\":9");
-        let error = KafkaSplit::of_split(&Split { id: "x".into(), state: text.into_bytes() }).unwrap_err();
+        let newer = Split {
+            state: stored.state.iter().map(|b| *b).collect::<Vec<u8>>(),
+            ..stored
+        };
+        let text = String::from_utf8(newer.state)
+            .unwrap()
+            .replace("\"version\":1", "\"version\":9");
+        let error = KafkaSplit::of_split(&Split {
+            id: "x".into(),
+            state: text.into_bytes(),
+        })
+        .unwrap_err();
         assert!(error.contains("version 9"), "{error}");
     }
 
     /// The format of version 1 stays readable.
     #[test]
     fn version_1_is_read() {
-        let state = br#"{"version":1,"topic":"t","topic_id":null,"partition":0,"offset":5,"stop":null,"from_earliest":false}"#;
-        let split = KafkaSplit::of_split(&Split { id: "t-0".into(), state: state.to_vec() }).unwrap();
+        let state =
+            br#"{"version":1,"topic":"t","topic_id":null,"partition":0,"offset":5,"stop":null,"from_earliest":false}"#;
+        let split = KafkaSplit::of_split(&Split {
+            id: "t-0".into(),
+            state: state.to_vec(),
+        })
+        .unwrap();
         assert_eq!((split.offset, split.stop, split.uuid()), (5, None, None));
     }
 }

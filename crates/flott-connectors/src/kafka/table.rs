@@ -66,8 +66,10 @@ fn transaction_warnings(
         ));
         return Ok(warnings);
     };
-    let timeout_ms =
-        job.duration_ms("execution.checkpointing.timeout").map_err(wrong)?.unwrap_or(CHECKPOINT_TIMEOUT_MS);
+    let timeout_ms = job
+        .duration_ms("execution.checkpointing.timeout")
+        .map_err(wrong)?
+        .unwrap_or(CHECKPOINT_TIMEOUT_MS);
     let needed_ms = interval_ms.saturating_add(timeout_ms);
     let set = table.properties.millis_or("transaction.timeout.ms", 0).map_err(wrong)?;
     if !set.is_zero() && (set.as_millis() as i64) <= needed_ms {
@@ -91,8 +93,13 @@ impl TableConnector for KafkaConnector {
         FetchConfig::from_properties(&common.properties).map_err(wrong)?;
         let layout = &common.layout;
         let value = &layout.value;
-        flott_formats::decoder(&value.name, &value.options, &layout.value_columns, &layout.value_columns)
-            .map_err(wrong)?;
+        flott_formats::decoder(
+            &value.name,
+            &value.options,
+            &layout.value_columns,
+            &layout.value_columns,
+        )
+        .map_err(wrong)?;
         if let Some(key) = &layout.key {
             let fields = layout.key_fields_in_format();
             flott_formats::decoder(&key.name, &key.options, &fields, &fields).map_err(wrong)?;
@@ -113,8 +120,15 @@ impl TableConnector for KafkaConnector {
     fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
         let table = TableOptions::read(&scan.table)?;
         let options = ScanOptions::read(&scan.table, &table)?;
-        let isolation = FetchConfig::from_properties(&table.properties).map_err(wrong)?.isolation;
-        Ok(Box::new(KafkaSource { table, scan: options, isolation, spec: scan.clone() }))
+        let isolation = FetchConfig::from_properties(&table.properties)
+            .map_err(wrong)?
+            .isolation;
+        Ok(Box::new(KafkaSource {
+            table,
+            scan: options,
+            isolation,
+            spec: scan.clone(),
+        }))
     }
 
     fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
@@ -163,7 +177,11 @@ fn make_sink(spec: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
     let options = SinkOptions::read(&spec.table, &table)?;
     ProducerConfig::from_properties(&table.properties).map_err(wrong)?;
     Columns::new(&table, spec)?;
-    Ok(Box::new(KafkaSink { table, options, spec: spec.clone() }))
+    Ok(Box::new(KafkaSink {
+        table,
+        options,
+        spec: spec.clone(),
+    }))
 }
 
 struct KafkaSource {
@@ -203,7 +221,11 @@ impl Sink for KafkaSink {
         if self.options.guarantee != Guarantee::ExactlyOnce {
             return Ok(None);
         }
-        let timeout = self.table.properties.millis_or("transaction.timeout.ms", 0).map_err(wrong)?;
+        let timeout = self
+            .table
+            .properties
+            .millis_or("transaction.timeout.ms", 0)
+            .map_err(wrong)?;
         Ok(Some(Box::new(KafkaCommitter {
             table: self.table.table.clone(),
             properties: self.table.properties.clone(),

@@ -18,7 +18,13 @@ pub(super) struct UpsertBuffer {
 
 impl UpsertBuffer {
     pub fn new(max_rows: usize, interval_ms: i64) -> Self {
-        Self { max_rows, interval_ms, rows: Vec::new(), index: HashMap::new(), oldest_ms: None }
+        Self {
+            max_rows,
+            interval_ms,
+            rows: Vec::new(),
+            index: HashMap::new(),
+            oldest_ms: None,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,7 +71,10 @@ mod tests {
         buffer.put(b"b", Some(b"2"), 30);
         assert!(buffer.is_due(30), "two keys");
         let rows = buffer.drain();
-        assert_eq!(rows, [(Box::from(*b"a"), None), (Box::from(*b"b"), Some(Box::from(*b"2")))]);
+        assert_eq!(
+            rows,
+            [(Box::from(*b"a"), None), (Box::from(*b"b"), Some(Box::from(*b"2")))]
+        );
         assert!(buffer.is_empty() && !buffer.is_due(1_000));
     }
 }

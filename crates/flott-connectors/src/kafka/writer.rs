@@ -110,7 +110,10 @@ impl KafkaWriter {
         let failed = |e| task_error(name, e);
         let mut properties = table.properties.clone();
         properties.set_default("client.id", format!("flott-{}-{}", ctx.operator_name, ctx.task.subtask));
-        let client = KafkaClient::unconnected(ClientConfig::from_properties(&properties).map_err(failed)?, ctx.runtime.clone());
+        let client = KafkaClient::unconnected(
+            ClientConfig::from_properties(&properties).map_err(failed)?,
+            ctx.runtime.clone(),
+        );
         let mut config = ProducerConfig::from_properties(&properties).map_err(failed)?;
         if config.may_lower_transaction_timeout {
             config.transaction_timeout = std::time::Duration::from_millis(TRANSACTION_TIMEOUT_MS);
@@ -126,8 +129,16 @@ impl KafkaWriter {
             Topics::List(names) if columns.topic.is_none() => names.first().map(|n| Arc::from(n.as_str())),
             _ => None,
         };
-        let now_ns = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
-        let run = format!("{:x}-{}-{}-{:x}", now_ns, ctx.task.generation, ctx.task.attempt, std::process::id());
+        let now_ns = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos());
+        let run = format!(
+            "{:x}-{}-{}-{:x}",
+            now_ns,
+            ctx.task.generation,
+            ctx.task.attempt,
+            std::process::id()
+        );
         let mut writer = Self {
             table: table.table.clone(),
             sink: sink.clone(),
@@ -169,7 +180,10 @@ impl KafkaWriter {
     fn begin_transaction(&mut self) {
         if self.sink.guarantee == Guarantee::ExactlyOnce {
             let prefix = committer::id_prefix(&self.sink.transactional_id_prefix);
-            self.producer.begin(format!("{prefix}{}-{}-{}", self.run, self.subtask, self.next_transaction));
+            self.producer.begin(format!(
+                "{prefix}{}-{}-{}",
+                self.run, self.subtask, self.next_transaction
+            ));
             self.next_transaction += 1;
         }
     }
@@ -192,7 +206,10 @@ impl KafkaWriter {
                 Ok(found) => Lookup::Found(found.leaders.len()),
                 Err(e) => Lookup::Failed(e),
             };
-            lookups.lock().unwrap_or_else(PoisonError::into_inner).insert(topic, outcome);
+            lookups
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(topic, outcome);
             waker.wake();
         });
     }
@@ -209,7 +226,12 @@ impl KafkaWriter {
             Some(Lookup::UnderWay) | None => return Ok(false),
         };
         let indexes = (0..count)
-            .map(|partition| self.producer.partition(&TopicPartition { topic: topic.clone(), partition }))
+            .map(|partition| {
+                self.producer.partition(&TopicPartition {
+                    topic: topic.clone(),
+                    partition,
+                })
+            })
             .collect();
         self.partitions.insert(topic.clone(), indexes);
         Ok(true)
@@ -237,9 +259,12 @@ impl KafkaWriter {
         self.values.clear();
         self.keys.clear();
         let rows = batch.num_rows();
-        self.value.encode(&pick(&self.value_columns), rows, &mut self.values).map_err(failed)?;
+        self.value
+            .encode(&pick(&self.value_columns), rows, &mut self.values)
+            .map_err(failed)?;
         if let Some(key) = &mut self.key {
-            key.encode(&pick(&self.key_columns), rows, &mut self.keys).map_err(failed)?;
+            key.encode(&pick(&self.key_columns), rows, &mut self.keys)
+                .map_err(failed)?;
         }
         self.encoded = Some(Encoded { batch, next: 0 });
         Ok(())
@@ -247,7 +272,9 @@ impl KafkaWriter {
 
     /// Sends the encoded rows until one must wait.
     fn send_encoded(&mut self) -> Result<Flow, TaskError> {
-        let Some(mut encoded) = self.encoded.take() else { return Ok(Flow::Done) };
+        let Some(mut encoded) = self.encoded.take() else {
+            return Ok(Flow::Done);
+        };
         let flow = match self.upsert.is_some() {
             true => self.buffer_rows(&mut encoded),
             false => self.send_rows(&mut encoded)?,
@@ -268,7 +295,9 @@ impl KafkaWriter {
         let topics = self.topic_column.map(|c| batch.column(c).clone());
         let topics = topics.as_ref().map(|c| c.as_string::<i32>());
         let timestamps = self.timestamp_column.map(|c| batch.column(c).clone());
-        let timestamps = timestamps.as_ref().map(|c| c.as_primitive::<TimestampMillisecondType>());
+        let timestamps = timestamps
+            .as_ref()
+            .map(|c| c.as_primitive::<TimestampMillisecondType>());
         let headers = self.headers_column.map(|c| batch.column(c).clone());
         let now_ms = self.clock.now_ms();
         let mut room = Room::Left;
@@ -281,7 +310,10 @@ impl KafkaWriter {
                 (Some(name), _) => Arc::from(name),
                 (None, Some(topic)) => topic.clone(),
                 (None, None) => {
-                    return Err(TaskError::data(format!("table '{}': metadata column 'topic' is NULL", self.table)));
+                    return Err(TaskError::data(format!(
+                        "table '{}': metadata column 'topic' is NULL",
+                        self.table
+                    )));
                 }
             };
             if !self.is_known(&run_topic)? {
@@ -289,7 +321,9 @@ impl KafkaWriter {
             }
             let partitions = self.partitions.get(&run_topic).map(Vec::as_slice).unwrap_or_default();
             if partitions.is_empty() {
-                return Err(self.failed(KafkaError::UnknownTopic { topic: run_topic.to_string() }));
+                return Err(self.failed(KafkaError::UnknownTopic {
+                    topic: run_topic.to_string(),
+                }));
             }
             let mut producer = self.producer.batch();
             while *next < batch.num_rows() && room == Room::Left {
@@ -317,7 +351,10 @@ impl KafkaWriter {
                     None => producer.append(partitions[index], timestamp_ms, key, value, &[]),
                     Some(column) => {
                         let entries = column.as_map().value(row);
-                        let (names, contents) = (entries.column(0).as_string::<i32>(), entries.column(1).as_binary::<i32>());
+                        let (names, contents) = (
+                            entries.column(0).as_string::<i32>(),
+                            entries.column(1).as_binary::<i32>(),
+                        );
                         let list: Vec<HeaderRef<'_>> = (0..entries.len())
                             .map(|i| (names.value(i), contents.is_valid(i).then(|| contents.value(i))))
                             .collect();
@@ -337,7 +374,9 @@ impl KafkaWriter {
     /// Moves rows into the upsert buffer, which keeps the last of each key.
     fn buffer_rows(&mut self, encoded: &mut Encoded) -> Flow {
         let now_ms = self.clock.now_ms();
-        let Some(buffer) = &mut self.upsert else { return Flow::Done };
+        let Some(buffer) = &mut self.upsert else {
+            return Flow::Done;
+        };
         for row in encoded.next..encoded.batch.num_rows() {
             let is_delete = encoded.batch.kind(row) == RowKind::Delete;
             let value = if is_delete { None } else { self.values.get(row) };
@@ -352,11 +391,15 @@ impl KafkaWriter {
         if self.upsert.as_ref().is_none_or(UpsertBuffer::is_empty) {
             return Ok(true);
         }
-        let Some(topic) = self.default_topic.clone() else { return Ok(true) };
+        let Some(topic) = self.default_topic.clone() else {
+            return Ok(true);
+        };
         if !self.is_known(&topic)? {
             return Ok(false);
         }
-        let Some(buffer) = &mut self.upsert else { return Ok(true) };
+        let Some(buffer) = &mut self.upsert else {
+            return Ok(true);
+        };
         let partitions = self.partitions.get(&topic).map(Vec::as_slice).unwrap_or_default();
         let now_ms = self.clock.now_ms();
         let mut producer = self.producer.batch();
@@ -406,7 +449,11 @@ impl SinkWriter for KafkaWriter {
         let flow = self.send_encoded()?;
         let now_ms = self.clock.now_ms();
         if flow == Flow::Done && self.upsert.as_ref().is_some_and(|b| b.is_due(now_ms)) {
-            return if self.drain_buffer()? { self.room() } else { Ok(Flow::Done) };
+            return if self.drain_buffer()? {
+                self.room()
+            } else {
+                Ok(Flow::Done)
+            };
         }
         Ok(flow)
     }
@@ -487,8 +534,7 @@ impl Columns {
         };
         let values = find(&layout.value_columns);
         let value_fields: Vec<Field> = values.iter().map(|(_, f)| f.clone()).collect();
-        let value =
-            flott_formats::encoder(&layout.value.name, &layout.value.options, &value_fields).map_err(wrong)?;
+        let value = flott_formats::encoder(&layout.value.name, &layout.value.options, &value_fields).map_err(wrong)?;
         let keys = find(&layout.key_columns);
         let key = match &layout.key {
             None => None,
@@ -497,7 +543,10 @@ impl Columns {
             ),
         };
         let metadata = |kind: Metadata| {
-            spec.metadata.iter().position(|m| Metadata::of_key(&m.key) == Some(kind)).map(|i| physical + i)
+            spec.metadata
+                .iter()
+                .position(|m| Metadata::of_key(&m.key) == Some(kind))
+                .map(|i| physical + i)
         };
         let topic = metadata(Metadata::Topic);
         if topic.is_none() && !matches!(&table.topics, Topics::List(names) if names.len() == 1) {

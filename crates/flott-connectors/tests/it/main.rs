@@ -2,4 +2,6 @@
 
 mod client;
 mod faults;
+mod security;
 mod support;
+mod tables;

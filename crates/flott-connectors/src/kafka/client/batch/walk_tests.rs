@@ -128,7 +128,10 @@ fn batches_of_another_encoder_are_read() {
     };
     RecordBatchEncoder::encode(&mut buf, &records, &options).unwrap();
     let mut walker = RecordWalker::new(fetched(buf.freeze(), 104), COMMITTED);
-    assert_eq!(walker.next().unwrap().map(|r| (r.offset, r.leader_epoch)), Some((104, 5)));
+    assert_eq!(
+        walker.next().unwrap().map(|r| (r.offset, r.leader_epoch)),
+        Some((104, 5))
+    );
     let seen = values(&mut walker).unwrap();
     assert_eq!(
         seen.first(),

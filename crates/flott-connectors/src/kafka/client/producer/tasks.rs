@@ -89,7 +89,9 @@ async fn identify(shared: &Shared, id: Option<&str>) -> Result<ProducerIdentity,
     match client.init_producer_id(id, shared.config.transaction_timeout).await {
         Err(e) if e.is(ResponseError::InvalidTransactionTimeout) && shared.config.may_lower_transaction_timeout => {
             let allowed = client.transaction_max_timeout().await?.ok_or(e)?;
-            client.init_producer_id(id, allowed.min(shared.config.transaction_timeout)).await
+            client
+                .init_producer_id(id, allowed.min(shared.config.transaction_timeout))
+                .await
         }
         outcome => outcome,
     }

@@ -349,3 +349,41 @@ impl ServerCertVerifier for AnyHostName {
         self.inner.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(entries: &[(&str, &str)]) -> String {
+        TlsConfig::from_properties(&KafkaProperties::new(entries.iter().copied()))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn stores_that_cannot_be_used_are_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        assert!(refused(&[("ssl.truststore.type", "JKS")]).contains("keytool -importkeystore"));
+        let jks = write("a.jks", &[0xfe, 0xed, 0xfe, 0xed, 0, 0]);
+        assert!(refused(&[("ssl.truststore.location", &jks)]).contains("keytool -importkeystore"));
+        assert!(refused(&[("ssl.truststore.location", "/no/such/file")]).contains("/no/such/file"));
+        let empty = write("empty.pem", b"nothing here");
+        let pem = ("ssl.truststore.type", "PEM");
+        assert!(refused(&[pem, ("ssl.truststore.location", &empty)]).contains("BEGIN CERTIFICATE"));
+        let p12 = write("a.p12", b"not a store");
+        assert!(refused(&[("ssl.truststore.type", "PKCS12"), ("ssl.truststore.location", &p12)]).contains("PKCS12"));
+        assert!(
+            refused(&[("ssl.truststore.type", "BKS"), ("ssl.truststore.location", &p12)]).contains("PEM or PKCS12")
+        );
+        assert!(refused(&[("ssl.keystore.key", "x")]).contains("ssl.keystore.certificate.chain"));
+        assert!(refused(&[("ssl.endpoint.identification.algorithm", "dns")]).contains("https"));
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----";
+        let chain = ("ssl.keystore.certificate.chain", "x");
+        assert!(refused(&[("ssl.keystore.key", encrypted), chain]).contains("PKCS12 store"));
+    }
+}
