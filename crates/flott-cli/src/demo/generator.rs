@@ -82,7 +82,7 @@ pub struct Settings {
     pub speed: f64,
     /// Start of the random numbers.
     pub seed: u64,
-    /// Record time of the first line, at the start of a window.
+    /// Record time of the first line.
     pub start_ms: i64,
     /// How long, by the clock.
     pub duration: Duration,

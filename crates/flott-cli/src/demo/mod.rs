@@ -24,7 +24,6 @@ use board::Board;
 use flott_broker::Broker;
 use flott_cluster::{JobHandle, JobStatus, Restore};
 use flott_core::options::parse_duration_ms;
-use generator::WINDOW_MS;
 use ledger::Ledger;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -211,7 +210,7 @@ fn spawn_generator(
         rate: args.rate,
         speed: args.speed,
         seed: args.seed,
-        start_ms: start_ms.div_euclid(WINDOW_MS) * WINDOW_MS,
+        start_ms,
         duration: args.duration,
     };
     tokio::task::spawn_blocking(move || {
@@ -329,7 +328,7 @@ impl Show<'_> {
             },
         );
         output::line(format_args!(
-            "\nevents generated   {} in {seconds:.1} s ({} read/s)\n\
+            "\nevents generated   {} in {seconds:.1} s, {} read ({} a second)\n\
              skipped, malformed {} of {}\n\
              dropped, late      {} of {}\n\
              windows            {} closed, {} result rows\n\
@@ -337,6 +336,7 @@ impl Show<'_> {
              checkpoints        {} completed, {} failed, last in {} ms with {} bytes of state; {} restart(s)\n\
              peak memory        {}, with the broker and the generator",
             thousands(written.lines),
+            thousands(totals.read()),
             thousands((totals.read() as f64 / seconds) as u64),
             thousands(totals.bad),
             thousands(written.malformed),

@@ -67,7 +67,7 @@ fn website_traffic_from_broker_to_broker() {
         "--var",
         &cluster.variable(),
         "-p",
-        "2",
+        "1",
         "-D",
         "table.local-time-zone=UTC",
     ]);

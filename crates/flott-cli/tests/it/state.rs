@@ -14,10 +14,10 @@ fn job(cluster: &Cluster, more: &[&str]) -> Running {
 
 #[test]
 fn a_savepoint_on_stop_is_shown_and_restored_at_another_parallelism() {
-    let cluster = Cluster::start(&[("website-logs", 2), ("website-traffic-stats", 2)]);
+    let cluster = Cluster::start(&[("website-logs", 3), ("website-traffic-stats", 2)]);
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().to_str().unwrap();
-    for partition in 0..2 {
+    for partition in 0..3 {
         cluster.append("website-logs", partition, 1_000, "a.com,u1,2");
         cluster.append("website-logs", partition, 62_000, "a.com,u1,5");
     }
@@ -27,7 +27,7 @@ fn a_savepoint_on_stop_is_shown_and_restored_at_another_parallelism() {
     let ended = first.ended().expect(0);
     assert_eq!(
         cluster.values("website-traffic-stats"),
-        ["a.com,\"1970-01-01 00:00:00\",4"],
+        ["a.com,\"1970-01-01 00:00:00\",6"],
         "{}",
         ended.err
     );
@@ -56,7 +56,7 @@ fn a_savepoint_on_stop_is_shown_and_restored_at_another_parallelism() {
         listed.out
     );
 
-    for partition in 0..2 {
+    for partition in 0..3 {
         cluster.append("website-logs", partition, 122_000, "a.com,u1,7");
     }
     let mut second = job(&cluster, &["-p", "3", "--restore", &path]);
@@ -64,7 +64,7 @@ fn a_savepoint_on_stop_is_shown_and_restored_at_another_parallelism() {
     second.terminate();
     let ended = second.ended().expect(0);
     assert!(ended.err.contains("starts from"), "{}", ended.err);
-    let want = ["a.com,\"1970-01-01 00:00:00\",4", "a.com,\"1970-01-01 00:01:00\",10"];
+    let want = ["a.com,\"1970-01-01 00:00:00\",6", "a.com,\"1970-01-01 00:01:00\",15"];
     assert_eq!(cluster.values("website-traffic-stats"), want, "{}", ended.err);
 }
 
