@@ -210,9 +210,9 @@ def prove_trial(a, setting, seed):
     """The checker must find what this fail point does wrong, across one crash."""
     t = Trial(a, seed)
     loader = t.load()
-    t.kill_after(t.start(f"{setting}@2"), a.seconds / 2)
+    t.kill_after(t.start(setting), a.seconds / 2)
     loader.wait()
-    wrong = t.settle(f"{setting}@2")
+    wrong = t.settle(setting)
     return t, "" if wrong else f"the checker did not notice {setting}"
 
 
