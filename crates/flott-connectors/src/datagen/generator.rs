@@ -343,8 +343,8 @@ impl Generator {
             }
             Kind::Float(min, max) => {
                 let share = |e: &u64| (e >> 11) as f64 / ((1u64 << 53) - 1) as f64;
-                // In halves, as the whole span of DOUBLE is no double.
-                let draw = |e: &u64| (min + 2.0 * (share(e) * (max / 2.0 - min / 2.0))).clamp(*min, *max);
+                // Weighted, as the whole span of DOUBLE is no double.
+                let draw = |e: &u64| (min * (1.0 - share(e)) + max * share(e)).clamp(*min, *max);
                 self.floats(entropies.iter().map(draw), nulls)
             }
             Kind::Boolean => Arc::new(BooleanArray::new(entropies.iter().map(|e| e & 1 == 1).collect(), nulls)),

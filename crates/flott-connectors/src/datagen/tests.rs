@@ -131,6 +131,7 @@ fn values_keep_to_their_bounds() {
                 Box::new(LogicalType::int()),
             ),
         ),
+        field("f", TypeKind::Double),
     ];
     let options = [
         ("fields.i.min", "-3"),
@@ -157,6 +158,12 @@ fn values_keep_to_their_bounds() {
     }
     let ints = batch[0].as_primitive::<Int32Type>().values().to_vec();
     assert!((-3..=3).all(|n| ints.contains(&n)) && ints.iter().all(|n| (-3..=3).contains(n)));
+    // The whole span of DOUBLE is drawn from, not its ends.
+    let doubles = batch[7]
+        .as_primitive::<arrow_array::types::Float64Type>()
+        .values()
+        .to_vec();
+    assert!(doubles.iter().filter(|d| **d > 0.0).count() > 300 && !doubles.contains(&f64::MAX));
     let texts = batch[1].as_string::<i32>();
     assert!((400..600).contains(&texts.null_count()));
     assert!(texts.iter().flatten().all(|t| t.len() == 5));

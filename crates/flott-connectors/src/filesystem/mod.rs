@@ -135,3 +135,6 @@ impl Sink for FileSink {
         Ok(Some(Box::new(commit::FileCommitter::new(&self.options.directory, ctx))))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,489 @@
+use super::*;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, StringArray};
+use bytes::Bytes;
+use flott_core::clock::SystemClock;
+use flott_core::{Batch, Field, JobId, LogicalType, OperatorId};
+use flott_runtime::connector::{Boundedness, MetadataKey, ReaderPoll, Split};
+use flott_runtime::{Flow, TaskInfo};
+use std::path::Path;
+
+fn columns() -> Vec<Field> {
+    vec![
+        Field::new("n", LogicalType::bigint()),
+        Field::new("s", LogicalType::string()),
+    ]
+}
+
+fn table(path: &Path, format: &str, more: &[(&str, &str)]) -> TableSpec {
+    let path = path.to_str().unwrap();
+    let options = [("connector", "filesystem"), ("path", path), ("format", format)];
+    TableSpec {
+        name: "c.d.t".into(),
+        options: options.iter().chain(more).copied().collect(),
+        columns: columns(),
+        metadata: vec![],
+        primary_key: vec![],
+        partition_keys: vec![],
+    }
+}
+
+fn scan(table: TableSpec, metadata: Vec<MetadataKey>) -> ScanSpec {
+    ScanSpec {
+        fields: columns(),
+        table,
+        metadata,
+        watermark: None,
+    }
+}
+
+/// A context; its runtime is the one that the test runs in.
+fn context(subtask: usize, attempt: u64) -> OperatorContext {
+    OperatorContext {
+        task: Arc::new(TaskInfo {
+            job_id: JobId::of("submission"),
+            job_name: "job".into(),
+            task_name: "task".into(),
+            subtask,
+            parallelism: 2,
+            max_parallelism: 128,
+            attempt,
+            generation: 1,
+            options: Arc::default(),
+        }),
+        operator_id: OperatorId::of("sink"),
+        operator_name: "sink".into(),
+        waker: flott_runtime::Waker::new(),
+        clock: Arc::new(SystemClock),
+        runtime: tokio::runtime::Handle::current(),
+        metrics: Arc::default(),
+        restored: None,
+    }
+}
+
+async fn splits_of(source: &dyn Source) -> Vec<Split> {
+    source.enumerator(None).unwrap().discover().await.unwrap()
+}
+
+/// Reads `batches` batches, or all there are.
+fn read(reader: &mut dyn SourceReader, batches: usize) -> Vec<(usize, Batch)> {
+    let mut read = vec![];
+    while read.len() < batches {
+        match reader.poll(0).unwrap() {
+            ReaderPoll::Batch { split, batch } => {
+                assert!(reader.is_active(split));
+                read.push((split, batch));
+            }
+            ReaderPoll::SplitFinished(_) => {}
+            ReaderPoll::Idle { .. } => panic!("idle with splits to read"),
+            ReaderPoll::Finished => break,
+        }
+    }
+    read
+}
+
+fn numbers(batches: &[(usize, Batch)]) -> Vec<i64> {
+    let numbers = batches
+        .iter()
+        .flat_map(|(_, b)| b.column(0).as_primitive::<Int64Type>().values().to_vec());
+    let mut numbers: Vec<i64> = numbers.collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn json_line(n: i64) -> String {
+    format!("{{\"n\":{n},\"s\":\"{}\"}}\n", "x".repeat(n as usize % 100))
+}
+
+#[tokio::test]
+async fn every_line_is_read_once_by_any_number_of_subtasks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big.json");
+    let mut text = String::new();
+    let mut rows = 0;
+    while text.len() < 40 << 20 {
+        text.push_str(&json_line(rows));
+        rows += 1;
+    }
+    // The last line has no line end.
+    text.pop();
+    std::fs::write(&path, &text).unwrap();
+    let source = FilesystemConnector
+        .source(&scan(table(&path, "json", &[]), vec![]))
+        .unwrap();
+    assert_eq!(source.boundedness(), Boundedness::Bounded);
+    let splits = splits_of(source.as_ref()).await;
+    assert_eq!(splits.len(), 3);
+    let enumerator = source.enumerator(None).unwrap();
+    let mut all = vec![];
+    for subtask in 0..2 {
+        let mine: Vec<Split> = splits
+            .iter()
+            .filter(|s| enumerator.owner(s, 2) == subtask)
+            .cloned()
+            .collect();
+        assert!(!mine.is_empty());
+        let mut reader = source.reader(&context(subtask, 0)).unwrap();
+        reader.add_splits(mine).unwrap();
+        reader.no_more_splits();
+        // Stop somewhere, and let another reader go on from the checkpoint.
+        all.extend(read(reader.as_mut(), 5));
+        let rest = reader.snapshot(1).unwrap();
+        let mut restored = source.reader(&context(1 - subtask, 1)).unwrap();
+        restored.add_splits(rest).unwrap();
+        restored.no_more_splits();
+        all.extend(read(restored.as_mut(), usize::MAX));
+    }
+    assert_eq!(numbers(&all), (0..rows).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn range_ends_fall_anywhere_in_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.json");
+    let text: String = (0..12).map(json_line).collect();
+    std::fs::write(&path, &text).unwrap();
+    let source = FilesystemConnector
+        .source(&scan(table(&path, "json", &[]), vec![]))
+        .unwrap();
+    for cut in 0..=text.len() as u64 {
+        let ranges = [(0, cut), (cut, u64::MAX)];
+        let split = |(i, (start, end)): (usize, &(u64, u64))| {
+            let state = enumerator::FileSplit {
+                path: path.clone(),
+                start: *start,
+                end: *end,
+                position: None,
+                ordinal: i as u64,
+                size_bytes: 0,
+                modified_ms: 0,
+            };
+            Split {
+                id: state.id(),
+                state: serde_json::to_vec(&state).unwrap(),
+            }
+        };
+        let mut reader = source.reader(&context(0, 0)).unwrap();
+        reader
+            .add_splits(ranges.iter().enumerate().map(split).collect())
+            .unwrap();
+        reader.no_more_splits();
+        assert_eq!(
+            numbers(&read(reader.as_mut(), usize::MAX)),
+            (0..12).collect::<Vec<_>>(),
+            "cut at {cut}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn files_are_read_side_by_side_with_their_metadata() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, first) in [("a.csv", 0), ("b.csv", 10_000), ("_hidden.csv", 90_000)] {
+        let text: String = (first..first + 10_000)
+            .map(|n| format!("{n},\"line\n{n}\"\n"))
+            .collect();
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let keys = metadata::keys();
+    let source = FilesystemConnector
+        .source(&scan(table(folder.path(), "csv", &[]), keys.clone()))
+        .unwrap();
+    let mut reader = source.reader(&context(0, 0)).unwrap();
+    reader.add_splits(splits_of(source.as_ref()).await).unwrap();
+    reader.no_more_splits();
+    let batches = read(reader.as_mut(), usize::MAX);
+    assert_eq!(numbers(&batches), (0..20_000).collect::<Vec<_>>());
+    assert_eq!(
+        batches.iter().take(2).map(|(split, _)| *split).collect::<Vec<_>>(),
+        [0, 1]
+    );
+    let batch = &batches[1].1;
+    assert_eq!(
+        batch.column(2).as_string::<i32>().value(0),
+        folder.path().join("b.csv").to_str().unwrap()
+    );
+    assert_eq!(batch.column(3).as_string::<i32>().value(7), "b.csv");
+    let size = std::fs::metadata(folder.path().join("b.csv")).unwrap().len();
+    assert_eq!(batch.column(4).as_primitive::<Int64Type>().value(0), size as i64);
+    assert_eq!(batch.column(5).data_type(), &keys[3].ty.to_arrow());
+    // Rows of quoted fields keep their line ends.
+    assert_eq!(batch.column(1).as_string::<i32>().value(0), "line\n10000");
+}
+
+#[tokio::test]
+async fn gzip_is_unpacked_and_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("z.json.gz");
+    let mut packer = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::fast());
+    for n in 0..30_000 {
+        std::io::Write::write_all(&mut packer, json_line(n).as_bytes()).unwrap();
+    }
+    packer.finish().unwrap();
+    let source = FilesystemConnector
+        .source(&scan(table(&path, "json", &[]), vec![]))
+        .unwrap();
+    let mut reader = source.reader(&context(0, 0)).unwrap();
+    reader.add_splits(splits_of(source.as_ref()).await).unwrap();
+    let mut all = read(reader.as_mut(), 2);
+    let mut restored = source.reader(&context(0, 1)).unwrap();
+    restored.add_splits(reader.snapshot(1).unwrap()).unwrap();
+    restored.no_more_splits();
+    all.extend(read(restored.as_mut(), usize::MAX));
+    assert_eq!(numbers(&all), (0..30_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn bad_rows_fail_are_skipped_or_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.json");
+    std::fs::write(&path, "{\"n\":1}\n{\"n\":x}\n{\"n\":2}\n").unwrap();
+    let reader = async |more: &[(&str, &str)]| {
+        let source = FilesystemConnector
+            .source(&scan(table(&path, "json", more), vec![]))
+            .unwrap();
+        let ctx = context(0, 0);
+        let mut reader = source.reader(&ctx).unwrap();
+        reader.add_splits(splits_of(source.as_ref()).await).unwrap();
+        reader.no_more_splits();
+        (reader, ctx.metrics)
+    };
+    let (mut failing, _) = reader(&[]).await;
+    let error = failing.poll(0).unwrap_err();
+    assert!(!error.is_retryable());
+    assert!(
+        error.to_string().contains("byte 8") && error.to_string().contains("'bad-rows'"),
+        "{error}"
+    );
+    let (mut skipping, metrics) = reader(&[("bad-rows", "skip")]).await;
+    assert_eq!(numbers(&read(skipping.as_mut(), usize::MAX)), [1, 2]);
+    assert_eq!(metrics.bad_rows.get(), 1);
+    let letters = folder.path().join("letters");
+    let keep = [
+        ("bad-rows", "dead-letter"),
+        ("bad-rows.path", letters.to_str().unwrap()),
+    ];
+    let (mut keeping, metrics) = reader(&keep).await;
+    assert_eq!(numbers(&read(keeping.as_mut(), usize::MAX)), [1, 2]);
+    assert_eq!(metrics.bad_rows.get(), 1);
+    let letter = std::fs::read_to_string(letters.join("t-0.jsonl")).unwrap();
+    assert!(
+        letter.contains("\"row\":\"{\\\"n\\\":x}\"") && letter.contains("byte 8"),
+        "{letter}"
+    );
+    let (mut ignoring, metrics) = reader(&[("json.ignore-parse-errors", "true")]).await;
+    assert_eq!(numbers(&read(ignoring.as_mut(), usize::MAX)), [1, 2]);
+    assert_eq!(metrics.bad_rows.get(), 1);
+}
+
+#[tokio::test]
+async fn new_files_are_found_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let watched = folder.path().join("in");
+    let spec = scan(table(&watched, "json", &[("source.monitor-interval", "1 s")]), vec![]);
+    let source = FilesystemConnector.source(&spec).unwrap();
+    assert_eq!(source.boundedness(), Boundedness::Unbounded);
+    let mut enumerator = source.enumerator(None).unwrap();
+    assert_eq!(enumerator.discover().await.unwrap(), []);
+    std::fs::create_dir(&watched).unwrap();
+    std::fs::write(watched.join("a.json"), json_line(1)).unwrap();
+    assert_eq!(enumerator.discover().await.unwrap().len(), 1);
+    let mut restored = source.enumerator(Some(&enumerator.snapshot())).unwrap();
+    std::fs::write(watched.join("b.json"), json_line(2)).unwrap();
+    let found = restored.discover().await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].id.ends_with("b.json@0"), "{}", found[0].id);
+    let once = FilesystemConnector
+        .source(&scan(table(&folder.path().join("no"), "json", &[]), vec![]))
+        .unwrap();
+    let error = once.enumerator(None).unwrap().discover().await.unwrap_err().to_string();
+    assert!(error.contains("/no' ('path') cannot be read"), "{error}");
+}
+
+fn sink_of(directory: &Path, more: &[(&str, &str)]) -> Box<dyn Sink> {
+    let spec = SinkSpec {
+        table: table(directory, "csv", more),
+        fields: columns(),
+        metadata: vec![],
+        updating: false,
+    };
+    FilesystemConnector.sink(&spec).unwrap()
+}
+
+fn rows(numbers: std::ops::Range<i64>) -> Batch {
+    let count = (numbers.end - numbers.start) as usize;
+    let texts = StringArray::from_iter_values(numbers.clone().map(|n| format!("t{n}")));
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(numbers)), Arc::new(texts)];
+    Batch::new(columns, count)
+}
+
+fn committer_of(sink: &dyn Sink) -> Box<dyn Committer> {
+    let ctx = CommitterContext {
+        job_id: JobId::of("submission"),
+        job_name: "job".into(),
+        options: Arc::default(),
+    };
+    sink.committer(&ctx).unwrap().unwrap()
+}
+
+/// Lines of the committed parts, sorted, and the number of all files.
+fn committed(directory: &Path) -> (Vec<String>, usize) {
+    let mut lines = vec![];
+    let mut files = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        files += 1;
+        if entry.file_name().to_string_lossy().starts_with("part-") {
+            lines.extend(
+                std::fs::read_to_string(entry.path())
+                    .unwrap()
+                    .lines()
+                    .map(str::to_owned),
+            );
+        }
+    }
+    lines.sort();
+    (lines, files)
+}
+
+fn checkpoint(writer: &mut dyn SinkWriter, id: u64) -> Vec<Bytes> {
+    assert_eq!(writer.flush().unwrap(), Flow::Done);
+    writer.prepare_commit(id).unwrap()
+}
+
+#[tokio::test]
+async fn rows_are_visible_once_committed_and_a_commit_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("out");
+    let sink = sink_of(&directory, &[]);
+    let mut committer = committer_of(sink.as_ref());
+    committer.recover(&[]).await.unwrap();
+    let mut writer = sink.writer(&context(0, 0)).unwrap();
+    writer.write(&rows(0..2)).unwrap();
+    let first = checkpoint(writer.as_mut(), 1);
+    writer.write(&rows(2..3)).unwrap();
+    let second = checkpoint(writer.as_mut(), 2);
+    assert_eq!(checkpoint(writer.as_mut(), 3), Vec::<Bytes>::new());
+    assert_eq!(committed(&directory).0, Vec::<String>::new());
+    committer.commit(&first).await.unwrap();
+    assert_eq!(committed(&directory).0, ["0,t0", "1,t1"]);
+    committer.commit(&[first, second].concat()).await.unwrap();
+    assert_eq!(
+        committed(&directory),
+        (vec!["0,t0".into(), "1,t1".into(), "2,t2".into()], 2)
+    );
+}
+
+#[tokio::test]
+async fn a_restart_commits_what_is_listed_and_removes_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path();
+    let sink = sink_of(directory, &[]);
+    let foreign = directory.join(".part-of-another-job.inprogress");
+    std::fs::write(&foreign, "x").unwrap();
+    let mut writer = sink.writer(&context(0, 0)).unwrap();
+    writer.write(&rows(0..1)).unwrap();
+    let listed = checkpoint(writer.as_mut(), 1);
+    writer.write(&rows(1..2)).unwrap();
+    let _unlisted = checkpoint(writer.as_mut(), 2);
+    drop(writer);
+    let mut committer = committer_of(sink.as_ref());
+    committer.recover(&listed).await.unwrap();
+    assert_eq!(committed(directory), (vec!["0,t0".into()], 2));
+    assert!(foreign.exists());
+    // The next attempt writes the rows after the checkpoint again, under other names.
+    let mut writer = sink.writer(&context(0, 1)).unwrap();
+    writer.write(&rows(1..2)).unwrap();
+    committer.commit(&checkpoint(writer.as_mut(), 2)).await.unwrap();
+    // Twice from one checkpoint.
+    committer.recover(&listed).await.unwrap();
+    assert_eq!(committed(directory).0, ["0,t0", "1,t1"]);
+    // A part that is gone is lost data.
+    std::fs::read_dir(directory)
+        .unwrap()
+        .for_each(|e| std::fs::remove_file(e.unwrap().path()).unwrap());
+    let error = committer.commit(&listed).await.unwrap_err();
+    assert!(matches!(error, ConnectorError::Fatal { .. }), "{error}");
+    assert!(error.to_string().contains("lost"), "{error}");
+}
+
+#[tokio::test]
+async fn two_sinks_of_a_job_leave_each_others_parts_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink_of(folder.path(), &[]);
+    let mut writer = sink.writer(&context(0, 0)).unwrap();
+    writer.write(&rows(0..1)).unwrap();
+    let listed = checkpoint(writer.as_mut(), 1);
+    let (mut one, mut other) = (committer_of(sink.as_ref()), committer_of(sink.as_ref()));
+    one.recover(&[]).await.unwrap();
+    other.recover(&listed).await.unwrap();
+    assert_eq!(committed(folder.path()).0, ["0,t0"]);
+}
+
+#[tokio::test]
+async fn parts_end_at_their_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink_of(folder.path(), &[("sink.rolling-policy.file-size", "512 kb")]);
+    let mut writer = sink.writer(&context(0, 0)).unwrap();
+    for i in 0..100 {
+        writer.write(&rows(i * 2000..(i + 1) * 2000)).unwrap();
+    }
+    let parts = checkpoint(writer.as_mut(), 1);
+    let mut committer = committer_of(sink.as_ref());
+    committer.commit(&parts).await.unwrap();
+    let (lines, files) = committed(folder.path());
+    assert_eq!((lines.len(), files), (200_000, parts.len()));
+    assert!(parts.len() >= 4, "{} parts", parts.len());
+}
+
+#[tokio::test]
+async fn errors_name_path_and_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = sink_of(&file.join("out"), &[])
+        .writer(&context(0, 0))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("file/out' cannot be written"), "{error}");
+    // The directory goes while the job runs.
+    let gone = sink_of(folder.path(), &[]);
+    let mut writer = gone.writer(&context(0, 0)).unwrap();
+    drop(std::fs::remove_dir_all(folder.path()));
+    writer.write(&rows(0..1)).unwrap();
+    assert!(
+        writer
+            .flush()
+            .unwrap_err()
+            .to_string()
+            .contains(".inprogress' cannot be written")
+    );
+    let check = |more: &[(&str, &str)], format: &str| {
+        let error = FilesystemConnector
+            .check_source(&table(Path::new("/x"), format, more))
+            .unwrap_err();
+        error.to_string()
+    };
+    assert!(check(&[("pth", "x")], "json").contains("did you mean 'path'"));
+    assert!(check(&[("json.ignore-parse-error", "x")], "json").contains("did you mean 'json.ignore-parse-errors'"));
+    assert!(check(&[], "jsn").contains("did you mean 'json'"));
+    assert!(check(&[("path", "s3://b/x")], "json").contains("a path on local disk"));
+    assert!(check(&[("bad-rows", "dead-letter"), ("bad-rows.topic", "x")], "json").contains("has no topics"));
+    assert!(
+        FilesystemConnector
+            .check_source(&table(Path::new("file:///x"), "json", &[]))
+            .is_ok()
+    );
+    assert!(
+        metadata::check(&[MetadataKey {
+            key: "file.nme".into(),
+            ty: LogicalType::string(),
+            writable: false
+        }])
+        .unwrap_err()
+        .to_string()
+        .contains("did you mean 'file.name'")
+    );
+}
