@@ -584,7 +584,7 @@ async fn commit_with_retries(committer: &SharedCommitter, committables: &[Bytes]
     let times = match failpoint::hit("sink-commit") {
         Some(Action::Skip) => 0,
         Some(Action::Twice) => 2,
-        None => 1,
+        _ => 1,
     };
     for committable in committables {
         for _ in 0..times {

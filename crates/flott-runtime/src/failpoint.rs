@@ -1,7 +1,8 @@
 //! Named places at which a test can stop the process or bend the protocol.
 //!
 //! `FLOTT_FAILPOINTS` holds `name=action` pairs separated by `;`, where an action is `kill` (the process ends at once,
-//! as by `kill -9`), `skip` (the step is left out) or `twice` (the step is done twice), with an optional count of
+//! as by `kill -9`), `skip` (the step is left out), `twice` (the step is done twice) or `early` (the step is done before its
+//! time), with an optional count of
 //! passes before it acts: `after-manifest=kill@3` acts at the fourth pass. Without the variable a check is one load
 //! of a static. The names are listed in the protocol's own places, e.g. `flott-cluster`'s checkpoint coordinator.
 
@@ -16,6 +17,8 @@ pub enum Action {
     Skip,
     /// Do the step twice.
     Twice,
+    /// Do the step before its time.
+    Early,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,7 @@ fn parse(text: &str) -> HashMap<String, Point> {
             "kill" => Setting::Kill,
             "skip" => Setting::Act(Action::Skip),
             "twice" => Setting::Act(Action::Twice),
+            "early" => Setting::Act(Action::Early),
             _ => continue,
         };
         let passes_left = AtomicU64::new(passes.trim().parse().unwrap_or(0));

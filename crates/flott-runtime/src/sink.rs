@@ -2,12 +2,13 @@
 //!
 //! At a barrier the writer flushes; when everything is acknowledged it says what a later process must know to commit it
 //! ([`SinkWriter::prepare_commit`]), and that goes into the checkpoint. The commit itself happens beside the JobManager
-//! once the checkpoint exists.
+//! once the checkpoint exists. The fail point `sink-write` (`twice`) writes every batch twice, to prove those who count.
 
 use crate::connector::{Sink, SinkWriter};
 use crate::context::OperatorContext;
 use crate::element::Output;
 use crate::error::TaskError;
+use crate::failpoint::{self, Action};
 use crate::operator::{Flow, Operator};
 use flott_core::{Batch, CheckpointId};
 use flott_state::OperatorSnapshot;
@@ -38,7 +39,11 @@ impl Operator for SinkOperator {
     }
 
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<Flow, TaskError> {
-        self.writer()?.write(&batch)
+        let flow = self.writer()?.write(&batch)?;
+        if failpoint::hit("sink-write") == Some(Action::Twice) {
+            return self.writer()?.write(&batch);
+        }
+        Ok(flow)
     }
 
     fn resume(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {

@@ -3,7 +3,8 @@
 //! A split's watermark is the largest that one of its rows justified. The driver's watermark is the minimum over the
 //! splits that count: those that are neither finished nor idle and that the reader calls active. It is clamped so that
 //! it never goes back, and is emitted at most every `pipeline.auto-watermark-interval`, or, on event, between the rows
-//! where it moves. When all splits are idle the driver says so, and its watermark no longer counts downstream.
+//! where it moves. When no split counts (all are idle or finished, or the subtask was given none) the driver says so, and
+//! its watermark no longer counts downstream.
 
 use crate::connector::{ReaderPoll, SourceReader, Split, WatermarkGenerator};
 use crate::element::{Element, Output};
@@ -50,6 +51,8 @@ pub struct SourceDriver {
     generator: Option<Box<dyn WatermarkGenerator>>,
     policy: EmitPolicy,
     splits: Vec<SplitState>,
+    /// Whether splits were handed out at all; a subtask that has not been asked yet is not idle.
+    assigned: bool,
     watermark: EventTime,
     last_emit_ms: i64,
     idle: bool,
@@ -69,6 +72,7 @@ impl SourceDriver {
             generator,
             policy,
             splits: vec![],
+            assigned: false,
             watermark: NO_WATERMARK,
             last_emit_ms: i64::MIN,
             idle: false,
@@ -87,6 +91,7 @@ impl SourceDriver {
             idle: false,
             finished: false,
         };
+        self.assigned = true;
         self.splits.extend(splits.iter().map(|_| fresh()));
         self.reader.add_splits(splits)
     }
@@ -133,7 +138,7 @@ impl SourceDriver {
             self.emit_watermark(out);
         }
         match state {
-            SourceState::Idle(until) if self.generator.is_some() && !self.splits.is_empty() => {
+            SourceState::Idle(until) if self.generator.is_some() && !self.idle => {
                 let next = self.last_emit_ms.saturating_add(self.policy.interval_ms);
                 Ok(SourceState::Idle(Some(until.map_or(next, |u| u.min(next)))))
             }
@@ -190,13 +195,12 @@ impl SourceDriver {
     }
 
     fn emit_watermark(&mut self, out: &mut Output) {
-        let all_idle = !self.splits.is_empty() && self.splits.iter().all(|s| s.idle || s.finished);
-        let any_idle = self.splits.iter().any(|s| s.idle && !s.finished);
-        if all_idle && any_idle {
-            if !self.idle {
-                self.idle = true;
-                out.push(Element::Idle(true));
-            }
+        let none_counts = self.assigned && self.splits.iter().all(|s| s.idle || s.finished);
+        if none_counts != self.idle {
+            self.idle = none_counts;
+            out.push(Element::Idle(none_counts));
+        }
+        if none_counts {
             return;
         }
         if let Some(time) = self.combined().filter(|t| *t > self.watermark) {
@@ -328,6 +332,38 @@ mod tests {
         assert_eq!(
             run(false, Some(100), script),
             ["[5]", "[6]", "wm 6", "idle true", "idle false", "[2]"]
+        );
+    }
+
+    #[test]
+    fn a_subtask_without_splits_is_idle_once_it_knows_that_it_has_none() {
+        let policy = EmitPolicy {
+            interval_ms: 10,
+            on_event: false,
+            idle_timeout_ms: None,
+        };
+        let reader = Box::new(Script(VecDeque::new()));
+        let mut driver = SourceDriver::new(reader, Some(Box::new(FirstColumn)), policy, Arc::default());
+        let mut out = Output::new();
+        assert_eq!(driver.poll(0, &mut out).unwrap(), SourceState::Idle(Some(10)));
+        assert!(out.is_empty(), "splits may still come");
+        driver.add_splits(vec![], 5).unwrap();
+        assert_eq!(driver.poll(5, &mut out).unwrap(), SourceState::Idle(Some(10)));
+        assert_eq!(driver.poll(10, &mut out).unwrap(), SourceState::Idle(None));
+        assert!(matches!(out.pop(), Some(Element::Idle(true))));
+        driver
+            .add_splits(
+                vec![Split {
+                    id: "late".into(),
+                    state: vec![],
+                }],
+                20,
+            )
+            .unwrap();
+        driver.poll(20, &mut out).unwrap();
+        assert!(
+            matches!(out.pop(), Some(Element::Idle(false))),
+            "a new split holds the watermark at once"
         );
     }
 

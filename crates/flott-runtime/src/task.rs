@@ -14,6 +14,7 @@ use crate::context::{OperatorContext, TaskInfo};
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
 use crate::error::TaskError;
 use crate::exchange::{GateEvent, InputGate, Router, RouterEdge};
+use crate::failpoint::{self, Action};
 use crate::metrics::TaskMetrics;
 use crate::operator::Operator;
 use crate::source::{EmitPolicy, SourceDriver, SourceState};
@@ -418,11 +419,16 @@ impl Task {
                     return Ok(false);
                 }
                 if let Some(barrier) = self.triggered.take() {
+                    if failpoint::hit("source-offsets") == Some(Action::Early) {
+                        // Positions then name rows that come only behind the barrier: what tests must find.
+                        driver.poll(now_ms, &mut self.out)?;
+                    }
                     self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
                     self.metrics
                         .start_delay_ns
                         .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
                     self.pending.push_back((0, Element::Barrier(barrier)));
+                    self.pending.extend(self.out.drain().map(|e| (0, e)));
                     if barrier.then == AfterBarrier::Stop {
                         *stopping = true;
                         self.pending.push_back((0, Element::End(EndOfInput::Stopped)));
