@@ -176,7 +176,7 @@ mod tests {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let hash = (state >> 33) % 400 | ((state >> 50) % 3) << 40;
+            let hash = ((state >> 33) % 400) | (((state >> 50) % 3) << 40);
             let found = index.find(hash, |s| hashes[s as usize] == hash);
             assert_eq!(
                 matches!(found, Found::Slot(_)),

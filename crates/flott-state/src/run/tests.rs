@@ -109,7 +109,10 @@ fn encoded(capture: &TableCapture, mode: RunMode) -> Option<(RunRef, Vec<u8>)> {
     Some((reference, run.bytes))
 }
 
-const FORMS: [(fn() -> Vec<LogicalType>, fn(&[Option<i64>]) -> Vec<ArrayRef>); 3] = [
+/// Types of a key, and its columns for some numbers.
+type Form = (fn() -> Vec<LogicalType>, fn(&[Option<i64>]) -> Vec<ArrayRef>);
+
+const FORMS: [Form; 3] = [
     (|| vec![LogicalType::bigint()], numbers),
     (|| vec![LogicalType::string()], texts),
     (|| vec![LogicalType::bigint(), LogicalType::string()], pairs),

@@ -1,5 +1,7 @@
 //! State through files: written by subtasks, restored by others.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod format;
 mod persist;
 mod support;
