@@ -9,7 +9,7 @@ use flott_runtime::metrics::TaskMetrics;
 use flott_runtime::registry::FactoryContext;
 use flott_runtime::sink::SinkOperator;
 use flott_runtime::source::EmitPolicy;
-use flott_runtime::task::{Head, TaskDeployment};
+use flott_runtime::task::{Head, SourceHead, TaskDeployment};
 use flott_runtime::{Operator, Registry, Source, TaskError, Waker};
 use flott_state::RestoredState;
 use std::collections::{BTreeMap, HashMap};
@@ -119,7 +119,7 @@ impl JobContext {
         let mut tasks = vec![];
         let mut all_metrics = vec![];
         for vertex in &self.graph.vertices {
-            for subtask in 0..vertex.parallelism {
+            for (subtask, waker) in wakers[vertex.id].iter().enumerate() {
                 let info = Arc::new(TaskInfo {
                     job_id: self.job_id,
                     job_name: self.plan.name.clone(),
@@ -133,7 +133,7 @@ impl JobContext {
                 });
                 let names = vertex.nodes.iter().map(|n| self.plan.nodes[*n].name.clone());
                 let metrics = Arc::new(TaskMetrics::new(names));
-                let waker = wakers[vertex.id][subtask].clone();
+                let waker = waker.clone();
                 let mut contexts = vertex.nodes.iter().enumerate().map(|(index, id)| {
                     let node = &self.plan.nodes[*id];
                     OperatorContext {
@@ -231,13 +231,13 @@ impl JobContext {
                 .or(settings.idle_timeout_ms),
         };
         let latency_interval_ms = settings.latency_interval_ms;
-        Ok(Head::Source {
+        Ok(Head::Source(Box::new(SourceHead {
             ctx,
             source,
             generator,
             policy,
             latency_interval_ms,
-        })
+        })))
     }
 
     fn channels(&self, wakers: &[Vec<Waker>]) -> Channels {

@@ -155,10 +155,11 @@ pub async fn submit(
     Ok(handle)
 }
 
+/// The sources and committers of a job.
+type Edges = (HashMap<NodeId, Arc<dyn Source>>, BTreeMap<NodeId, SharedCommitter>);
+
 /// Makes the sources and committers of a job.
-fn edges_of(
-    ctx: &JobContext,
-) -> Result<(HashMap<NodeId, Arc<dyn Source>>, BTreeMap<NodeId, SharedCommitter>), ClusterError> {
+fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
     let mut sources: HashMap<NodeId, Arc<dyn Source>> = HashMap::new();
     let mut committers = BTreeMap::new();
     let committer_ctx = CommitterContext {

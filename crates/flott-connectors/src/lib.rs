@@ -16,7 +16,12 @@ pub mod filesystem;
 pub mod kafka;
 #[cfg(feature = "print")]
 pub mod print;
-#[cfg(any(feature = "blackhole", feature = "datagen", feature = "filesystem", feature = "print"))]
+#[cfg(any(
+    feature = "blackhole",
+    feature = "datagen",
+    feature = "filesystem",
+    feature = "print"
+))]
 mod table;
 
 /// Makes every connector of this build known.

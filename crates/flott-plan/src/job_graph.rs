@@ -52,7 +52,10 @@ impl JobGraph {
         let mut vertices: Vec<Vertex> = vec![];
         let mut edges = vec![];
         for node in &plan.nodes {
-            let joined = chaining.then(|| joined_input(plan, node.id)).flatten().map(|input| vertex_of[input]);
+            let joined = chaining
+                .then(|| joined_input(plan, node.id))
+                .flatten()
+                .map(|input| vertex_of[input]);
             match joined {
                 Some(vertex) => {
                     vertices[vertex].nodes.push(node.id);
@@ -63,7 +66,12 @@ impl JobGraph {
                     let id = vertices.len();
                     for edge in plan.inputs(node.id) {
                         let from = vertex_of[edge.from];
-                        edges.push(VertexEdge { from, to: id, input: edge.input, partitioning: edge.partitioning.clone() });
+                        edges.push(VertexEdge {
+                            from,
+                            to: id,
+                            input: edge.input,
+                            partitioning: edge.partitioning.clone(),
+                        });
                     }
                     vertices.push(Vertex {
                         id,
@@ -93,7 +101,9 @@ impl JobGraph {
 /// The input that `node` may share a thread with.
 fn joined_input(plan: &Plan, node: NodeId) -> Option<NodeId> {
     let mut inputs = plan.inputs(node);
-    let (edge, None) = (inputs.next()?, inputs.next()) else { return None };
+    let (edge, None) = (inputs.next()?, inputs.next()) else {
+        return None;
+    };
     let (from, to) = (&plan.nodes[edge.from], &plan.nodes[node]);
     let joined = edge.partitioning == Partitioning::Forward
         && plan.outputs(edge.from).count() == 1
@@ -130,7 +140,12 @@ mod tests {
             });
         }
         for (from, to, partitioning) in edges {
-            plan.edges.push(Edge { from: *from, to: *to, input: 0, partitioning: partitioning.clone() });
+            plan.edges.push(Edge {
+                from: *from,
+                to: *to,
+                input: 0,
+                partitioning: partitioning.clone(),
+            });
         }
         plan
     }
@@ -139,14 +154,31 @@ mod tests {
     fn forward_edges_chain_and_hash_edges_do_not() {
         let hash = Partitioning::Hash { keys: vec![0] };
         let p = plan(
-            &[(0, 1, Partitioning::Forward), (1, 2, hash.clone()), (2, 3, Partitioning::Forward)],
-            &[("Source: s", Role::Source, 2), ("Calc", Role::Operator, 2), ("Agg", Role::Operator, 2), ("w", Role::Sink, 2)],
+            &[
+                (0, 1, Partitioning::Forward),
+                (1, 2, hash.clone()),
+                (2, 3, Partitioning::Forward),
+            ],
+            &[
+                ("Source: s", Role::Source, 2),
+                ("Calc", Role::Operator, 2),
+                ("Agg", Role::Operator, 2),
+                ("w", Role::Sink, 2),
+            ],
         );
         p.validate().unwrap();
         let g = JobGraph::of(&p, true);
         let names: Vec<&str> = g.vertices.iter().map(|v| v.name.as_str()).collect();
         assert_eq!(names, ["Source: s -> Calc", "Agg -> w"]);
-        assert_eq!(g.edges, [VertexEdge { from: 0, to: 1, input: 0, partitioning: hash }]);
+        assert_eq!(
+            g.edges,
+            [VertexEdge {
+                from: 0,
+                to: 1,
+                input: 0,
+                partitioning: hash
+            }]
+        );
         assert_eq!((g.subtasks(), g.slots()), (4, 2));
         assert_eq!(JobGraph::of(&p, false).vertices.len(), 4);
     }
@@ -164,12 +196,18 @@ mod tests {
     fn a_source_that_nobody_reads_is_an_error() {
         let p = plan(&[], &[("s", Role::Source, 1)]);
         assert!(matches!(p.validate(), Err(PlanError::Graph(text)) if text.contains("nothing reads 's'")));
-        assert!(matches!(Plan::new("e", Options::new()).validate(), Err(PlanError::Empty)));
+        assert!(matches!(
+            Plan::new("e", Options::new()).validate(),
+            Err(PlanError::Empty)
+        ));
     }
 
     #[test]
     fn a_plan_survives_its_text_and_a_newer_one_is_refused() {
-        let p = plan(&[(0, 1, Partitioning::Rebalance)], &[("s", Role::Source, 1), ("k", Role::Sink, 3)]);
+        let p = plan(
+            &[(0, 1, Partitioning::Rebalance)],
+            &[("s", Role::Source, 1), ("k", Role::Sink, 3)],
+        );
         let json = p.to_json().unwrap();
         assert_eq!(Plan::from_json(&json).unwrap().to_json().unwrap(), json);
         let newer = json.replacen("\"version\": 1", "\"version\": 99", 1);

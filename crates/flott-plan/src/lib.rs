@@ -8,4 +8,4 @@ mod job_graph;
 mod plan;
 
 pub use job_graph::{JobGraph, Vertex, VertexEdge, VertexId};
-pub use plan::{Chaining, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role, PLAN_VERSION};
+pub use plan::{Chaining, Edge, Node, NodeId, PLAN_VERSION, Partitioning, Plan, PlanError, Role};

@@ -150,7 +150,13 @@ pub struct Plan {
 impl Plan {
     /// An empty plan.
     pub fn new(name: impl Into<String>, options: Options) -> Self {
-        Self { version: PLAN_VERSION, name: name.into(), nodes: vec![], edges: vec![], options }
+        Self {
+            version: PLAN_VERSION,
+            name: name.into(),
+            nodes: vec![],
+            edges: vec![],
+            options,
+        }
     }
 
     /// Reads a plan and checks it.
@@ -222,7 +228,10 @@ impl Plan {
                 Role::Sink if outputs > 0 => return broken(format!("sink '{}' has an output", node.name)),
                 Role::Operator | Role::Sink if inputs == 0 => return broken(format!("'{}' has no input", node.name)),
                 Role::Source | Role::Operator if outputs == 0 => {
-                    return broken(format!("nothing reads '{}': a job needs a sink behind every operator", node.name));
+                    return broken(format!(
+                        "nothing reads '{}': a job needs a sink behind every operator",
+                        node.name
+                    ));
                 }
                 _ => {}
             }
@@ -236,10 +245,16 @@ impl Plan {
             }
             match &edge.partitioning {
                 Partitioning::Forward if from.parallelism != to.parallelism => {
-                    return broken(format!("forward edge '{}' → '{}' between unequal parallelisms", from.name, to.name));
+                    return broken(format!(
+                        "forward edge '{}' → '{}' between unequal parallelisms",
+                        from.name, to.name
+                    ));
                 }
                 Partitioning::Hash { keys } if keys.iter().any(|k| *k >= from.output.len()) => {
-                    return broken(format!("edge '{}' → '{}' hashes a column that is not there", from.name, to.name));
+                    return broken(format!(
+                        "edge '{}' → '{}' hashes a column that is not there",
+                        from.name, to.name
+                    ));
                 }
                 _ => {}
             }

@@ -61,6 +61,18 @@ struct Link {
     watermark: EventTime,
 }
 
+/// An opened operator with its place in the plan.
+pub struct ChainOperator {
+    /// The operator's id.
+    pub id: OperatorId,
+    /// Its name, for errors.
+    pub name: String,
+    /// It.
+    pub operator: Box<dyn Operator>,
+    /// Its counters.
+    pub metrics: Arc<OperatorMetrics>,
+}
+
 /// The operators of one subtask and the exchanges behind them.
 pub struct Chain {
     links: Vec<Link>,
@@ -78,18 +90,25 @@ impl std::fmt::Debug for Chain {
 
 impl Chain {
     /// A chain of opened operators in front of `router`. It may be empty: a source that feeds an exchange.
-    pub fn new(operators: Vec<(OperatorId, String, Box<dyn Operator>, Arc<OperatorMetrics>)>, router: Router) -> Self {
+    pub fn new(operators: Vec<ChainOperator>, router: Router) -> Self {
         let links = operators
             .into_iter()
-            .map(|(id, name, operator, metrics)| Link {
-                id,
-                name,
-                operator,
-                metrics,
-                inbox: VecDeque::new(),
-                open_call: None,
-                watermark: NO_WATERMARK,
-            })
+            .map(
+                |ChainOperator {
+                     id,
+                     name,
+                     operator,
+                     metrics,
+                 }| Link {
+                    id,
+                    name,
+                    operator,
+                    metrics,
+                    inbox: VecDeque::new(),
+                    open_call: None,
+                    watermark: NO_WATERMARK,
+                },
+            )
             .collect();
         Self {
             links,
@@ -323,7 +342,12 @@ mod tests {
         let metrics = Arc::new(TaskMetrics::new([]));
         let operators = operators.into_iter().enumerate().map(|(i, o)| {
             let operator: Box<dyn Operator> = Box::new(o);
-            (OperatorId(i as u128), format!("op{i}"), operator, Arc::default())
+            ChainOperator {
+                id: OperatorId(i as u128),
+                name: format!("op{i}"),
+                operator,
+                metrics: Arc::default(),
+            }
         });
         (Chain::new(operators.collect(), Router::new(vec![edge], metrics, 0)), rx)
     }

@@ -8,7 +8,7 @@
 //! A step never waits. Between steps the thread parks on its [`Waker`], so data, commands and timers wake it at once;
 //! the time between is counted as idle or back-pressured.
 
-use crate::chain::{Chain, ChainEvent, ChainState};
+use crate::chain::{Chain, ChainEvent, ChainOperator, ChainState};
 use crate::connector::{Source, Split, WatermarkGenerator};
 use crate::context::{OperatorContext, TaskInfo};
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
@@ -87,21 +87,24 @@ impl<F: Fn(TaskEvent) + Send> TaskListener for F {
     }
 }
 
+/// A source at the head of a chain.
+pub struct SourceHead {
+    /// Context of the source operator.
+    pub ctx: OperatorContext,
+    /// Makes the reader.
+    pub source: Arc<dyn Source>,
+    /// Makes watermarks.
+    pub generator: Option<Box<dyn WatermarkGenerator>>,
+    /// When they are emitted.
+    pub policy: EmitPolicy,
+    /// Milliseconds between latency markers; 0: none.
+    pub latency_interval_ms: i64,
+}
+
 /// Where a task's elements come from.
 pub enum Head {
     /// A source.
-    Source {
-        /// Context of the source operator.
-        ctx: OperatorContext,
-        /// Makes the reader.
-        source: Arc<dyn Source>,
-        /// Makes watermarks.
-        generator: Option<Box<dyn WatermarkGenerator>>,
-        /// When they are emitted.
-        policy: EmitPolicy,
-        /// Milliseconds between latency markers; 0: none.
-        latency_interval_ms: i64,
-    },
+    Source(Box<SourceHead>),
     /// Other tasks.
     Gate(InputGate),
 }
@@ -283,7 +286,13 @@ impl Task {
         let mut opened = Vec::with_capacity(deployment.operators.len());
         for (mut ctx, mut operator) in deployment.operators {
             operator.open(&mut ctx).map_err(|e| e.at(&ctx.operator_name))?;
-            opened.push((ctx.operator_id, ctx.operator_name, operator, ctx.metrics));
+            let (id, name, metrics) = (ctx.operator_id, ctx.operator_name, ctx.metrics);
+            opened.push(ChainOperator {
+                id,
+                name,
+                operator,
+                metrics,
+            });
         }
         let router = Router::new(deployment.edges, metrics.clone(), deployment.flush_interval_ms);
         let feed = match deployment.head {
@@ -292,13 +301,14 @@ impl Task {
                 aligning_since: None,
                 ended: false,
             },
-            Head::Source {
-                ctx,
-                source,
-                generator,
-                policy,
-                latency_interval_ms,
-            } => {
+            Head::Source(head) => {
+                let SourceHead {
+                    ctx,
+                    source,
+                    generator,
+                    policy,
+                    latency_interval_ms,
+                } = *head;
                 let reader = source.reader(&ctx).map_err(|e| e.at(&ctx.operator_name))?;
                 let driver = SourceDriver::new(reader, generator, policy, ctx.metrics.clone());
                 let markers = Markers {

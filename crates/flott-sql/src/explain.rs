@@ -128,7 +128,12 @@ fn state_text(job: &PlannedJob, id: NodeId) -> String {
         .map(|table| {
             let key: Vec<String> = table.key.iter().map(|t| t.kind.to_string()).collect();
             let columns: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
-            format!("{}(key=[{}], columns=[{}])", table.name, key.join(", "), columns.join(", "))
+            format!(
+                "{}(key=[{}], columns=[{}])",
+                table.name,
+                key.join(", "),
+                columns.join(", ")
+            )
         })
         .collect();
     format!(", state=[{}]", texts.join(", "))

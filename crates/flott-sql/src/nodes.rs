@@ -630,9 +630,10 @@ pub(crate) fn extreme_kind(arg: &TypeKind) -> TypeKind {
 }
 
 fn supports_two_phases(aggregates: &[AggregateCall], input_retracts: bool) -> bool {
-    aggregates
+    let is_extreme = |a: &AggregateCall| matches!(a.function.as_str(), "MIN" | "MAX");
+    !aggregates
         .iter()
-        .all(|a| !a.distinct && !(input_retracts && matches!(a.function.as_str(), "MIN" | "MAX")))
+        .any(|a| a.distinct || (input_retracts && is_extreme(a)))
 }
 
 fn is_local_time(time: &TimeAttribute, input: &[Field]) -> bool {

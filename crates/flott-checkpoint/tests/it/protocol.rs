@@ -13,7 +13,7 @@ fn store(inner: Arc<dyn ObjectStore>) -> CheckpointStore {
 }
 
 /// What happened in a process's life, told as it happens.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Diary {
     generation: u64,
     restored: Option<SnapshotId>,
@@ -116,7 +116,7 @@ async fn a_leader_that_is_overtaken_at_any_call_commits_nothing_that_its_success
         let interrupted = FaultyStore::interrupted(Arc::clone(&memory), step, intruder);
         let result = live(&store(Arc::new(interrupted)), 4, &old).await;
 
-        let (old, successor) = (old.lock().unwrap(), successor.lock().unwrap());
+        let (old, successor) = (old.lock().unwrap().clone(), successor.lock().unwrap().clone());
         let context = format!("overtaken at call {step}: {result:?}");
         if old.generation > 0 && old.generation < successor.generation {
             // Overtaken in its last clean-up it may not notice any more; before that it must.

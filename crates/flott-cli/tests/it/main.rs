@@ -1,5 +1,7 @@
 //! The built command, run as a person runs it: its output, its exit codes, its jobs on files and on a broker.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod command;
 mod demo;
 mod exactly_once;

@@ -1,5 +1,7 @@
 //! Whole jobs in this process: they end, fail, restart, stop, rescale, and lose or double nothing.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod toys;
 
 use flott_cluster::{ClusterError, JobHandle, JobStatus, Restore, Submission, submit};

@@ -25,6 +25,7 @@ pub(crate) struct WallClock {
 
 impl WallClock {
     /// The clock that shows UTC: wall-clock times and instants are the same.
+    #[cfg(test)]
     pub(crate) fn utc() -> Self {
         Self::of(TimeZone::UTC)
     }

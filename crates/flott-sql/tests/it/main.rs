@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod connectors;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod parity;

@@ -6,12 +6,48 @@ use flott_sql::{Outcome, Script, SqlError};
 use serde_json::Value;
 use std::path::PathBuf;
 
-fn folder() -> PathBuf {
+/// Where the answers lie.
+pub fn peers_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers")
 }
 
+/// A script and what Flink answered.
+pub struct Answer {
+    /// Name of the script.
+    pub name: String,
+    /// The script.
+    pub text: String,
+    /// The first line of the answer.
+    pub header: Value,
+    /// The rows as the print connector writes them.
+    pub rows: Vec<String>,
+}
+
+/// All answers that were recorded.
+pub fn peers() -> Vec<Answer> {
+    let mut scripts: Vec<PathBuf> = std::fs::read_dir(peers_folder())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "sql"))
+        .collect();
+    scripts.sort();
+    scripts
+        .into_iter()
+        .filter_map(|script| {
+            let expected = std::fs::read_to_string(script.with_extension("expected")).ok()?;
+            let mut lines = expected.lines();
+            Some(Answer {
+                name: script.file_stem()?.to_string_lossy().into_owned(),
+                text: std::fs::read_to_string(&script).unwrap(),
+                header: serde_json::from_str(lines.next()?).unwrap(),
+                rows: lines.map(str::to_owned).collect(),
+            })
+        })
+        .collect()
+}
+
 /// Scripts on which we differ from Flink on purpose, and why.
-const DIFFERENT: &[(&str, &str)] = &[(
+pub const DIFFERENT: &[(&str, &str)] = &[(
     "insert_values_null_fails",
     "a bare NULL in VALUES has the type of its column here; Flink refuses it",
 )];
@@ -46,24 +82,13 @@ fn ours(flink: &str) -> String {
 fn columns_have_flinks_names_and_types() {
     let mut differences = vec![];
     let mut compared = 0;
-    let mut scripts: Vec<PathBuf> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "sql"))
-        .collect();
-    scripts.sort();
-    for script in scripts {
-        let Ok(expected) = std::fs::read_to_string(script.with_extension("expected")) else {
-            continue;
-        };
-        let header: Value = serde_json::from_str(expected.lines().next().unwrap()).unwrap();
-        let name = script.file_stem().unwrap().to_string_lossy().into_owned();
+    for Answer { name, text, header, .. } in peers() {
         if DIFFERENT.iter().any(|(n, _)| *n == name) {
             continue;
         }
         compared += 1;
         let refused = header["error"] == true && header["stage"] == "plan";
-        let answer = columns(&std::fs::read_to_string(&script).unwrap());
+        let answer = columns(&text);
         match answer {
             Ok(_) if refused => differences.push(format!("{name}: Flink refuses it: {}", header["message"])),
             Err(e) if !refused => differences.push(format!("{name}: Flink takes it: {e}")),

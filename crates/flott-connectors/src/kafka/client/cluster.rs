@@ -437,19 +437,21 @@ impl KafkaClient {
     }
 
     /// Asks the coordinator of `key`, following it when it moves, until `judge` accepts the answer or fails for good.
+    ///
+    /// `budget` comes with the name of its option; without one it is `default.api.timeout.ms`.
     pub async fn call_coordinator<R: Request, T>(
         &self,
         kind: CoordinatorKind,
         key: &str,
         max_version: i16,
-        budget: Option<Duration>,
+        budget: Option<(Duration, &'static str)>,
         build: impl Fn(i16) -> R,
         judge: impl Fn(R::Response) -> Result<T, KafkaError>,
     ) -> Result<T, KafkaError> {
         let api = super::connection::api_name::<R>();
         let what = format!("kafka {api} of '{key}'");
-        let budget = budget.unwrap_or(self.config.api_timeout);
-        self.retry_for(&what, budget, "default.api.timeout.ms", |_| async {
+        let (budget, option) = budget.unwrap_or((self.config.api_timeout, "default.api.timeout.ms"));
+        self.retry_for(&what, budget, option, |_| async {
             let node = self.coordinator(kind, key).await?;
             let outcome = async {
                 let connection = self.connection(node, Purpose::General).await?;

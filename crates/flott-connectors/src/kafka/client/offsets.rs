@@ -88,6 +88,9 @@ impl std::str::FromStr for Isolation {
     }
 }
 
+/// A partition, the offset that it is asked for, and its leader's epoch.
+type Asked = (TopicPartition, (OffsetAt, i32));
+
 fn by_topic<T>(items: impl IntoIterator<Item = (TopicPartition, T)>) -> HashMap<Arc<str>, Vec<(i32, T)>> {
     let mut grouped: HashMap<Arc<str>, Vec<(i32, T)>> = HashMap::new();
     for (tp, item) in items {
@@ -134,7 +137,7 @@ impl KafkaClient {
         isolation: Isolation,
     ) -> (Vec<(TopicPartition, Option<i64>)>, Option<KafkaError>) {
         let (mut found, mut failure) = (Vec::new(), None);
-        let mut by_leader: HashMap<i32, Vec<(TopicPartition, (OffsetAt, i32))>> = HashMap::new();
+        let mut by_leader: HashMap<i32, Vec<Asked>> = HashMap::new();
         for (tp, at) in wanted {
             match self.leader(&tp.topic, tp.partition).await {
                 Ok((node, leader)) => by_leader

@@ -187,7 +187,7 @@ impl KafkaClient {
             CoordinatorKind::Transaction,
             transactional_id,
             3,
-            Some(budget),
+            Some((budget, "delivery.timeout.ms")),
             build,
             |answer| {
                 for topic in answer.results_by_topic_v3_and_below {

@@ -69,11 +69,6 @@ impl DistinctSpec {
         })
     }
 
-    /// Number of filters, which is the number of value columns.
-    pub(crate) fn filter_count(&self) -> usize {
-        self.filters.len()
-    }
-
     /// The set's table, for groups with keys of these types.
     pub(crate) fn descriptor(&self, name: String, group: &[LogicalType]) -> TableDescriptor {
         let mut key = group.to_vec();

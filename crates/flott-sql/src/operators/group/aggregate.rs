@@ -9,7 +9,7 @@ use crate::operators::aggregate::extreme::OrderedValues;
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::{MAX_EMITTED_ROWS, key_columns, signs_of, spec_error};
 use arrow_array::{ArrayRef, Int64Array, UInt32Array};
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::clock::{SharedClock, SystemClock};
 use flott_core::hash::hash_columns;
@@ -98,6 +98,11 @@ impl GroupAggregate {
             Phase::Whole,
         )
         .map_err(spec_error)?;
+        if input == Input::Partials && !aggregates.distinct().is_empty() {
+            return Err(TaskError::internal(
+                "DISTINCT aggregates run in one phase only, but the plan has two",
+            ));
+        }
         let group: Vec<_> = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
         let mut state = aggregates.descriptor(STATE_NAME, group.clone());
         let expiry = (spec.ttl_ms > 0).then(|| Expiry::new(spec.ttl_ms, state.columns.len()));
@@ -159,12 +164,9 @@ impl GroupAggregate {
             let entries: Vec<u32> = self.sets[index].live_slots().collect();
             for entries in entries.chunks(MAX_EMITTED_ROWS) {
                 let (slots, values) = groups_of(&mut self.table, &self.sets[index], entries)?;
-                let known: NullBuffer = slots.iter().map(|s| *s != NO_SLOT).collect::<Vec<_>>().into();
+                let known: BooleanBuffer = slots.iter().map(|s| *s != NO_SLOT).collect();
                 let present = set.present(&self.sets[index], entries);
-                let present: Vec<NullBuffer> = present
-                    .iter()
-                    .filter_map(|p| NullBuffer::union(Some(p), Some(&known)))
-                    .collect();
+                let present: Vec<NullBuffer> = present.iter().map(|p| NullBuffer::new(p.inner() & &known)).collect();
                 self.aggregates
                     .load_ordered(&mut self.ordered, index, &slots, &values, &present);
             }
@@ -510,8 +512,8 @@ impl Operator for GroupAggregate {
         let table = |state: &Arc<TableDescriptor>| {
             KeyedTable::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups())
         };
+        self.sets = self.sets_state.iter().map(&table).collect();
         self.table = table(&self.state);
-        self.sets = self.sets_state.iter().map(table).collect();
         match ctx.restored.take() {
             Some(restored) => self.restore(&restored),
             None => Ok(()),

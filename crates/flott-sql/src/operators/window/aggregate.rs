@@ -115,6 +115,11 @@ impl WindowAggregate {
             )
             .fatal());
         }
+        if input == Input::Partials && !aggregates.distinct().is_empty() {
+            return Err(TaskError::internal(
+                "DISTINCT aggregates run in one phase only, but the plan has two",
+            ));
+        }
         let clock = if spec.is_local_time() {
             wall_clock_of(&spec.time_zone)?
         } else {
@@ -191,7 +196,7 @@ impl WindowAggregate {
         let keys = key_columns(&columns, &self.keys);
         let hashes = match batch.hashes() {
             Some(hashes) => part.of_slice(hashes),
-            None => hash_columns(&keys, rows)?,
+            None => hash_columns(&keys, rows)?.into(),
         };
         let table = self.tables.table_mut(slice_end);
         self.scratch.clear();
@@ -206,7 +211,7 @@ impl WindowAggregate {
             self.aggregates.merge(table, slots, &columns[self.keys.len()..]);
             return Ok(());
         }
-        let signs = signs_of(batch).map(|s| part.of_slice(&s));
+        let signs = signs_of(batch).map(|s| part.of_slice(&s).into_owned());
         let signs = signs.as_deref();
         let mut passed: Vec<Passed> = Vec::with_capacity(self.sets.len());
         for (set, tables) in self.aggregates.distinct().iter().zip(&mut self.sets) {
@@ -401,8 +406,8 @@ impl Operator for WindowAggregate {
         let tables = |state: &Arc<TableDescriptor>| {
             WindowTables::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups())
         };
+        self.sets = self.sets_state.iter().map(&tables).collect();
         self.tables = tables(&self.state);
-        self.sets = self.sets_state.iter().map(tables).collect();
         if let Some(restored) = ctx.restored.take() {
             for tables in self.sets.iter_mut().chain([&mut self.tables]) {
                 restored.load_windows(tables)?;

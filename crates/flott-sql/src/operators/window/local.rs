@@ -78,7 +78,7 @@ impl LocalWindowAggregate {
         let rows = part.len(batch.num_rows());
         let keys = key_columns(&columns, &self.keys);
         let hashes = hash_columns(&keys, rows)?;
-        let signs = signs_of(batch).map(|s| part.of_slice(&s));
+        let signs = signs_of(batch).map(|s| part.of_slice(&s).into_owned());
         let table = self.tables.table_mut(slice_end);
         self.scratch.clear();
         if keys.is_empty() {
@@ -103,7 +103,7 @@ impl LocalWindowAggregate {
     fn pass(&mut self, slice_end: i64, part: &Part, batch: &Batch, out: &mut Output) -> Result<(), TaskError> {
         let columns = part.of(batch.columns(), &self.needed)?;
         let rows = part.len(batch.num_rows());
-        let signs = signs_of(batch).map(|s| part.of_slice(&s));
+        let signs = signs_of(batch).map(|s| part.of_slice(&s).into_owned());
         let mut partial = key_columns(&columns, &self.keys);
         partial.extend(
             self.row_table

@@ -19,6 +19,7 @@ use arrow_schema::{ArrowError, DataType, TimeUnit};
 use flott_core::time::{END_OF_TIME, window_start};
 use flott_core::{Batch, Field};
 use flott_runtime::TaskError;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,10 +58,10 @@ impl Part {
     }
 
     /// The part's values of a slice that runs beside the columns.
-    pub(crate) fn of_slice<T: Copy>(&self, values: &[T]) -> Vec<T> {
+    pub(crate) fn of_slice<'a, T: Copy>(&self, values: &'a [T]) -> Cow<'a, [T]> {
         match self {
-            Self::All => values.to_vec(),
-            Self::Run { offset, rows } => values[*offset..offset + rows].to_vec(),
+            Self::All => Cow::Borrowed(values),
+            Self::Run { offset, rows } => Cow::Borrowed(&values[*offset..offset + rows]),
             Self::Rows(rows) => rows.values().iter().map(|r| values[*r as usize]).collect(),
         }
     }
