@@ -154,7 +154,7 @@ impl Facts {
         let past = self.manifests.iter().filter(|m| lineage.contains(&m.generation));
         let (void, mut valid): (Vec<SnapshotId>, Vec<SnapshotId>) = past.partition(|m| self.is_void(**m));
         valid.sort_by_key(|m| Reverse(*m));
-        let beyond = valid.split_off(retained.max(1).min(valid.len()));
+        let beyond = valid.split_off(retained.min(valid.len()));
         void.into_iter().chain(beyond).collect()
     }
 

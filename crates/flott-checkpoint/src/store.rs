@@ -297,15 +297,17 @@ impl Leader {
     }
 
     /// Deletes checkpoints of the own past beyond the `retained` newest (`execution.checkpointing.num-retained`), and the files
-    /// that only those deleted by the call before this one had. Returns how many files went.
+    /// that only those deleted by the call before this one had. Returns how many files went. `retained` of 0 is for a job that
+    /// has ended: all its checkpoints go, and their files with a second call.
     ///
     /// # Errors
     /// If another leads, or the store refuses; the rest goes with a later call or a sweep.
     pub async fn delete_superseded(&self, retained: usize) -> Result<usize, CheckpointError> {
         let facts = self.check_leadership().await?;
         let own = facts.manifests.iter().filter(|m| m.generation == self.generation);
-        let Some(newest) = own.max() else { return Ok(0) };
-        let superseded = facts.superseded(self.generation, *newest, retained);
+        let superseded = own
+            .max()
+            .map_or_else(Vec::new, |newest| facts.superseded(self.generation, *newest, retained));
         let mut newly_doomed = BTreeSet::new();
         let mut deleted = 0;
         for id in superseded {

@@ -172,3 +172,19 @@ async fn a_checkpoint_over_files_that_are_gone_is_not_completed() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn an_ended_job_leaves_no_checkpoint_if_it_is_told_so() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let store = store(memory);
+    let leader = store.claim("test").await.unwrap();
+    leader.start_from(None).await.unwrap();
+    let (permit, files) = take(&leader, 1, &[]).await.unwrap();
+    leader.mark_committed(&permit).await.unwrap();
+    let _ = take(&leader, 2, &files).await.unwrap();
+    leader.delete_superseded(0).await.unwrap();
+    assert!(store.latest().await.unwrap().is_none());
+    leader.delete_superseded(0).await.unwrap();
+    let facts = store.facts().await.unwrap();
+    assert!(facts.files.is_empty() && facts.committed.is_empty(), "{facts:?}");
+}
