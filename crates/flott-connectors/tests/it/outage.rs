@@ -21,9 +21,11 @@ async fn a_restart_in_mid_transaction_loses_and_doubles_nothing() {
     };
     let topic = cluster.topic(1).await;
     let partition = TopicPartition::new(topic.clone(), 0);
-    let reader = cluster.fetcher(&[]).await;
+    let reader = cluster.fetcher(&[("default.api.timeout.ms", "600000")]).await;
     reader.fetcher.assign(partition.clone(), None, 0);
-    let transactional = cluster.transactional().await;
+    // A busy machine may take minutes to start a broker.
+    let patient = [("transaction.timeout.ms", "900000"), ("delivery.timeout.ms", "600000")];
+    let transactional = cluster.transactional_with(&patient).await;
     transactional.begin(fresh("outage"));
     let index = transactional.partition(&partition);
     let send = |value: u32| {

@@ -56,7 +56,11 @@ impl Cluster {
     }
 
     pub async fn client(&self) -> Arc<KafkaClient> {
-        KafkaClient::connect(&self.properties(&[])).await.unwrap()
+        self.client_with(&[]).await
+    }
+
+    pub async fn client_with(&self, more: &[(&str, &str)]) -> Arc<KafkaClient> {
+        KafkaClient::connect(&self.properties(more)).await.unwrap()
     }
 
     pub async fn topic(&self, partitions: i32) -> Arc<str> {
@@ -75,12 +79,16 @@ impl Cluster {
 
     pub async fn producer(&self, more: &[(&str, &str)]) -> Producer {
         let config = ProducerConfig::from_properties(&self.properties(more)).unwrap();
-        Producer::new(self.client().await, config, no_waker())
+        Producer::new(self.client_with(more).await, config, no_waker())
     }
 
     pub async fn transactional(&self) -> Producer {
-        let config = ProducerConfig::from_properties(&self.properties(&[])).unwrap();
-        Producer::transactional(self.client().await, config, no_waker())
+        self.transactional_with(&[]).await
+    }
+
+    pub async fn transactional_with(&self, more: &[(&str, &str)]) -> Producer {
+        let config = ProducerConfig::from_properties(&self.properties(more)).unwrap();
+        Producer::transactional(self.client_with(more).await, config, no_waker())
     }
 
     pub async fn fetcher(&self, more: &[(&str, &str)]) -> Reader {
@@ -91,7 +99,11 @@ impl Cluster {
             check_crcs: true,
             read_committed: config.isolation == Isolation::ReadCommitted,
         };
-        let fetcher = Fetcher::new(self.client().await, config, Arc::new(move || for_waker.notify_one()));
+        let fetcher = Fetcher::new(
+            self.client_with(more).await,
+            config,
+            Arc::new(move || for_waker.notify_one()),
+        );
         Reader {
             fetcher,
             notify,
