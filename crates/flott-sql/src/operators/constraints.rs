@@ -1,6 +1,6 @@
 //! What stands before a sink: [`SinkConstraints`] (NOT NULL and lengths) and [`DropUpdateBefore`].
 
-use crate::nodes::{NotNullEnforcer, SinkConstraintsSpec, TypeLengthEnforcer};
+use crate::nodes::{DropUpdateBeforeSpec, NotNullEnforcer, SinkConstraintsSpec, TypeLengthEnforcer};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, StringArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
@@ -144,9 +144,9 @@ impl Operator for SinkConstraints {
     }
 }
 
-/// Drops -U rows, for sinks that know rows by their key.
+/// Drops -U rows, or makes them -D, for sinks that know rows by their key.
 #[derive(Debug)]
-pub(crate) struct DropUpdateBefore;
+pub(crate) struct DropUpdateBefore(pub(crate) DropUpdateBeforeSpec);
 
 impl Operator for DropUpdateBefore {
     fn open(&mut self, _ctx: &mut OperatorContext) -> Result<(), TaskError> {
@@ -156,6 +156,11 @@ impl Operator for DropUpdateBefore {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         let is_kept = |kind: &u8| *kind != RowKind::UpdateBefore as u8;
         let batch = match batch.kinds() {
+            Some(kinds) if self.0.as_delete && !kinds.iter().all(is_kept) => {
+                let deleted = |kind: &u8| if is_kept(kind) { *kind } else { RowKind::Delete as u8 };
+                let kinds = kinds.iter().map(deleted).collect();
+                batch.with_kinds(Some(kinds))
+            }
             Some(kinds) if !kinds.iter().all(is_kept) => {
                 let kept: BooleanBuffer = kinds.iter().map(is_kept).collect();
                 batch.filter(&BooleanArray::new(kept, None))?
@@ -217,8 +222,11 @@ mod tests {
 
     #[test]
     fn update_before_rows_are_dropped() {
-        let mut op = Harness::new(Box::new(DropUpdateBefore), "a BIGINT");
+        let drop = |as_delete| Box::new(DropUpdateBefore(DropUpdateBeforeSpec { as_delete }));
+        let mut op = Harness::new(drop(false), "a BIGINT");
         assert_eq!(op.run("+I 1\n-U 1\n+U 2\n-D 2"), "+I 1\n+U 2\n-D 2");
         assert_eq!(op.run("-U 1"), "");
+        let mut op = Harness::new(drop(true), "a BIGINT");
+        assert_eq!(op.run("+I 1\n-U 1\n+U 2\n-U 2"), "+I 1\n-D 1\n+U 2\n-D 2");
     }
 }

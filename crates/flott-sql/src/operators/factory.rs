@@ -44,7 +44,9 @@ pub fn register(registry: &mut Registry) {
     registry.operator(kind::LOCAL_GROUP_AGGREGATE, |node, _| {
         boxed(LocalGroupAggregate::new(&spec(node)?))
     });
-    registry.operator(kind::DROP_UPDATE_BEFORE, |_, _| boxed(Ok(DropUpdateBefore)));
+    registry.operator(kind::DROP_UPDATE_BEFORE, |node, _| {
+        boxed(spec(node).map(DropUpdateBefore))
+    });
     registry.operator(kind::SINK_CONSTRAINTS, |node, _| {
         boxed(spec(node).map(SinkConstraints::new))
     });
