@@ -16,7 +16,7 @@
 //! | [`kind::LOCAL_GROUP_AGGREGATE`] | the same [`GroupAggregateSpec`] | [`GroupAggregateSpec::local_output`] |
 //! | [`kind::CORRELATE`] | [`CorrelateUnnestSpec`] | kept input columns, then the element's |
 //! | [`kind::VALUES`] | [`ValuesSpec`] | its rows |
-//! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U |
+//! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U, or with -D in its place |
 //! | [`kind::SINK_CONSTRAINTS`] | [`SinkConstraintsSpec`] | its input, enforced |
 //!
 //! Watermarks are no node: every source makes them per split ([`WatermarkExpressionSpec`]). UNION ALL is no node: several edges lead into one input. Mini-batch is no node either: the group aggregates bundle
@@ -508,9 +508,13 @@ pub struct ValuesSpec {
     pub rows: Vec<Vec<Literal>>,
 }
 
-/// Drops -U rows; has no settings.
+/// What becomes of -U rows before a sink that knows rows by their key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DropUpdateBeforeSpec {}
+pub struct DropUpdateBeforeSpec {
+    /// They become -D instead of vanishing: behind a condition, the +U that would replace the row may be missing.
+    #[serde(default)]
+    pub as_delete: bool,
+}
 
 /// What happens to a NULL in a NOT NULL column (`table.exec.sink.not-null-enforcer`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

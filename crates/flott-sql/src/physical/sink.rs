@@ -4,7 +4,7 @@ use super::{Need, NewNode, Output, Planner, SINK_KIND, Stream};
 use crate::binder::BoundInsert;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::nodes::{DropUpdateBeforeSpec, SinkConstraintsSpec, TypeLengthEnforcer, kind};
-use crate::rel::{Changelog, Rel};
+use crate::rel::{Changelog, ModifyKinds, Rel, RelOp};
 use flott_core::{Field, TypeKind};
 use flott_plan::{Partitioning, Role};
 use flott_runtime::connector::{ChangelogMode, SinkSpec};
@@ -18,7 +18,7 @@ impl Planner {
         };
         let mut stream = self.relation(rel, need)?;
         if need == Need::UpdateAfter && stream.changelog().update_before {
-            stream = self.drop_update_before(stream, rel)?;
+            stream = self.drop_update_before(stream, rel, is_filtered(rel))?;
         }
         let parallelism = insert
             .table
@@ -103,21 +103,29 @@ impl Planner {
         keys.map(|keys| Partitioning::Hash { keys })
     }
 
-    fn drop_update_before(&mut self, stream: Stream, rel: &Rel) -> SqlResult<Stream> {
+    /// `as_delete`: a row that is taken back is deleted, as its new content may have been filtered out.
+    fn drop_update_before(&mut self, stream: Stream, rel: &Rel, as_delete: bool) -> SqlResult<Stream> {
+        let kinds = stream.changelog().kinds;
         let changelog = Changelog {
             update_before: false,
-            ..stream.changelog()
+            kinds: ModifyKinds {
+                delete: kinds.delete || as_delete,
+                ..kinds
+            },
         };
         let new = NewNode {
             kind: kind::DROP_UPDATE_BEFORE,
             name: "DropUpdateBefore",
-            description: "DropUpdateBefore".to_owned(),
+            description: match as_delete {
+                true => "DropUpdateBefore(asDelete=[true])".to_owned(),
+                false => "DropUpdateBefore".to_owned(),
+            },
             role: Role::Operator,
             id: self.skeleton.stateless(kind::DROP_UPDATE_BEFORE),
             parallelism: self.parallelism_of(&stream),
             output: rel.schema(),
         };
-        let node = self.add(new, &DropUpdateBeforeSpec {}, changelog)?;
+        let node = self.add(new, &DropUpdateBeforeSpec { as_delete }, changelog)?;
         self.connect(&stream, node);
         Ok(Stream::one(Output { node, changelog }))
     }
@@ -130,6 +138,15 @@ impl Planner {
             .any(|(query, sink)| query.ty.nullable && !sink.ty.nullable);
         let lengths = self.config.type_length != TypeLengthEnforcer::Ignore && insert.fields.iter().any(has_length);
         not_null || lengths
+    }
+}
+
+/// Whether a condition stands between the sink and what makes the updates.
+fn is_filtered(rel: &Rel) -> bool {
+    match &rel.op {
+        RelOp::Calc { condition: Some(_), .. } => true,
+        RelOp::Calc { .. } | RelOp::Union { .. } | RelOp::Unnest { .. } => rel.inputs().into_iter().any(is_filtered),
+        _ => false,
     }
 }
 

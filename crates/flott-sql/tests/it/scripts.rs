@@ -274,6 +274,30 @@ fn what_will_hurt_is_warned_of() {
 }
 
 #[test]
+fn a_filter_above_updates_deletes_what_it_no_longer_passes() {
+    let sink = "CREATE TABLE sink (id BIGINT PRIMARY KEY NOT ENFORCED, n BIGINT) WITH ('connector' = 'upsert-kafka', 'topic' = 't',
+  'properties.bootstrap.servers' = 'b', 'key.format' = 'json', 'value.format' = 'json');";
+    let explained = |having: &str| {
+        jobs(&format!(
+            "{SOURCE}{sink} INSERT INTO sink SELECT id, COUNT(*) FROM orders GROUP BY id {having};"
+        ))
+        .remove(0)
+        .explanation
+    };
+    let plain = explained("");
+    assert!(
+        plain.contains("changelogMode=[I,UA]") && !plain.contains("DropUpdateBefore"),
+        "{plain}"
+    );
+    let filtered = explained("HAVING COUNT(*) < 10");
+    assert!(
+        filtered.contains("DropUpdateBefore(asDelete=[true]), changelogMode=[I,UA,D]"),
+        "{filtered}"
+    );
+    assert!(filtered.contains("changelogMode=[I,UB,UA]"), "{filtered}");
+}
+
+#[test]
 fn the_plan_survives_its_text() {
     for job in jobs(&format!(
         "{SOURCE} SELECT id, cents FROM orders UNION ALL SELECT 1, CAST(2 AS BIGINT); SELECT t.x FROM (VALUES (ARRAY[1, 2])) AS v(a) LEFT JOIN UNNEST(a) AS t(x) ON TRUE;"
