@@ -224,7 +224,8 @@ impl JobContext {
         };
         let policy = EmitPolicy {
             interval_ms: settings.watermark_interval_ms,
-            on_event: watermark.as_ref().is_some_and(|w| w.on_event),
+            // Without an interval a watermark follows each row that moves it, as in Flink.
+            on_event: settings.watermark_interval_ms == 0 || watermark.as_ref().is_some_and(|w| w.on_event),
             idle_timeout_ms: watermark
                 .as_ref()
                 .and_then(|w| w.idle_timeout_ms)

@@ -34,6 +34,8 @@ pub struct PlannerConfig {
     pub state_ttl_ms: u64,
     /// `table.exec.source.idle-timeout` in ms.
     pub idle_timeout_ms: Option<i64>,
+    /// `pipeline.auto-watermark-interval` in ms; 0: after every row.
+    pub watermark_interval_ms: Option<i64>,
     /// `table.exec.sink.not-null-enforcer`
     pub not_null: NotNullEnforcer,
     /// `table.exec.sink.type-length-enforcer`
@@ -117,6 +119,7 @@ impl PlannerConfig {
             mini_batch: None,
             state_ttl_ms: duration(options, "table.exec.state.ttl")?.unwrap_or(0),
             idle_timeout_ms: duration(options, "table.exec.source.idle-timeout")?.and_then(|ms| i64::try_from(ms).ok()),
+            watermark_interval_ms: options.duration_ms("pipeline.auto-watermark-interval").map_err(wrong)?,
             not_null: choice(
                 options,
                 "table.exec.sink.not-null-enforcer",

@@ -64,7 +64,8 @@ impl Planner {
         let on_event = options
             .one_of("scan.watermark.emit.strategy", &["on-periodic", "on-event"])
             .map_err(at)?
-            == Some(1);
+            == Some(1)
+            || self.config.watermark_interval_ms == Some(0);
         let own_timeout = options.duration_ms("scan.watermark.idle-timeout").map_err(at)?;
         let idle_timeout_ms = own_timeout.filter(|ms| *ms > 0).or(self.config.idle_timeout_ms);
         let alignment = match options.get("scan.watermark.alignment.group") {

@@ -1,6 +1,6 @@
 //! Recorded answers of real Flink, row by row: every script of tests/peers runs in this process.
 
-use crate::parity::{Answer, DIFFERENT, peers, peers_folder};
+use crate::parity::{Answer, DIFFERENT, OTHER_ROWS, peers, peers_folder};
 use crate::snapshot::report;
 use flott_cluster::{JobStatus, Restore, Submission, submit};
 use flott_core::clock::SystemClock;
@@ -176,7 +176,8 @@ fn difference(answer: &Answer, rows: &[String], failure: Option<&str>) -> Option
     if let Some(failure) = failure {
         return Some(format!("{name}: {failure}"));
     }
-    let same = match answer.header["deterministic_changelog"] == true {
+    let in_order = answer.header["deterministic_changelog"] == true;
+    let same = match in_order {
         true => rows == answer.rows,
         false => final_rows(rows.iter()) == final_rows(answer.rows.iter()),
     };
@@ -202,7 +203,7 @@ fn rows_are_those_of_flink() {
     let mut compared = 0;
     for answer in peers() {
         let is_table_of_its_own = answer.text.contains("\n-- print: ") || answer.text.starts_with("-- print: ");
-        let is_different = DIFFERENT.iter().any(|(n, _)| *n == answer.name);
+        let is_different = DIFFERENT.iter().chain(OTHER_ROWS).any(|(n, _)| *n == answer.name);
         let is_file = answer.header["file"].is_string();
         let wrong = answer.header["flink_is_wrong"].is_string();
         if is_table_of_its_own || is_different || is_file || wrong {

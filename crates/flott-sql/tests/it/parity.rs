@@ -52,6 +52,40 @@ pub const DIFFERENT: &[(&str, &str)] = &[(
     "a bare NULL in VALUES has the type of its column here; Flink refuses it",
 )];
 
+/// Scripts whose rows differ on purpose or by what is not built yet, and why.
+pub const OTHER_ROWS: &[(&str, &str)] = &[
+    (
+        "arith_double",
+        "FLOAT 2147483648 has the shortest text that reads back, as Java has from version 19 on",
+    ),
+    ("cast_numeric", "the same"),
+    (
+        "csv_bad_ignored",
+        "a quote that is not closed spoils its own line; Flink loses the next line too",
+    ),
+    (
+        "csv_number_forms",
+        "fractions of a second beyond the type's precision are cut off; Flink keeps them",
+    ),
+    ("json_time_forms", "the same"),
+    (
+        "json_number_forms",
+        "a bad element spoils its own field; Flink loses all fields behind it",
+    ),
+    (
+        "row_array_map",
+        "a missing element or key of a NOT NULL type is NULL; Flink gives a blank or -1",
+    ),
+    (
+        "upsert_sink_key_differs",
+        "there is no SinkUpsertMaterializer yet: a sink key that is not the query's key gets the plain changelog",
+    ),
+    (
+        "window_offset_global",
+        "Flink 2.2.1 drops the first window of a TUMBLE with an offset; its rows are not late",
+    ),
+];
+
 /// Columns of the last statement that yields any.
 fn columns(text: &str) -> Result<Vec<(String, String)>, SqlError> {
     let script = Script::parse(text, &variable)?;

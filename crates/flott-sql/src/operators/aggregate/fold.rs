@@ -258,14 +258,13 @@ pub(crate) fn extreme_bytes(
     }
 }
 
-/// The content of `slots` as a column of the storage form.
-pub(crate) fn gather_bytes(column: &BytesColumn, slots: &[u32], as_text: bool) -> ArrayRef {
+/// The content of `slots` as a Binary column.
+pub(crate) fn gather_bytes(column: &BytesColumn, slots: &[u32]) -> ArrayRef {
     let mut builder = BinaryBuilder::new();
     for &slot in slots {
         builder.append_option(column.get(slot));
     }
-    let bytes: ArrayRef = Arc::new(builder.finish());
-    if as_text { text_of(&bytes) } else { bytes }
+    Arc::new(builder.finish())
 }
 
 /// A Binary column that holds UTF-8 as a Utf8 column, without copying.

@@ -544,7 +544,7 @@ impl Aggregates {
                     let (values, nulls) = table.column::<i128>(i).gather(slots);
                     Arc::new(Decimal128Array::new(values.into(), nulls))
                 }
-                ColumnType::Bytes => gather_bytes(table.bytes_column(i), slots, false),
+                ColumnType::Bytes => gather_bytes(table.bytes_column(i), slots),
                 ColumnType::I64 | ColumnType::Bool => {
                     let (values, nulls) = table.column::<i64>(i).gather(slots);
                     int64(values, nulls)

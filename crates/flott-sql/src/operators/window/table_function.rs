@@ -57,6 +57,8 @@ impl WindowTableFunction {
         for (row, time) in times.iter().enumerate() {
             let before = ends.len();
             ends.extend(self.slices.windows_of_slice(self.slices.slice_of(*time)));
+            // Flink names the latest window of a row first.
+            ends[before..].reverse();
             rows.extend(std::iter::repeat_n(row as u32, ends.len() - before));
         }
         let repeated = if ends.len() == batch.num_rows() {

@@ -354,6 +354,6 @@ fn a_table_function_shows_every_window_of_a_row() {
     );
     assert_eq!(
         op.run("+I 1 0\n-D 2 3"),
-        "+I 1 0 -4 2 1\n+I 1 0 -2 4 3\n+I 1 0 0 6 5\n-D 2 3 -2 4 3\n-D 2 3 0 6 5\n-D 2 3 2 8 7"
+        "+I 1 0 0 6 5\n+I 1 0 -2 4 3\n+I 1 0 -4 2 1\n-D 2 3 2 8 7\n-D 2 3 0 6 5\n-D 2 3 -2 4 3"
     );
 }
