@@ -40,6 +40,9 @@ pub(crate) enum Input {
 /// A group is gone (-D) when retractions have taken all its rows; a retraction of a group that is not there is ignored, as
 /// in Flink. Without keys there is one group; it tells nothing before its first row.
 ///
+/// Measured on a busy machine (`examples/bench_ops.rs`): a count 34 ns a row of a STRING key under mini-batch, 54 of a
+/// BIGINT key row by row; five aggregates 54 under mini-batch.
+///
 /// State: `accState` (group key -> partial columns), `distinctAcc_N` (group key and value -> times or flags). With a time to
 /// live, groups that no row touches are forgotten silently.
 pub(crate) struct GroupAggregate {

