@@ -15,6 +15,7 @@ use flott_checkpoint::{
     CheckpointError, CheckpointStore, CommitPermit, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest,
     Root, Savepoint, Snapshot, SnapshotKind,
 };
+use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, Generation, JobId, OperatorId, Options};
 use flott_runtime::connector::Split;
 use flott_runtime::task::SPLITS_STATE;
@@ -28,6 +29,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Name under which an enumerator's state lies in a manifest.
 const ENUMERATOR_STATE: &str = "enumerator";
+
+/// Age from which files of a job's folder that no checkpoint refers to are taken for left behind.
+const SWEEP_AGE_MS: i64 = 24 * 3_600_000;
 
 /// Where a checkpoint is written to.
 #[derive(Debug, Clone)]
@@ -150,6 +154,13 @@ impl Storage {
         };
         let first = leader.start_from(snapshot.as_ref()).await?;
         self.0.next_checkpoint.store(first, Ordering::SeqCst);
+        let leader = leader.clone();
+        tokio::spawn(async move {
+            let now_ms = SystemClock.now_ms();
+            if let Err(error) = leader.sweep(now_ms, SWEEP_AGE_MS).await {
+                tracing::warn!(%error, "files that crashes left behind could not be deleted; a later start tries again");
+            }
+        });
         Ok(snapshot.map(|s| RestorePoint(Arc::new(s))))
     }
 
