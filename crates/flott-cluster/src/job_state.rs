@@ -217,12 +217,16 @@ impl JobMachine {
                 effects.push(Effect::Deploy(self.attempt));
                 self.turn(Running, &mut effects);
             }
-            (Created | Restarting, Event::PrepareFailed(failure)) => {
+            // What cannot even be prepared at the first start (no broker, no topic, no rights) is told at once.
+            (Created, Event::PrepareFailed(failure)) => {
+                self.failure = Some(failure);
+                self.turn(JobStatus::Failed, &mut effects);
+            }
+            (Restarting, Event::PrepareFailed(failure)) => {
                 self.preparing = false;
                 self.failure = Some(failure);
                 self.after_failure(now_ms, &mut effects);
             }
-            (Cancelling, Event::Prepared(_) | Event::PrepareFailed(_)) => self.turn(JobStatus::Canceled, &mut effects),
             (Restarting, Event::Tick) => {
                 if self.restart_at_ms.is_some_and(|t| t <= now_ms) {
                     self.restart_at_ms = None;
@@ -267,17 +271,9 @@ impl JobMachine {
                 self.turn(Cancelling, &mut effects);
                 effects.push(Effect::CancelTasks);
             }
-            (Created, Event::Cancel) => self.turn(Cancelling, &mut effects),
-            (Restarting, Event::Cancel) => {
-                self.turn(
-                    if self.preparing {
-                        Cancelling
-                    } else {
-                        JobStatus::Canceled
-                    },
-                    &mut effects,
-                );
-            }
+            // Nothing runs yet, or any more: there is nothing to wait for.
+            (Created | Restarting, Event::Cancel) => self.turn(JobStatus::Canceled, &mut effects),
+            (Created | Restarting, Event::Want(kind)) if kind.stops() => self.turn(JobStatus::Canceled, &mut effects),
 
             // What an ending attempt still does, or what comes too early, changes nothing.
             (
@@ -483,6 +479,27 @@ mod tests {
             [Effect::Status(JobStatus::Failed)]
         );
         assert_eq!(m.failure(), Some(&failure(false)));
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_prepared_at_its_first_start_fails_and_one_that_waits_is_stopped_at_once() {
+        let options: Options = [EVERY_100].into_iter().collect();
+        let start = || {
+            let settings = CheckpointSettings::from_options(&options).unwrap();
+            let strategy = RestartStrategy::from_options(&options, true).unwrap();
+            JobMachine::start(settings, strategy, vec![(0, 0)]).0
+        };
+        let effects = start().handle(1, 1, Event::PrepareFailed(failure(true)));
+        assert_eq!(effects, [Effect::Status(JobStatus::Failed)]);
+        let mut m = start();
+        assert_eq!(
+            m.handle(1, 1, Event::Want(CheckpointKind::Stop)),
+            [Effect::Status(JobStatus::Canceled)]
+        );
+        assert!(
+            m.handle(2, 1, Event::Prepared(1)).is_empty(),
+            "what was prepared too late is dropped"
+        );
     }
 
     #[test]
