@@ -7,7 +7,7 @@ use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::types::least_restrictive;
 use crate::expr::{Expr, Literal, resolve_cast};
 use crate::rel::{Rel, RelField, RelOp, generated_name};
-use flott_core::LogicalType;
+use flott_core::{LogicalType, TypeKind};
 use sqlparser::ast::Values;
 
 impl Binder<'_> {
@@ -98,8 +98,8 @@ pub fn common_type(exprs: &[&Expr]) -> SqlResult<LogicalType> {
     })
 }
 
-/// Constant rows, or a union of projections where a value needs computing. Values that are constant are folded by a
-/// rule later.
+/// Constant rows. Where a value needs computing, the rows are their numbers and a projection chooses by them, so that
+/// they keep their order; what can be computed at planning is folded by a rule later.
 fn values_rel(rows: Vec<Vec<Expr>>, names: &[String], types: &[LogicalType]) -> Rel {
     let literals: Option<Vec<Vec<Literal>>> = rows
         .iter()
@@ -116,22 +116,29 @@ fn values_rel(rows: Vec<Vec<Expr>>, names: &[String], types: &[LogicalType]) -> 
             fields,
         };
     }
-    let mut inputs: Vec<Rel> = rows
-        .into_iter()
-        .map(|row| {
-            let columns = names.iter().cloned().zip(row).collect();
-            let mut rel = Rel::calc(Binder::one_row(), columns, None);
-            for (field, ty) in rel.fields.iter_mut().zip(types) {
-                field.ty = ty.clone();
-            }
-            rel
-        })
-        .collect();
-    if inputs.len() == 1 {
-        return inputs.remove(0);
+    let int = LogicalType::not_null(TypeKind::Int);
+    let numbers = Rel {
+        op: RelOp::Values((0_i64..).zip(&rows).map(|(n, _)| vec![Literal::Integer(n)]).collect()),
+        fields: vec![RelField::new("$row", int.clone())],
+    };
+    let column = |index: usize| -> Expr {
+        let mut args = vec![];
+        for (number, row) in (0_i32..).zip(&rows) {
+            let is_row = vec![Expr::input(0, int.clone()), Expr::int(number)];
+            args.push(Expr::call("=", is_row, LogicalType::not_null(TypeKind::Boolean)));
+            args.push(row[index].clone());
+        }
+        // The last row needs no condition.
+        args.remove(args.len() - 2);
+        match args.len() {
+            1 => args.remove(0),
+            _ => Expr::call("CASE", args, types[index].clone()),
+        }
+    };
+    let columns = names.iter().enumerate().map(|(i, n)| (n.clone(), column(i))).collect();
+    let mut rel = Rel::calc(numbers, columns, None);
+    for (field, ty) in rel.fields.iter_mut().zip(types) {
+        field.ty = ty.clone();
     }
-    Rel {
-        op: RelOp::Union { inputs },
-        fields,
-    }
+    rel
 }

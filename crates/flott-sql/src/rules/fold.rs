@@ -28,11 +28,11 @@ pub fn fold(rel: Rel, context: &EvalContext) -> Rel {
         }
         op => op,
     };
-    constant_rows(Rel { op, fields })
+    constant_rows(Rel { op, fields }, context)
 }
 
 /// A projection of constants over constant rows is constant rows.
-fn constant_rows(rel: Rel) -> Rel {
+fn constant_rows(rel: Rel, context: &EvalContext) -> Rel {
     let RelOp::Calc {
         input,
         projection,
@@ -44,7 +44,7 @@ fn constant_rows(rel: Rel) -> Rel {
     let RelOp::Values(rows) = &input.op else { return rel };
     let computed: Option<Vec<Vec<Literal>>> = rows
         .iter()
-        .map(|row| projection.iter().map(|e| value_of(e, row)).collect())
+        .map(|row| projection.iter().map(|e| value_of(e, row, context)).collect())
         .collect();
     match computed {
         Some(rows) => Rel {
@@ -55,12 +55,10 @@ fn constant_rows(rel: Rel) -> Rel {
     }
 }
 
-fn value_of(expr: &Expr, row: &[Literal]) -> Option<Literal> {
-    match expr {
-        Expr::InputRef { index, .. } => row.get(*index).cloned(),
-        Expr::Literal { value, .. } => Some(value.clone()),
-        Expr::Call { .. } => None,
-    }
+/// The value of `expr` for a row, if it is constant.
+fn value_of(expr: &Expr, row: &[Literal], context: &EvalContext) -> Option<Literal> {
+    let of_row = expr.map_inputs(&mut |i, ty| Expr::literal(row[i].clone(), ty.clone()));
+    fold_constants(&of_row, context).as_literal().cloned()
 }
 
 /// A union of constant rows is constant rows.
