@@ -431,7 +431,7 @@ impl Task {
                 if let Some(barrier) = self.triggered.take() {
                     if failpoint::hit("source-offsets") == Some(Action::Early) {
                         // Positions then name rows that come only behind the barrier: what tests must find.
-                        driver.poll(now_ms, &mut self.out)?;
+                        read_ahead(driver, now_ms, &mut self.out)?;
                     }
                     self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
                     self.metrics
@@ -547,6 +547,18 @@ impl Task {
             });
         }
     }
+}
+
+/// Reads until there are rows, for a second at most; only for the fail point `source-offsets`.
+fn read_ahead(driver: &mut SourceDriver, now_ms: i64, out: &mut Output) -> Result<(), TaskError> {
+    for _ in 0..1_000 {
+        if driver.poll(now_ms, out)? != SourceState::Progress {
+            std::thread::sleep(Duration::from_millis(1));
+        } else if !out.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn splits_snapshot(splits: Vec<Split>) -> Result<OperatorSnapshot, TaskError> {
