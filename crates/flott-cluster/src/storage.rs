@@ -21,8 +21,8 @@ use flott_runtime::connector::Split;
 use flott_runtime::task::SPLITS_STATE;
 use flott_runtime::{FailureLabel, TaskError};
 use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
-use flott_state::{OperatorSnapshot, RunMode};
-use std::collections::{BTreeMap, HashMap};
+use flott_state::{OperatorSnapshot, RunMode, StateError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,7 +149,7 @@ impl Storage {
         let leader = &self.0.leader;
         let snapshot = match restore {
             Restore::Fresh => None,
-            Restore::Latest => leader.store().latest().await?,
+            Restore::Latest => self.newest_intact().await?,
             Restore::Path(path) => Some(Snapshot::open(path, options).await?),
         };
         let first = leader.start_from(snapshot.as_ref()).await?;
@@ -162,6 +162,25 @@ impl Storage {
             }
         });
         Ok(snapshot.map(|s| RestorePoint(Arc::new(s))))
+    }
+
+    /// The newest checkpoint whose manifest and state files are intact: every byte is read once more for it, since a
+    /// job that is under way could no longer go back to the one before.
+    async fn newest_intact(&self) -> Result<Option<Snapshot>, ClusterError> {
+        let store = self.0.leader.store();
+        let mut damaged = BTreeSet::new();
+        while let Some(snapshot) = store.latest_but(&damaged).await? {
+            let problem = first_damage(&snapshot).await?;
+            match (problem, snapshot.id) {
+                (None, _) => return Ok(Some(snapshot)),
+                (Some(error), Some(id)) => {
+                    tracing::warn!(checkpoint = id.checkpoint, %error, "checkpoint is damaged; the one before it is tried");
+                    damaged.insert(id);
+                }
+                (Some(error), None) => return Err(TaskError::from(error).into()),
+            }
+        }
+        Ok(None)
     }
 
     /// The number of the next checkpoint: above every one that was begun.
@@ -363,6 +382,22 @@ impl Storage {
         }
         Ok(all)
     }
+}
+
+/// The first damage in a snapshot's state files.
+///
+/// # Errors
+/// If they cannot be read for another reason.
+async fn first_damage(snapshot: &Snapshot) -> Result<Option<StateError>, ClusterError> {
+    for operator in &snapshot.manifest.operators {
+        match load_operator(&snapshot.root, operator, 1).await {
+            Ok(_) => {}
+            Err(error @ StateError::DamagedRun { .. })
+            | Err(error @ StateError::Store(CheckpointError::DamagedFile { .. })) => return Ok(Some(error)),
+            Err(error) => return Err(TaskError::from(error).into()),
+        }
+    }
+    Ok(None)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -139,7 +139,8 @@ async fn a_savepoint_can_be_restored_after_it_was_moved() {
     assert!(world.check() > rows);
 }
 
-fn manifests(dir: &Path) -> Vec<PathBuf> {
+/// Files of checkpoints whose names begin with `prefix`, by the number of their checkpoint.
+fn files(dir: &Path, prefix: &str) -> Vec<PathBuf> {
     let mut found = vec![];
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -147,7 +148,15 @@ fn manifests(dir: &Path) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.file_name().unwrap().to_string_lossy().starts_with("manifest-g") {
+            } else if path
+                .parent()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("chk-")
+                && path.file_name().unwrap().to_string_lossy().starts_with(prefix)
+            {
                 found.push(path);
             }
         }
@@ -160,32 +169,51 @@ fn manifests(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_newest_checkpoint_is_refused_and_the_one_before_it_used() {
-    let dir = tempfile::tempdir().unwrap();
-    let text = dir_option(dir.path());
-    let options = [
-        OFTEN,
-        ("execution.checkpointing.dir", text.as_str()),
-        ("execution.checkpointing.num-retained", "3"),
-    ];
-    let world = World::with(-1);
-    let job = start(&world, toys::plan(2, &options), Restore::Fresh).await.unwrap();
-    until("three checkpoints", || job.stats.checkpoints().completed >= 4).await;
-    job.stop();
-    ended(&job).await;
-    let found = manifests(dir.path());
-    assert_eq!(found.len(), 3, "{found:?}");
-    let newest = found.last().unwrap();
-    let mut bytes = std::fs::read(newest).unwrap();
+fn flip_a_bit_in(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::write(newest, bytes).unwrap();
-    let job = start(&world, toys::plan(2, &options), Restore::Latest).await.unwrap();
-    let before = found[1].parent().unwrap().display().to_string();
-    assert_eq!(job.restored_from.as_deref(), Some(before.as_str()));
-    job.cancel();
-    assert_eq!(ended(&job).await, JobStatus::Canceled);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_newest_checkpoint_is_refused_and_the_one_before_it_used() {
+    // A manifest, then a state file.
+    for (more_keys, prefix) in [(0, "manifest-g"), (20_000, "g")] {
+        let dir = tempfile::tempdir().unwrap();
+        let text = dir_option(dir.path());
+        let options = [
+            OFTEN,
+            ("execution.checkpointing.dir", text.as_str()),
+            ("execution.checkpointing.num-retained", "3"),
+        ];
+        let world = World::with(-1);
+        world.more_keys.store(more_keys, Ordering::SeqCst);
+        let job = start(&world, toys::plan(1, &options), Restore::Fresh).await.unwrap();
+        let large = || job.stats.checkpoints().last_bytes > 30_000;
+        until("large state", || more_keys == 0 || large()).await;
+        let seen = job.stats.checkpoints().completed;
+        until("three more checkpoints", || {
+            job.stats.checkpoints().completed >= seen + 4
+        })
+        .await;
+        job.stop();
+        ended(&job).await;
+        let manifests = files(dir.path(), "manifest-g");
+        assert_eq!(manifests.len(), 3, "{manifests:?}");
+        let newest = files(dir.path(), prefix).pop().unwrap();
+        assert_eq!(
+            newest.parent(),
+            manifests[2].parent(),
+            "the newest checkpoint has a file '{prefix}…'"
+        );
+        flip_a_bit_in(&newest);
+        let job = start(&world, toys::plan(2, &options), Restore::Latest).await.unwrap();
+        let before = manifests[1].parent().unwrap().display().to_string();
+        assert_eq!(job.restored_from.as_deref(), Some(before.as_str()));
+        job.cancel();
+        assert_eq!(ended(&job).await, JobStatus::Canceled);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

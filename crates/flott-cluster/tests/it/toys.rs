@@ -26,12 +26,14 @@ pub struct World {
     pub per_split: AtomicI64,
     /// The counter fails when it has seen so many more rows; 0: never.
     pub fail_after: AtomicUsize,
+    /// Keys beside [`KEYS`], for state that is large enough to have files.
+    pub more_keys: AtomicI64,
     transactions: AtomicUsize,
 }
 
 const SPLITS: i64 = 3;
-/// Numbers count keys from 0 to this, over and over.
-pub const KEYS: i64 = 100;
+/// Numbers count keys from 0 to this, over and over, unless a world says otherwise.
+const KEYS: i64 = 100;
 
 struct NumberEnumerator {
     found: bool,
@@ -98,7 +100,8 @@ impl SourceReader for NumberReader {
                 } else {
                     (*position + 50).min(limit)
                 };
-                let numbers: Int64Array = (*position..end).map(|n| n % KEYS).collect();
+                let keys = KEYS + self.world.more_keys.load(Ordering::SeqCst);
+                let numbers: Int64Array = (*position..end).map(|n| n % keys).collect();
                 let rows = (end - *position) as usize;
                 *position = end;
                 return Ok(ReaderPoll::Batch {
