@@ -1,0 +1,112 @@
+//! What the nodes of a SQL plan say: one serialisable spec a node kind, with names and meaning of Flink's stream exec
+//! nodes.
+//!
+//! The planner writes a spec into [`flott_plan::Node::spec`] together with its kind (a constant of [`kind`]) and
+//! [`VERSION`]; the factories of [`crate::operators`] read it back. A spec is self-contained: it repeats the columns of
+//! its input, so that a plan can be read, explained and restored without its neighbours. Fields are only ever added,
+//! with a default.
+//!
+//! | kind | spec | output |
+//! |---|---|---|
+//! | [`kind::CALC`] | [`CalcSpec`] | the projection |
+//! | [`kind::WINDOW_AGGREGATE`], [`kind::GLOBAL_WINDOW_AGGREGATE`] | [`WindowAggregateSpec`] | [`WindowAggregateSpec::output`] |
+//! | [`kind::LOCAL_WINDOW_AGGREGATE`] | the same [`WindowAggregateSpec`] | [`WindowAggregateSpec::local_output`] |
+//! | [`kind::WINDOW_TABLE_FUNCTION`] | [`WindowTableFunctionSpec`] | input, window_start, window_end, window_time |
+//! | [`kind::GROUP_AGGREGATE`], [`kind::GLOBAL_GROUP_AGGREGATE`] | [`GroupAggregateSpec`] | [`GroupAggregateSpec::output`] |
+//! | [`kind::LOCAL_GROUP_AGGREGATE`] | the same [`GroupAggregateSpec`] | [`GroupAggregateSpec::local_output`] |
+//! | [`kind::CORRELATE`] | [`CorrelateUnnestSpec`] | kept input columns, then the element's |
+//! | [`kind::VALUES`] | [`ValuesSpec`] | its rows |
+//! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U, or with -D in its place |
+//! | [`kind::SINK_CONSTRAINTS`] | [`SinkConstraintsSpec`] | its input, enforced |
+//!
+//! Watermarks are no node: every source makes them per split ([`WatermarkExpressionSpec`]). UNION ALL is no node: several edges lead into one input. Mini-batch is no node either: the group aggregates bundle
+//! by themselves ([`MiniBatch`]).
+//!
+//! Between the two phases of an aggregation flow *partial rows*: the key columns, one or two columns an aggregate
+//! ([`PartialColumn`]), and for windows the slice's end. Both phases are built from one spec, so they cannot disagree.
+
+mod aggregate;
+mod group;
+mod rows;
+mod window;
+
+pub use aggregate::{AggregateCall, PartialColumn, partial_columns};
+pub(crate) use aggregate::{average_sum_kind, sum_kind};
+pub use group::{GroupAggregateSpec, MiniBatch};
+pub use rows::{
+    CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, NotNullEnforcer, SinkConstraintsSpec,
+    TypeLengthEnforcer, ValuesSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec,
+};
+pub use window::{
+    TimeAttribute, WindowAggregateSpec, WindowProperty, WindowPropertyKind, WindowSpec, WindowTableFunctionSpec,
+};
+
+use flott_core::Field;
+
+/// Version of the specs that this build writes.
+pub const VERSION: u32 = 1;
+
+/// The kinds of SQL's plan nodes.
+pub mod kind {
+    /// Projection and condition.
+    pub const CALC: &str = "stream-exec-calc";
+    /// Window aggregation in one phase.
+    pub const WINDOW_AGGREGATE: &str = "stream-exec-window-aggregate";
+    /// First phase of a window aggregation, before the exchange.
+    pub const LOCAL_WINDOW_AGGREGATE: &str = "stream-exec-local-window-aggregate";
+    /// Second phase of a window aggregation, after the exchange.
+    pub const GLOBAL_WINDOW_AGGREGATE: &str = "stream-exec-global-window-aggregate";
+    /// Windows as columns, without aggregation.
+    pub const WINDOW_TABLE_FUNCTION: &str = "stream-exec-window-table-function";
+    /// Aggregation without windows in one phase.
+    pub const GROUP_AGGREGATE: &str = "stream-exec-group-aggregate";
+    /// First phase of an aggregation without windows, before the exchange.
+    pub const LOCAL_GROUP_AGGREGATE: &str = "stream-exec-local-group-aggregate";
+    /// Second phase of an aggregation without windows, after the exchange.
+    pub const GLOBAL_GROUP_AGGREGATE: &str = "stream-exec-global-group-aggregate";
+    /// UNNEST.
+    pub const CORRELATE: &str = "stream-exec-correlate";
+    /// Constant rows.
+    pub const VALUES: &str = "stream-exec-values";
+    /// Drops -U rows where the reader does not need them.
+    pub const DROP_UPDATE_BEFORE: &str = "stream-exec-drop-update-before";
+    /// NOT NULL and length checks before a sink.
+    pub const SINK_CONSTRAINTS: &str = "stream-exec-constraint-enforcer";
+}
+
+/// A spec that cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A window's sizes do not fit together.
+    #[error("{0}")]
+    Window(String),
+    /// A column position lies outside the input.
+    #[error("column {index} of the {what} does not exist: the input has {columns} columns")]
+    Column {
+        /// Who refers to it.
+        what: &'static str,
+        /// Position from 0.
+        index: usize,
+        /// Number of input columns.
+        columns: usize,
+    },
+    /// An aggregate function has no operator.
+    #[error("the aggregate {call} cannot run: {reason}")]
+    Aggregate {
+        /// Function with its argument types.
+        call: String,
+        /// Why, with the remedy.
+        reason: String,
+    },
+}
+
+fn check_columns(what: &'static str, columns: &[usize], input: &[Field]) -> Result<(), SpecError> {
+    match columns.iter().find(|&&c| c >= input.len()) {
+        Some(&index) => Err(SpecError::Column {
+            what,
+            index,
+            columns: input.len(),
+        }),
+        None => Ok(()),
+    }
+}
