@@ -1,6 +1,7 @@
 //! What will hurt: warnings about a job that is valid, for `flott check` and before a run.
 
 use crate::binder::BoundInsert;
+use crate::nodes::kind;
 use crate::physical::{PlannedJob, SCAN_KIND, SINK_KIND};
 use crate::rel::{Rel, RelOp, Scan};
 use crate::script::nearest_hint;
@@ -146,6 +147,7 @@ pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
         }));
     }
     parallelism(job, &mut warnings);
+    materialized(job, options, &mut warnings);
     let mut unique: Vec<Warning> = vec![];
     for w in warnings {
         if !unique.contains(&w) {
@@ -170,13 +172,14 @@ fn is_bounded(rel: &Rel) -> bool {
     found.iter().all(|s| s.traits.bounded)
 }
 
+fn has_ttl(options: &Options) -> bool {
+    let ttl = options.get("table.exec.state.ttl").and_then(parse_duration_ms);
+    ttl.is_some_and(|ms| ms > 0)
+}
+
 /// Aggregations whose state only grows.
 fn state(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
-    let has_ttl = options
-        .get("table.exec.state.ttl")
-        .and_then(parse_duration_ms)
-        .is_some_and(|ms| ms > 0);
-    if has_ttl || is_bounded(rel) {
+    if has_ttl(options) || is_bounded(rel) {
         return;
     }
     if let RelOp::Aggregate { input, keys, calls } = &rel.op
@@ -303,6 +306,22 @@ fn transaction_timeout(insert: &BoundInsert, interval_ms: i64, options: &Options
                 insert.table.short_name()
             ),
             format!("'properties.transaction.timeout.ms' = '{}' or more, up to the broker's maximum", needed_ms * 2),
+        ));
+    }
+}
+
+/// Sinks before which all rows are remembered.
+fn materialized(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
+    if has_ttl(options) || job.optimized.iter().all(is_bounded) {
+        return;
+    }
+    for node in job.plan.nodes.iter().filter(|n| n.kind == kind::SINK_MATERIALIZER) {
+        warnings.push(warning(
+            format!(
+                "the query's updates do not come by the PRIMARY KEY of the sink: '{}' keeps every row that is not taken back, for ever",
+                node.name
+            ),
+            "key the sink as the query is keyed, or SET 'table.exec.state.ttl' = '1 d' (or what fits)",
         ));
     }
 }

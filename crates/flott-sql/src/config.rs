@@ -17,6 +17,28 @@ pub enum AggPhase {
     Two,
 }
 
+/// `table.exec.sink.upsert-materialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpsertMaterialize {
+    /// Never.
+    None,
+    /// Where the sink's primary key does not hold the key of the query's updates.
+    Auto,
+    /// Before every sink with a primary key that gets changes.
+    Force,
+}
+
+/// `table.exec.sink.keyed-shuffle`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyedShuffle {
+    /// Never.
+    None,
+    /// Where the sink's parallelism is above 1 and not that of its input.
+    Auto,
+    /// Where the sink's parallelism is above 1.
+    Force,
+}
+
 /// What planning reads of a job's options.
 #[derive(Debug, Clone)]
 pub struct PlannerConfig {
@@ -40,6 +62,10 @@ pub struct PlannerConfig {
     pub not_null: NotNullEnforcer,
     /// `table.exec.sink.type-length-enforcer`
     pub type_length: TypeLengthEnforcer,
+    /// `table.exec.sink.upsert-materialize`
+    pub upsert_materialize: UpsertMaterialize,
+    /// `table.exec.sink.keyed-shuffle`
+    pub keyed_shuffle: KeyedShuffle,
     /// `pipeline.operator-chaining.enabled`
     pub chaining: bool,
     /// `pipeline.name`
@@ -135,6 +161,26 @@ impl PlannerConfig {
                     ("ERROR", TypeLengthEnforcer::Error),
                 ],
                 TypeLengthEnforcer::Ignore,
+            )?,
+            upsert_materialize: choice(
+                options,
+                "table.exec.sink.upsert-materialize",
+                &[
+                    ("NONE", UpsertMaterialize::None),
+                    ("AUTO", UpsertMaterialize::Auto),
+                    ("FORCE", UpsertMaterialize::Force),
+                ],
+                UpsertMaterialize::Auto,
+            )?,
+            keyed_shuffle: choice(
+                options,
+                "table.exec.sink.keyed-shuffle",
+                &[
+                    ("NONE", KeyedShuffle::None),
+                    ("AUTO", KeyedShuffle::Auto),
+                    ("FORCE", KeyedShuffle::Force),
+                ],
+                KeyedShuffle::Auto,
             )?,
             chaining: options
                 .boolean("pipeline.operator-chaining.enabled")

@@ -7,12 +7,11 @@ use crate::catalog::{Column, Object, Table};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::Expr;
 use crate::parser::ast::Insert;
-use crate::rel::{ModifyKinds, Rel, upsert_keys};
+use crate::rel::{ModifyKinds, Rel};
 use flott_core::{Field, LogicalType, TypeKind, suggest};
 use flott_runtime::connector::{ChangelogMode, MetadataKey, TableSpec};
 use sqlparser::ast::{Ident, ObjectName, Spanned};
 use sqlparser::tokenizer::Span;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A query and the sink that it is written to.
@@ -257,14 +256,11 @@ fn fits(from: &LogicalType, to: &LogicalType) -> bool {
     }
 }
 
-/// Whether the sink can take the query's changes, by the key that they come with.
+/// Whether the sink can take the query's changes; by which key they come is planning's to heed.
 fn check_changes(table: &TableSpec, changelog: ChangelogMode, rel: &Rel, span: Span) -> SqlResult<()> {
     let kinds = ModifyKinds::of(rel);
-    if kinds.is_append() || changelog == ChangelogMode::Retract {
-        return Ok(());
-    }
     let name = table.short_name();
-    if changelog == ChangelogMode::Append {
+    if !kinds.is_append() && changelog == ChangelogMode::Append {
         let what = if kinds.update { "updates" } else { "deletions" };
         return Err(SqlError::new(
             Step::Sink,
@@ -279,32 +275,5 @@ fn check_changes(table: &TableSpec, changelog: ChangelogMode, rel: &Rel, span: S
              or aggregate in windows, whose results never change",
         ));
     }
-    if table.primary_key.is_empty() {
-        return Ok(());
-    }
-    let key: BTreeSet<usize> = table
-        .primary_key
-        .iter()
-        .filter_map(|k| rel.fields.iter().position(|f| f.name == *k))
-        .collect();
-    let keys = upsert_keys(rel);
-    if keys.iter().any(|k| k.is_subset(&key) && k == &key || k.is_empty()) {
-        return Ok(());
-    }
-    let of_query = match keys.first() {
-        Some(columns) => {
-            let names: Vec<&str> = columns.iter().map(|&i| rel.fields[i].name.as_str()).collect();
-            format!("({})", names.join(", "))
-        }
-        None => "unknown (the query does not keep the columns that it groups by)".to_owned(),
-    };
-    Err(SqlError::new(
-        Step::Unsupported,
-        format!(
-            "the query's updates have the key {of_query}, but the sink '{name}' has PRIMARY KEY ({}): writing by another key is not supported yet",
-            table.primary_key.join(", ")
-        ),
-    )
-    .at_span(span)
-    .remedy("group by exactly the sink's key, or change the PRIMARY KEY"))
+    Ok(())
 }

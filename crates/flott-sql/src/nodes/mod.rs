@@ -18,6 +18,7 @@
 //! | [`kind::VALUES`] | [`ValuesSpec`] | its rows |
 //! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U, or with -D in its place |
 //! | [`kind::SINK_CONSTRAINTS`] | [`SinkConstraintsSpec`] | its input, enforced |
+//! | [`kind::SINK_MATERIALIZER`] | [`SinkMaterializerSpec`] | the last row of each primary key |
 //!
 //! Watermarks are no node: every source makes them per split ([`WatermarkExpressionSpec`]). UNION ALL is no node: several edges lead into one input. Mini-batch is no node either: the group aggregates bundle
 //! by themselves ([`MiniBatch`]).
@@ -26,12 +27,14 @@
 //! ([`PartialColumn`]), and for windows the slice's end. Both phases are built from one spec, so they cannot disagree.
 
 mod aggregate;
+mod changes;
 mod group;
 mod rows;
 mod window;
 
 pub use aggregate::{AggregateCall, PartialColumn, partial_columns};
 pub(crate) use aggregate::{average_sum_kind, sum_kind};
+pub use changes::SinkMaterializerSpec;
 pub use group::{GroupAggregateSpec, MiniBatch};
 pub use rows::{
     CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, NotNullEnforcer, SinkConstraintsSpec,
@@ -72,6 +75,8 @@ pub mod kind {
     pub const DROP_UPDATE_BEFORE: &str = "stream-exec-drop-update-before";
     /// NOT NULL and length checks before a sink.
     pub const SINK_CONSTRAINTS: &str = "stream-exec-constraint-enforcer";
+    /// The last row of each primary key, before a sink whose key is not that of the query's updates.
+    pub const SINK_MATERIALIZER: &str = "stream-exec-sink-materializer";
 }
 
 /// A spec that cannot run.

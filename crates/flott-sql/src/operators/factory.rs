@@ -4,6 +4,7 @@ use super::calc::Calc;
 use super::constraints::{DropUpdateBefore, SinkConstraints};
 use super::group::aggregate::{GroupAggregate, Input as GroupInput};
 use super::group::local::LocalGroupAggregate;
+use super::materialize::SinkUpsertMaterializer;
 use super::unnest::Unnest;
 use super::values::Values;
 use super::watermark::SqlWatermark;
@@ -50,6 +51,9 @@ pub fn register(registry: &mut Registry) {
     registry.operator(kind::SINK_CONSTRAINTS, |node, _| {
         boxed(spec(node).map(SinkConstraints::new))
     });
+    registry.operator(kind::SINK_MATERIALIZER, |node, _| {
+        boxed(SinkUpsertMaterializer::new(&spec(node)?))
+    });
     registry.source(kind::VALUES, |node, _| Ok(Box::new(Values::new(&spec(node)?)?)));
     registry.watermark(WATERMARK_GENERATOR, |watermark, ctx| {
         let spec = serde_json::from_value(watermark.spec.clone())
@@ -71,6 +75,7 @@ pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
         kind::GLOBAL_WINDOW_AGGREGATE => window(WindowInput::Partials),
         kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
         kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
+        kind::SINK_MATERIALIZER => Ok(SinkUpsertMaterializer::new(&spec(node)?)?.state_tables()),
         _ => Ok(vec![]),
     }
 }

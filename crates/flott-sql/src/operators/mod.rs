@@ -8,6 +8,7 @@
 //! | [`group`] | aggregation with a changelog, with and without mini-batch, in one phase or two |
 //! | [`unnest`] | a row per element of a collection |
 //! | [`values`] | constant rows, as a source |
+//! | [`materialize`] | the last row of each primary key, before a sink that is keyed otherwise than the query |
 //! | [`constraints`] | NOT NULL and length checks before a sink; -U rows dropped where nobody needs them |
 //!
 //! [`aggregate`] holds the accumulators that both kinds of aggregation share; [`register`] makes all of it known to the
@@ -16,7 +17,9 @@
 mod aggregate;
 mod calc;
 mod constraints;
+mod emission;
 mod group;
+mod materialize;
 mod row_table;
 mod unnest;
 mod values;

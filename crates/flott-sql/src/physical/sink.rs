@@ -1,24 +1,59 @@
-//! Sinks: which changes they are fed, constraints, exchange by key, writer.
+//! Sinks: which changes they are fed, constraints, exchange by key, the last row of each key, writer.
 
 use super::{Need, NewNode, Output, Planner, SINK_KIND, Stream};
 use crate::binder::BoundInsert;
+use crate::config::{KeyedShuffle, UpsertMaterialize};
 use crate::error::{SqlError, SqlResult, Step};
-use crate::nodes::{DropUpdateBeforeSpec, SinkConstraintsSpec, TypeLengthEnforcer, kind};
-use crate::rel::{Changelog, ModifyKinds, Rel, RelOp};
+use crate::nodes::{DropUpdateBeforeSpec, SinkConstraintsSpec, SinkMaterializerSpec, TypeLengthEnforcer, kind};
+use crate::rel::{Changelog, ModifyKinds, Rel, RelOp, upsert_keys};
 use flott_core::{Field, TypeKind};
-use flott_plan::{Partitioning, Role};
+use flott_plan::{NodeId, Partitioning, Role};
 use flott_runtime::connector::{ChangelogMode, SinkSpec};
+use std::collections::BTreeSet;
+
+/// How the key of the query's updates and the sink's primary key are to each other.
+struct Keys {
+    /// Columns of the primary key; empty: there is none.
+    primary: Vec<usize>,
+    /// The smallest key by which the query's updates follow each other, if one is known.
+    upsert: Option<Vec<usize>>,
+    /// Whether a key of the updates is the primary key.
+    is_exact: bool,
+    /// Whether a key of the updates lies in the primary key, so that its updates are never told apart by it.
+    is_contained: bool,
+}
+
+impl Keys {
+    fn of(insert: &BoundInsert, rel: &Rel) -> Self {
+        let position = |name: &String| insert.fields.iter().position(|f| f.name == *name);
+        let primary: Vec<usize> = insert.table.primary_key.iter().filter_map(position).collect();
+        let columns: BTreeSet<usize> = primary.iter().copied().collect();
+        let keys = upsert_keys(rel);
+        Self {
+            is_exact: keys.contains(&columns),
+            is_contained: keys.iter().any(|k| k.is_subset(&columns)),
+            upsert: keys
+                .into_iter()
+                .map(|k| k.into_iter().collect::<Vec<_>>())
+                .min_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b))),
+            primary,
+        }
+    }
+}
 
 impl Planner {
     pub(super) fn sink(&mut self, insert: &BoundInsert, rel: &Rel) -> SqlResult<()> {
         let id = self.skeleton.sink(&insert.table.name);
+        let keys = Keys::of(insert, rel);
         let need = match insert.changelog {
-            ChangelogMode::Upsert => Need::UpdateAfter,
-            ChangelogMode::Append | ChangelogMode::Retract => Need::UpdateBefore,
+            ChangelogMode::Upsert if keys.primary.is_empty() || keys.is_exact => Need::UpdateAfter,
+            ChangelogMode::Append | ChangelogMode::Retract | ChangelogMode::Upsert => Need::UpdateBefore,
         };
         let mut stream = self.relation(rel, need)?;
-        if need == Need::UpdateAfter && stream.changelog().update_before {
-            stream = self.drop_update_before(stream, rel, is_filtered(rel))?;
+        let materialized = self.is_materialized(insert, rel, &keys);
+        if insert.changelog == ChangelogMode::Upsert && !materialized && stream.changelog().update_before {
+            let as_delete = need == Need::UpdateBefore || is_filtered(rel);
+            stream = self.drop_update_before(stream, rel, as_delete)?;
         }
         let parallelism = insert
             .table
@@ -27,33 +62,15 @@ impl Planner {
             .map_err(|e| SqlError::new(Step::Option, format!("table '{}': {e}", insert.table.short_name())))?;
         let upstream = self.parallelism_of(&stream);
         let parallelism = parallelism.unwrap_or(upstream);
-        let partitioning = self.sink_partitioning(insert, rel, &stream, parallelism);
-        let changelog = stream.changelog();
         let exec_id = self.exec_id();
-        let mut partitioning = Some(partitioning);
         if self.needs_constraints(insert, rel) {
-            let new = NewNode {
-                kind: kind::SINK_CONSTRAINTS,
-                name: "ConstraintEnforcer",
-                description: constraints_description(insert, rel),
-                role: Role::Operator,
-                id: self.skeleton.stateless(kind::SINK_CONSTRAINTS),
-                parallelism,
-                output: insert.fields.clone(),
-            };
-            let spec = SinkConstraintsSpec {
-                table: insert.table.short_name().to_owned(),
-                columns: insert.fields.clone(),
-                not_null: self.config.not_null,
-                type_length: self.config.type_length,
-            };
-            let node = self.add_named(new, format!("ConstraintEnforcer[{exec_id}]"), &spec, changelog)?;
-            match partitioning.take().flatten() {
-                Some(exchange) => self.exchange(&stream, node, &exchange),
-                None => self.connect(&stream, node),
-            }
-            stream = Stream::one(Output { node, changelog });
+            stream = self.constraints(insert, rel, stream, exec_id)?;
         }
+        let mut exchange = self.sink_exchange(&keys, &stream, parallelism, materialized);
+        if materialized {
+            stream = self.materializer(insert, &keys, stream, exchange.take(), parallelism, exec_id)?;
+        }
+        let changelog = stream.changelog();
         let spec = SinkSpec {
             table: insert.table.clone(),
             fields: insert.fields.clone(),
@@ -61,10 +78,15 @@ impl Planner {
             updating: !changelog.kinds.is_append(),
         };
         let names: Vec<&str> = insert.fields.iter().map(|f| f.name.as_str()).collect();
+        let mark = if materialized { ", upsertMaterialize=[true]" } else { "" };
         let new = NewNode {
             kind: SINK_KIND,
             name: "",
-            description: format!("Sink(table=[{}], fields=[{}])", insert.table.name, names.join(", ")),
+            description: format!(
+                "Sink(table=[{}], fields=[{}]{mark})",
+                insert.table.name,
+                names.join(", ")
+            ),
             role: Role::Sink,
             id,
             parallelism,
@@ -72,35 +94,103 @@ impl Planner {
         };
         let name = format!("{}[{exec_id}]: Writer", insert.table.short_name());
         let node = self.add_named(new, name, &spec, changelog)?;
-        match partitioning.flatten() {
-            Some(exchange) => self.exchange(&stream, node, &exchange),
-            None => self.connect(&stream, node),
-        }
+        self.connect_by(&stream, node, exchange);
         Ok(())
     }
 
-    /// The exchange before a sink: by its key where its parallelism is another one, so that a key's rows stay in order.
-    fn sink_partitioning(
+    /// Whether the last row of each primary key must be found before the sink (`table.exec.sink.upsert-materialize`).
+    fn is_materialized(&self, insert: &BoundInsert, rel: &Rel, keys: &Keys) -> bool {
+        if keys.primary.is_empty() || insert.changelog == ChangelogMode::Append || ModifyKinds::of(rel).is_append() {
+            return false;
+        }
+        match self.config.upsert_materialize {
+            UpsertMaterialize::None => false,
+            UpsertMaterialize::Auto => !keys.is_contained,
+            UpsertMaterialize::Force => true,
+        }
+    }
+
+    /// The exchange before a sink: by its key, so that a key's rows stay in order and meet in one place
+    /// (`table.exec.sink.keyed-shuffle`).
+    fn sink_exchange(
         &self,
-        insert: &BoundInsert,
-        rel: &Rel,
+        keys: &Keys,
         stream: &Stream,
         parallelism: usize,
+        materialized: bool,
     ) -> Option<Partitioning> {
-        let same = stream
-            .outputs
-            .iter()
-            .all(|o| self.plan.nodes[o.node].parallelism == parallelism);
-        if same || insert.table.primary_key.is_empty() {
-            return None;
+        let same = |o: &Output| self.plan.nodes[o.node].parallelism == parallelism;
+        let is_keyed = match self.config.keyed_shuffle {
+            KeyedShuffle::None => false,
+            KeyedShuffle::Auto => parallelism > 1 && !stream.outputs.iter().all(same),
+            KeyedShuffle::Force => parallelism > 1,
+        };
+        let keys = keys.primary.clone();
+        (!keys.is_empty() && (is_keyed || materialized)).then_some(Partitioning::Hash { keys })
+    }
+
+    /// Connects a stream to a node through an exchange, if there is one.
+    fn connect_by(&mut self, stream: &Stream, node: NodeId, exchange: Option<Partitioning>) {
+        match exchange {
+            Some(exchange) => self.exchange(stream, node, &exchange),
+            None => self.connect(stream, node),
         }
-        let keys: Option<Vec<usize>> = insert
-            .table
-            .primary_key
-            .iter()
-            .map(|k| rel.fields.iter().position(|f| f.name == *k))
-            .collect();
-        keys.map(|keys| Partitioning::Hash { keys })
+    }
+
+    fn constraints(&mut self, insert: &BoundInsert, rel: &Rel, stream: Stream, exec_id: usize) -> SqlResult<Stream> {
+        let changelog = stream.changelog();
+        let new = NewNode {
+            kind: kind::SINK_CONSTRAINTS,
+            name: "ConstraintEnforcer",
+            description: constraints_description(insert, rel),
+            role: Role::Operator,
+            id: self.skeleton.stateless(kind::SINK_CONSTRAINTS),
+            parallelism: self.parallelism_of(&stream),
+            output: insert.fields.clone(),
+        };
+        let spec = SinkConstraintsSpec {
+            table: insert.table.short_name().to_owned(),
+            columns: insert.fields.clone(),
+            not_null: self.config.not_null,
+            type_length: self.config.type_length,
+        };
+        let node = self.add_named(new, format!("ConstraintEnforcer[{exec_id}]"), &spec, changelog)?;
+        self.connect(&stream, node);
+        Ok(Stream::one(Output { node, changelog }))
+    }
+
+    fn materializer(
+        &mut self,
+        insert: &BoundInsert,
+        keys: &Keys,
+        stream: Stream,
+        exchange: Option<Partitioning>,
+        parallelism: usize,
+        exec_id: usize,
+    ) -> SqlResult<Stream> {
+        let changelog = Changelog {
+            kinds: ModifyKinds::ALL,
+            update_before: false,
+        };
+        let new = NewNode {
+            kind: kind::SINK_MATERIALIZER,
+            name: "SinkMaterializer",
+            description: format!("SinkMaterializer(pk=[{}])", insert.table.primary_key.join(", ")),
+            role: Role::Operator,
+            id: self.skeleton.stateful("sink-materializer", &insert.table.primary_key),
+            parallelism,
+            output: insert.fields.clone(),
+        };
+        let spec = SinkMaterializerSpec {
+            input: insert.fields.clone(),
+            primary_key: keys.primary.clone(),
+            upsert_key: keys.upsert.clone(),
+            ttl_ms: self.config.state_ttl_ms,
+        };
+        spec.validate().map_err(|e| SqlError::new(Step::Plan, e.to_string()))?;
+        let node = self.add_named(new, format!("SinkMaterializer[{exec_id}]"), &spec, changelog)?;
+        self.connect_by(&stream, node, exchange);
+        Ok(Stream::one(Output { node, changelog }))
     }
 
     /// `as_delete`: a row that is taken back is deleted, as its new content may have been filtered out.

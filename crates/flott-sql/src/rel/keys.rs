@@ -2,6 +2,7 @@
 
 use super::{Rel, RelOp};
 use crate::expr::Expr;
+use flott_core::{LogicalType, TypeKind};
 use std::collections::BTreeSet;
 
 /// Sets of columns that identify a row at any time. Empty: none is known. The empty set: there is at most one row.
@@ -28,12 +29,36 @@ pub fn upsert_keys(rel: &Rel) -> Vec<BTreeSet<usize>> {
 /// Where the columns of `key` are after the projection.
 fn through(projection: &[Expr], key: &BTreeSet<usize>) -> Option<BTreeSet<usize>> {
     key.iter()
-        .map(|k| {
-            projection
-                .iter()
-                .position(|e| matches!(e, Expr::InputRef { index, .. } if index == k))
-        })
+        .map(|k| projection.iter().position(|e| kept_column(e) == Some(*k)))
         .collect()
+}
+
+/// The input column whose values `expr` tells apart as the column itself does: the column, or a CAST that loses nothing.
+fn kept_column(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::InputRef { index, .. } => Some(*index),
+        Expr::Call { function, args, ty } if function == "CAST" => match args.as_slice() {
+            [Expr::InputRef { index, ty: from }] if is_lossless(from, ty) => Some(*index),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_lossless(from: &LogicalType, to: &LogicalType) -> bool {
+    use TypeKind as T;
+    match (&from.kind, &to.kind) {
+        (a, b) if a == b => true,
+        (T::TinyInt, T::SmallInt | T::Int | T::BigInt)
+        | (T::SmallInt, T::Int | T::BigInt)
+        | (T::Int, T::BigInt)
+        | (T::Float, T::Double) => true,
+        (T::Varchar(a), T::Varchar(b)) | (T::Varbinary(a), T::Varbinary(b)) => a <= b,
+        (T::Char(a), T::Char(b) | T::Varchar(b)) | (T::Binary(a), T::Binary(b) | T::Varbinary(b)) => a <= b,
+        (T::Timestamp(a), T::Timestamp(b)) | (T::TimestampLtz(a), T::TimestampLtz(b)) => a <= b,
+        (T::Decimal(p, s), T::Decimal(q, r)) => s <= r && p - s <= q - r,
+        _ => false,
+    }
 }
 
 fn primary_key_of(scan: &super::Scan, rel: &Rel) -> Vec<BTreeSet<usize>> {

@@ -81,10 +81,6 @@ pub const OTHER_ROWS: &[(&str, &str)] = &[
         "a sum beyond 38 digits stays NULL; Flink forgets the overflow at the next row, and gives a wrong sum",
     ),
     (
-        "upsert_sink_key_differs",
-        "there is no SinkUpsertMaterializer yet: a sink key that is not the query's key gets the plain changelog",
-    ),
-    (
         "window_offset_global",
         "Flink 2.2.1 drops the first window of a TUMBLE with an offset; its rows are not late",
     ),

@@ -106,7 +106,7 @@ INSERT INTO sink SELECT id, COUNT(*) FROM orders /*+ OPTIONS('scan.parallelism' 
             ("Source: orders[1]".to_owned(), 4),
             ("Calc[2]".into(), 4),
             ("GroupAggregate[4]".into(), 2),
-            ("ConstraintEnforcer[5]".into(), 3),
+            ("ConstraintEnforcer[5]".into(), 2),
             ("sink[5]: Writer".into(), 3)
         ]
     );
@@ -116,7 +116,7 @@ INSERT INTO sink SELECT id, COUNT(*) FROM orders /*+ OPTIONS('scan.parallelism' 
     let by_key = Partitioning::Hash { keys: vec![0] };
     assert_eq!(
         partitioning,
-        [&Partitioning::Forward, &by_key, &by_key, &Partitioning::Forward]
+        [&Partitioning::Forward, &by_key, &Partitioning::Forward, &by_key]
     );
     assert_eq!(
         job.plan.nodes[0].spec["table"]["options"]["scan.startup.mode"],

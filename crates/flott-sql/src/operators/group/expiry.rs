@@ -56,6 +56,17 @@ impl Expiry {
         self.next_sweep_ms = None;
     }
 
+    /// Forgets all groups of a table whose time is over, and plans the next look.
+    pub(crate) fn sweep(&mut self, table: &mut KeyedTable, now_ms: i64) {
+        let expired = self.expired(table, table.live_slots(), now_ms);
+        table.remove(&expired);
+        if table.is_empty() {
+            self.stop();
+        } else {
+            self.plan_sweep(now_ms);
+        }
+    }
+
     /// When all groups are looked at next, in processing time.
     pub(crate) fn next_sweep_ms(&self) -> Option<i64> {
         self.next_sweep_ms

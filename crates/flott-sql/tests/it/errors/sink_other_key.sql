@@ -1,7 +1,0 @@
-CREATE TABLE clicks (
-  userId STRING, clicks INT, price DECIMAL(10, 2), at TIMESTAMP(3), info ROW<city STRING, tags ARRAY<STRING>>,
-  WATERMARK FOR at AS at - INTERVAL '5' SECOND
-) WITH ('connector' = 'kafka', 'topic' = 'clicks', 'properties.bootstrap.servers' = 'broker:9092', 'format' = 'json');
-CREATE TABLE out_print (userId STRING, n BIGINT) WITH ('connector' = 'print');
-CREATE TABLE o (userId STRING, n BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'b', 'key.format' = 'json', 'value.format' = 'json');
-INSERT INTO o SELECT userId, COUNT(*) FROM clicks GROUP BY userId;

@@ -1,0 +1,4 @@
+-- rows that a condition takes away uncover the older ones
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+CREATE TABLE o (shop STRING, n BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'print');
+INSERT INTO o SELECT shop, COUNT(*) FROM sales GROUP BY shop HAVING COUNT(*) <> 2;

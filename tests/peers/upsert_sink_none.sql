@@ -1,0 +1,5 @@
+-- without the materializer the changelog is written as it is
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SET 'table.exec.sink.upsert-materialize' = 'NONE';
+CREATE TABLE o (shop STRING, n BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('connector' = 'print');
+INSERT INTO o SELECT shop, COUNT(*) FROM sales GROUP BY shop;
