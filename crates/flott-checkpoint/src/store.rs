@@ -1,6 +1,6 @@
 //! The checkpoints of a job: [`CheckpointStore`] reads them, a [`Leader`] writes them by the rules of [`crate::protocol`].
 
-use crate::error::CheckpointError;
+use crate::error::{CheckpointError, IoCause};
 use crate::layout;
 use crate::manifest::{Location, Manifest};
 use crate::protocol::{Facts, Leadership, SnapshotId};
@@ -343,6 +343,11 @@ impl Leader {
         let read = async { Manifest::decode(&self.store.root.get(&path).await?, &path) };
         match read.await {
             Ok(manifest) => manifest.files(),
+            // Deleted since it was listed, e.g. because the next checkpoint was complete at the job's end.
+            Err(CheckpointError::Io {
+                cause: IoCause::NotFound,
+                ..
+            }) => BTreeSet::new(),
             Err(error) => {
                 tracing::warn!(%error, "superseded checkpoint cannot be read; its files are swept by age");
                 BTreeSet::new()

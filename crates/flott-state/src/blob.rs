@@ -290,15 +290,29 @@ pub(crate) struct SortedBlobs {
 }
 
 impl SortedBlobs {
-    /// Appends the lengths of the strings of some rows (`u32::MAX` for NULL), then their bytes.
-    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
-        let views = &self.views[rows];
-        for view in views {
-            out.extend_from_slice(&view.length_field().to_le_bytes());
-        }
-        for view in views {
-            let value = resolve(view, |chunk| self.arena[chunk].as_slice());
-            out.extend_from_slice(value.unwrap_or_default());
+    fn value(&self, row: usize) -> Option<&[u8]> {
+        resolve(&self.views[row], |chunk| self.arena[chunk].as_slice())
+    }
+
+    /// Bytes that some rows take in a run.
+    pub(crate) fn bytes_of(&self, rows: Range<usize>) -> usize {
+        rows.map(|row| 4 + self.value(row).map_or(0, <[u8]>::len)).sum()
+    }
+
+    /// Writes the lengths of the strings of each block (`u32::MAX` for NULL), then their bytes, from `starts[block]` on, which
+    /// is moved behind them.
+    pub(crate) fn write(&self, blocks: &[Range<usize>], starts: &mut [usize], out: &mut [u8]) {
+        let mut put = |at: &mut usize, bytes: &[u8]| {
+            out[*at..*at + bytes.len()].copy_from_slice(bytes);
+            *at += bytes.len();
+        };
+        for (rows, at) in blocks.iter().zip(starts) {
+            for row in rows.clone() {
+                put(at, &self.views[row].length_field().to_le_bytes());
+            }
+            for row in rows.clone() {
+                put(at, self.value(row).unwrap_or_default());
+            }
         }
     }
 }
@@ -368,9 +382,9 @@ mod tests {
         store.set(3, Some(b"x"));
         store.set(0, Some(b"another long string"));
         assert!(store.is(0, b"another long string") && store.is(3, b"x"));
-        let mut out = vec![];
-        let order = Order::by_group(&[3], 1, |_| 0);
-        captured.sorted(&order).encode(0..1, &mut out);
+        let sorted = captured.sorted(&Order::by_group(vec![3], 1, 8, |_| 0));
+        let mut out = vec![0; sorted.bytes_of(0..1)];
+        sorted.write(std::slice::from_ref(&(0..1)), &mut [0], &mut out);
         assert_eq!(&out[4..], b"thirteen bytes");
     }
 

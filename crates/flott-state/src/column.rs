@@ -5,60 +5,91 @@
 
 use crate::chunk::{Captured, Chunked};
 use crate::order::Order;
+use crate::pack::Packing;
 use arrow_buffer::NullBuffer;
-use std::ops::{Add, Range, Sub};
 
 /// A type that a [`Column`] can hold.
 pub trait Fixed: Copy + Default + PartialOrd + Send + Sync + std::fmt::Debug + 'static {
-    /// Appends the little-endian bytes of all values.
-    fn put_all(values: &[Self], out: &mut Vec<u8>);
-    /// The value with these little-endian bytes; `bytes` has the type's width.
-    fn read(bytes: &[u8]) -> Self;
+    /// How a run holds these values.
+    fn packing(values: impl Iterator<Item = Self>) -> Packing;
+    /// The lowest bytes of the distance from `base`, little endian.
+    fn pack<const N: usize>(self, base: i128) -> [u8; N];
+    /// The inverse of [`Self::pack`]; `bytes` are at most as wide as the type.
+    fn unpack(bytes: &[u8], base: i128) -> Self;
     /// Addition as SQL does it in this storage: integers wrap.
     fn plus(self, other: Self) -> Self;
     /// The inverse of [`Self::plus`].
     fn minus(self, other: Self) -> Self;
 }
 
-macro_rules! fixed {
-    ($ty:ty, $plus:ident, $minus:ident) => {
+macro_rules! integer {
+    ($ty:ty, $unsigned:ty) => {
         impl Fixed for $ty {
-            fn put_all(values: &[Self], out: &mut Vec<u8>) {
-                let start = out.len();
-                out.resize(start + size_of_val(values), 0);
-                for (bytes, value) in out[start..].chunks_exact_mut(size_of::<$ty>()).zip(values) {
-                    bytes.copy_from_slice(&value.to_le_bytes());
-                }
+            fn packing(mut values: impl Iterator<Item = Self>) -> Packing {
+                let first = values.next().unwrap_or_default();
+                let (min, max) = values.fold((first, first), |(min, max), v| (min.min(v), max.max(v)));
+                Packing::above(min.into(), (max.wrapping_sub(min) as $unsigned).into())
             }
             #[inline]
-            fn read(bytes: &[u8]) -> Self {
+            fn pack<const N: usize>(self, base: i128) -> [u8; N] {
+                let mut low = [0; N];
+                low.copy_from_slice(&self.wrapping_sub(base as $ty).to_le_bytes()[..N]);
+                low
+            }
+            #[inline]
+            fn unpack(bytes: &[u8], base: i128) -> Self {
                 let mut le = [0; size_of::<$ty>()];
-                le.copy_from_slice(bytes);
-                Self::from_le_bytes(le)
+                le[..bytes.len()].copy_from_slice(bytes);
+                Self::from_le_bytes(le).wrapping_add(base as $ty)
             }
             #[inline]
             fn plus(self, other: Self) -> Self {
-                self.$plus(other)
+                self.wrapping_add(other)
             }
             #[inline]
             fn minus(self, other: Self) -> Self {
-                self.$minus(other)
+                self.wrapping_sub(other)
             }
         }
     };
 }
 
-fixed!(i64, wrapping_add, wrapping_sub);
-fixed!(i128, wrapping_add, wrapping_sub);
-fixed!(f64, add, sub);
+integer!(i64, u64);
+integer!(i128, u128);
 
-impl Fixed for bool {
-    fn put_all(values: &[Self], out: &mut Vec<u8>) {
-        out.extend(values.iter().map(|v| u8::from(*v)));
+impl Fixed for f64 {
+    fn packing(_: impl Iterator<Item = Self>) -> Packing {
+        Packing::plain(size_of::<Self>())
     }
     #[inline]
-    fn read(bytes: &[u8]) -> Self {
-        bytes[0] != 0
+    fn pack<const N: usize>(self, base: i128) -> [u8; N] {
+        (self.to_bits() as i64).pack(base)
+    }
+    #[inline]
+    fn unpack(bytes: &[u8], base: i128) -> Self {
+        Self::from_bits(i64::unpack(bytes, base) as u64)
+    }
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+    #[inline]
+    fn minus(self, other: Self) -> Self {
+        self - other
+    }
+}
+
+impl Fixed for bool {
+    fn packing(_: impl Iterator<Item = Self>) -> Packing {
+        Packing::plain(size_of::<Self>())
+    }
+    #[inline]
+    fn pack<const N: usize>(self, base: i128) -> [u8; N] {
+        i64::from(self).pack(base)
+    }
+    #[inline]
+    fn unpack(bytes: &[u8], base: i128) -> Self {
+        i64::unpack(bytes, base) != 0
     }
     #[inline]
     fn plus(self, other: Self) -> Self {
@@ -225,11 +256,13 @@ impl<T: Fixed> Column<T> {
         }
     }
 
-    /// Sets `slots` from validity bytes (if the writer's column was nullable) and little-endian values, as they are in runs.
-    pub(crate) fn load(&mut self, slots: &[u32], valid: Option<&[u8]>, values: &[u8]) {
-        for (row, (&slot, bytes)) in slots.iter().zip(values.chunks_exact(size_of::<T>())).enumerate() {
+    /// Sets `slots` from validity bytes (if the writer's column was nullable) and packed values, as they are in runs.
+    pub(crate) fn load(&mut self, slots: &[u32], valid: Option<&[u8]>, packing: Packing, values: &[u8]) {
+        let width = usize::from(packing.width);
+        for (row, &slot) in slots.iter().enumerate() {
             let is_valid = valid.is_none_or(|v| v[row] != 0);
-            self.set_value(slot, is_valid.then(|| T::read(bytes)));
+            let bytes = &values[row * width..(row + 1) * width];
+            self.set_value(slot, is_valid.then(|| T::unpack(bytes, packing.base)));
         }
     }
 
@@ -267,28 +300,23 @@ pub(crate) struct CapturedColumn<T> {
 }
 
 impl<T: Fixed> CapturedColumn<T> {
-    pub(crate) fn sorted(&self, order: &Order) -> SortedColumn<T> {
-        SortedColumn {
-            values: order.sort(|slot| self.values.get(slot)),
-            valid: self.valid.as_ref().map(|valid| order.sort(|slot| valid.get(slot))),
-        }
+    /// How the values in `order` fit into a run.
+    pub(crate) fn packing(&self, order: &Order) -> Packing {
+        T::packing(order.slots().map(|slot| self.values.get(slot)))
     }
-}
 
-/// Values of a capture in the order of a run.
-#[derive(Debug)]
-pub(crate) struct SortedColumn<T> {
-    values: Vec<T>,
-    valid: Option<Vec<bool>>,
-}
+    /// Whether there are validity bytes.
+    pub(crate) fn is_nullable(&self) -> bool {
+        self.valid.is_some()
+    }
 
-impl<T: Fixed> SortedColumn<T> {
-    /// Appends validity bytes (if nullable) and values of some rows.
-    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
+    /// Writes the values, and validity bytes before them, to where each block of a run has them; `starts` says where in `out`
+    /// the column begins in each block.
+    pub(crate) fn write(&self, order: &Order, packing: Packing, starts: &mut [usize], out: &mut [u8]) {
         if let Some(valid) = &self.valid {
-            bool::put_all(&valid[rows.clone()], out);
+            order.write(Packing::plain(1), starts, out, |slot| valid.get(slot));
         }
-        T::put_all(&self.values[rows], out);
+        order.write(packing, starts, out, |slot| self.values.get(slot));
     }
 }
 

@@ -1,8 +1,9 @@
 //! A column of any type: [`ColumnData`].
 
 use crate::blob::{BytesColumn, CapturedBlobs, SortedBlobs};
-use crate::column::{CapturedColumn, Column, Fixed, SortedColumn};
+use crate::column::{CapturedColumn, Column, Fixed};
 use crate::order::Order;
+use crate::pack::Packing;
 use flott_checkpoint::{ColumnDescriptor, ColumnType};
 use std::ops::Range;
 
@@ -115,36 +116,69 @@ pub(crate) enum CapturedData {
 }
 
 impl CapturedData {
-    pub(crate) fn sorted(&self, order: &Order) -> SortedData {
+    /// Looks at the values to be written.
+    pub(crate) fn plan(&self, order: &Order) -> ColumnPlan {
+        let fixed = |packing, is_nullable| ColumnPlan::Fixed { packing, is_nullable };
         match self {
-            Self::I64(c) => SortedData::I64(c.sorted(order)),
-            Self::F64(c) => SortedData::F64(c.sorted(order)),
-            Self::I128(c) => SortedData::I128(c.sorted(order)),
-            Self::Bool(c) => SortedData::Bool(c.sorted(order)),
-            Self::Bytes(c) => SortedData::Bytes(c.sorted(order)),
+            Self::I64(c) => fixed(c.packing(order), c.is_nullable()),
+            Self::F64(c) => fixed(c.packing(order), c.is_nullable()),
+            Self::I128(c) => fixed(c.packing(order), c.is_nullable()),
+            Self::Bool(c) => fixed(c.packing(order), c.is_nullable()),
+            Self::Bytes(c) => ColumnPlan::Blobs(c.sorted(order)),
+        }
+    }
+
+    /// Writes the values in the form of [`crate::run`]; `starts` says where the column begins in each block, and is moved
+    /// behind it.
+    pub(crate) fn write(
+        &self,
+        plan: &ColumnPlan,
+        order: &Order,
+        blocks: &[Range<usize>],
+        starts: &mut [usize],
+        out: &mut [u8],
+    ) {
+        match (self, plan) {
+            (Self::I64(c), ColumnPlan::Fixed { packing, .. }) => c.write(order, *packing, starts, out),
+            (Self::F64(c), ColumnPlan::Fixed { packing, .. }) => c.write(order, *packing, starts, out),
+            (Self::I128(c), ColumnPlan::Fixed { packing, .. }) => c.write(order, *packing, starts, out),
+            (Self::Bool(c), ColumnPlan::Fixed { packing, .. }) => c.write(order, *packing, starts, out),
+            (_, ColumnPlan::Blobs(sorted)) => sorted.write(blocks, starts, out),
+            (Self::Bytes(_), ColumnPlan::Fixed { .. }) => unreachable!("a column of bytes is planned as blobs"),
         }
     }
 }
 
-/// A [`CapturedData`] in the order of a run.
+/// How a column, or the keys, of a capture are written.
 #[derive(Debug)]
-pub(crate) enum SortedData {
-    I64(SortedColumn<i64>),
-    F64(SortedColumn<f64>),
-    I128(SortedColumn<i128>),
-    Bool(SortedColumn<bool>),
-    Bytes(SortedBlobs),
+pub(crate) enum ColumnPlan {
+    /// Numbers.
+    Fixed {
+        /// Their form.
+        packing: Packing,
+        /// Whether validity bytes come before them.
+        is_nullable: bool,
+    },
+    /// Byte strings in the order of the run.
+    Blobs(SortedBlobs),
 }
 
-impl SortedData {
-    /// Appends the values of some rows in the form of [`crate::run`].
-    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
+impl ColumnPlan {
+    /// Bytes of some rows.
+    pub(crate) fn bytes_of(&self, rows: Range<usize>) -> usize {
         match self {
-            Self::I64(c) => c.encode(rows, out),
-            Self::F64(c) => c.encode(rows, out),
-            Self::I128(c) => c.encode(rows, out),
-            Self::Bool(c) => c.encode(rows, out),
-            Self::Bytes(c) => c.encode(rows, out),
+            Self::Fixed { packing, is_nullable } => {
+                rows.len() * (usize::from(packing.width) + usize::from(*is_nullable))
+            }
+            Self::Blobs(sorted) => sorted.bytes_of(rows),
+        }
+    }
+
+    /// What the header says of it.
+    pub(crate) fn packing(&self) -> Packing {
+        match self {
+            Self::Fixed { packing, .. } => *packing,
+            Self::Blobs(_) => Packing::plain(0),
         }
     }
 }

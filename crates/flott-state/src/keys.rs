@@ -6,9 +6,10 @@
 //!
 //! The first two have one slot at most whose key is NULL; it is remembered apart. The third has NULL in its bytes.
 
-use crate::blob::{BlobStore, CapturedBlobs, SortedBlobs};
+use crate::blob::{BlobStore, CapturedBlobs};
 use crate::chunk::{Captured, Chunked};
 use crate::column::Fixed;
+use crate::data::ColumnPlan;
 use crate::error::StateError;
 use crate::order::Order;
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
@@ -292,27 +293,30 @@ pub(crate) enum CapturedKeys {
 }
 
 impl CapturedKeys {
-    pub(crate) fn sorted(&self, order: &Order) -> SortedKeys {
+    /// Looks at the keys to be written.
+    pub(crate) fn plan(&self, order: &Order) -> ColumnPlan {
         match self {
-            Self::Number(keys) => SortedKeys::Number(order.sort(|slot| keys.get(slot))),
-            Self::Blob(keys) => SortedKeys::Blob(keys.sorted(order)),
+            Self::Number(keys) => ColumnPlan::Fixed {
+                packing: i64::packing(order.slots().map(|slot| keys.get(slot))),
+                is_nullable: false,
+            },
+            Self::Blob(keys) => ColumnPlan::Blobs(keys.sorted(order)),
         }
     }
-}
 
-/// A [`CapturedKeys`] in the order of a run.
-#[derive(Debug)]
-pub(crate) enum SortedKeys {
-    Number(Vec<i64>),
-    Blob(SortedBlobs),
-}
-
-impl SortedKeys {
-    /// Appends the keys of some rows: numbers, or lengths and then bytes.
-    pub(crate) fn encode(&self, rows: Range<usize>, out: &mut Vec<u8>) {
-        match self {
-            Self::Number(keys) => i64::put_all(&keys[rows], out),
-            Self::Blob(keys) => keys.encode(rows, out),
+    /// Writes the keys; as [`crate::data::CapturedData::write`].
+    pub(crate) fn write(
+        &self,
+        plan: &ColumnPlan,
+        order: &Order,
+        blocks: &[Range<usize>],
+        starts: &mut [usize],
+        out: &mut [u8],
+    ) {
+        match (self, plan) {
+            (Self::Number(keys), plan) => order.write(plan.packing(), starts, out, |slot| keys.get(slot)),
+            (Self::Blob(_), ColumnPlan::Blobs(sorted)) => sorted.write(blocks, starts, out),
+            (Self::Blob(_), ColumnPlan::Fixed { .. }) => unreachable!("blob keys are planned as blobs"),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod error;
 pub mod index;
 mod keys;
 mod order;
+pub mod pack;
 pub mod persist;
 pub mod run;
 pub mod snapshot;

@@ -1,9 +1,11 @@
 //! Runs to tables.
 
 use super::*;
+use crate::column::Fixed;
 use crate::data::ColumnData;
 use crate::error::StateError;
 use crate::keys::{self, KeyForm};
+use crate::pack::Packing;
 use crate::table::{KeyedTable, NO_SLOT};
 use arrow_array::ArrayRef;
 use flott_checkpoint::{ColumnDescriptor, RunRef, TableDescriptor};
@@ -15,6 +17,9 @@ use std::ops::Range;
 /// The index of a run.
 #[derive(Debug, Clone)]
 pub struct RunHeader {
+    keys: Packing,
+    /// By column.
+    columns: Vec<Packing>,
     blocks: Vec<BlockSpan>,
 }
 
@@ -112,12 +117,12 @@ impl<'a> RunReader<'a> {
         if header.len() != reference.header_bytes as usize || crc32c::crc32c(header) != reference.header_crc32c {
             return Err(damaged("the checksum of its header does not match".to_owned()));
         }
-        let blocks = parse_header(header, descriptor).map_err(damaged)?;
+        let header = parse_header(header, descriptor).map_err(damaged)?;
         Ok(Self {
             reference,
             descriptor,
             place,
-            header: RunHeader { blocks },
+            header,
         })
     }
 
@@ -184,7 +189,7 @@ impl<'a> RunReader<'a> {
         let mut cursor = Cursor { bytes: block };
         let truncated = |Truncated| self.damaged(format!("the block of key group {} is too short", span.group));
 
-        let removed = self.read_keys(&mut cursor, span.tombstones)?;
+        let removed = self.read_keys(&mut cursor, span.tombstones, Packing::plain(8))?;
         if span.tombstones > 0 {
             let (hashes, _) = self.hashes(&removed, span.tombstones)?;
             let mut slots = Vec::with_capacity(span.tombstones);
@@ -193,7 +198,7 @@ impl<'a> RunReader<'a> {
             table.remove(&slots);
         }
 
-        let keys = self.read_keys(&mut cursor, span.rows)?;
+        let keys = self.read_keys(&mut cursor, span.rows, self.header.keys)?;
         let (hashes, placement) = self.hashes(&keys, span.rows)?;
         let wanted = usize::from(span.group);
         let max_parallelism = table.max_parallelism();
@@ -208,10 +213,10 @@ impl<'a> RunReader<'a> {
         }
         let mut slots = Vec::with_capacity(span.rows);
         table.slots_with_placement(&keys, &hashes, &placement, &mut slots)?;
-        for column in &self.descriptor.columns {
+        for (column, packing) in self.descriptor.columns.iter().zip(&self.header.columns) {
             let index = table.descriptor().columns.iter().position(|c| c.name == column.name);
             let target = index.map(|i| table.column_data_mut(i));
-            read_column(&mut cursor, column, &slots, target).map_err(truncated)?;
+            read_column(&mut cursor, column, *packing, &slots, target).map_err(truncated)?;
         }
         if !cursor.bytes.is_empty() {
             return Err(self.damaged(format!("the block of key group {} is too long", span.group)));
@@ -254,18 +259,16 @@ impl<'a> RunReader<'a> {
         Ok(())
     }
 
-    fn read_keys(&self, cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<ArrayRef>, StateError> {
+    fn read_keys(&self, cursor: &mut Cursor<'_>, count: usize, packing: Packing) -> Result<Vec<ArrayRef>, StateError> {
         let truncated = |Truncated| self.damaged("a block is too short for its keys");
         match KeyForm::of(&self.descriptor.key) {
             KeyForm::Number => {
                 let null = cursor.u32().map_err(truncated)?;
-                let mut numbers = Cursor {
-                    bytes: cursor.take(count.saturating_mul(8)).map_err(truncated)?,
-                };
+                let width = usize::from(packing.width);
+                let numbers = cursor.take(count.saturating_mul(width)).map_err(truncated)?;
                 let values = (0..count)
-                    .map(|_| numbers.array().map(i64::from_le_bytes))
-                    .collect::<Result<Vec<_>, _>>()
-                    .map_err(truncated)?;
+                    .map(|i| i64::unpack(&numbers[i * width..(i + 1) * width], packing.base))
+                    .collect();
                 let nulls =
                     (null != NO_NULL).then(|| (0..count).map(|i| i != null as usize).collect::<Vec<_>>().into());
                 Ok(vec![keys::numbers_to_column(
@@ -300,25 +303,44 @@ impl<'a> RunReader<'a> {
     }
 }
 
-fn parse_header(header: &[u8], descriptor: &TableDescriptor) -> Result<Vec<BlockSpan>, String> {
+fn parse_header(header: &[u8], descriptor: &TableDescriptor) -> Result<RunHeader, String> {
     let short = |Truncated| "its header is too short".to_owned();
     let mut cursor = Cursor { bytes: header };
     if cursor.take(4).map_err(short)? != MAGIC {
         return Err("it is no run of state".to_owned());
     }
     let version = cursor.u16().map_err(short)?;
-    if version != RUN_VERSION {
+    if !(OLDEST_VERSION..=RUN_VERSION).contains(&version) {
         return Err(format!(
-            "it has format version {version}, and this program reads version {RUN_VERSION}"
+            "it has format version {version}, and this program reads versions {OLDEST_VERSION} to {RUN_VERSION}"
         ));
     }
     let _kind = cursor.u8().map_err(short)?;
     if cursor.u8().map_err(short)? != KeyForm::of(&descriptor.key).code() {
         return Err("its keys are of another form than the manifest says".to_owned());
     }
-    let mut columns = Vec::new();
-    for _ in 0..cursor.u16().map_err(short)? {
+    let column_count = cursor.u16().map_err(short)?;
+    let packing = |cursor: &mut Cursor<'_>, widest: usize| {
+        if version < PACKED_VERSION {
+            return Ok(Packing::plain(widest));
+        }
+        let packing = Packing {
+            width: cursor.u8().map_err(short)?,
+            base: i128::from_le_bytes(cursor.array().map_err(short)?),
+        };
+        match packing.is_valid(widest) {
+            true => Ok(packing),
+            false => Err(format!("it has numbers of {} bytes", packing.width)),
+        }
+    };
+    let keys = packing(&mut cursor, 8)?;
+    let (mut columns, mut packings) = (Vec::new(), Vec::new());
+    for i in 0..usize::from(column_count) {
         columns.push((cursor.u8().map_err(short)?, cursor.u8().map_err(short)?));
+        packings.push(packing(
+            &mut cursor,
+            descriptor.columns.get(i).map_or(0, |c| width_of(c.ty)),
+        )?);
     }
     let described = descriptor
         .columns
@@ -347,42 +369,52 @@ fn parse_header(header: &[u8], descriptor: &TableDescriptor) -> Result<Vec<Block
         });
         start = end;
     }
-    Ok(blocks)
+    Ok(RunHeader {
+        keys,
+        columns: packings,
+        blocks,
+    })
+}
+
+/// Bytes of an unpacked value; bytes have no width.
+fn width_of(ty: ColumnType) -> usize {
+    match ty {
+        ColumnType::I64 | ColumnType::F64 => 8,
+        ColumnType::I128 => 16,
+        ColumnType::Bool => 1,
+        ColumnType::Bytes => 0,
+    }
 }
 
 /// Reads a column of a block into `target`, or over it where the table has no such column any more.
 fn read_column(
     cursor: &mut Cursor<'_>,
     column: &ColumnDescriptor,
+    packing: Packing,
     slots: &[u32],
     target: Option<&mut ColumnData>,
 ) -> Result<(), Truncated> {
     let rows = slots.len();
-    let width = match column.ty {
-        ColumnType::I64 | ColumnType::F64 => 8,
-        ColumnType::I128 => 16,
-        ColumnType::Bool => 1,
-        ColumnType::Bytes => {
-            let values = cursor.blobs(rows)?;
-            if let Some(ColumnData::Bytes(target)) = target {
-                for (slot, value) in slots.iter().zip(values) {
-                    target.set(*slot, value);
-                }
+    if column.ty == ColumnType::Bytes {
+        let values = cursor.blobs(rows)?;
+        if let Some(ColumnData::Bytes(target)) = target {
+            for (slot, value) in slots.iter().zip(values) {
+                target.set(*slot, value);
             }
-            return Ok(());
         }
-    };
+        return Ok(());
+    }
     let valid = if column.nullable {
         Some(cursor.take(rows)?)
     } else {
         None
     };
-    let values = cursor.take(rows.checked_mul(width).ok_or(Truncated)?)?;
+    let values = cursor.take(rows.checked_mul(packing.width.into()).ok_or(Truncated)?)?;
     match target {
-        Some(ColumnData::I64(c)) => c.load(slots, valid, values),
-        Some(ColumnData::F64(c)) => c.load(slots, valid, values),
-        Some(ColumnData::I128(c)) => c.load(slots, valid, values),
-        Some(ColumnData::Bool(c)) => c.load(slots, valid, values),
+        Some(ColumnData::I64(c)) => c.load(slots, valid, packing, values),
+        Some(ColumnData::F64(c)) => c.load(slots, valid, packing, values),
+        Some(ColumnData::I128(c)) => c.load(slots, valid, packing, values),
+        Some(ColumnData::Bool(c)) => c.load(slots, valid, packing, values),
         Some(ColumnData::Bytes(_)) | None => {}
     }
     Ok(())

@@ -3,8 +3,10 @@
 use super::*;
 use crate::capture::TableCapture;
 use crate::changes::{Tombstone, TombstoneKey};
-use crate::keys::{CapturedKeys, KeyForm, SortedKeys};
+use crate::data::ColumnPlan;
+use crate::keys::{CapturedKeys, KeyForm};
 use crate::order::Order;
+use crate::pack::Packing;
 use flott_checkpoint::{Location, RunKind, RunRef};
 use flott_core::KeyGroup;
 use std::ops::Range;
@@ -60,48 +62,72 @@ impl TableCapture {
                 if slots.is_empty() && tombstones.is_empty() {
                     return None;
                 }
-                Some(self.encode_rows(RunKind::Delta, &slots, tombstones))
+                Some(self.encode_rows(RunKind::Delta, slots, tombstones))
             }
             _ => {
                 let slots: Vec<u32> = self.live.iter().collect();
-                Some(self.encode_rows(RunKind::Base, &slots, Vec::new()))
+                Some(self.encode_rows(RunKind::Base, slots, Vec::new()))
             }
         }
     }
 
-    fn encode_rows(&self, kind: RunKind, slots: &[u32], mut tombstones: Vec<&Tombstone>) -> EncodedRun {
+    fn encode_rows(&self, kind: RunKind, slots: Vec<u32>, mut tombstones: Vec<&Tombstone>) -> EncodedRun {
         tombstones.sort_by_key(|t| t.group);
-        let order = Order::by_group(slots, self.max_parallelism, |slot| self.groups.get(slot));
-        let spans = plan_blocks(&order, &tombstones, self.max_parallelism);
-        let keys = self.keys.sorted(&order);
-        let columns: Vec<_> = self.columns.iter().map(|c| c.sorted(&order)).collect();
+        let group_of = |slot| self.groups.get(slot);
+        let mut order = Order::by_group(slots, self.max_parallelism, MAX_BLOCK_ROWS, group_of);
+        let spans = plan_blocks(&mut order, &tombstones, self.max_parallelism);
+        let keys = self.keys.plan(&order);
+        let plans: Vec<_> = self.columns.iter().map(|c| c.plan(&order)).collect();
         let null_row = self.null_slot.and_then(|slot| order.row_of(slot));
-        let header_bytes =
-            HEADER_FIXED_BYTES + self.columns.len() * HEADER_COLUMN_BYTES + 4 + spans.len() * HEADER_BLOCK_BYTES;
-        let mut bytes = vec![0; header_bytes];
-        bytes.reserve(slots.len() * (8 + 9 * self.columns.len()));
-        let mut blocks = Vec::with_capacity(spans.len() * HEADER_BLOCK_BYTES);
+        let has_null_field = matches!(self.keys, CapturedKeys::Number(_));
+
+        let header_bytes = HEADER_FIXED_BYTES
+            + HEADER_PACKING_BYTES
+            + self.columns.len() * HEADER_COLUMN_BYTES
+            + 4
+            + spans.len() * HEADER_BLOCK_BYTES;
+        // Where each block begins, and where what is written next goes in it.
+        let mut ends = vec![header_bytes];
+        let mut starts = Vec::with_capacity(spans.len());
+        let mut head = Vec::new();
+        let mut heads = Vec::with_capacity(spans.len());
         for span in &spans {
-            let start = bytes.len();
-            let removed = &tombstones[span.tombstones.clone()];
-            self.encode_tombstones(removed, &mut bytes);
-            if matches!(keys, SortedKeys::Number(_)) {
+            let from = head.len();
+            self.encode_tombstones(&tombstones[span.tombstones.clone()], &mut head);
+            if has_null_field {
                 let null = null_row.filter(|row| span.rows.contains(row));
                 let within = null.map_or(NO_NULL, |row| (row - span.rows.start) as u32);
-                bytes.extend_from_slice(&within.to_le_bytes());
+                head.extend_from_slice(&within.to_le_bytes());
             }
-            keys.encode(span.rows.clone(), &mut bytes);
-            for column in &columns {
-                column.encode(span.rows.clone(), &mut bytes);
-            }
-            let block = &bytes[start..];
+            let values = std::iter::once(&keys)
+                .chain(&plans)
+                .map(|p| p.bytes_of(span.rows.clone()));
+            let start = ends[ends.len() - 1];
+            starts.push(start + head.len() - from);
+            ends.push(start + head.len() - from + values.sum::<usize>());
+            heads.push(from..head.len());
+        }
+        let mut bytes = vec![0; ends[spans.len()]];
+        for (head_of, start) in heads.into_iter().zip(&ends) {
+            bytes[*start..start + head_of.len()].copy_from_slice(&head[head_of]);
+        }
+        let rows: Vec<_> = spans.iter().map(|s| s.rows.clone()).collect();
+        self.keys.write(&keys, &order, &rows, &mut starts, &mut bytes);
+        for (column, plan) in self.columns.iter().zip(&plans) {
+            column.write(plan, &order, &rows, &mut starts, &mut bytes);
+        }
+        debug_assert_eq!(starts[..], ends[1..]);
+
+        let mut blocks = Vec::with_capacity(spans.len() * HEADER_BLOCK_BYTES);
+        for (span, bounds) in spans.iter().zip(ends.windows(2)) {
+            let block = &bytes[bounds[0]..bounds[1]];
             blocks.extend_from_slice(&span.group.to_le_bytes());
             blocks.extend_from_slice(&(span.rows.len() as u32).to_le_bytes());
-            blocks.extend_from_slice(&(removed.len() as u32).to_le_bytes());
+            blocks.extend_from_slice(&(span.tombstones.len() as u32).to_le_bytes());
             blocks.extend_from_slice(&(block.len() as u64).to_le_bytes());
             blocks.extend_from_slice(&crc32c::crc32c(block).to_le_bytes());
         }
-        let header = self.header(kind, spans.len(), &blocks);
+        let header = self.header(kind, keys.packing(), &plans, spans.len(), &blocks);
         debug_assert_eq!(header.len(), header_bytes);
         bytes[..header_bytes].copy_from_slice(&header);
         EncodedRun {
@@ -110,7 +136,7 @@ impl TableCapture {
                 namespace: self.namespace,
                 kind,
                 key_groups: self.range,
-                rows: slots.len() as u64,
+                rows: order.len() as u64,
                 tombstones: tombstones.len() as u64,
                 header_bytes: header_bytes as u32,
                 header_crc32c: crc32c::crc32c(&header),
@@ -120,7 +146,7 @@ impl TableCapture {
         }
     }
 
-    fn header(&self, kind: RunKind, block_count: usize, blocks: &[u8]) -> Vec<u8> {
+    fn header(&self, kind: RunKind, keys: Packing, plans: &[ColumnPlan], block_count: usize, blocks: &[u8]) -> Vec<u8> {
         let mut header = Vec::new();
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&RUN_VERSION.to_le_bytes());
@@ -130,9 +156,15 @@ impl TableCapture {
         });
         header.push(KeyForm::of(&self.descriptor.key).code());
         header.extend_from_slice(&(self.columns.len() as u16).to_le_bytes());
-        for column in &self.descriptor.columns {
+        let put_packing = |header: &mut Vec<u8>, packing: Packing| {
+            header.push(packing.width);
+            header.extend_from_slice(&packing.base.to_le_bytes());
+        };
+        put_packing(&mut header, keys);
+        for (column, plan) in self.descriptor.columns.iter().zip(plans) {
             header.push(type_code(column.ty));
             header.push(u8::from(column.nullable));
+            put_packing(&mut header, plan.packing());
         }
         header.extend_from_slice(&(block_count as u32).to_le_bytes());
         header.extend_from_slice(blocks);
@@ -173,7 +205,7 @@ struct Span {
 }
 
 /// Cuts groups into blocks. All tombstones of a group are in its first block: they come before all its rows.
-fn plan_blocks(order: &Order, tombstones: &[&Tombstone], groups: usize) -> Vec<Span> {
+fn plan_blocks(order: &mut Order, tombstones: &[&Tombstone], groups: usize) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut next_tombstone = 0;
     for group in 0..groups {
@@ -185,6 +217,7 @@ fn plan_blocks(order: &Order, tombstones: &[&Tombstone], groups: usize) -> Vec<S
             next_tombstone += 1;
         }
         let Range { mut start, end } = order.rows_of(group);
+        order.begin_group(group, spans.len());
         let mut removed = first_tombstone..next_tombstone;
         while start < end || !removed.is_empty() {
             let stop = end.min(start + MAX_BLOCK_ROWS);

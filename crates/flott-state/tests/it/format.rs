@@ -1,4 +1,4 @@
-//! A savepoint that the first version of the formats wrote, kept in `flott-checkpoint/tests/data/v1`, must restore for ever.
+//! Savepoints that each version of the formats wrote, kept in `flott-checkpoint/tests/data`, must restore for ever.
 
 use crate::support::*;
 use flott_checkpoint::{Root, Savepoint, Snapshot};
@@ -6,11 +6,8 @@ use flott_core::{JobId, Options};
 use flott_state::*;
 use std::path::PathBuf;
 
-fn data() -> PathBuf {
-    PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../flott-checkpoint/tests/data/v1"
-    ))
+fn data(version: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../flott-checkpoint/tests/data")).join(version)
 }
 
 /// The job when the savepoint was taken.
@@ -29,8 +26,15 @@ fn job() -> [WindowTables; 2] {
 }
 
 #[tokio::test]
-async fn version_1_restores_at_any_parallelism() {
-    let snapshot = Snapshot::open(data().to_str().unwrap(), &Options::new()).await.unwrap();
+async fn each_version_restores_at_any_parallelism() {
+    // v1: plain numbers in runs; v2: packed ones.
+    restores("v1").await;
+    restores("v2").await;
+}
+
+async fn restores(version: &str) {
+    let path = data(version);
+    let snapshot = Snapshot::open(path.to_str().unwrap(), &Options::new()).await.unwrap();
     let expected: std::collections::BTreeMap<_, _> = job().iter().flat_map(dump).collect();
     for parallelism in [1, 2, 5] {
         let operator = snapshot.manifest.operator(aggregate()).unwrap();
@@ -50,7 +54,7 @@ async fn version_1_restores_at_any_parallelism() {
     }
 }
 
-/// Wrote `tests/data/v1`; kept so that a later version of the formats can be written beside it.
+/// Wrote them; kept so that a later version of the formats can be written beside it.
 #[tokio::test]
 #[ignore = "writes the data of another format version"]
 async fn write_the_data_of_this_version() {
@@ -63,7 +67,7 @@ async fn write_the_data_of_this_version() {
         parts.extend(encoded.write(&savepoint.writer(3, 1)).await.unwrap().parts);
     }
     savepoint.complete(manifest(3, 7, 2, parts)).await.unwrap();
-    let target = data().with_file_name("new");
+    let target = data("new");
     std::fs::create_dir_all(&target).unwrap();
     for file in std::fs::read_dir(savepoint.path()).unwrap() {
         let file = file.unwrap();
