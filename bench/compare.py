@@ -234,7 +234,7 @@ DUCK = {
 def run_duckdb(q, files, python):
     """The limit: DuckDB in batch over the same files, projected columns, two threads."""
     cols = "{event_type: 'INT', bid: 'STRUCT(auction BIGINT, bidder BIGINT, price BIGINT, \"dateTime\" TIMESTAMP, extra VARCHAR)'}"
-    code = (f"import duckdb\nc = duckdb.connect(); c.execute('SET threads = 2')\n"
+    code = (f"import duckdb\nc = duckdb.connect(); c.execute('SET threads = 2'); c.execute('SET enable_progress_bar = false')\n"
             f"c.execute(\"\"\"CREATE VIEW b AS SELECT bid FROM read_json('{files}/*.json', format = 'newline_delimited', columns = {cols}) WHERE event_type = 2\"\"\")\n"
             f"c.execute(\"\"\"{DUCK[q]}\"\"\").fetchall()\n"
             "import resource\nu = resource.getrusage(resource.RUSAGE_SELF)\nprint(u.ru_utime + u.ru_stime, u.ru_maxrss // 1024)\n")
@@ -242,7 +242,7 @@ def run_duckdb(q, files, python):
     out = subprocess.run([python, "-c", code], capture_output=True, text=True)
     if out.returncode:
         raise RuntimeError(out.stderr[-1000:])
-    cpu, mem = out.stdout.split()
+    cpu, mem = out.stdout.split()[-2:]
     return {"engine": "duckdb", "wall_s": round(time.time() - t0, 2), "cpu_s": round(float(cpu), 2), "mem_mb": int(mem)}
 
 

@@ -2,7 +2,13 @@
 
 use flott_cluster::{JobHandle, JobStatus};
 use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
+use std::convert::Infallible;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Time between lines of progress where standard error is no terminal.
+const ELSEWHERE: Duration = Duration::from_secs(60);
 
 /// Says that a job was accepted.
 pub fn started(job: &JobHandle) {
@@ -70,6 +76,8 @@ pub struct Totals {
     pub late: u64,
     /// Rows that could not be read.
     pub bad: u64,
+    /// Records that wait in the sources' systems: their lag.
+    pub pending: u64,
 }
 
 impl Totals {
@@ -83,6 +91,11 @@ impl Totals {
                 totals.bad += operator.bad_rows.get();
                 if name.starts_with("Source: ") {
                     totals.records_in += operator.records_in.get();
+                    let gauges = operator
+                        .gauges()
+                        .into_iter()
+                        .filter(|(name, _)| name == "pendingRecords");
+                    totals.pending += gauges.map(|(_, n)| n.max(0) as u64).sum::<u64>();
                 }
             }
             if let Some((name, sink)) = operators
@@ -110,6 +123,146 @@ impl Totals {
             notes += &format!(", {} bad row(s)", self.bad);
         }
         notes
+    }
+}
+
+/// Shows the progress of `jobs` until it is dropped.
+pub async fn watch(jobs: &[JobHandle]) -> Infallible {
+    let mut watch = Watch::new(jobs);
+    let mut ticks = tokio::time::interval(watch.line.interval);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        watch.look(jobs, now.map_or(0, |d| d.as_millis() as i64));
+    }
+}
+
+/// The lines of progress of `flott run`, while its jobs run.
+#[derive(Debug)]
+struct Watch {
+    line: Line,
+    last: Vec<(Instant, Totals)>,
+}
+
+impl Watch {
+    /// Begins to look at `jobs`.
+    fn new(jobs: &[JobHandle]) -> Self {
+        Self {
+            line: Line::new(ELSEWHERE),
+            last: jobs.iter().map(|job| (Instant::now(), Totals::of(job))).collect(),
+        }
+    }
+
+    /// Shows what the jobs have done since the last look: all on one line, so that it can stay in its place.
+    fn look(&mut self, jobs: &[JobHandle], now_ms: i64) {
+        let texts: Vec<String> = jobs
+            .iter()
+            .zip(&mut self.last)
+            .filter(|(job, _)| !job.status().is_terminal())
+            .map(|(job, last)| Self::text(job, last, now_ms))
+            .collect();
+        if !texts.is_empty() {
+            self.line.show(texts.join("  ||  "));
+        }
+    }
+
+    fn text(job: &JobHandle, last: &mut (Instant, Totals), now_ms: i64) -> String {
+        let (now, totals, checkpoints) = (Instant::now(), Totals::of(job), job.stats.checkpoints());
+        let seconds = (now - last.0).as_secs_f64().max(0.001);
+        // A restart begins to count anew.
+        let rate = |now: u64, before: u64| thousands((now.saturating_sub(before) as f64 / seconds) as u64);
+        let mut text = format!(
+            "'{}' {} {} s: {} in/s, {} out/s",
+            job.name,
+            job.status(),
+            job.stats.uptime_ms() / 1000,
+            rate(totals.records_in, last.1.records_in),
+            rate(totals.records_out, last.1.records_out),
+        );
+        *last = (now, totals);
+        if let Some(watermark_ms) = watermark_ms(job).filter(|w| *w != i64::MAX) {
+            text += &format!(" | watermark {:.1} s ago", (now_ms - watermark_ms) as f64 / 1000.0);
+        }
+        if totals.pending > 0 {
+            text += &format!(" | {} pending", thousands(totals.pending));
+        }
+        if let Some(latency) = job.stats.take_latency() {
+            text += &format!(" | latency p50 {} ms, p99 {} ms", latency.p50_ms, latency.p99_ms);
+        }
+        if checkpoints.completed + checkpoints.failed > 0 {
+            text += &format!(
+                " | checkpoints {}, last {} ms",
+                checkpoints.completed, checkpoints.last_duration_ms
+            );
+        }
+        for (count, what) in [
+            (checkpoints.failed, "failed checkpoint(s)"),
+            (job.stats.restarts(), "restart(s)"),
+        ] {
+            if count > 0 {
+                text += &format!(" | {count} {what}");
+            }
+        }
+        text + &totals.notes()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.line.clear();
+    }
+}
+
+/// The line of progress: on a terminal it stays the last line, elsewhere it is printed now and then.
+#[derive(Debug)]
+pub struct Line {
+    is_terminal: bool,
+    /// How often it is worth a new text.
+    pub interval: Duration,
+    shown: String,
+}
+
+impl Line {
+    /// A line on standard error; `elsewhere` is its interval where that is no terminal.
+    pub fn new(elsewhere: Duration) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self {
+            is_terminal,
+            interval: if is_terminal { Duration::from_secs(1) } else { elsewhere },
+            shown: String::new(),
+        }
+    }
+
+    /// Shows a new text.
+    pub fn show(&mut self, line: String) {
+        self.clear();
+        self.shown = line;
+        if self.is_terminal {
+            self.again();
+        } else {
+            eprintln!("{}", self.shown);
+        }
+    }
+
+    /// Makes room for other lines.
+    pub fn clear(&self) {
+        if self.is_terminal {
+            self.write("\r\x1b[K");
+        }
+    }
+
+    /// Shows the last line again, below other lines.
+    pub fn again(&self) {
+        if self.is_terminal {
+            self.write(&self.shown);
+        }
+    }
+
+    /// A terminal that has gone is not worth a failure.
+    fn write(&self, text: &str) {
+        let mut out = std::io::stderr().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
 

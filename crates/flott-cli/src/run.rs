@@ -11,8 +11,10 @@ use crate::{metrics, output, progress};
 use anyhow::{Context, Result};
 use flott_cluster::{JobHandle, Restore, Submission, submit};
 use flott_core::clock::SystemClock;
+use flott_plan::{Node, Role};
 use flott_runtime::Registry;
 use flott_sql::script::Job;
+use std::io::IsTerminal;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -83,6 +85,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         signals: runtime.block_on(async { StopSignal::new() })?,
         jobs: vec![],
         is_stopped: false,
+        shows_progress: !args.quiet,
     };
     let executed = for_each_job(&args.script, registry.clone(), options, |planned| {
         runtime.block_on(command.execute(planned, &rows, &registry, restore.clone()))
@@ -103,6 +106,12 @@ pub fn run(args: &RunArgs) -> Result<()> {
     result
 }
 
+/// Whether a job's rows go to standard output.
+fn prints(job: &Job) -> bool {
+    let is_print = |n: &Node| n.role == Role::Sink && n.spec["table"]["options"]["connector"] == "print";
+    job.collect.is_some() || job.plan.nodes.iter().any(is_print)
+}
+
 /// A `flott run` on its way through the script.
 struct Command<'a> {
     args: &'a RunArgs,
@@ -111,6 +120,8 @@ struct Command<'a> {
     jobs: Vec<JobHandle>,
     /// A signal has come: nothing is started any more.
     is_stopped: bool,
+    /// Nothing that a job prints comes between the lines of progress.
+    shows_progress: bool,
 }
 
 impl Command<'_> {
@@ -119,6 +130,7 @@ impl Command<'_> {
             return Ok(());
         }
         let select = planned.collect.clone();
+        self.shows_progress &= !(std::io::stdout().is_terminal() && prints(&planned));
         if let Some(columns) = &select {
             rows.begin(columns);
         }
@@ -166,6 +178,7 @@ impl Command<'_> {
         let mut result = match &endpoints {
             Ok(_) => tokio::select! {
                 () = all_ended => Ok(()),
+                never = progress::watch(jobs), if self.shows_progress => match never {},
                 () = self.signals.recv() => {
                     self.is_stopped = true;
                     job::stop_all(jobs, self.args.savepoint_on_stop.as_deref()).await

@@ -16,7 +16,7 @@ use crate::collect::Rows;
 use crate::config::ConfigArgs;
 use crate::job::{self, StopSignal};
 use crate::output;
-use crate::progress::{self, Totals, thousands};
+use crate::progress::{self, Line, Totals, thousands};
 use crate::run;
 use crate::script::{ScriptArgs, for_each_job};
 use anyhow::{Context, Result, anyhow, bail};
@@ -25,7 +25,6 @@ use flott_broker::Broker;
 use flott_cluster::{JobHandle, JobStatus, Restore};
 use flott_core::options::parse_duration_ms;
 use ledger::Ledger;
-use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -142,7 +141,7 @@ async fn drive(args: &DemoArgs, broker: &Broker, job: &JobHandle, signals: &mut 
         rows,
         began: Instant::now(),
         last: (Instant::now(), 0),
-        progress: Progress::new(),
+        progress: Line::new(Duration::from_secs(5)),
     };
 
     let watched = tokio::select! {
@@ -228,7 +227,7 @@ struct Show<'a> {
     began: Instant,
     /// When the last progress was shown, and how many lines were read then.
     last: (Instant, u64),
-    progress: Progress,
+    progress: Line,
 }
 
 impl Show<'_> {
@@ -364,52 +363,4 @@ fn peak_memory() -> Option<u64> {
         .parse::<u64>()
         .ok()
         .map(|kib| kib / 1024)
-}
-
-/// The line of progress: on a terminal it stays the last line, elsewhere it is printed now and then.
-struct Progress {
-    is_terminal: bool,
-    interval: Duration,
-    shown: String,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
-        Self {
-            is_terminal,
-            interval: Duration::from_secs(if is_terminal { 1 } else { 5 }),
-            shown: String::new(),
-        }
-    }
-
-    fn show(&mut self, line: String) {
-        self.clear();
-        self.shown = line;
-        if self.is_terminal {
-            self.again();
-        } else {
-            eprintln!("{}", self.shown);
-        }
-    }
-
-    /// Makes room for other lines.
-    fn clear(&self) {
-        if self.is_terminal {
-            self.write("\r\x1b[K");
-        }
-    }
-
-    /// Shows the last line again, below other lines.
-    fn again(&self) {
-        if self.is_terminal {
-            self.write(&self.shown);
-        }
-    }
-
-    /// A terminal that has gone is not worth a failure.
-    fn write(&self, text: &str) {
-        let mut out = std::io::stderr().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    }
 }
