@@ -134,6 +134,8 @@ pub enum IoCause {
     Denied(String),
     /// No space is left.
     Full(String),
+    /// Something that is no folder stands where a folder should be.
+    NotAFolder,
     /// Anything else.
     Other(String),
 }
@@ -143,6 +145,7 @@ impl fmt::Display for IoCause {
         match self {
             Self::NotFound => f.write_str("it does not exist"),
             Self::Exists => f.write_str("it exists already"),
+            Self::NotAFolder => f.write_str("a file is in its place"),
             Self::Denied(text) | Self::Full(text) | Self::Other(text) => f.write_str(text),
         }
     }
@@ -158,6 +161,7 @@ impl fmt::Display for Remedy<'_> {
                 "; make the folder writable for this user, or choose another with 'execution.checkpointing.dir'"
             }
             IoCause::Full(_) => "; free some space, or choose another folder with 'execution.checkpointing.dir'",
+            IoCause::NotAFolder => "; move the file away, or choose another folder with 'execution.checkpointing.dir'",
             IoCause::NotFound | IoCause::Exists | IoCause::Other(_) => "",
         })
     }
@@ -170,6 +174,20 @@ impl CheckpointError {
             action,
             path: path.into(),
             cause: IoCause::of(source),
+        }
+    }
+
+    /// The error of the file system's answer to making a folder.
+    pub(crate) fn folder(path: impl Into<String>, source: &std::io::Error) -> Self {
+        let cause = match IoCause::of_io(source) {
+            // The call takes a folder that is there for made.
+            IoCause::Exists => IoCause::NotAFolder,
+            cause => cause,
+        };
+        Self::Io {
+            action: "create folder",
+            path: path.into(),
+            cause,
         }
     }
 
@@ -238,6 +256,7 @@ impl IoCause {
         match error.kind() {
             ErrorKind::NotFound => Self::NotFound,
             ErrorKind::AlreadyExists => Self::Exists,
+            ErrorKind::NotADirectory => Self::NotAFolder,
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::Denied(text),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full(text),
             _ => Self::Other(text),

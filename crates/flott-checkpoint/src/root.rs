@@ -43,8 +43,7 @@ impl Root {
     pub fn open(uri: &str, options: &Options) -> Result<Self, CheckpointError> {
         match Address::parse(uri)? {
             Address::Local(path) => {
-                std::fs::create_dir_all(&path)
-                    .map_err(|e| CheckpointError::file("create folder", path.display().to_string(), &e))?;
+                std::fs::create_dir_all(&path).map_err(|e| CheckpointError::folder(path.display().to_string(), &e))?;
                 Self::local(&path)
             }
             Address::S3 { bucket, prefix } => open_s3(uri, &bucket, &prefix, options),
@@ -431,7 +430,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        let error = Root::open(file.join("checkpoints").to_str().unwrap(), &Options::new()).unwrap_err();
-        assert!(error.to_string().contains("file/checkpoints"), "{error}");
+        for in_the_way in [file.clone(), file.join("checkpoints")] {
+            let path = in_the_way.to_str().unwrap();
+            let error = Root::open(path, &Options::new()).unwrap_err().to_string();
+            assert!(
+                error.contains(path) && error.contains("a file is in its place; move"),
+                "{error}"
+            );
+        }
     }
 }

@@ -162,11 +162,6 @@ type Edges = (HashMap<NodeId, Arc<dyn Source>>, BTreeMap<NodeId, SharedCommitter
 fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
     let mut sources: HashMap<NodeId, Arc<dyn Source>> = HashMap::new();
     let mut committers = BTreeMap::new();
-    let committer_ctx = CommitterContext {
-        job_id: ctx.job_id,
-        job_name: ctx.plan.name.clone(),
-        options: ctx.options.clone(),
-    };
     for node in &ctx.plan.nodes {
         match node.role {
             Role::Source => {
@@ -175,6 +170,12 @@ fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
             }
             Role::Sink => {
                 let sink = ctx.registry.make_sink(node)?;
+                let committer_ctx = CommitterContext {
+                    job_id: ctx.job_id,
+                    job_name: ctx.plan.name.clone(),
+                    operator_id: node.operator_id,
+                    options: ctx.options.clone(),
+                };
                 if let Some(committer) = sink.committer(&committer_ctx).map_err(TaskError::from)? {
                     let shared: SharedCommitter = Arc::new(Mutex::new(committer));
                     committers.insert(node.id, shared);

@@ -10,7 +10,7 @@ use crate::error::TaskError;
 use crate::operator::Flow;
 use async_trait::async_trait;
 use bytes::Bytes;
-use flott_core::{Batch, CheckpointId, Field, JobId, LogicalType, Options};
+use flott_core::{Batch, CheckpointId, Field, JobId, LogicalType, OperatorId, Options};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,6 +201,8 @@ pub struct CommitterContext {
     pub job_id: JobId,
     /// `pipeline.name`.
     pub job_name: String,
+    /// The sink; a restored job's sink has the same.
+    pub operator_id: OperatorId,
     /// Options of the job.
     pub options: Arc<Options>,
 }

@@ -3,7 +3,8 @@
 //! `FLOTT_FAILPOINTS` holds `name=action` pairs separated by `;`, where an action is `kill` (the process ends at once,
 //! as by `kill -9`), `skip` (the step is left out), `twice` (the step is done twice) or `early` (the step is done before its
 //! time), with an optional count of
-//! passes before it acts: `after-manifest=kill@3` acts at the fourth pass. Without the variable a check is one load
+//! passes before it acts: `after-manifest=kill@3` acts at the fourth pass. Each act is told on standard error (the first
+//! hundred), so that a test knows that what it asked for has happened. Without the variable a check is one load
 //! of a static. The names are listed in the protocol's own places, e.g. `flott-cluster`'s checkpoint coordinator.
 
 use std::collections::HashMap;
@@ -31,7 +32,11 @@ enum Setting {
 struct Point {
     setting: Setting,
     passes_left: AtomicU64,
+    acts: AtomicU64,
 }
+
+/// Acts of a point that are told.
+const TOLD_ACTS: u64 = 100;
 
 static POINTS: OnceLock<HashMap<String, Point>> = OnceLock::new();
 
@@ -51,7 +56,12 @@ pub fn hit(name: &str) -> Option<Action> {
             eprintln!("fail point {name}: the process ends here");
             std::process::abort();
         }
-        Setting::Act(action) => Some(action),
+        Setting::Act(action) => {
+            if point.acts.fetch_add(1, Ordering::Relaxed) < TOLD_ACTS {
+                eprintln!("fail point {name} acts: {action:?}");
+            }
+            Some(action)
+        }
     }
 }
 
@@ -70,7 +80,12 @@ fn parse(text: &str) -> HashMap<String, Point> {
             _ => continue,
         };
         let passes_left = AtomicU64::new(passes.trim().parse().unwrap_or(0));
-        points.insert(name.trim().to_owned(), Point { setting, passes_left });
+        let point = Point {
+            setting,
+            passes_left,
+            acts: AtomicU64::new(0),
+        };
+        points.insert(name.trim().to_owned(), point);
     }
     points
 }

@@ -4,7 +4,10 @@
 
 mod command;
 mod demo;
+mod disk;
 mod exactly_once;
 mod golden;
+mod s3;
 mod state;
 mod support;
+mod trial;

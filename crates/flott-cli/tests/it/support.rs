@@ -8,7 +8,7 @@ use flott_connectors::kafka::client::{KafkaClient, KafkaProperties};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -63,8 +63,14 @@ impl Ended {
 /// A command that runs.
 pub struct Running {
     child: Child,
-    out: Option<JoinHandle<String>>,
-    err: Option<JoinHandle<String>>,
+    out: Stream,
+    err: Stream,
+}
+
+/// What a command has written so far, and the thread that reads it.
+struct Stream {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Drop for Running {
@@ -100,25 +106,50 @@ pub fn start_with(args: &[&str], envs: &[(&str, &str)]) -> Running {
         .spawn()
         .unwrap();
     let (out, err) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
-    Running {
-        child,
-        out: Some(out),
-        err: Some(err),
+    Running { child, out, err }
+}
+
+fn drain(mut stream: impl Read + Send + 'static) -> Stream {
+    let text = Arc::new(Mutex::new(vec![]));
+    let shared = text.clone();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(n @ 1..) = stream.read(&mut bytes) {
+            shared.lock().unwrap().extend_from_slice(&bytes[..n]);
+        }
+    });
+    Stream {
+        text,
+        reader: Some(reader),
     }
 }
 
-fn drain(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = vec![];
-        let _ = stream.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+impl Stream {
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
+    }
+
+    fn whole(&mut self) -> String {
+        self.reader.take().unwrap().join().unwrap();
+        self.so_far()
+    }
 }
 
 impl Running {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it has written to standard error so far.
+    pub fn err(&self) -> String {
+        self.err.so_far()
+    }
+
+    /// Sends SIGKILL and waits for its end.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends SIGTERM.
@@ -143,11 +174,10 @@ impl Running {
 
     fn collect(&mut self) -> Ended {
         let code = self.child.wait().unwrap().code();
-        let text = |thread: Option<JoinHandle<String>>| thread.unwrap().join().unwrap();
         Ended {
             code,
-            out: text(self.out.take()),
-            err: text(self.err.take()),
+            out: self.out.whole(),
+            err: self.err.whole(),
         }
     }
 }

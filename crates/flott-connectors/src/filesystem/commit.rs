@@ -1,21 +1,20 @@
 //! Committing parts by renaming them, and sweeping up those that no checkpoint lists.
 //!
-//! An unfinished part is `.part-<job>-<run>.inprogress`, the committed one `part-<run>`, where `<job>` is a hash of
-//! `pipeline.name` and `<run>` names submission, leadership, attempt, operator, subtask and number, so that no name comes
-//! twice. A rename is repeatable: a part that is gone from its first name and stands under its second with the right
-//! size is committed already.
+//! An unfinished part is `.part-<job>-<sink>-<run>.inprogress`, the committed one `part-<run>`, where `<job>` is a hash of
+//! `pipeline.name`, `<sink>` its operator, so that two sinks of one directory know their own, and `<run>` names submission,
+//! leadership, attempt, operator, subtask and number, so that no name comes twice. A rename is repeatable: a part that is
+//! gone from its first name and stands under its second with the right size is committed already.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flott_core::JobId;
+use flott_core::{JobId, OperatorId};
 use flott_runtime::OperatorContext;
 use flott_runtime::connector::{Committer, CommitterContext, ConnectorError};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A part to commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,16 +35,17 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// What unfinished parts of a job begin with.
-fn job_prefix(job_name: &str) -> String {
-    // Half of a 128-bit hash tells jobs of one directory apart.
-    format!("part-{}-", &JobId::of(job_name).to_string()[..16])
+/// What unfinished parts of a sink begin with.
+fn sink_prefix(job_name: &str, sink: OperatorId) -> String {
+    // Half of a 128-bit hash tells jobs of one directory apart, a quarter the sinks of one job.
+    let (job, sink) = (JobId::of(job_name).to_string(), sink.to_string());
+    format!("part-{}-{}-", &job[..16], &sink[..8])
 }
 
 /// Names of a writer's parts.
 #[derive(Debug)]
 pub(super) struct PartNames {
-    job: String,
+    sink: String,
     run: String,
     next: u64,
 }
@@ -55,7 +55,7 @@ impl PartNames {
         let task = &ctx.task;
         let (job, operator) = (task.job_id.to_string(), ctx.operator_id.to_string());
         Self {
-            job: job_prefix(&task.job_name),
+            sink: sink_prefix(&task.job_name, ctx.operator_id),
             run: format!(
                 "{}-{}-{}-{}-{}",
                 &job[..12],
@@ -68,58 +68,25 @@ impl PartNames {
         }
     }
 
-    /// The name of the next part while it is unfinished, without dot and ending.
-    pub(super) fn next_part(&mut self) -> String {
+    /// The names of the next part: while it is unfinished, and once it is committed.
+    pub(super) fn next_part(&mut self) -> (String, String) {
+        let name = format!("{}-{}", self.run, self.next);
         self.next += 1;
-        format!("{}{}-{}", self.job, self.run, self.next - 1)
+        (format!(".{}{name}.inprogress", self.sink), format!("part-{name}"))
     }
-
-    /// The name of a part once it is committed.
-    pub(super) fn committed(&self, part: &str) -> String {
-        format!("part-{}", part.strip_prefix(&self.job).unwrap_or(part))
-    }
-}
-
-/// How many committers a job has on a directory: two sinks that write one table must not sweep each other's parts.
-static COMMITTERS: LazyLock<Mutex<HashMap<(JobId, PathBuf), usize>>> = LazyLock::new(Mutex::default);
-
-fn committers() -> std::sync::MutexGuard<'static, HashMap<(JobId, PathBuf), usize>> {
-    COMMITTERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Commits the parts of one sink.
 pub(super) struct FileCommitter {
     directory: PathBuf,
-    job_id: JobId,
-    job_prefix: String,
+    sink_prefix: String,
 }
 
 impl FileCommitter {
     pub(super) fn new(directory: &Path, ctx: &CommitterContext) -> Self {
-        *committers().entry((ctx.job_id, directory.to_owned())).or_default() += 1;
         Self {
             directory: directory.to_owned(),
-            job_id: ctx.job_id,
-            job_prefix: job_prefix(&ctx.job_name),
-        }
-    }
-
-    fn is_alone(&self) -> bool {
-        committers()
-            .get(&(self.job_id, self.directory.clone()))
-            .is_none_or(|n| *n <= 1)
-    }
-}
-
-impl Drop for FileCommitter {
-    fn drop(&mut self) {
-        let mut all = committers();
-        let key = (self.job_id, self.directory.clone());
-        if let Some(count) = all.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&key);
-            }
+            sink_prefix: sink_prefix(&ctx.job_name, ctx.operator_id),
         }
     }
 }
@@ -196,8 +163,8 @@ fn lost(message: String) -> ConnectorError {
     ConnectorError::Fatal { message, source: None }
 }
 
-/// Removes the job's unfinished parts.
-fn sweep(directory: &Path, job_prefix: &str) -> Result<(), ConnectorError> {
+/// Removes the sink's unfinished parts.
+fn sweep(directory: &Path, sink_prefix: &str) -> Result<(), ConnectorError> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -209,7 +176,7 @@ fn sweep(directory: &Path, job_prefix: &str) -> Result<(), ConnectorError> {
         let name = name.to_string_lossy();
         let ours = name
             .strip_prefix('.')
-            .is_some_and(|n| n.starts_with(job_prefix) && n.ends_with(".inprogress"));
+            .is_some_and(|n| n.starts_with(sink_prefix) && n.ends_with(".inprogress"));
         if ours {
             tracing::info!(file = %entry.path().display(), "removing a part that no checkpoint lists");
             std::fs::remove_file(entry.path()).map_err(|e| transient(&entry.path(), "removed", e))?;
@@ -237,10 +204,10 @@ impl Committer for FileCommitter {
 
     async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
         let parts = read_all(listed)?;
-        let (directory, job_prefix, alone) = (self.directory.clone(), self.job_prefix.clone(), self.is_alone());
+        let (directory, sink_prefix) = (self.directory.clone(), self.sink_prefix.clone());
         blocking(move || {
             commit_all(&parts)?;
-            if alone { sweep(&directory, &job_prefix) } else { Ok(()) }
+            sweep(&directory, &sink_prefix)
         })
         .await
     }

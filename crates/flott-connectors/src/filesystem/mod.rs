@@ -13,11 +13,13 @@
 //!
 //! # Writing
 //! ```text
-//!   rows ─► .part-….inprogress ──(barrier, size: flush, sync)──► listed in the checkpoint ──(commit: rename, sync)─► part-…
+//!   rows ─► .part-….inprogress ──(barrier, size, age: flush, sync)──► listed in the checkpoint ──(commit: rename, sync)─► part-…
 //! ```
-//! A part ends at each checkpoint and at `sink.rolling-policy.file-size`. Its committable is the rename, which can be
-//! repeated. A restart commits what the checkpoint lists and removes this job's other unfinished parts. Readers never
-//! see an unfinished part, because its name begins with a dot.
+//! A part ends at each checkpoint, so that rows are visible as soon as they are safe (Flink keeps it open over
+//! checkpoints); before that it ends at `sink.rolling-policy.file-size`, and, looked at every `.check-interval`, when it is
+//! older than `.rollover-interval` or has had no row for `.inactivity-interval`. It is committed with the next checkpoint. Its
+//! committable is the rename, which can be repeated. A restart commits what the checkpoint lists and removes this sink's
+//! other unfinished parts. Readers never see an unfinished part, because its name begins with a dot.
 
 mod commit;
 mod enumerator;

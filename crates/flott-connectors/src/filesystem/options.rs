@@ -24,6 +24,10 @@ const OPTIONS: [&str; 13] = [
 
 /// Flink's default of `sink.rolling-policy.file-size`.
 const FILE_SIZE_BYTES: u64 = 128 << 20;
+/// Flink's default of `sink.rolling-policy.rollover-interval` and `.inactivity-interval`.
+const ROLLOVER_INTERVAL_MS: i64 = 30 * 60_000;
+/// Flink's default of `sink.rolling-policy.check-interval`.
+const CHECK_INTERVAL_MS: i64 = 60_000;
 
 /// Options of a table that is read.
 #[derive(Debug)]
@@ -41,7 +45,20 @@ pub(super) struct ScanOptions {
 pub(super) struct SinkOptions {
     pub directory: PathBuf,
     pub format: String,
-    pub roll_bytes: u64,
+    pub rolling: Rolling,
+}
+
+/// When a part ends before its checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rolling {
+    /// At this size.
+    pub bytes: u64,
+    /// This long after its first row.
+    pub rollover_interval_ms: i64,
+    /// This long after its last row.
+    pub inactivity_interval_ms: i64,
+    /// How often the two intervals are looked at.
+    pub check_interval_ms: i64,
 }
 
 /// What both need: path and format.
@@ -116,18 +133,27 @@ impl SinkOptions {
         let roll_bytes = options
             .memory_bytes("sink.rolling-policy.file-size")
             .map_err(|e| wrong(table, e))?;
-        // A part ends at every checkpoint, so these can only be met; they are checked all the same.
-        for interval in ["rollover-interval", "check-interval", "inactivity-interval"] {
-            let key = format!("sink.rolling-policy.{interval}");
-            options.duration_ms(&key).map_err(|e| wrong(table, e))?;
-        }
+        let interval = |name: &str, default_ms: i64| {
+            let key = format!("sink.rolling-policy.{name}");
+            match options.duration_ms(&key).map_err(|e| wrong(table, e))? {
+                None => Ok(default_ms),
+                Some(ms) if ms > 0 => Ok(ms),
+                Some(_) => Err(wrong(table, format!("option '{key}' needs a duration above zero"))),
+            }
+        };
+        let rolling = Rolling {
+            bytes: roll_bytes.unwrap_or(FILE_SIZE_BYTES).max(1),
+            rollover_interval_ms: interval("rollover-interval", ROLLOVER_INTERVAL_MS)?,
+            inactivity_interval_ms: interval("inactivity-interval", ROLLOVER_INTERVAL_MS)?,
+            check_interval_ms: interval("check-interval", CHECK_INTERVAL_MS)?,
+        };
         if options.boolean("auto-compaction").map_err(|e| wrong(table, e))? == Some(true) {
             return Err(wrong(table, "option 'auto-compaction' is not there yet; leave it out"));
         }
         Ok(Self {
             directory: PathBuf::from(path),
             format,
-            roll_bytes: roll_bytes.unwrap_or(FILE_SIZE_BYTES).max(1),
+            rolling,
         })
     }
 }

@@ -319,9 +319,14 @@ fn rows(numbers: std::ops::Range<i64>) -> Batch {
 }
 
 fn committer_of(sink: &dyn Sink) -> Box<dyn Committer> {
+    committer_named(sink, "sink")
+}
+
+fn committer_named(sink: &dyn Sink, operator: &str) -> Box<dyn Committer> {
     let ctx = CommitterContext {
         job_id: JobId::of("submission"),
         job_name: "job".into(),
+        operator_id: OperatorId::of(operator),
         options: Arc::default(),
     };
     sink.committer(&ctx).unwrap().unwrap()
@@ -364,8 +369,13 @@ async fn rows_are_visible_once_committed_and_a_commit_can_be_repeated() {
     let first = checkpoint(writer.as_mut(), 1);
     writer.write(&rows(2..3)).unwrap();
     let second = checkpoint(writer.as_mut(), 2);
-    assert_eq!(checkpoint(writer.as_mut(), 3), Vec::<Bytes>::new());
     assert_eq!(committed(&directory).0, Vec::<String>::new());
+    writer.committed(2);
+    assert_eq!(
+        checkpoint(writer.as_mut(), 3),
+        Vec::<Bytes>::new(),
+        "nothing was written since"
+    );
     committer.commit(&first).await.unwrap();
     assert_eq!(committed(&directory).0, ["0,t0", "1,t1"]);
     committer.commit(&[first, second].concat()).await.unwrap();
@@ -409,16 +419,117 @@ async fn a_restart_commits_what_is_listed_and_removes_the_rest() {
 }
 
 #[tokio::test]
-async fn two_sinks_of_a_job_leave_each_others_parts_alone() {
+async fn two_sinks_of_a_directory_sweep_what_is_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let sink = sink_of(folder.path(), &[]);
+    let mut written = vec![];
+    for (n, operator) in [(0, "one"), (1, "other")] {
+        let ctx = OperatorContext {
+            operator_id: OperatorId::of(operator),
+            ..context(0, 0)
+        };
+        let mut writer = sink.writer(&ctx).unwrap();
+        writer.write(&rows(n..n + 1)).unwrap();
+        written.push(checkpoint(writer.as_mut(), 1));
+        writer.write(&rows(90..91)).unwrap();
+        assert_eq!(writer.flush().unwrap(), Flow::Done);
+    }
+    assert_eq!(committed(folder.path()).1, 4);
+    committer_named(sink.as_ref(), "one")
+        .recover(&written[0])
+        .await
+        .unwrap();
+    assert_eq!(committed(folder.path()), (vec!["0,t0".into()], 3), "the other's stay");
+    committer_named(sink.as_ref(), "other")
+        .recover(&written[1])
+        .await
+        .unwrap();
+    assert_eq!(committed(folder.path()), (vec!["0,t0".into(), "1,t1".into()], 2));
+}
+
+#[tokio::test]
+async fn a_part_whose_checkpoint_failed_is_listed_in_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink_of(folder.path(), &[]);
+    let mut committer = committer_of(sink.as_ref());
     let mut writer = sink.writer(&context(0, 0)).unwrap();
     writer.write(&rows(0..1)).unwrap();
-    let listed = checkpoint(writer.as_mut(), 1);
-    let (mut one, mut other) = (committer_of(sink.as_ref()), committer_of(sink.as_ref()));
-    one.recover(&[]).await.unwrap();
-    other.recover(&listed).await.unwrap();
-    assert_eq!(committed(folder.path()).0, ["0,t0"]);
+    let failed = checkpoint(writer.as_mut(), 1);
+    writer.write(&rows(1..2)).unwrap();
+    let both = checkpoint(writer.as_mut(), 2);
+    assert_eq!((failed.len(), both.len()), (1, 2));
+    committer.commit(&both).await.unwrap();
+    writer.committed(2);
+    assert_eq!(committed(folder.path()), (vec!["0,t0".into(), "1,t1".into()], 2));
+    writer.write(&rows(2..3)).unwrap();
+    assert_eq!(
+        checkpoint(writer.as_mut(), 3).len(),
+        1,
+        "what is committed is not listed again"
+    );
+}
+
+/// A clock that tests move.
+#[derive(Debug)]
+struct Hand(std::sync::atomic::AtomicI64);
+
+impl flott_core::clock::Clock for Hand {
+    fn now_ms(&self) -> i64 {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn parts_end_when_they_are_old_or_idle_at_the_time_of_a_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let intervals = [
+        ("sink.rolling-policy.rollover-interval", "10 s"),
+        ("sink.rolling-policy.inactivity-interval", "4 s"),
+        ("sink.rolling-policy.check-interval", "1 s"),
+    ];
+    let sink = sink_of(folder.path(), &intervals);
+    let clock = Arc::new(Hand(0.into()));
+    let ctx = OperatorContext {
+        clock: clock.clone(),
+        ..context(0, 0)
+    };
+    let mut writer = sink.writer(&ctx).unwrap();
+    assert_eq!(writer.next_timer(), None, "nothing is open");
+    // As a task does: rows at some seconds, a look whenever the writer wants one.
+    let mut seconds_of = |rows_at: &[i64], seconds: std::ops::Range<i64>| {
+        let mut ended_at = vec![];
+        for second in seconds {
+            clock.0.store(second * 1000, std::sync::atomic::Ordering::SeqCst);
+            if rows_at.contains(&second) {
+                writer.write(&rows(second..second + 1)).unwrap();
+            }
+            if writer.next_timer().is_some_and(|t| t <= second * 1000) {
+                assert_eq!(writer.on_timer(second * 1000).unwrap(), Flow::Done);
+                if writer.next_timer().is_none() {
+                    ended_at.push(second);
+                }
+            }
+        }
+        ended_at
+    };
+    assert_eq!(seconds_of(&[1, 3, 6, 8, 10], 0..20), [11], "ten seconds old");
+    assert_eq!(seconds_of(&[20, 22], 20..40), [26], "idle for four seconds");
+    assert_eq!(committed(folder.path()).0.len(), 0, "they wait for their checkpoint");
+    let parts = checkpoint(writer.as_mut(), 1);
+    assert_eq!(parts.len(), 2);
+    committer_of(sink.as_ref()).commit(&parts).await.unwrap();
+    assert_eq!(committed(folder.path()).0.len(), 7);
+    let error = FilesystemConnector
+        .check_sink(
+            &table(folder.path(), "csv", &[("sink.rolling-policy.check-interval", "0 s")]),
+            &Options::new(),
+        )
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("check-interval") && error.contains("above zero"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

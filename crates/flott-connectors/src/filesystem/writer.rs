@@ -1,9 +1,13 @@
-//! The writer: rows into unfinished parts, which end at each checkpoint and when they are large enough.
+//! The writer: rows into unfinished parts, which end at each checkpoint and when they are large or old enough.
+//!
+//! A part that has ended is listed in every checkpoint until one that lists it is committed: the checkpoint of its own barrier
+//! may fail, and the job go on.
 
 use super::commit::{Committable, PartNames};
-use super::options::SinkOptions;
+use super::options::{Rolling, SinkOptions};
 use crate::table;
 use bytes::Bytes;
+use flott_core::clock::SharedClock;
 use flott_core::{Batch, CheckpointId};
 use flott_formats::{EncodedRows, Encoder};
 use flott_runtime::connector::SinkSpec;
@@ -23,13 +27,25 @@ pub(super) struct FileWriter {
     directory: PathBuf,
     names: PartNames,
     encoder: Box<dyn Encoder>,
-    roll_bytes: u64,
+    rolling: Rolling,
+    clock: SharedClock,
     metrics: Arc<OperatorMetrics>,
     rows: EncodedRows,
     buffer: Vec<u8>,
     part: Option<Part>,
-    /// Parts that are ended, synced and not yet listed in a checkpoint.
-    ended: Vec<Committable>,
+    /// Times of the first and the last row since the last part ended, while there are any.
+    age: Option<Age>,
+    /// When parts were last looked at for their age.
+    checked_ms: i64,
+    /// Parts that are ended and synced, each with the newest checkpoint that lists it.
+    ended: Vec<(Option<CheckpointId>, Committable)>,
+}
+
+/// How old the rows of a part are, in processing time.
+#[derive(Debug, Clone, Copy)]
+struct Age {
+    first_ms: i64,
+    last_ms: i64,
 }
 
 /// The part being written.
@@ -49,11 +65,14 @@ impl FileWriter {
             directory: options.directory.clone(),
             names: PartNames::of_writer(ctx),
             encoder,
-            roll_bytes: options.roll_bytes,
+            rolling: options.rolling,
+            clock: ctx.clock.clone(),
             metrics: ctx.metrics.clone(),
             rows: EncodedRows::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             part: None,
+            age: None,
+            checked_ms: ctx.clock.now_ms(),
             ended: vec![],
         };
         std::fs::create_dir_all(&writer.directory).map_err(|e| writer.failed(&writer.directory, e))?;
@@ -61,21 +80,33 @@ impl FileWriter {
     }
 
     fn failed(&self, path: &Path, e: std::io::Error) -> TaskError {
-        let label = match e.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => FailureLabel::Resources,
-            _ => FailureLabel::Infrastructure,
+        use std::io::ErrorKind;
+        let (label, remedy) = match e.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (
+                FailureLabel::Resources,
+                "; free some space or choose another 'path', then start again with --restore latest",
+            ),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => (
+                FailureLabel::Infrastructure,
+                "; make the directory writable for this user, or choose another 'path'",
+            ),
+            _ => (FailureLabel::Infrastructure, ""),
         };
-        let message = format!("table '{}': '{}' cannot be written: {e}", self.table, path.display());
+        let message = format!(
+            "table '{}': '{}' cannot be written: {e}{remedy}",
+            self.table,
+            path.display()
+        );
         TaskError::caused(label, message, e)
     }
 
     fn open_part(&mut self) -> Result<(), TaskError> {
-        let name = self.names.next_part();
-        let from = self.directory.join(format!(".{name}.inprogress"));
+        let (unfinished, committed) = self.names.next_part();
+        let from = self.directory.join(unfinished);
         let opened = OpenOptions::new().write(true).create_new(true).open(&from);
         self.part = Some(Part {
             file: opened.map_err(|e| self.failed(&from, e))?,
-            to: self.directory.join(self.names.committed(&name)),
+            to: self.directory.join(committed),
             from,
             bytes: 0,
         });
@@ -98,7 +129,7 @@ impl FileWriter {
         let bytes = part.bytes;
         self.metrics.bytes_out.add(self.buffer.len() as u64);
         self.buffer.clear();
-        if bytes >= self.roll_bytes {
+        if bytes >= self.rolling.bytes {
             self.end_part()?;
         }
         Ok(())
@@ -106,19 +137,29 @@ impl FileWriter {
 
     /// Makes the part durable and closes it.
     fn end_part(&mut self) -> Result<(), TaskError> {
+        self.age = None;
         let Some(part) = self.part.take() else { return Ok(()) };
         part.file.sync_all().map_err(|e| self.failed(&part.from, e))?;
-        self.ended.push(Committable {
+        let part = Committable {
             from: part.from,
             to: part.to,
             bytes: part.bytes,
-        });
+        };
+        self.ended.push((None, part));
         Ok(())
     }
 }
 
 impl SinkWriter for FileWriter {
     fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+        if batch.num_rows() > 0 {
+            let now_ms = self.clock.now_ms();
+            let first_ms = self.age.map_or(now_ms, |age| age.first_ms);
+            self.age = Some(Age {
+                first_ms,
+                last_ms: now_ms,
+            });
+        }
         self.rows.clear();
         self.encoder
             .encode(batch.columns(), batch.num_rows(), &mut self.rows)
@@ -156,15 +197,38 @@ impl SinkWriter for FileWriter {
         Ok(Flow::Done)
     }
 
-    fn prepare_commit(&mut self, _checkpoint: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
-        let ended = std::mem::take(&mut self.ended);
-        if !ended.is_empty() {
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
+        if self.ended.iter().any(|(listed, _)| listed.is_none()) {
             // The names of the parts must survive a crash too.
             super::commit::sync_directory(&self.directory).map_err(|e| self.failed(&self.directory, e))?;
         }
-        ended
-            .iter()
-            .map(|c| c.to_bytes().map_err(|e| TaskError::internal(e.to_string())))
-            .collect()
+        let list = |(listed, part): &mut (Option<CheckpointId>, Committable)| {
+            *listed = Some(checkpoint);
+            part.to_bytes().map_err(|e| TaskError::internal(e.to_string()))
+        };
+        self.ended.iter_mut().map(list).collect()
+    }
+
+    fn committed(&mut self, checkpoint: CheckpointId) {
+        // What a later checkpoint lists too is committed all the same.
+        self.ended.retain(|(listed, _)| listed.is_none_or(|c| c > checkpoint));
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        let check_ms = self.checked_ms.saturating_add(self.rolling.check_interval_ms);
+        self.age.map(|_| check_ms)
+    }
+
+    fn on_timer(&mut self, now_ms: i64) -> Result<Flow, TaskError> {
+        self.checked_ms = now_ms;
+        let is_due = |age: Age| {
+            now_ms.saturating_sub(age.first_ms) >= self.rolling.rollover_interval_ms
+                || now_ms.saturating_sub(age.last_ms) >= self.rolling.inactivity_interval_ms
+        };
+        if self.age.is_some_and(is_due) {
+            self.write_buffer()?;
+            self.end_part()?;
+        }
+        Ok(Flow::Done)
     }
 }

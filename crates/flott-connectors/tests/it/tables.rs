@@ -436,6 +436,7 @@ async fn exactly_once_shows_what_checkpoints_list_and_nothing_else() {
         let job = CommitterContext {
             job_id: JobId::of("job"),
             job_name: "job".into(),
+            operator_id: OperatorId::of("sink"),
             options: Arc::default(),
         };
         let committer = || sink.committer(&job).unwrap().unwrap();
@@ -661,6 +662,7 @@ async fn a_transaction_timeout_above_the_brokers_is_told_first() {
         let job = CommitterContext {
             job_id: JobId::of("job"),
             job_name: "job".into(),
+            operator_id: OperatorId::of("sink"),
             options: Arc::default(),
         };
         let error = sink

@@ -1,0 +1,80 @@
+//! A job whose checkpoints and savepoints are on an S3-compatible server: killed and restored, each row once.
+//!
+//! `FLOTT_S3_ENDPOINT` is the address that `bench/s3-up.sh` prints; the bucket is `FLOTT_S3_BUCKET` (default `flott`).
+
+use crate::support::flott;
+use crate::trial::{From, PATIENCE, Trial, oracle, without};
+
+/// Trials whose checkpoints are in a folder of their own in the bucket; the folder.
+fn on_s3(mut trial: Trial) -> (Trial, String) {
+    let endpoint = std::env::var("FLOTT_S3_ENDPOINT").expect("FLOTT_S3_ENDPOINT names the server to test against");
+    let bucket = std::env::var("FLOTT_S3_BUCKET").unwrap_or_else(|_| "flott".to_owned());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let folder = format!("s3://{bucket}/jobs/{}", now.unwrap().as_nanos());
+    trial.checkpoints = format!("{folder}/checkpoints");
+    trial.options = vec![
+        format!("s3.endpoint={endpoint}"),
+        "s3.access-key=test".to_owned(),
+        "s3.secret-key=test".to_owned(),
+        "s3.path.style.access=true".to_owned(),
+    ];
+    (trial, folder)
+}
+
+#[test]
+#[ignore = "needs an S3 server: .ci/run starts it"]
+fn a_job_is_killed_and_restored_from_s3() {
+    let (trial, _) = on_s3(Trial::to_topic());
+    for (phase, point) in [(0, "checkpoint-ack=kill@4"), (1, "checkpoint-complete=kill@1")] {
+        let feeding = trial.feed(phase);
+        let killed = trial.start("2", From::Latest, point).ended();
+        assert_eq!(killed.code, None, "{killed:?}");
+        feeding.join().unwrap();
+    }
+    let feeding = trial.feed(2);
+    let job = trial.start("3", From::Latest, "");
+    let settled = trial.finish(&oracle(), job, PATIENCE);
+    feeding.join().unwrap();
+    let ended = settled.unwrap();
+    assert!(
+        ended.err.contains(&format!("starts from {}", trial.checkpoints)),
+        "it went on from what is there: {}",
+        ended.err
+    );
+}
+
+#[test]
+#[ignore = "needs an S3 server: .ci/run starts it"]
+fn a_savepoint_on_s3_is_shown_and_restored() {
+    let (trial, folder) = on_s3(Trial::to_files());
+    let feeding = trial.feed(0);
+    let savepoints = format!("{folder}/savepoints");
+    let mut job = trial.start_with("2", From::Nothing, "", &["--savepoint-on-stop", &savepoints]);
+    trial.wait_for_rows(0, &mut job);
+    job.terminate();
+    let stopped = job.ended().expect(0);
+    feeding.join().unwrap();
+    let savepoint = stopped.err.lines().find_map(|l| l.strip_prefix("savepoint: ")).unwrap();
+    assert!(savepoint.starts_with(&savepoints), "{savepoint}");
+    let before = trial.rows();
+    for phase in 1..3 {
+        trial.feed(phase).join().unwrap();
+    }
+    let settled = trial.settle_at(&oracle(), From::Path(savepoint), "", PATIENCE);
+    assert_eq!(settled, Ok(()));
+    assert!(!without(&oracle(), &before).is_empty(), "something was left to do");
+
+    let mut show = vec!["state", "show", savepoint];
+    trial.options.iter().for_each(|o| show.extend(["-D", o]));
+    let shown = flott(&show).expect(0);
+    assert!(shown.out.contains("GlobalWindowAggregate"), "{}", shown.out);
+}
+
+#[test]
+#[ignore = "needs an S3 server: .ci/run starts it"]
+fn a_bucket_that_is_not_there_is_named() {
+    let (mut trial, _) = on_s3(Trial::to_topic());
+    trial.checkpoints = "s3://no-such-bucket/checkpoints".to_owned();
+    let ended = trial.start("1", From::Nothing, "").ended().expect(1);
+    assert!(ended.err.contains("s3://no-such-bucket/checkpoints"), "{}", ended.err);
+}
