@@ -236,7 +236,7 @@ def random_trial(t, _):
 def point_trial(t, point):
     t.load()
     for _ in range(t.a.times):
-        p = t.start(f"{point}=kill@{t.rng.randint(0, 6)}")
+        p = t.start(f"{point}=kill@{t.rng.randint(0, 3)}")
         if t.kill_after(p, 20):
             return f"fail point {point} was not reached in 20 s\n{t.tail()}"
         if p.returncode == 0:
