@@ -2,8 +2,8 @@
 //!
 //! Nothing here does I/O, spawns a thread or reads a clock. A newcomer reads in this order: [`types`] (Flink's
 //! logical types and their Arrow layout), [`batch`] (columns with row kinds: what flows), [`time`] (event time and
-//! watermarks), [`hash`] and [`key_group`] (who owns a key), [`encoding`] (key and value bytes that reach files),
-//! [`options`] (Flink's option names), [`ids`] and [`clock`].
+//! watermarks), [`hash`] and [`key_group`] (who owns a key), [`encoding`] (key and value bytes that reach files), [`wire`]
+//! (batches as bytes between processes), [`options`] (Flink's option names), [`ids`] and [`clock`].
 
 pub mod batch;
 pub mod clock;
@@ -15,6 +15,7 @@ pub mod options;
 pub mod suggest;
 pub mod time;
 pub mod types;
+pub mod wire;
 
 pub use batch::{Batch, RowKind};
 pub use ids::{CheckpointId, Generation, JobId, OperatorId};

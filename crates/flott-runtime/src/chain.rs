@@ -6,7 +6,8 @@
 //! [`Chain::run`] always serves the operator furthest downstream that has something to do. So an operator is called
 //! only when everything behind it is empty, and no inbox ever holds more than what one call emits: memory is bounded
 //! without counting. An operator that returned `More` is resumed before anything else reaches it; one that is `Blocked`
-//! stops the chain until the task is woken.
+//! stops the chain until the task is woken. A batch of more rows than [`crate::batching`] asks for is cut before it reaches
+//! an operator.
 
 use crate::element::{Barrier, Element, EndOfInput, Output};
 use crate::error::TaskError;
@@ -77,6 +78,7 @@ pub struct ChainOperator {
 pub struct Chain {
     links: Vec<Link>,
     router: Router,
+    batch_rows: usize,
     snapshots: Vec<(OperatorId, OperatorSnapshot)>,
     events: VecDeque<ChainEvent>,
     out: Output,
@@ -113,10 +115,17 @@ impl Chain {
         Self {
             links,
             router,
+            batch_rows: usize::MAX,
             snapshots: vec![],
             events: VecDeque::new(),
             out: Output::new(),
         }
+    }
+
+    /// The same chain, whose operators get batches of at most `rows` rows.
+    pub fn cutting(mut self, rows: usize) -> Self {
+        self.batch_rows = rows.max(1);
+        self
     }
 
     /// Puts an element in front of the first operator. Call [`Chain::run`] until it is `Empty` between two elements.
@@ -210,6 +219,7 @@ impl Chain {
         let (call, flow) = match element {
             Element::Data(batch) => {
                 link.metrics.records_in.add(batch.num_rows() as u64);
+                link.metrics.batches_in.add(1);
                 (Call::Batch, link.operator.process(input, batch, &mut out))
             }
             Element::Watermark(time) if time > link.watermark => {
@@ -265,7 +275,17 @@ impl Chain {
     /// Puts an element before operator `index`, or sends it off behind the last.
     fn deliver(&mut self, index: usize, input: usize, element: Element, now_ms: i64) -> Result<(), TaskError> {
         if let Some(link) = self.links.get_mut(index) {
-            link.inbox.push_back((input, element));
+            match element {
+                Element::Data(batch) if batch.num_rows() > self.batch_rows => {
+                    let rows = batch.num_rows();
+                    let pieces = (0..rows).step_by(self.batch_rows).map(|from| {
+                        let piece = batch.slice(from, self.batch_rows.min(rows - from));
+                        (input, Element::Data(piece))
+                    });
+                    link.inbox.extend(pieces);
+                }
+                element => link.inbox.push_back((input, element)),
+            }
             return Ok(());
         }
         let event = match &element {
@@ -379,7 +399,7 @@ mod tests {
             );
             let waiting: usize = chain.links.iter().map(|l| l.inbox.len()).sum();
             assert!(waiting <= 1, "{waiting} batches wait between operators");
-            while rx.pop().is_some() {
+            while rx.pop().unwrap().is_some() {
                 received += 1;
             }
             if state == ChainState::Empty {
@@ -416,10 +436,29 @@ mod tests {
             (7, vec![0, 1])
         );
         assert_eq!(&snapshots[1].1.operator_state[0].bytes[..], b"7");
-        let order: Vec<bool> = std::iter::from_fn(|| rx.pop())
+        let order: Vec<bool> = std::iter::from_fn(|| rx.pop().unwrap())
             .map(|e| matches!(e, Element::Barrier(_)))
             .collect();
         assert_eq!(order, [false, false, true]);
+    }
+
+    #[test]
+    fn batches_are_cut_before_every_operator() {
+        let (chain, rx) = chain(vec![repeat(1), repeat(1)], 1 << 20);
+        let mut chain = chain.cutting(7);
+        chain.push(0, data(20), 0).unwrap();
+        chain.push(0, data(7), 0).unwrap();
+        chain.run(0).unwrap();
+        let rows: Vec<usize> = std::iter::from_fn(|| rx.pop().unwrap())
+            .map(|e| match e {
+                Element::Data(batch) => batch.num_rows(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(rows, [7, 7, 6, 7]);
+        for link in &chain.links {
+            assert_eq!((link.metrics.records_in.get(), link.metrics.batches_in.get()), (27, 4));
+        }
     }
 
     #[test]
@@ -434,7 +473,7 @@ mod tests {
             chain.push(0, element, 0).unwrap();
         }
         chain.run(0).unwrap();
-        let seen: Vec<String> = std::iter::from_fn(|| rx.pop())
+        let seen: Vec<String> = std::iter::from_fn(|| rx.pop().unwrap())
             .map(|e| match e {
                 Element::Watermark(t) => format!("wm {t}"),
                 Element::Data(_) => "rows".into(),

@@ -1,5 +1,7 @@
 //! What an operator, reader or writer is told about where it runs.
 
+use crate::batching::Batching;
+use crate::error::TaskError;
 use crate::metrics::OperatorMetrics;
 use crate::waker::Waker;
 use flott_core::clock::SharedClock;
@@ -31,6 +33,14 @@ pub struct TaskInfo {
 }
 
 impl TaskInfo {
+    /// How rows are batched and moved.
+    ///
+    /// # Errors
+    /// If an option's value is wrong.
+    pub fn batching(&self) -> Result<Batching, TaskError> {
+        Batching::of(&self.options)
+    }
+
     /// The key groups that this subtask owns.
     pub fn key_groups(&self) -> KeyGroupRange {
         KeyGroupRange::of_subtask(self.max_parallelism, self.parallelism, self.subtask)

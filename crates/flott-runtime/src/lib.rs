@@ -8,6 +8,7 @@
 //! The runtime knows no SQL, no Kafka and no scheduler: kinds of nodes are looked up in the [`registry`], and a task
 //! speaks with whoever deployed it through [`task::TaskCommand`] and [`task::TaskEvent`].
 
+pub mod batching;
 pub mod chain;
 pub mod connector;
 pub mod context;
@@ -23,6 +24,7 @@ pub mod source;
 pub mod task;
 pub mod waker;
 
+pub use batching::Batching;
 pub use connector::{Committer, Sink, SinkWriter, Source, SourceReader, SplitEnumerator, TableConnector};
 pub use context::{OperatorContext, TaskInfo};
 pub use element::{Barrier, Element, Output};

@@ -54,6 +54,8 @@ impl Gauge {
 pub struct OperatorMetrics {
     /// `numRecordsIn`
     pub records_in: Counter,
+    /// `numBatchesIn`: our own; with `numRecordsIn` it says how large batches are.
+    pub batches_in: Counter,
     /// `numRecordsOut`
     pub records_out: Counter,
     /// `numBytesIn` of a source: bytes read from outside.
@@ -93,6 +95,8 @@ pub struct TaskMetrics {
     pub bytes_in: Counter,
     /// `numBytesOut` into exchanges.
     pub bytes_out: Counter,
+    /// `numBuffersOut`: frames written into exchanges that encode.
+    pub buffers_out: Counter,
     /// Time spent working, in nanoseconds.
     pub busy_ns: Counter,
     /// Time spent waiting for room downstream, in nanoseconds.
@@ -123,6 +127,7 @@ impl TaskMetrics {
             records_out: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            buffers_out: Counter::default(),
             busy_ns: Counter::default(),
             back_pressured_ns: Counter::default(),
             idle_ns: Counter::default(),

@@ -8,6 +8,7 @@
 //! A step never waits. Between steps the thread parks on its [`Waker`], so data, commands and timers wake it at once;
 //! the time between is counted as idle or back-pressured.
 
+use crate::batching::Batching;
 use crate::chain::{Chain, ChainEvent, ChainOperator, ChainState};
 use crate::connector::{Source, Split, WatermarkGenerator};
 use crate::context::{OperatorContext, TaskInfo};
@@ -283,6 +284,7 @@ impl Task {
     /// If an operator cannot be opened; the message names it.
     pub fn open(deployment: TaskDeployment, commands: Receiver<TaskCommand>) -> Result<Self, TaskError> {
         let metrics = deployment.metrics;
+        let batching = Batching::of(&deployment.info.options)?;
         let mut opened = Vec::with_capacity(deployment.operators.len());
         for (mut ctx, mut operator) in deployment.operators {
             operator.open(&mut ctx).map_err(|e| e.at(&ctx.operator_name))?;
@@ -326,7 +328,7 @@ impl Task {
         };
         Ok(Self {
             feed,
-            chain: Chain::new(opened, router),
+            chain: Chain::new(opened, router).cutting(batching.rows_or(usize::MAX)),
             pending: VecDeque::new(),
             commands,
             triggered: None,
@@ -474,7 +476,7 @@ impl Task {
                 if *ended {
                     return Ok(false);
                 }
-                let event = gate.poll();
+                let event = gate.poll()?;
                 if aligning_since.is_none() && gate.is_aligning() {
                     *aligning_since = Some(Instant::now());
                 }

@@ -72,4 +72,4 @@ pub enum EncodingError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -55,7 +55,8 @@ fn keys_that_compare_as_equal_have_equal_bytes() {
     assert_ne!(values.row(0), values.row(1));
 }
 
-fn every_type() -> (Vec<LogicalType>, Vec<ArrayRef>) {
+/// Three rows of every type, the second NULL.
+pub(crate) fn every_type() -> (Vec<LogicalType>, Vec<ArrayRef>) {
     let n = LogicalType::new;
     let inner = vec![
         Field::new("x", n(TypeKind::Int)),

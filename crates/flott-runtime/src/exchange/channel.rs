@@ -1,14 +1,36 @@
 //! A channel between two subtasks: a queue bounded in bytes, which wakes the reader when it fills and the writer when it drains.
 
+use super::frame;
 use crate::element::Element;
+use crate::error::TaskError;
 use crate::waker::Waker;
+use arrow_schema::DataType;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What waits in a channel.
+#[derive(Debug)]
+enum Item {
+    Element(Element),
+    Frame(Vec<u8>),
+}
+
+impl Item {
+    /// What the queue is charged for it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Element(element) => element.bytes(),
+            Self::Frame(frame) => frame.len(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
-    queue: Mutex<VecDeque<Element>>,
+    queue: Mutex<VecDeque<Item>>,
+    /// Types of the rows, if elements wait as frames.
+    encoded: Option<Arc<[DataType]>>,
     bytes: AtomicUsize,
     capacity_bytes: usize,
     writer_waits: AtomicBool,
@@ -26,8 +48,28 @@ pub struct Receiver(Arc<Shared>);
 
 /// A channel that has room while it holds less than `capacity_bytes`.
 pub fn channel(capacity_bytes: usize, writer: Waker, reader: Waker) -> (Sender, Receiver) {
+    open(capacity_bytes, writer, reader, None)
+}
+
+/// A channel whose elements are encoded when they are sent and decoded when they are taken; rows have columns of `types`.
+pub fn encoded_channel(
+    capacity_bytes: usize,
+    writer: Waker,
+    reader: Waker,
+    types: Arc<[DataType]>,
+) -> (Sender, Receiver) {
+    open(capacity_bytes, writer, reader, Some(types))
+}
+
+fn open(
+    capacity_bytes: usize,
+    writer: Waker,
+    reader: Waker,
+    encoded: Option<Arc<[DataType]>>,
+) -> (Sender, Receiver) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
+        encoded,
         bytes: AtomicUsize::new(0),
         capacity_bytes,
         writer_waits: AtomicBool::new(false),
@@ -48,35 +90,58 @@ impl Sender {
         self.0.bytes.load(Ordering::SeqCst) < self.0.capacity_bytes
     }
 
+    /// Whether elements are encoded.
+    pub fn is_encoded(&self) -> bool {
+        self.0.encoded.is_some()
+    }
+
     /// Sends an element, even beyond the bound.
-    pub fn send(&self, element: Element) {
-        let bytes = element.bytes();
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn send(&self, element: Element) -> Result<(), TaskError> {
+        let item = match self.0.encoded {
+            Some(_) => Item::Frame(frame::encode(&element)?),
+            None => Item::Element(element),
+        };
         let was_empty = {
             let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            self.0.bytes.fetch_add(bytes, Ordering::SeqCst);
-            queue.push_back(element);
+            self.0.bytes.fetch_add(item.bytes(), Ordering::SeqCst);
+            queue.push_back(item);
             queue.len() == 1
         };
         if was_empty {
             self.0.reader.wake();
         }
+        Ok(())
     }
 }
 
 impl Receiver {
     /// Takes the oldest element.
-    pub fn pop(&self) -> Option<Element> {
-        let (element, below) = {
+    ///
+    /// # Errors
+    /// If it cannot be decoded.
+    pub fn pop(&self) -> Result<Option<Element>, TaskError> {
+        let (item, below) = {
             let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            let element = queue.pop_front()?;
-            let before = self.0.bytes.fetch_sub(element.bytes(), Ordering::SeqCst);
-            let below = before - element.bytes() < self.0.capacity_bytes;
-            (element, below)
+            let Some(item) = queue.pop_front() else {
+                return Ok(None);
+            };
+            let before = self.0.bytes.fetch_sub(item.bytes(), Ordering::SeqCst);
+            let below = before - item.bytes() < self.0.capacity_bytes;
+            (item, below)
         };
         if below && self.0.writer_waits.swap(false, Ordering::SeqCst) {
             self.0.writer.wake();
         }
-        Some(element)
+        match item {
+            Item::Element(element) => Ok(Some(element)),
+            Item::Frame(frame) => {
+                let types = self.0.encoded.as_deref().unwrap_or_default();
+                frame::decode(&frame, types).map(Some)
+            }
+        }
     }
 
     /// Bytes that wait.
@@ -88,19 +153,35 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow_array::StringArray;
+    use flott_core::Batch;
 
     #[test]
     fn room_ends_at_the_bound_and_the_writer_is_woken_when_it_returns() {
         let (writer, reader) = (Waker::new(), Waker::new());
         let (tx, rx) = channel(2, writer.clone(), reader.clone());
         assert!(tx.has_room());
-        tx.send(Element::Watermark(1));
+        tx.send(Element::Watermark(1)).unwrap();
         assert!(reader.take());
-        tx.send(Element::Watermark(2));
+        tx.send(Element::Watermark(2)).unwrap();
         assert!(!tx.has_room());
         assert!(!writer.take());
-        assert!(matches!(rx.pop(), Some(Element::Watermark(1))));
+        assert!(matches!(rx.pop().unwrap(), Some(Element::Watermark(1))));
         assert!(writer.take());
         assert!(tx.has_room());
+    }
+
+    #[test]
+    fn an_encoded_channel_is_charged_for_frames_and_refuses_rows_of_other_types() {
+        let types: Arc<[DataType]> = Arc::new([DataType::Int64]);
+        let (tx, rx) = encoded_channel(1 << 20, Waker::new(), Waker::new(), types);
+        tx.send(Element::Watermark(5)).unwrap();
+        assert_eq!(rx.queued_bytes(), 10);
+        assert!(matches!(rx.pop().unwrap(), Some(Element::Watermark(5))));
+        assert_eq!(rx.queued_bytes(), 0);
+        let texts = Batch::new(vec![Arc::new(StringArray::from(vec!["a"]))], 1);
+        tx.send(Element::Data(texts)).unwrap();
+        let error = rx.pop().unwrap_err();
+        assert!(error.full_text().contains("Int64"), "{}", error.full_text());
     }
 }

@@ -6,6 +6,7 @@
 
 use super::channel::Receiver;
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
+use crate::error::TaskError;
 use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId};
 
@@ -74,7 +75,10 @@ impl InputGate {
     }
 
     /// The next event, or `None` if every readable channel is empty.
-    pub fn poll(&mut self) -> Option<GateEvent> {
+    ///
+    /// # Errors
+    /// If an element cannot be decoded.
+    pub fn poll(&mut self) -> Result<Option<GateEvent>, TaskError> {
         // An element may unblock a channel that was passed over, or end the last one: look until a round finds nothing.
         let mut found = true;
         while found {
@@ -82,15 +86,15 @@ impl InputGate {
             for _ in 0..self.channels.len() {
                 let index = self.next;
                 self.next = (self.next + 1) % self.channels.len();
-                while let Some(element) = self.readable(index).and_then(Receiver::pop) {
+                while let Some(element) = self.pop(index)? {
                     found = true;
                     if let Some(event) = self.take(index, element) {
-                        return Some(event);
+                        return Ok(Some(event));
                     }
                 }
             }
         }
-        self.end()
+        Ok(self.end())
     }
 
     /// What is told once every channel has ended.
@@ -119,9 +123,13 @@ impl InputGate {
         self.channels.iter().map(|c| c.receiver.queued_bytes()).sum()
     }
 
-    fn readable(&self, index: usize) -> Option<&Receiver> {
+    /// The oldest element of a channel that may be read.
+    fn pop(&self, index: usize) -> Result<Option<Element>, TaskError> {
         let channel = &self.channels[index];
-        (channel.barrier.is_none() && !channel.ended).then_some(&channel.receiver)
+        match channel.barrier.is_none() && !channel.ended {
+            true => channel.receiver.pop(),
+            false => Ok(None),
+        }
     }
 
     fn take(&mut self, index: usize, element: Element) -> Option<GateEvent> {
@@ -249,7 +257,7 @@ mod tests {
     }
 
     fn events(gate: &mut InputGate) -> Vec<String> {
-        std::iter::from_fn(|| gate.poll())
+        std::iter::from_fn(|| gate.poll().unwrap())
             .map(|e| match e {
                 GateEvent::Data(_, b) => format!("rows {}", b.num_rows()),
                 GateEvent::Watermark(t) => format!("wm {t}"),
@@ -264,65 +272,65 @@ mod tests {
     #[test]
     fn the_watermark_is_the_minimum_and_never_goes_back() {
         let (tx, mut g) = gate(2);
-        tx[0].send(Element::Watermark(10));
+        tx[0].send(Element::Watermark(10)).unwrap();
         assert!(events(&mut g).is_empty());
-        tx[1].send(Element::Watermark(5));
+        tx[1].send(Element::Watermark(5)).unwrap();
         assert_eq!(events(&mut g), ["wm 5"]);
-        tx[1].send(Element::Watermark(3));
-        tx[1].send(Element::Watermark(20));
+        tx[1].send(Element::Watermark(3)).unwrap();
+        tx[1].send(Element::Watermark(20)).unwrap();
         assert_eq!(events(&mut g), ["wm 10"]);
     }
 
     #[test]
     fn a_channel_behind_its_barrier_waits_for_the_others() {
         let (tx, mut g) = gate(2);
-        tx[0].send(barrier(1));
-        tx[0].send(rows(7));
-        tx[1].send(rows(3));
+        tx[0].send(barrier(1)).unwrap();
+        tx[0].send(rows(7)).unwrap();
+        tx[1].send(rows(3)).unwrap();
         assert_eq!(events(&mut g), ["rows 3"]);
         assert!(g.is_aligning());
-        tx[1].send(barrier(1));
+        tx[1].send(barrier(1)).unwrap();
         assert_eq!(events(&mut g), ["barrier 1", "rows 7"]);
     }
 
     #[test]
     fn an_ended_channel_counts_as_aligned_and_as_late_in_time() {
         let (tx, mut g) = gate(2);
-        tx[0].send(Element::End(EndOfInput::Drained));
-        tx[1].send(barrier(4));
-        tx[1].send(Element::Watermark(9));
+        tx[0].send(Element::End(EndOfInput::Drained)).unwrap();
+        tx[1].send(barrier(4)).unwrap();
+        tx[1].send(Element::Watermark(9)).unwrap();
         assert_eq!(events(&mut g), ["barrier 4", "wm 9"]);
-        tx[1].send(Element::End(EndOfInput::Drained));
+        tx[1].send(Element::End(EndOfInput::Drained)).unwrap();
         assert_eq!(events(&mut g), [format!("wm {END_OF_TIME}"), "end Drained".into()]);
     }
 
     #[test]
     fn a_newer_barrier_replaces_one_that_cannot_complete() {
         let (tx, mut g) = gate(2);
-        tx[0].send(barrier(1));
-        tx[0].send(rows(1));
-        tx[0].send(barrier(2));
-        tx[1].send(barrier(2));
+        tx[0].send(barrier(1)).unwrap();
+        tx[0].send(rows(1)).unwrap();
+        tx[0].send(barrier(2)).unwrap();
+        tx[1].send(barrier(2)).unwrap();
         assert_eq!(events(&mut g), ["rows 1", "barrier 2"]);
     }
 
     #[test]
     fn idle_channels_do_not_hold_the_watermark_back() {
         let (tx, mut g) = gate(2);
-        tx[0].send(Element::Watermark(10));
-        tx[1].send(Element::Idle(true));
+        tx[0].send(Element::Watermark(10)).unwrap();
+        tx[1].send(Element::Idle(true)).unwrap();
         assert_eq!(events(&mut g), ["wm 10"]);
-        tx[0].send(Element::Idle(true));
+        tx[0].send(Element::Idle(true)).unwrap();
         assert_eq!(events(&mut g), ["idle true"]);
-        tx[1].send(Element::Idle(false));
+        tx[1].send(Element::Idle(false)).unwrap();
         assert_eq!(events(&mut g), ["idle false"]);
     }
 
     #[test]
     fn a_stopped_input_ends_without_a_last_watermark() {
         let (tx, mut g) = gate(1);
-        tx[0].send(Element::Watermark(3));
-        tx[0].send(Element::End(EndOfInput::Stopped));
+        tx[0].send(Element::Watermark(3)).unwrap();
+        tx[0].send(Element::End(EndOfInput::Stopped)).unwrap();
         assert_eq!(events(&mut g), ["wm 3", "end Stopped"]);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The key is hashed once; the hashes travel with the batch and serve the state look-up behind the exchange. A counting
 //! pass finds each target's rows, one `take` a target moves them. Small parts are held back and joined until they are
-//! [`JOIN_ROWS`] rows or the flush deadline has passed, so that keyed operators never see tiny batches; everything else
-//! in the stream (watermark, barrier, end) pushes them out first.
+//! [`JOIN_ROWS`] rows (or what [`crate::batching`] asks for) or the flush deadline has passed, so that keyed operators never
+//! see tiny batches; everything else in the stream (watermark, barrier, end) pushes them out first.
 
 use super::channel::Sender;
 use crate::element::Element;
@@ -25,6 +25,7 @@ pub struct RouterEdge {
     partitioning: Partitioning,
     targets: Vec<Sender>,
     max_parallelism: usize,
+    join_rows: usize,
     pending: Vec<Vec<Batch>>,
     pending_rows: Vec<usize>,
     next: usize,
@@ -39,37 +40,46 @@ impl RouterEdge {
             partitioning,
             targets,
             max_parallelism,
+            join_rows: JOIN_ROWS,
             pending: vec![vec![]; n],
             pending_rows: vec![0; n],
             next,
         }
     }
 
-    fn route(&mut self, batch: Batch) -> Result<(), TaskError> {
+    /// The same exchange, which holds parts back until they are `rows` rows.
+    pub fn joining(mut self, rows: usize) -> Self {
+        self.join_rows = rows;
+        self
+    }
+
+    fn route(&mut self, batch: Batch, metrics: &TaskMetrics) -> Result<(), TaskError> {
         match &self.partitioning {
-            Partitioning::Forward | Partitioning::Global => self.hold(0, batch),
+            Partitioning::Forward | Partitioning::Global => self.hold(0, batch, metrics),
             Partitioning::Rebalance => {
                 let target = self.next;
                 self.next = (self.next + 1) % self.targets.len();
-                self.hold(target, batch)
+                self.hold(target, batch, metrics)
             }
-            Partitioning::Broadcast => (0..self.targets.len()).try_for_each(|t| self.hold(t, batch.clone())),
+            Partitioning::Broadcast => {
+                (0..self.targets.len()).try_for_each(|t| self.hold(t, batch.clone(), metrics))
+            }
             Partitioning::Hash { keys } => {
                 let columns: Vec<_> = keys.iter().map(|k| batch.column(*k).clone()).collect();
                 let hashes = Arc::new(hash_columns(&columns, batch.num_rows())?);
                 let batch = batch.with_hashes(Some(hashes.clone()));
                 if self.targets.len() == 1 {
-                    return self.hold(0, batch);
+                    return self.hold(0, batch, metrics);
                 }
                 for (target, indices) in scatter(&hashes, self.max_parallelism, self.targets.len())
                     .into_iter()
                     .enumerate()
                 {
                     if indices.len() == batch.num_rows() {
-                        return self.hold(target, batch);
+                        return self.hold(target, batch, metrics);
                     }
                     if !indices.is_empty() {
-                        self.hold(target, batch.take(&indices)?)?;
+                        self.hold(target, batch.take(&indices)?, metrics)?;
                     }
                 }
                 Ok(())
@@ -77,25 +87,32 @@ impl RouterEdge {
         }
     }
 
-    fn hold(&mut self, target: usize, batch: Batch) -> Result<(), TaskError> {
+    fn hold(&mut self, target: usize, batch: Batch, metrics: &TaskMetrics) -> Result<(), TaskError> {
         self.pending_rows[target] += batch.num_rows();
         self.pending[target].push(batch);
-        if self.pending_rows[target] >= JOIN_ROWS {
-            self.flush(target)
+        if self.pending_rows[target] >= self.join_rows {
+            self.flush(target, metrics)
         } else {
             Ok(())
         }
     }
 
-    fn flush(&mut self, target: usize) -> Result<(), TaskError> {
+    fn send(&self, target: usize, element: Element, metrics: &TaskMetrics) -> Result<(), TaskError> {
+        let target = &self.targets[target];
+        if target.is_encoded() {
+            metrics.buffers_out.add(1);
+        }
+        target.send(element)
+    }
+
+    fn flush(&mut self, target: usize, metrics: &TaskMetrics) -> Result<(), TaskError> {
         if self.pending_rows[target] == 0 {
             return Ok(());
         }
         let batch = Batch::concat(&self.pending[target])?;
         self.pending[target].clear();
         self.pending_rows[target] = 0;
-        self.targets[target].send(Element::Data(batch));
-        Ok(())
+        self.send(target, Element::Data(batch), metrics)
     }
 }
 
@@ -150,7 +167,7 @@ impl Router {
                 .bytes_out
                 .add(if self.edges.is_empty() { 0 } else { batch.bytes() as u64 });
             for edge in &mut self.edges {
-                edge.route(batch.clone())?;
+                edge.route(batch.clone(), &self.metrics)?;
             }
             if self.flush_interval_ms == 0 {
                 return self.flush();
@@ -168,8 +185,8 @@ impl Router {
         }
         self.flush()?;
         for edge in &self.edges {
-            for target in &edge.targets {
-                target.send(element.clone());
+            for target in 0..edge.targets.len() {
+                edge.send(target, element.clone(), &self.metrics)?;
             }
         }
         Ok(())
@@ -188,7 +205,7 @@ impl Router {
         self.oldest_pending_ms = None;
         for edge in &mut self.edges {
             for target in 0..edge.targets.len() {
-                edge.flush(target)?;
+                edge.flush(target, &self.metrics)?;
             }
         }
         Ok(())
@@ -197,7 +214,7 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use super::super::channel::{Receiver, channel};
+    use super::super::channel::{Receiver, channel, encoded_channel};
     use super::*;
     use crate::waker::Waker;
     use arrow_array::{ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
@@ -216,7 +233,7 @@ mod tests {
 
     fn received(rx: &Receiver) -> Vec<i64> {
         let mut all = vec![];
-        while let Some(Element::Data(b)) = rx.pop() {
+        while let Some(Element::Data(b)) = rx.pop().unwrap() {
             all.extend(b.column(0).as_primitive::<Int64Type>().values());
         }
         all
@@ -229,7 +246,7 @@ mod tests {
         r.flush().unwrap();
         let mut all = vec![];
         for (subtask, rx) in rx.iter().enumerate() {
-            let Some(Element::Data(b)) = rx.pop() else {
+            let Some(Element::Data(b)) = rx.pop().unwrap() else {
                 panic!("every subtask gets a part")
             };
             for (value, hash) in b
@@ -252,13 +269,36 @@ mod tests {
     fn small_parts_wait_for_more_and_a_watermark_pushes_them_out() {
         let (mut r, rx) = router(Partitioning::Rebalance, 1);
         r.route(batch(0..3), 100).unwrap();
-        assert!(rx[0].pop().is_none());
+        assert!(rx[0].pop().unwrap().is_none());
         assert_eq!(r.deadline_ms(), Some(110));
         r.route(batch(3..5), 105).unwrap();
         assert_eq!(r.deadline_ms(), Some(110));
         r.route(Element::Watermark(9), 106).unwrap();
         assert_eq!(r.deadline_ms(), None);
         assert_eq!(received(&rx[0]), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn parts_are_joined_to_as_many_rows_as_are_asked_for() {
+        let (tx, rx) = channel(1 << 20, Waker::new(), Waker::new());
+        let edge = RouterEdge::new(Partitioning::Forward, vec![tx], 128, 0).joining(7);
+        let mut r = Router::new(vec![edge], Arc::new(TaskMetrics::new([])), 1_000);
+        (0..8).for_each(|i| r.route(batch(i..i + 1), 0).unwrap());
+        assert_eq!(received(&rx), [0, 1, 2, 3, 4, 5, 6]);
+        r.flush().unwrap();
+        assert_eq!(received(&rx), [7]);
+    }
+
+    #[test]
+    fn what_is_encoded_is_counted() {
+        let types: Arc<[_]> = Arc::new([arrow_schema::DataType::Int64]);
+        let (tx, rx) = encoded_channel(1 << 20, Waker::new(), Waker::new(), types);
+        let edge = RouterEdge::new(Partitioning::Forward, vec![tx], 128, 0);
+        let metrics = Arc::new(TaskMetrics::new([]));
+        let mut r = Router::new(vec![edge], metrics.clone(), 0);
+        r.route(batch(0..3), 0).unwrap();
+        r.route(Element::Watermark(1), 0).unwrap();
+        assert_eq!((metrics.buffers_out.get(), received(&rx)), (2, vec![0, 1, 2]));
     }
 
     #[test]

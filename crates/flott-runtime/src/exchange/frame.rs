@@ -1,0 +1,182 @@
+//! Elements as bytes: what an exchange between processes sends, one frame an element.
+//!
+//! A frame is a version (1), a kind and a body; whoever carries frames keeps their lengths. Numbers are little endian.
+//!
+//! | kind | element | body |
+//! |---|---|---|
+//! | 0 | rows | a batch in the form of [`flott_core::wire`] |
+//! | 1 | watermark | time i64 |
+//! | 2 | idle | u8, 0 or 1 |
+//! | 3 | barrier | checkpoint u64, triggered at i64, u8: 0 goes on, 1 stops |
+//! | 4 | latency marker | sent at i64 |
+//! | 5 | end | u8: 0 drained, 1 stopped |
+
+use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
+use crate::error::{FailureLabel, TaskError};
+use arrow_schema::DataType;
+use flott_core::wire::{decode_batch, encode_batch};
+
+/// Version of the frames that this build writes and reads.
+const FRAME_VERSION: u8 = 1;
+
+const DATA: u8 = 0;
+const WATERMARK: u8 = 1;
+const IDLE: u8 = 2;
+const BARRIER: u8 = 3;
+const LATENCY_MARKER: u8 = 4;
+const END: u8 = 5;
+
+/// The frame of an element.
+///
+/// # Errors
+/// If a column's type cannot leave the process.
+pub fn encode(element: &Element) -> Result<Vec<u8>, TaskError> {
+    let mut frame = vec![FRAME_VERSION];
+    match element {
+        Element::Data(batch) => {
+            frame.push(DATA);
+            encode_batch(batch, &mut frame)
+                .map_err(|e| TaskError::caused(FailureLabel::Internal, "rows cannot be sent", e).fatal())?;
+        }
+        Element::Watermark(time) => put(&mut frame, WATERMARK, &time.to_le_bytes()),
+        Element::Idle(idle) => put(&mut frame, IDLE, &[u8::from(*idle)]),
+        Element::Barrier(barrier) => {
+            put(&mut frame, BARRIER, &barrier.checkpoint.to_le_bytes());
+            frame.extend_from_slice(&barrier.triggered_ms.to_le_bytes());
+            frame.push(u8::from(barrier.then == AfterBarrier::Stop));
+        }
+        Element::LatencyMarker(sent_ms) => put(&mut frame, LATENCY_MARKER, &sent_ms.to_le_bytes()),
+        Element::End(end) => put(&mut frame, END, &[u8::from(*end == EndOfInput::Stopped)]),
+    }
+    Ok(frame)
+}
+
+fn put(frame: &mut Vec<u8>, kind: u8, body: &[u8]) {
+    frame.push(kind);
+    frame.extend_from_slice(body);
+}
+
+/// The element of a frame; rows have columns of these types.
+///
+/// # Errors
+/// If the bytes are no frame of this version, or rows have other columns.
+pub fn decode(frame: &[u8], types: &[DataType]) -> Result<Element, TaskError> {
+    let [version, kind, body @ ..] = frame else {
+        return Err(damaged(frame));
+    };
+    if *version != FRAME_VERSION {
+        return Err(TaskError::internal(format!(
+            "an exchange got a frame of version {version}, this build reads {FRAME_VERSION}: run the same build everywhere"
+        ))
+        .fatal());
+    }
+    let number = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).map_err(|_| damaged(frame));
+    let flag = |bytes: &[u8]| match bytes {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        _ => Err(damaged(frame)),
+    };
+    Ok(match *kind {
+        DATA => Element::Data(
+            decode_batch(body, types)
+                .map_err(|e| TaskError::caused(FailureLabel::Internal, "rows from another task cannot be read", e))?,
+        ),
+        WATERMARK => Element::Watermark(number(body)?),
+        IDLE => Element::Idle(flag(body)?),
+        BARRIER if body.len() == 17 => Element::Barrier(Barrier {
+            checkpoint: body[..8].try_into().map(u64::from_le_bytes).map_err(|_| damaged(frame))?,
+            triggered_ms: number(&body[8..16])?,
+            then: match flag(&body[16..])? {
+                false => AfterBarrier::Continue,
+                true => AfterBarrier::Stop,
+            },
+        }),
+        LATENCY_MARKER => Element::LatencyMarker(number(body)?),
+        END => Element::End(match flag(body)? {
+            false => EndOfInput::Drained,
+            true => EndOfInput::Stopped,
+        }),
+        _ => return Err(damaged(frame)),
+    })
+}
+
+fn damaged(frame: &[u8]) -> TaskError {
+    let head = &frame[..frame.len().min(20)];
+    TaskError::internal(format!(
+        "a frame of {} bytes from another task is damaged; it begins with {head:?}",
+        frame.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::Int64Array;
+    use flott_core::Batch;
+    use std::sync::Arc;
+
+    fn barrier(then: AfterBarrier) -> Element {
+        Element::Barrier(Barrier {
+            checkpoint: 0x0102,
+            triggered_ms: -1,
+            then,
+        })
+    }
+
+    fn all() -> Vec<Element> {
+        vec![
+            Element::Data(Batch::new(vec![Arc::new(Int64Array::from(vec![Some(5), None]))], 2)),
+            Element::Watermark(-7),
+            Element::Watermark(i64::MAX),
+            Element::Idle(true),
+            Element::Idle(false),
+            barrier(AfterBarrier::Continue),
+            barrier(AfterBarrier::Stop),
+            Element::LatencyMarker(99),
+            Element::End(EndOfInput::Drained),
+            Element::End(EndOfInput::Stopped),
+        ]
+    }
+
+    #[test]
+    fn every_element_comes_back() {
+        for element in all() {
+            let back = decode(&encode(&element).unwrap(), &[DataType::Int64]).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{element:?}"));
+        }
+    }
+
+    #[test]
+    fn frames_are_a_format() {
+        assert_eq!(
+            encode(&barrier(AfterBarrier::Stop)).unwrap(),
+            [1, 3, 2, 1, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 1]
+        );
+        assert_eq!(encode(&Element::Watermark(258)).unwrap(), [1, 1, 2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(encode(&Element::End(EndOfInput::Stopped)).unwrap(), [1, 5, 1]);
+        assert_eq!(encode(&Element::Idle(true)).unwrap(), [1, 2, 1]);
+        assert_eq!(encode(&Element::LatencyMarker(0)).unwrap()[..2], [1, 4]);
+        assert_eq!(encode(&all()[0]).unwrap()[..4], [1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn damaged_frames_are_errors() {
+        let types = [DataType::Int64];
+        for element in all() {
+            let frame = encode(&element).unwrap();
+            for cut in 0..frame.len() {
+                assert!(decode(&frame[..cut], &types).is_err(), "{element:?} cut at {cut}");
+            }
+            assert!(decode(&[&frame[..], &[0]].concat(), &types).is_err(), "{element:?}");
+            for at in 0..frame.len() {
+                for byte in [0, 1, 2, 6, 0x80, 0xff] {
+                    let mut changed = frame.clone();
+                    changed[at] = byte;
+                    let _ = decode(&changed, &types);
+                }
+            }
+        }
+        let error = decode(&[9, 1], &types).unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+    }
+}
