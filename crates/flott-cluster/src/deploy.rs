@@ -3,14 +3,15 @@
 use flott_core::clock::SharedClock;
 use flott_core::{Field, JobId, Options};
 use flott_plan::{JobGraph, Node, NodeId, Partitioning, Plan, Role, VertexId};
+use flott_runtime::connector::WatermarkSpec;
 use flott_runtime::context::{OperatorContext, TaskInfo};
-use flott_runtime::exchange::{InputGate, Receiver, RouterEdge, Sender, channel};
+use flott_runtime::exchange::{InputGate, Receiver, RouterEdge, Sender, channel, encoded_channel};
 use flott_runtime::metrics::TaskMetrics;
 use flott_runtime::registry::FactoryContext;
 use flott_runtime::sink::SinkOperator;
 use flott_runtime::source::EmitPolicy;
 use flott_runtime::task::{Head, SourceHead, TaskDeployment};
-use flott_runtime::{Operator, Registry, Source, TaskError, Waker};
+use flott_runtime::{Batching, Operator, Registry, Source, TaskError, Waker};
 use flott_state::RestoredState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,6 +40,15 @@ pub struct JobContext {
     pub generation: u64,
 }
 
+/// A source of the job, made once and shared by all attempts and subtasks.
+#[derive(Clone)]
+pub struct JobSource {
+    /// Makes enumerators and readers.
+    pub source: Arc<dyn Source>,
+    /// The watermark that its table asks for.
+    pub watermark: Option<WatermarkSpec>,
+}
+
 /// State to start from, by node and subtask.
 pub type RestoredStates = HashMap<(NodeId, usize), RestoredState>;
 
@@ -56,6 +66,7 @@ struct TaskSettings {
     idle_timeout_ms: Option<i64>,
     latency_interval_ms: i64,
     flush_interval_ms: i64,
+    batching: Batching,
 }
 
 impl TaskSettings {
@@ -68,6 +79,7 @@ impl TaskSettings {
             idle_timeout_ms: Some(duration("table.exec.source.idle-timeout", 0)?).filter(|t| *t > 0),
             latency_interval_ms: duration("metrics.latency.interval", 0)?,
             flush_interval_ms: duration("execution.buffer-timeout.interval", 20)?,
+            batching: Batching::of(options)?,
         })
     }
 }
@@ -98,14 +110,14 @@ impl JobContext {
             .collect()
     }
 
-    /// Builds the tasks of `attempt`. `sources`: what [`Registry::make_source`] gave, by node.
+    /// Builds the tasks of `attempt`.
     ///
     /// # Errors
     /// If a factory refuses its node; the message names it.
     pub fn build(
         &self,
         attempt: u64,
-        sources: &HashMap<NodeId, Arc<dyn Source>>,
+        sources: &HashMap<NodeId, JobSource>,
         mut restored: RestoredStates,
     ) -> Result<Attempt, TaskError> {
         let settings = TaskSettings::from_options(&self.options)?;
@@ -115,7 +127,7 @@ impl JobContext {
             .iter()
             .map(|v| (0..v.parallelism).map(|_| Waker::new()).collect())
             .collect();
-        let mut channels = self.channels(&wakers);
+        let mut channels = self.channels(&wakers, settings.batching);
         let mut tasks = vec![];
         let mut all_metrics = vec![];
         for vertex in &self.graph.vertices {
@@ -155,10 +167,7 @@ impl JobContext {
                     let source = sources
                         .get(&first.id)
                         .ok_or_else(|| TaskError::internal("a source was not prepared"))?;
-                    (
-                        self.source_head(first, ctx, source.clone(), &settings)?,
-                        &vertex.nodes[1..],
-                    )
+                    (self.source_head(first, ctx, source, &settings)?, &vertex.nodes[1..])
                 } else {
                     let receivers = channels.receivers.remove(&(vertex.id, subtask)).unwrap_or_default();
                     (Head::Gate(InputGate::new(receivers)), &vertex.nodes[..])
@@ -206,17 +215,16 @@ impl JobContext {
         &self,
         node: &Node,
         ctx: OperatorContext,
-        source: Arc<dyn Source>,
+        source: &JobSource,
         settings: &TaskSettings,
     ) -> Result<Head, TaskError> {
-        let factory = self.factory_context(node);
-        let (_, watermark) = self.registry.make_source(node, &factory)?;
-        let generator = match &watermark {
+        let watermark = source.watermark.as_ref();
+        let generator = match watermark {
             Some(spec) => {
                 // The generator reads the scan's own columns.
                 let ctx = FactoryContext {
                     inputs: vec![node.output.clone()],
-                    ..factory
+                    ..self.factory_context(node)
                 };
                 Some(self.registry.make_watermark(spec, &ctx).map_err(|e| e.at(&node.name))?)
             }
@@ -225,26 +233,26 @@ impl JobContext {
         let policy = EmitPolicy {
             interval_ms: settings.watermark_interval_ms,
             // Without an interval a watermark follows each row that moves it, as in Flink.
-            on_event: settings.watermark_interval_ms == 0 || watermark.as_ref().is_some_and(|w| w.on_event),
-            idle_timeout_ms: watermark
-                .as_ref()
-                .and_then(|w| w.idle_timeout_ms)
-                .or(settings.idle_timeout_ms),
+            on_event: settings.watermark_interval_ms == 0 || watermark.is_some_and(|w| w.on_event),
+            idle_timeout_ms: watermark.and_then(|w| w.idle_timeout_ms).or(settings.idle_timeout_ms),
         };
         let latency_interval_ms = settings.latency_interval_ms;
         Ok(Head::Source(Box::new(SourceHead {
             ctx,
-            source,
+            source: source.source.clone(),
             generator,
             policy,
             latency_interval_ms,
         })))
     }
 
-    fn channels(&self, wakers: &[Vec<Waker>]) -> Channels {
+    fn channels(&self, wakers: &[Vec<Waker>], batching: Batching) -> Channels {
         let mut channels = Channels::default();
         for edge in &self.graph.edges {
             let (from, to) = (&self.graph.vertices[edge.from], &self.graph.vertices[edge.to]);
+            // A vertex sends what its last node emits.
+            let last = from.nodes.last().map(|n| &self.plan.nodes[*n].output);
+            let types: Arc<[_]> = last.into_iter().flatten().map(|f| f.ty.to_arrow()).collect();
             for writer in 0..from.parallelism {
                 let targets: Vec<usize> = match edge.partitioning {
                     Partitioning::Forward => vec![writer],
@@ -254,11 +262,12 @@ impl JobContext {
                 let senders: Vec<Sender> = targets
                     .into_iter()
                     .map(|reader| {
-                        let (sender, receiver) = channel(
-                            CHANNEL_BYTES,
-                            wakers[from.id][writer].clone(),
-                            wakers[to.id][reader].clone(),
-                        );
+                        let (of_writer, of_reader) = (&wakers[from.id][writer], &wakers[to.id][reader]);
+                        let (of_writer, of_reader) = (of_writer.clone(), of_reader.clone());
+                        let (sender, receiver) = match batching.encoded_exchanges {
+                            true => encoded_channel(CHANNEL_BYTES, of_writer, of_reader, types.clone()),
+                            false => channel(CHANNEL_BYTES, of_writer, of_reader),
+                        };
                         channels
                             .receivers
                             .entry((to.id, reader))
@@ -267,7 +276,10 @@ impl JobContext {
                         sender
                     })
                     .collect();
-                let routed = RouterEdge::new(edge.partitioning.clone(), senders, to.max_parallelism, writer);
+                let mut routed = RouterEdge::new(edge.partitioning.clone(), senders, to.max_parallelism, writer);
+                if let Some(rows) = batching.rows {
+                    routed = routed.joining(rows);
+                }
                 channels.senders.entry((from.id, writer)).or_default().push(routed);
             }
         }

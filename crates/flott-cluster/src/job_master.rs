@@ -9,7 +9,7 @@
 //! `checkpoint-commit` (between the commits of two transactions), `sink-commit` (`skip`, `twice`: bends the commit).
 
 use crate::coordinator::{CheckpointKind, SubtaskId};
-use crate::deploy::{Attempt, JobContext};
+use crate::deploy::{Attempt, JobContext, JobSource};
 use crate::error::ClusterError;
 use crate::job_state::{Effect, Event, Failure, JobMachine, JobStatus};
 use crate::prepare::{Prepared, prepare};
@@ -22,7 +22,7 @@ use flott_runtime::connector::Split;
 use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::failpoint::{self, Action};
 use flott_runtime::task::{TaskCommand, TaskEvent, TaskHandle, spawn};
-use flott_runtime::{Committer, Source, SplitEnumerator};
+use flott_runtime::{Committer, SplitEnumerator};
 use flott_state::OperatorSnapshot;
 use flott_state::persist::WrittenSnapshots;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -76,7 +76,7 @@ pub(crate) struct JobMaster {
     pub(crate) ctx: JobContext,
     pub(crate) storage: Storage,
     pub(crate) machine: JobMachine,
-    pub(crate) sources: HashMap<NodeId, Arc<dyn Source>>,
+    pub(crate) sources: HashMap<NodeId, JobSource>,
     pub(crate) committers: BTreeMap<NodeId, SharedCommitter>,
     pub(crate) restore: Option<RestorePoint>,
     pub(crate) savepoint_dir: Option<String>,
@@ -100,7 +100,7 @@ impl JobMaster {
         ctx: JobContext,
         storage: Storage,
         machine: JobMachine,
-        sources: HashMap<NodeId, Arc<dyn Source>>,
+        sources: HashMap<NodeId, JobSource>,
         committers: BTreeMap<NodeId, SharedCommitter>,
         restore: Option<RestorePoint>,
         savepoint_dir: Option<String>,

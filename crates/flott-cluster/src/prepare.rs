@@ -1,6 +1,6 @@
 //! What comes before every attempt: settle the sinks, find splits, lay out the state to restore.
 
-use crate::deploy::{JobContext, RestoredStates};
+use crate::deploy::{JobContext, JobSource, RestoredStates};
 use crate::error::ClusterError;
 use crate::job_master::SharedCommitter;
 use crate::storage::{RestorePoint, Storage};
@@ -8,9 +8,8 @@ use bytes::Bytes;
 use flott_core::CheckpointId;
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, Split};
-use flott_runtime::{FailureLabel, Source, SplitEnumerator, TaskError};
+use flott_runtime::{FailureLabel, SplitEnumerator, TaskError};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// An attempt that may be deployed.
@@ -39,7 +38,7 @@ pub(crate) struct Enumerated {
 pub(crate) async fn prepare(
     ctx: &JobContext,
     storage: &Storage,
-    sources: &HashMap<NodeId, Arc<dyn Source>>,
+    sources: &HashMap<NodeId, JobSource>,
     committers: &BTreeMap<NodeId, SharedCommitter>,
     point: Option<RestorePoint>,
 ) -> Result<Prepared, ClusterError> {
@@ -57,7 +56,7 @@ pub(crate) async fn prepare(
             .map_err(|e| of_connector(&node.name, e))?;
     }
     let mut enumerated = vec![];
-    for (id, source) in sources {
+    for (id, JobSource { source, .. }) in sources {
         let node = &ctx.plan.nodes[*id];
         let restored = point.as_ref().and_then(|p| p.coordinator_state(node.operator_id));
         let mut enumerator = source

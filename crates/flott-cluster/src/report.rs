@@ -103,6 +103,7 @@ impl Reporter {
             ("numRecordsOut", metrics.records_out.get() as f64),
             ("numBytesIn", metrics.bytes_in.get() as f64),
             ("numBytesOut", metrics.bytes_out.get() as f64),
+            ("numBuffersOut", metrics.buffers_out.get() as f64),
             ("busyTimeMsPerSecond", shares.busy),
             ("backPressuredTimeMsPerSecond", shares.back_pressured),
             ("idleTimeMsPerSecond", shares.idle),
@@ -119,6 +120,7 @@ impl Reporter {
             let labels = format!("{labels},operator_name=\"{}\"", escape(name));
             let own = [
                 ("numRecordsIn", operator.records_in.get() as f64),
+                ("numBatchesIn", operator.batches_in.get() as f64),
                 ("numRecordsOut", operator.records_out.get() as f64),
                 ("numBytesIn", operator.bytes_in.get() as f64),
                 ("numBytesOut", operator.bytes_out.get() as f64),

@@ -1,6 +1,6 @@
 //! Submission: from a plan to a running job in this process, and the handle by which it is watched and stopped.
 
-use crate::deploy::JobContext;
+use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
 use crate::job_master::{JobMaster, Message, SharedCommitter};
 use crate::job_state::{JobMachine, JobStatus};
@@ -12,7 +12,7 @@ use flott_core::clock::SharedClock;
 use flott_core::{JobId, Options};
 use flott_plan::{JobGraph, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
-use flott_runtime::{Registry, Source, TaskError};
+use flott_runtime::{Registry, TaskError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -156,17 +156,18 @@ pub async fn submit(
 }
 
 /// The sources and committers of a job.
-type Edges = (HashMap<NodeId, Arc<dyn Source>>, BTreeMap<NodeId, SharedCommitter>);
+type Edges = (HashMap<NodeId, JobSource>, BTreeMap<NodeId, SharedCommitter>);
 
 /// Makes the sources and committers of a job.
 fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
-    let mut sources: HashMap<NodeId, Arc<dyn Source>> = HashMap::new();
+    let mut sources = HashMap::new();
     let mut committers = BTreeMap::new();
     for node in &ctx.plan.nodes {
         match node.role {
             Role::Source => {
-                let (source, _) = ctx.registry.make_source(node, &ctx.factory_context(node))?;
-                sources.insert(node.id, Arc::from(source));
+                let (source, watermark) = ctx.registry.make_source(node, &ctx.factory_context(node))?;
+                let source = Arc::from(source);
+                sources.insert(node.id, JobSource { source, watermark });
             }
             Role::Sink => {
                 let sink = ctx.registry.make_sink(node)?;

@@ -42,6 +42,8 @@ const KNOWN: &[&str] = &[
     "pipeline.jars",
     "execution.runtime-mode",
     "execution.buffer-timeout.interval",
+    "execution.batch-rows",
+    "execution.exchange.encoded",
     "execution.checkpointing.interval",
     "execution.checkpointing.mode",
     "execution.checkpointing.timeout",

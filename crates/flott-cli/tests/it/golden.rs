@@ -50,6 +50,21 @@ fn website_traffic_from_files_at_parallelism_3() {
 
 #[test]
 fn website_traffic_from_broker_to_broker() {
+    traffic_from_broker_to_broker("parallelism.default=1");
+}
+
+#[test]
+fn website_traffic_from_broker_to_broker_with_every_exchange_encoded() {
+    traffic_from_broker_to_broker("execution.exchange.encoded=true");
+}
+
+#[test]
+fn website_traffic_from_broker_to_broker_with_batches_of_1_and_7_rows() {
+    traffic_from_broker_to_broker("execution.batch-rows=1");
+    traffic_from_broker_to_broker("execution.batch-rows=7");
+}
+
+fn traffic_from_broker_to_broker(option: &str) {
     let cluster = Cluster::start(&[("website-logs", 1), ("website-traffic-stats", 2)]);
     for line in text(&format!("{TRAFFIC}/golden/records.txt")).lines() {
         let (timestamp, value) = line.split_once(' ').unwrap();
@@ -70,6 +85,8 @@ fn website_traffic_from_broker_to_broker() {
         "1",
         "-D",
         "table.local-time-zone=UTC",
+        "-D",
+        option,
     ]);
     wait_for(|| cluster.values("website-traffic-stats").len() >= want.len() || !job.is_running());
     job.terminate();

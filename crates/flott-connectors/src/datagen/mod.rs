@@ -120,6 +120,7 @@ impl Source for DatagenSource {
         Ok(Box::new(reader::DatagenReader::new(
             self.0.clone(),
             ctx.metrics.clone(),
+            ctx.task.batching()?,
         )))
     }
 }

@@ -4,10 +4,10 @@ use super::{LANES, Lane, Settings};
 use flott_core::{Batch, CheckpointId};
 use flott_runtime::connector::{ReaderPoll, Split};
 use flott_runtime::metrics::OperatorMetrics;
-use flott_runtime::{SourceReader, TaskError};
+use flott_runtime::{Batching, SourceReader, TaskError};
 use std::sync::Arc;
 
-/// Most rows of a batch.
+/// Most rows of a batch, where the job asks for no other number.
 const BATCH_ROWS: usize = 8192;
 /// Shortest time between two batches at a low rate.
 const TICK_MS: i64 = 20;
@@ -15,6 +15,7 @@ const TICK_MS: i64 = 20;
 pub(super) struct DatagenReader {
     settings: Arc<Settings>,
     metrics: Arc<OperatorMetrics>,
+    batch_rows: usize,
     lanes: Vec<Lane>,
     /// Index of the lane that is to be looked at next, if its round is the earliest.
     cursor: usize,
@@ -26,10 +27,11 @@ pub(super) struct DatagenReader {
 }
 
 impl DatagenReader {
-    pub(super) fn new(settings: Arc<Settings>, metrics: Arc<OperatorMetrics>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, metrics: Arc<OperatorMetrics>, batching: Batching) -> Self {
         Self {
             settings,
             metrics,
+            batch_rows: batching.rows_or(BATCH_ROWS),
             lanes: vec![],
             cursor: 0,
             started: None,
@@ -78,7 +80,7 @@ impl DatagenReader {
             let next_ms = ((u128::from(made) + 1) * u128::from(LANES) * 1000).div_ceil(share.max(1)) as i64 - TICK_MS;
             return Err(started_ms + next_ms.max(elapsed_ms + 1));
         }
-        Ok(due.min(BATCH_ROWS as u128) as usize)
+        Ok(due.min(self.batch_rows as u128) as usize)
     }
 }
 

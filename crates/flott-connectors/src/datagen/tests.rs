@@ -22,7 +22,7 @@ fn field(name: &str, kind: TypeKind) -> Field {
 
 fn reader(table: &TableSpec, lanes: impl Iterator<Item = u64>, made: u64) -> reader::DatagenReader {
     let settings = settings(table, &table.columns).unwrap();
-    let mut reader = reader::DatagenReader::new(Arc::new(settings), Arc::default());
+    let mut reader = reader::DatagenReader::new(Arc::new(settings), Arc::default(), Default::default());
     let split = |lane| Split {
         id: format!("lane-{lane}"),
         state: serde_json::to_vec(&Lane { lane, made, seed: 42 }).unwrap(),

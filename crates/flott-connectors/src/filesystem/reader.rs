@@ -15,7 +15,7 @@ use flott_runtime::{FailureLabel, OperatorContext, SourceReader, TaskError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Most rows of a batch.
+/// Most rows of a batch, where the job asks for no other number.
 const BATCH_ROWS: usize = 8192;
 /// About the most bytes of a batch.
 const BATCH_BYTES: usize = 1 << 20;
@@ -29,6 +29,7 @@ pub(super) struct FileReader {
     dead_letters: Option<DeadLetterFile>,
     metrics: Arc<OperatorMetrics>,
     subtask: usize,
+    batch_rows: usize,
     splits: Vec<State>,
     /// Indices of splits not yet opened, in their order.
     waiting: VecDeque<usize>,
@@ -64,6 +65,7 @@ impl FileReader {
             dead_letters: None,
             metrics: ctx.metrics.clone(),
             subtask: ctx.task.subtask,
+            batch_rows: ctx.task.batching()?.rows_or(BATCH_ROWS),
             splits: vec![],
             waiting: VecDeque::new(),
             open: VecDeque::new(),
@@ -101,7 +103,7 @@ impl FileReader {
         while !open.lines.is_finished() {
             let (block, last) = open.lines.block();
             let limits = LineLimits {
-                rows: BATCH_ROWS,
+                rows: self.batch_rows,
                 bytes: BATCH_BYTES,
                 last,
             };
@@ -112,7 +114,7 @@ impl FileReader {
                 self.judge(open.index, position, &row, &error)?;
             }
             open.lines.consume(consumed.bytes);
-            if self.decoder.rows() >= BATCH_ROWS || self.decoder.bytes() >= BATCH_BYTES {
+            if self.decoder.rows() >= self.batch_rows || self.decoder.bytes() >= BATCH_BYTES {
                 break;
             }
             if consumed.bytes == 0 && !open.lines.is_finished() {

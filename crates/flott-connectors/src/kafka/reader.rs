@@ -26,7 +26,7 @@ use super::split::KafkaSplit;
 use super::task_error;
 use crate::bad_rows::{BAD_ROWS, BadRows, DeadLetter, DeadLetterFile};
 
-/// Rows after which a batch is handed out.
+/// Rows after which a batch is handed out, where the job asks for no other number.
 const BATCH_ROWS: usize = 8_192;
 /// Bytes after which a batch is handed out, about; looked at every [`SIZE_CHECK_ROWS`].
 const BATCH_BYTES: usize = 1 << 20;
@@ -55,6 +55,7 @@ pub(super) struct KafkaReader {
     fetcher: Fetcher,
     walk: WalkOptions,
     rows: RowAssembler,
+    batch_rows: usize,
     readings: Vec<Reading>,
     by_key: HashMap<TopicPartition, usize>,
     /// The split and the rest of its last fetch.
@@ -113,6 +114,7 @@ impl KafkaReader {
             fetcher,
             walk,
             rows,
+            batch_rows: ctx.task.batching()?.rows_or(BATCH_ROWS),
             readings: Vec::new(),
             by_key: HashMap::new(),
             current: None,
@@ -217,7 +219,7 @@ impl KafkaReader {
         let partition = walker.fetched().partition;
         let mut is_over = false;
         let mut until_check = SIZE_CHECK_ROWS;
-        while self.rows.rows() < BATCH_ROWS {
+        while self.rows.rows() < self.batch_rows {
             let record = match walker.next() {
                 Ok(Some(record)) if record.offset < stop => record,
                 Ok(_) => {

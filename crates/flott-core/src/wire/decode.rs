@@ -112,7 +112,11 @@ impl<'a> Reader<'a> {
         let nulls = match self.array("column")? {
             [0] => None,
             [1] => Some(NullBuffer::new(self.bits(rows, "bitmap of NULLs")?)),
-            [other] => return Err(damaged(format!("the byte {other} where 0 or 1 says whether there are NULLs"))),
+            [other] => {
+                return Err(damaged(format!(
+                    "the byte {other} where 0 or 1 says whether there are NULLs"
+                )));
+            }
         };
         macro_rules! numbers {
             ($ty:ty) => {

@@ -97,7 +97,9 @@ pub enum WireError {
         expected: usize,
     },
     /// A column has another type.
-    #[error("column {column} of a batch is written as {found}, but the plan says {expected}: both ends must run the same plan")]
+    #[error(
+        "column {column} of a batch is written as {found}, but the plan says {expected}: both ends must run the same plan"
+    )]
     OtherType {
         /// Number of the top-level column, from 0.
         column: usize,

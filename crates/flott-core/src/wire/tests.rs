@@ -44,7 +44,8 @@ fn vectors_of_version_1() {
     let numbers = [3, 1, 0b101, 1, 0, 0, 0, 0xfe, 0xff];
     let strings = [14, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, b'a', 0xc3, 0x9f, b'c'];
     assert_eq!(bytes_of(&batch), [&head[..], &numbers, &strings].concat());
-    let hashed = Batch::new(vec![Arc::new(BooleanArray::from(vec![true]))], 1).with_hashes(Some(Arc::new(vec![0x0102])));
+    let hashed =
+        Batch::new(vec![Arc::new(BooleanArray::from(vec![true]))], 1).with_hashes(Some(Arc::new(vec![0x0102])));
     assert_eq!(
         bytes_of(&hashed),
         [1, 0, 2, 1, 0, 0, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1]
@@ -92,7 +93,10 @@ fn ends_that_disagree_say_so() {
         WireError::Columns { found: 1, expected: 0 }
     );
     let error = decode_batch(&bytes, &[DataType::Utf8]).unwrap_err();
-    assert!(error.to_string().contains("column 0") && error.to_string().contains("Utf8"), "{error}");
+    assert!(
+        error.to_string().contains("column 0") && error.to_string().contains("Utf8"),
+        "{error}"
+    );
     let decimal = Decimal128Array::from(vec![5]).with_precision_and_scale(20, 2).unwrap();
     let bytes = bytes_of(&Batch::new(vec![Arc::new(decimal)], 1));
     let error = decode_batch(&bytes, &[DataType::Decimal128(20, 3)]).unwrap_err();

@@ -61,12 +61,7 @@ pub fn encoded_channel(
     open(capacity_bytes, writer, reader, Some(types))
 }
 
-fn open(
-    capacity_bytes: usize,
-    writer: Waker,
-    reader: Waker,
-    encoded: Option<Arc<[DataType]>>,
-) -> (Sender, Receiver) {
+fn open(capacity_bytes: usize, writer: Waker, reader: Waker, encoded: Option<Arc<[DataType]>>) -> (Sender, Receiver) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
         encoded,

@@ -84,7 +84,10 @@ pub fn decode(frame: &[u8], types: &[DataType]) -> Result<Element, TaskError> {
         WATERMARK => Element::Watermark(number(body)?),
         IDLE => Element::Idle(flag(body)?),
         BARRIER if body.len() == 17 => Element::Barrier(Barrier {
-            checkpoint: body[..8].try_into().map(u64::from_le_bytes).map_err(|_| damaged(frame))?,
+            checkpoint: body[..8]
+                .try_into()
+                .map(u64::from_le_bytes)
+                .map_err(|_| damaged(frame))?,
             triggered_ms: number(&body[8..16])?,
             then: match flag(&body[16..])? {
                 false => AfterBarrier::Continue,
@@ -152,7 +155,10 @@ mod tests {
             encode(&barrier(AfterBarrier::Stop)).unwrap(),
             [1, 3, 2, 1, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 1]
         );
-        assert_eq!(encode(&Element::Watermark(258)).unwrap(), [1, 1, 2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            encode(&Element::Watermark(258)).unwrap(),
+            [1, 1, 2, 1, 0, 0, 0, 0, 0, 0]
+        );
         assert_eq!(encode(&Element::End(EndOfInput::Stopped)).unwrap(), [1, 5, 1]);
         assert_eq!(encode(&Element::Idle(true)).unwrap(), [1, 2, 1]);
         assert_eq!(encode(&Element::LatencyMarker(0)).unwrap()[..2], [1, 4]);

@@ -1,8 +1,10 @@
 //! The reading side of a task: merges the watermarks of its channels and aligns their barriers.
 //!
 //! Invariants: the merged watermark never goes back; a channel whose barrier came is not read until the barrier is
-//! complete; an ended channel counts as aligned and as infinitely far in time. Idle channels do not hold the watermark
-//! back; if all channels are idle, the gate is.
+//! complete; an ended channel counts as aligned, and as infinitely far in time if it was drained. Behind a channel that was
+//! stopped time stands still: the others end behind the same barrier, and what fired now would be behind the savepoint.
+//! Idle channels do not hold the watermark back, but for its end, which comes when every channel has come to it; if all
+//! channels are idle, the gate is.
 
 use super::channel::Receiver;
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
@@ -208,21 +210,16 @@ impl InputGate {
     }
 
     fn merge_watermark(&mut self) -> Option<GateEvent> {
-        let merged = match self
-            .channels
-            .iter()
-            .filter(|c| !c.idle && !c.ended)
-            .map(|c| c.watermark)
-            .min()
-        {
+        if self.stopped {
+            return None;
+        }
+        // The end of time is not a time: it has come when it has come on every channel. An idle one may still have rows,
+        // which fire when its own input ends.
+        let not_at_end = || self.channels.iter().filter(|c| c.watermark < END_OF_TIME);
+        let merged = match not_at_end().filter(|c| !c.idle).map(|c| c.watermark).min() {
             Some(time) => time,
-            // Only idle or ended channels are left: an idle one cannot hold time back, but it can still move it.
-            None => {
-                let alive = self.channels.iter().filter(|c| !c.ended).map(|c| c.watermark).max();
-                alive
-                    .or_else(|| self.channels.iter().map(|c| c.watermark).min())
-                    .unwrap_or(NO_WATERMARK)
-            }
+            // Only idle channels are left: they cannot hold time back, but they can still move it.
+            None => not_at_end().map(|c| c.watermark).max().unwrap_or(END_OF_TIME),
         };
         (merged > self.watermark).then(|| {
             self.watermark = merged;
@@ -324,6 +321,36 @@ mod tests {
         assert_eq!(events(&mut g), ["idle true"]);
         tx[1].send(Element::Idle(false)).unwrap();
         assert_eq!(events(&mut g), ["idle false"]);
+    }
+
+    #[test]
+    fn time_does_not_end_before_idle_channels_have_ended() {
+        let (tx, mut g) = gate(2);
+        tx[1].send(Element::Watermark(7)).unwrap();
+        tx[1].send(Element::Idle(true)).unwrap();
+        tx[0].send(Element::Watermark(9)).unwrap();
+        assert_eq!(events(&mut g), ["wm 7", "wm 9"]);
+        tx[0].send(Element::Watermark(END_OF_TIME)).unwrap();
+        tx[0].send(Element::End(EndOfInput::Drained)).unwrap();
+        assert!(events(&mut g).is_empty());
+        tx[1].send(rows(2)).unwrap();
+        tx[1].send(Element::Watermark(END_OF_TIME)).unwrap();
+        assert_eq!(events(&mut g), ["rows 2".to_owned(), format!("wm {END_OF_TIME}")]);
+        tx[1].send(Element::End(EndOfInput::Drained)).unwrap();
+        assert_eq!(events(&mut g), ["end Drained"]);
+    }
+
+    #[test]
+    fn a_channel_that_was_stopped_lets_no_other_move_time() {
+        let (tx, mut g) = gate(3);
+        tx[0].send(Element::Watermark(10)).unwrap();
+        tx[1].send(Element::Watermark(20)).unwrap();
+        tx[2].send(Element::End(EndOfInput::Drained)).unwrap();
+        assert_eq!(events(&mut g), ["wm 10"]);
+        tx[0].send(Element::End(EndOfInput::Stopped)).unwrap();
+        assert!(events(&mut g).is_empty());
+        tx[1].send(Element::End(EndOfInput::Stopped)).unwrap();
+        assert_eq!(events(&mut g), ["end Stopped"]);
     }
 
     #[test]

@@ -61,9 +61,7 @@ impl RouterEdge {
                 self.next = (self.next + 1) % self.targets.len();
                 self.hold(target, batch, metrics)
             }
-            Partitioning::Broadcast => {
-                (0..self.targets.len()).try_for_each(|t| self.hold(t, batch.clone(), metrics))
-            }
+            Partitioning::Broadcast => (0..self.targets.len()).try_for_each(|t| self.hold(t, batch.clone(), metrics)),
             Partitioning::Hash { keys } => {
                 let columns: Vec<_> = keys.iter().map(|k| batch.column(*k).clone()).collect();
                 let hashes = Arc::new(hash_columns(&columns, batch.num_rows())?);

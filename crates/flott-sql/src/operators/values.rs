@@ -1,7 +1,9 @@
-//! Constant rows (VALUES): [`Values`], a source with one split.
+//! Constant rows (VALUES): [`Values`], a source with one split, whose state is the number of rows read, 8 bytes little
+//! endian; no bytes are none.
 
 use crate::expr::literal::to_array;
 use crate::nodes::ValuesSpec;
+use crate::operators::MAX_EMITTED_ROWS;
 use crate::operators::calc::prepare_error;
 use arrow_array::{Array, ArrayRef, new_empty_array};
 use async_trait::async_trait;
@@ -57,9 +59,10 @@ impl Source for Values {
         }))
     }
 
-    fn reader(&self, _ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
+    fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
         Ok(Box::new(ValuesReader {
-            batch: self.batch.clone(),
+            rows: self.batch.clone(),
+            batch_rows: ctx.task.batching()?.rows_or(MAX_EMITTED_ROWS),
             work: Work::Waiting,
         }))
     }
@@ -98,7 +101,8 @@ impl SplitEnumerator for OneSplit {
 
 #[derive(Debug)]
 struct ValuesReader {
-    batch: Batch,
+    rows: Batch,
+    batch_rows: usize,
     work: Work,
 }
 
@@ -107,18 +111,23 @@ struct ValuesReader {
 enum Work {
     /// It has no split, but may get one.
     Waiting,
-    /// It emits the rows.
-    Rows,
-    /// It tells that the split is finished.
-    End,
+    /// It emits the rows from this one on, then tells that the split is finished.
+    From(usize),
     /// No split is left, and none will come.
     Done,
 }
 
 impl SourceReader for ValuesReader {
     fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), TaskError> {
-        if !splits.is_empty() {
-            self.work = Work::Rows;
+        if let Some(split) = splits.first() {
+            let read = match split.state.as_slice() {
+                [] => 0,
+                state => state
+                    .try_into()
+                    .map(u64::from_le_bytes)
+                    .map_err(|_| TaskError::internal("the position within VALUES in the checkpoint is unreadable"))?,
+            };
+            self.work = Work::From(usize::try_from(read).unwrap_or(usize::MAX).min(self.rows.num_rows()));
         }
         Ok(())
     }
@@ -132,14 +141,15 @@ impl SourceReader for ValuesReader {
     fn poll(&mut self, _now_ms: i64) -> Result<ReaderPoll, TaskError> {
         match self.work {
             Work::Waiting => Ok(ReaderPoll::Idle { until_ms: None }),
-            Work::Rows if !self.batch.is_empty() => {
-                self.work = Work::End;
+            Work::From(row) if row < self.rows.num_rows() => {
+                let count = self.batch_rows.min(self.rows.num_rows() - row);
+                self.work = Work::From(row + count);
                 Ok(ReaderPoll::Batch {
                     split: 0,
-                    batch: self.batch.clone(),
+                    batch: self.rows.slice(row, count),
                 })
             }
-            Work::Rows | Work::End => {
+            Work::From(_) => {
                 self.work = Work::Done;
                 Ok(ReaderPoll::SplitFinished(0))
             }
@@ -148,15 +158,14 @@ impl SourceReader for ValuesReader {
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<Vec<Split>, TaskError> {
-        // Behind the rows there is nothing to come back for.
-        let is_left = self.work == Work::Rows;
-        Ok(is_left
-            .then(|| Split {
+        Ok(match self.work {
+            Work::From(row) if row < self.rows.num_rows() => vec![Split {
                 id: SPLIT.into(),
-                state: vec![],
-            })
-            .into_iter()
-            .collect())
+                state: (row as u64).to_le_bytes().to_vec(),
+            }],
+            // Behind the rows there is nothing to come back for.
+            _ => vec![],
+        })
     }
 }
 
@@ -166,6 +175,18 @@ mod tests {
     use crate::expr::Literal;
     use crate::operators::harness::lines;
     use flott_core::{Field, LogicalType};
+
+    fn reader(values: &Values, batch_rows: usize, state: Vec<u8>) -> ValuesReader {
+        let mut reader = ValuesReader {
+            rows: values.batch.clone(),
+            batch_rows,
+            work: Work::Waiting,
+        };
+        assert!(matches!(reader.poll(0).unwrap(), ReaderPoll::Idle { .. }));
+        let id = SPLIT.into();
+        reader.add_splits(vec![Split { id, state }]).unwrap();
+        reader
+    }
 
     #[test]
     fn rows_come_once_and_not_again_after_a_restore() {
@@ -178,24 +199,29 @@ mod tests {
             vec![Literal::Null, Literal::Null],
         ];
         let values = Values::new(&ValuesSpec { fields, rows }).unwrap();
-        let mut reader = ValuesReader {
-            batch: values.batch.clone(),
-            work: Work::Waiting,
-        };
-        assert!(matches!(reader.poll(0).unwrap(), ReaderPoll::Idle { .. }));
-        reader
-            .add_splits(vec![Split {
-                id: SPLIT.into(),
-                state: vec![],
-            }])
-            .unwrap();
-        assert_eq!(reader.snapshot(1).unwrap().len(), 1);
-        match reader.poll(0).unwrap() {
+        let mut whole = reader(&values, 10, vec![]);
+        assert_eq!(whole.snapshot(1).unwrap().len(), 1);
+        match whole.poll(0).unwrap() {
             ReaderPoll::Batch { batch, .. } => assert_eq!(lines(&batch), ["+I 1 x", "+I NULL NULL"]),
             other => panic!("rows expected, got {other:?}"),
         }
-        assert!(reader.snapshot(2).unwrap().is_empty());
-        assert!(matches!(reader.poll(0).unwrap(), ReaderPoll::SplitFinished(0)));
-        assert!(matches!(reader.poll(0).unwrap(), ReaderPoll::Finished));
+        assert!(whole.snapshot(2).unwrap().is_empty());
+        assert!(matches!(whole.poll(0).unwrap(), ReaderPoll::SplitFinished(0)));
+        assert!(matches!(whole.poll(0).unwrap(), ReaderPoll::Finished));
+
+        let mut first = reader(&values, 1, vec![]);
+        assert!(matches!(first.poll(0).unwrap(), ReaderPoll::Batch { .. }));
+        let position = first.snapshot(3).unwrap().remove(0).state;
+        let mut second = reader(&values, 1, position);
+        match second.poll(0).unwrap() {
+            ReaderPoll::Batch { batch, .. } => assert_eq!(lines(&batch), ["+I NULL NULL"]),
+            other => panic!("the second row expected, got {other:?}"),
+        }
+        assert!(matches!(second.poll(0).unwrap(), ReaderPoll::SplitFinished(0)));
+        let damaged = Split {
+            id: SPLIT.into(),
+            state: vec![1],
+        };
+        assert!(second.add_splits(vec![damaged]).is_err());
     }
 }

@@ -1,11 +1,18 @@
-//! What the SQL front end does with whole scripts, against connectors that check tables and run nothing.
+//! What the SQL front end does with whole scripts, against connectors that check tables and run nothing; and what the engine
+//! answers, straight and varied, where the answer is known.
 
+#[cfg(test)]
+mod capture;
 #[cfg(test)]
 mod connectors;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod errors;
+#[cfg(test)]
+mod goldens;
+#[cfg(test)]
+mod harness;
 #[cfg(test)]
 mod parity;
 #[cfg(test)]
@@ -14,3 +21,7 @@ mod plans;
 mod scripts;
 #[cfg(test)]
 mod snapshot;
+#[cfg(test)]
+mod stepped;
+#[cfg(test)]
+mod variations;

@@ -1,0 +1,205 @@
+//! Every golden once more, one thing done differently at a time: stopped and restored at every barrier, rescaled on
+//! every restore, with every exchange encoding, with batches of 1, 7 and 8,192 rows. No variation may change an answer.
+//!
+//! What is compared with the straight run: the changelog, where Flink's is the same on every run; otherwise the rows that are
+//! left when it has been applied. Only those rows count, too,
+//! * at another parallelism, because subtasks interleave;
+//! * for files, because every barrier ends a file and files have no order;
+//! * with mini-batch, because a barrier folds what has gathered: the changelog says where barriers were.
+//!
+//! Every test also says how often it really did what it is named after.
+
+use crate::goldens::{Golden, benchmark, events, examples, many_events, recorded};
+use crate::harness::{Counts, Engine, Run, Stops, Variation, difference};
+use crate::snapshot::report;
+use std::sync::OnceLock;
+
+/// All goldens with what they come to when nothing is varied.
+fn straight() -> &'static [(Golden, Run)] {
+    static STRAIGHT: OnceLock<Vec<(Golden, Run)>> = OnceLock::new();
+    STRAIGHT.get_or_init(|| {
+        let engine = Engine::new();
+        let goldens = recorded().into_iter().chain(events()).chain(examples());
+        goldens
+            .map(|golden| {
+                let run = engine.run(&golden, &Variation::default());
+                (golden, run)
+            })
+            .collect()
+    })
+}
+
+/// Runs every golden for which `takes` says so, and compares it with its straight run. `was_varied`: whether a run that did not
+/// fail has really done something differently.
+fn vary(
+    variation: &Variation,
+    in_order: bool,
+    takes: impl Fn(&Golden) -> bool,
+    was_varied: impl Fn(&Counts) -> bool,
+) -> Counts {
+    let engine = Engine::new();
+    let mut counts = Counts::default();
+    let mut differences = vec![];
+    for (golden, straight) in straight().iter().filter(|(g, _)| takes(g)) {
+        let run = engine.run(golden, variation);
+        counts.merge(&run.counts);
+        if run.failure.is_none() && !was_varied(&run.counts) {
+            differences.push(format!("{}: nothing was varied: {:?}", golden.name, run.counts));
+        }
+        differences.extend(compare(golden, &run, straight, in_order));
+    }
+    report(&differences);
+    counts
+}
+
+fn compare(golden: &Golden, run: &Run, straight: &Run, in_order: bool) -> Option<String> {
+    let name = &golden.name;
+    match (&run.failure, &straight.failure) {
+        (Some(_), Some(_)) => None,
+        (Some(failure), None) => Some(format!("{name}: {failure}")),
+        (None, Some(failure)) => Some(format!("{name}: the straight run fails: {failure}")),
+        (None, None) => {
+            let in_order = in_order && golden.in_order && golden.file.is_none();
+            difference(name, &run.rows, &straight.rows, in_order, "straight")
+        }
+    }
+}
+
+/// Whether a golden has the thousand events, which take larger steps.
+fn is_large(golden: &Golden) -> bool {
+    golden.is_benchmark
+}
+
+#[test]
+fn stopped_and_restored_at_every_barrier() {
+    let stops = |every_batches| {
+        Some(Stops {
+            every_batches,
+            parallelisms: &[1],
+        })
+    };
+    let small = Variation {
+        options: &[("execution.batch-rows", "1")],
+        stops: stops(1),
+    };
+    let counts = vary(&small, true, |g| !is_large(g), |c| c.restores > 0);
+    assert!(counts.restores > 500 && counts.rescales == 0, "{counts:?}");
+    let large = Variation {
+        options: &[("execution.batch-rows", "50")],
+        stops: stops(1),
+    };
+    let counts = vary(&large, true, is_large, |c| c.restores > 10);
+    assert!(counts.restores > 100, "{counts:?}");
+}
+
+#[test]
+fn rescaled_on_every_restore() {
+    let stops = |parallelisms| {
+        Some(Stops {
+            every_batches: 1,
+            parallelisms,
+        })
+    };
+    let small = Variation {
+        options: &[("execution.batch-rows", "2")],
+        stops: stops(&[2, 1, 3]),
+    };
+    let counts = vary(&small, false, |g| !is_large(g), |c| c.rescales > 0);
+    assert!(
+        counts.rescales > 300 && counts.rescales == counts.restores,
+        "{counts:?}"
+    );
+    let large = Variation {
+        options: &[("execution.batch-rows", "100")],
+        stops: stops(&[2, 3, 1, 4]),
+    };
+    let counts = vary(&large, false, is_large, |c| c.rescales > 4);
+    assert!(counts.rescales > 40, "{counts:?}");
+}
+
+#[test]
+fn rescaled_on_every_restore_with_two_phases_and_mini_batch() {
+    // The clock never ends a mini-batch here, only barriers and the end do.
+    let variation = Variation {
+        options: &[
+            ("execution.batch-rows", "5"),
+            ("table.exec.mini-batch.enabled", "true"),
+            ("table.exec.mini-batch.allow-latency", "1 min"),
+            ("table.exec.mini-batch.size", "1000"),
+            ("table.optimizer.agg-phase-strategy", "TWO_PHASE"),
+        ],
+        stops: Some(Stops {
+            every_batches: 1,
+            parallelisms: &[2, 3],
+        }),
+    };
+    let is_aggregate = |g: &Golden| !is_large(g) && g.text.contains("GROUP BY") && !g.text.contains("mini-batch");
+    let counts = vary(&variation, false, is_aggregate, |c| c.rescales > 0);
+    assert!(counts.rescales > 40, "{counts:?}");
+}
+
+#[test]
+fn with_every_exchange_encoded() {
+    // Without chaining every edge is an exchange, so that every type of every operator crosses one.
+    let variation = Variation {
+        options: &[
+            ("execution.exchange.encoded", "true"),
+            ("pipeline.operator-chaining.enabled", "false"),
+        ],
+        stops: None,
+    };
+    let counts = vary(&variation, true, |_| true, |c| c.frames > 0);
+    assert!(counts.frames > 800 && counts.exchanged_rows > 10_000, "{counts:?}");
+}
+
+#[test]
+fn with_batches_of_1_row() {
+    let variation = Variation {
+        options: &[("execution.batch-rows", "1")],
+        stops: None,
+    };
+    let counts = vary(&variation, true, |_| true, |c| c.rows == c.batches);
+    assert!(counts.rows > 10_000, "{counts:?}");
+    assert_eq!(counts.largest_batch, 1);
+}
+
+#[test]
+fn with_batches_of_7_rows() {
+    let variation = Variation {
+        options: &[("execution.batch-rows", "7")],
+        stops: None,
+    };
+    let counts = vary(&variation, true, |_| true, |c| c.batches * 7 >= c.rows);
+    assert!(counts.rows > 10_000 && counts.batches * 3 < counts.rows, "{counts:?}");
+    assert_eq!(counts.largest_batch, 7);
+}
+
+#[test]
+fn with_batches_of_8192_rows() {
+    // The goldens are smaller than such a batch, so twenty times the events are asked too, in one file.
+    let variation = Variation {
+        options: &[
+            ("execution.batch-rows", "8192"),
+            // What an exchange joins shall not leave before it is full.
+            ("execution.buffer-timeout.interval", "1 min"),
+        ],
+        stops: None,
+    };
+    vary(&variation, true, |_| true, |_| true);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.json");
+    std::fs::write(&path, many_events(20)).unwrap();
+    let engine = Engine::new();
+    let mut counts = Counts::default();
+    let mut differences = vec![];
+    for golden in benchmark(&path.display().to_string()) {
+        let straight = engine.run(&golden, &Variation::default());
+        let run = engine.run(&golden, &variation);
+        counts.merge(&run.counts);
+        assert_eq!(straight.failure, None, "{}", golden.name);
+        differences.extend(compare(&golden, &run, &straight, true));
+    }
+    report(&differences);
+    assert!(counts.mean_batch_rows > 4_096, "{counts:?}");
+    assert_eq!(counts.largest_batch, 8_192);
+}
