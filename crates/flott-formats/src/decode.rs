@@ -67,6 +67,12 @@ pub trait Decoder: Send {
     /// Rows that `ignore-parse-errors` has dropped since the decoder was made.
     fn dropped_rows(&self) -> u64;
 
+    /// The kinds of the gathered rows ([`flott_core::RowKind`]'s numbers), for a format whose rows are changes; to be taken
+    /// before [`Decoder::finish`]. `None`: all rows are inserts.
+    fn take_kinds(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// The gathered rows as columns in the order of the projection; the decoder is empty afterwards.
     fn finish(&mut self) -> Vec<ArrayRef>;
 }

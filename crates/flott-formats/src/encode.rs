@@ -75,6 +75,22 @@ pub trait Encoder: Send {
     /// # Errors
     /// If the columns are others, or a value cannot be written; then no row of the batch is kept.
     fn encode(&mut self, columns: &[ArrayRef], rows: usize, out: &mut EncodedRows) -> Result<(), FormatError>;
+
+    /// Appends rows of these kinds ([`flott_core::RowKind`]'s numbers; `None`: inserts). Formats that carry no changes
+    /// ([`crate::carries_changes`]) write every row alike.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    fn encode_changes(
+        &mut self,
+        columns: &[ArrayRef],
+        rows: usize,
+        kinds: Option<&[u8]>,
+        out: &mut EncodedRows,
+    ) -> Result<(), FormatError> {
+        let _ = kinds;
+        self.encode(columns, rows, out)
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! A [`Decoder`] appends messages to column builders, a poll's worth at a time, and gives them out as Arrow arrays; an
 //! [`Encoder`] writes a batch's rows into one buffer. Both are made for a table's columns and its options by
-//! [`decoder`] and [`encoder`]; `json`, `csv` and `raw` are the formats.
+//! [`decoder`] and [`encoder`]; `json`, `csv`, `raw` and `debezium-json` are the formats.
 //!
 //! ```text
 //!   message ──► scanner (json, csv, raw) ──► columns (sparse builders, rows can be taken back) ──► ArrayRef
@@ -21,6 +21,7 @@ mod cells;
 mod columns;
 mod convert;
 mod csv;
+mod debezium;
 mod decode;
 mod encode;
 mod error;
@@ -40,7 +41,12 @@ use flott_core::types::Field;
 use flott_core::{Options, suggest};
 
 /// The names of the formats.
-pub const FORMATS: [&str; 3] = ["csv", "json", "raw"];
+pub const FORMATS: [&str; 4] = ["csv", "debezium-json", "json", "raw"];
+
+/// Whether a format's rows are changes of all kinds; those of the others are inserts.
+pub fn carries_changes(format: &str) -> bool {
+    format == debezium::NAME
+}
 
 /// Makes the decoder of format `format`.
 ///
@@ -60,6 +66,7 @@ pub fn decoder(
         "json" => Ok(Box::new(json::JsonDecoder::new(options, physical, projected)?)),
         "csv" => Ok(Box::new(csv::CsvDecoder::new(options, physical, projected)?)),
         "raw" => Ok(Box::new(raw::RawDecoder::new(options, physical, projected)?)),
+        debezium::NAME => Ok(Box::new(debezium::DebeziumDecoder::new(options, physical, projected)?)),
         _ => Err(unknown_format(format)),
     }
 }
@@ -73,6 +80,7 @@ pub fn encoder(format: &str, options: &Options, columns: &[Field]) -> Result<Box
         "json" => Ok(Box::new(json::JsonEncoder::new(options, columns)?)),
         "csv" => Ok(Box::new(csv::CsvEncoder::new(options, columns)?)),
         "raw" => Ok(Box::new(raw::RawEncoder::new(options, columns)?)),
+        debezium::NAME => Ok(Box::new(debezium::DebeziumEncoder::new(options, columns)?)),
         _ => Err(unknown_format(format)),
     }
 }

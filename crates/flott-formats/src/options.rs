@@ -30,7 +30,7 @@ const CSV: [&str; 9] = [
 
 const RAW: [&str; 2] = ["raw.charset", "raw.endianness"];
 
-fn check_names(format: &'static str, known: &[&str], options: &Options) -> Result<(), FormatError> {
+pub(crate) fn check_names(format: &'static str, known: &[&str], options: &Options) -> Result<(), FormatError> {
     let prefix = format!("{format}.");
     match options
         .iter()

@@ -79,6 +79,7 @@ const KNOWN: &[&str] = &[
     "table.exec.mini-batch.allow-latency",
     "table.exec.mini-batch.size",
     "table.exec.source.idle-timeout",
+    "table.exec.source.cdc-events-duplicate",
     "table.exec.sink.not-null-enforcer",
     "table.exec.sink.type-length-enforcer",
     "table.exec.sink.keyed-shuffle",
@@ -312,12 +313,24 @@ fn transaction_timeout(insert: &BoundInsert, interval_ms: i64, options: &Options
     }
 }
 
-/// Sinks before which all rows are remembered.
+/// Rows that are remembered by key, behind sources and before sinks.
 fn materialized(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
     if has_ttl(options) || job.optimized.iter().all(is_bounded) {
         return;
     }
-    for node in job.plan.nodes.iter().filter(|n| n.kind == kind::SINK_MATERIALIZER) {
+    for node in &job.plan.nodes {
+        if node.kind == kind::CHANGELOG_NORMALIZE {
+            warnings.push(warning(
+                format!(
+                    "'{}' keeps the last row of every key that is not deleted, for ever",
+                    node.name
+                ),
+                "SET 'table.exec.state.ttl' = '1 d' (or what fits), if keys without news may be forgotten",
+            ));
+        }
+        if node.kind != kind::SINK_MATERIALIZER {
+            continue;
+        }
         warnings.push(warning(
             format!(
                 "the query's updates do not come by the PRIMARY KEY of the sink: '{}' keeps every row that is not taken back, for ever",

@@ -62,6 +62,8 @@ pub struct PlannerConfig {
     pub not_null: NotNullEnforcer,
     /// `table.exec.sink.type-length-enforcer`
     pub type_length: TypeLengthEnforcer,
+    /// `table.exec.source.cdc-events-duplicate`
+    pub cdc_events_duplicate: bool,
     /// `table.exec.sink.upsert-materialize`
     pub upsert_materialize: UpsertMaterialize,
     /// `table.exec.sink.keyed-shuffle`
@@ -162,6 +164,10 @@ impl PlannerConfig {
                 ],
                 TypeLengthEnforcer::Ignore,
             )?,
+            cdc_events_duplicate: options
+                .boolean("table.exec.source.cdc-events-duplicate")
+                .map_err(wrong)?
+                .unwrap_or(false),
             upsert_materialize: choice(
                 options,
                 "table.exec.sink.upsert-materialize",

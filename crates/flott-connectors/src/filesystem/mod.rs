@@ -61,7 +61,7 @@ impl TableConnector for FilesystemConnector {
             .map_err(|e| table::wrong(table, e))?;
         Ok(TableInfo {
             metadata: metadata::keys(),
-            ..table::plain_info(ChangelogMode::Append, options.boundedness())
+            ..table::plain_info(changelog(&options.format), options.boundedness())
         })
     }
 
@@ -69,7 +69,7 @@ impl TableConnector for FilesystemConnector {
         let options = SinkOptions::read(table)?;
         flott_formats::encoder(&options.format, &table.options, &table.columns).map_err(|e| table::wrong(table, e))?;
         Ok(table::plain_info(
-            ChangelogMode::Append,
+            changelog(&options.format),
             flott_runtime::connector::Boundedness::Bounded,
         ))
     }
@@ -95,6 +95,14 @@ impl TableConnector for FilesystemConnector {
             sink: Arc::new(sink.clone()),
             options: Arc::new(options),
         }))
+    }
+}
+
+/// Which kinds of rows files of a format hold.
+fn changelog(format: &str) -> ChangelogMode {
+    match flott_formats::carries_changes(format) {
+        true => ChangelogMode::Retract,
+        false => ChangelogMode::Append,
     }
 }
 

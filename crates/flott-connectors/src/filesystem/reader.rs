@@ -133,9 +133,10 @@ impl FileReader {
         if rows == 0 {
             return Ok(None);
         }
+        let kinds = self.decoder.take_kinds();
         let mut columns = self.decoder.finish();
         columns.extend(metadata::columns(&self.metadata, &self.splits[open.index].split, rows));
-        Ok(Some(Batch::new(columns, rows)))
+        Ok(Some(Batch::new(columns, rows).with_kinds(kinds.map(Into::into))))
     }
 
     /// Does with a bad row what the table asks for.

@@ -162,7 +162,12 @@ impl SinkWriter for FileWriter {
         }
         self.rows.clear();
         self.encoder
-            .encode(batch.columns(), batch.num_rows(), &mut self.rows)
+            .encode_changes(
+                batch.columns(),
+                batch.num_rows(),
+                batch.kinds().map(|k| &k[..]),
+                &mut self.rows,
+            )
             .map_err(|e| {
                 TaskError::caused(
                     FailureLabel::Data,

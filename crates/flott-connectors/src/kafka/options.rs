@@ -320,11 +320,26 @@ fn read_layout(table: &TableSpec, is_upsert: bool) -> Result<Layout, ConnectorEr
             .filter(|n| !n.is_empty())
             .collect()
     };
-    if !is_upsert && !table.primary_key.is_empty() {
+    let has_changes = flott_formats::carries_changes(&value.name);
+    if !is_upsert && !has_changes && !table.primary_key.is_empty() {
         return Err(ConnectorError::Schema(format!(
             "table '{}' of connector 'kafka' cannot have a primary key, for its rows are inserts only: drop the key, or use connector 'upsert-kafka'",
             table.short_name()
         )));
+    }
+    if is_upsert && has_changes {
+        return Err(wrong_value(
+            "value.format",
+            &value.name,
+            "a format whose rows are inserts, such as json; changes are read with connector 'kafka'",
+        ));
+    }
+    if let Some(format) = key.as_ref().filter(|k| flott_formats::carries_changes(&k.name)) {
+        return Err(wrong_value(
+            "key.format",
+            &format.name,
+            "a format whose rows are inserts, such as json",
+        ));
     }
     if is_upsert && key_names.is_empty() {
         return Err(ConnectorError::Schema(format!(
@@ -445,6 +460,8 @@ impl ScanOptions {
             Some(2) => Startup::Latest,
             Some(3) => Startup::TimestampMs(timestamp(options, "scan.startup.timestamp-millis")?),
             Some(4) => Startup::Specific(specific_offsets(options, "scan.startup.specific-offsets")?),
+            // The last value of a key may be anywhere.
+            _ if table.connector() == "upsert-kafka" => Startup::Earliest,
             _ => Startup::GroupOffsets,
         };
         let modes = [

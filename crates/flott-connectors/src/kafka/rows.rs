@@ -1,4 +1,7 @@
 //! [`RowAssembler`]: records of one split into a batch, by the formats of value and key and the metadata asked for.
+//!
+//! A record of an upsert table gives a +U, or, without a value, a -D that holds the key's columns and NULLs. Kinds of other
+//! tables are those of the value's format.
 
 use std::sync::Arc;
 
@@ -7,7 +10,7 @@ use arrow_array::builder::{
 };
 use arrow_array::{Array, ArrayRef, MapArray, UInt32Array, make_array};
 use arrow_schema::DataType;
-use flott_core::{Batch, Field, LogicalType};
+use flott_core::{Batch, Field, LogicalType, RowKind};
 use flott_formats::{Decoder, RowError};
 use flott_runtime::TaskError;
 use flott_runtime::connector::{ConnectorError, ScanSpec};
@@ -147,12 +150,25 @@ pub(super) struct RowAssembler {
     key_rows: Vec<u32>,
     origins: Vec<Origin>,
     metadata: Vec<MetadataColumn>,
+    /// Rows of an upsert table.
+    upserts: Option<Upserts>,
+}
+
+/// What the rows of an upsert table are, where those of the value's decoder do not tell.
+#[derive(Default)]
+struct Upserts {
+    kinds: Vec<u8>,
+    /// The row of the value's decoder; none for a deletion.
+    value_rows: Vec<Option<u32>>,
 }
 
 impl RowAssembler {
     /// Decoders for what the scan asks for.
     pub fn new(layout: &Layout, scan: &ScanSpec) -> Result<Self, ConnectorError> {
-        let is_key_only = |f: &&Field| !layout.value_has_key && layout.key_columns.iter().any(|k| k.name == f.name);
+        let is_upsert = scan.table.connector() == "upsert-kafka";
+        // Deletions have no value, so an upsert table's key is read from the record's key.
+        let from_key = is_upsert || !layout.value_has_key;
+        let is_key_only = |f: &&Field| from_key && layout.key_columns.iter().any(|k| k.name == f.name);
         let value_fields: Vec<Field> = scan.fields.iter().filter(|f| !is_key_only(f)).cloned().collect();
         let key_fields: Vec<Field> = scan.fields.iter().filter(is_key_only).cloned().collect();
         let (mut next_value, mut next_key) = (0, 0);
@@ -198,13 +214,16 @@ impl RowAssembler {
             key_rows: Vec::new(),
             origins,
             metadata,
+            upserts: is_upsert.then(Upserts::default),
         })
     }
 
     /// Rows gathered.
     #[inline]
     pub fn rows(&self) -> usize {
-        self.value.rows()
+        self.upserts
+            .as_ref()
+            .map_or_else(|| self.value.rows(), |u| u.kinds.len())
     }
 
     /// Bytes gathered, about.
@@ -234,7 +253,10 @@ impl RowAssembler {
                 rows => return Err(Unreadable::Broken(format!("its key gives {rows} rows instead of one"))),
             }
         }
-        let added = append_value(&mut *self.value, record)?;
+        let added = match &mut self.upserts {
+            None => append_value(&mut *self.value, record)?,
+            Some(upserts) => upserts.append(&mut *self.value, record)?,
+        };
         if let Some(key) = &self.key {
             let row = key.rows() as u32 - 1;
             self.key_rows.extend(std::iter::repeat_n(row, added));
@@ -244,8 +266,22 @@ impl RowAssembler {
 
     /// The gathered rows.
     pub fn finish(&mut self) -> Result<Batch, TaskError> {
-        let rows = self.value.rows();
-        let values = self.value.finish();
+        let rows = self.rows();
+        let (values, kinds) = match &mut self.upserts {
+            None => {
+                let kinds = self.value.take_kinds();
+                (self.value.finish(), kinds)
+            }
+            Some(upserts) => {
+                let indices = UInt32Array::from(std::mem::take(&mut upserts.value_rows));
+                let values = self.value.finish();
+                let values: Result<Vec<ArrayRef>, _> = values
+                    .iter()
+                    .map(|v| arrow_select::take::take(v.as_ref(), &indices, None))
+                    .collect();
+                (values?, Some(std::mem::take(&mut upserts.kinds)))
+            }
+        };
         let keys = match &mut self.key {
             None => Vec::new(),
             Some(key) => {
@@ -265,7 +301,23 @@ impl RowAssembler {
             })
             .collect();
         columns.extend(self.metadata.iter_mut().map(MetadataColumn::finish));
-        Ok(Batch::new(columns, rows))
+        Ok(Batch::new(columns, rows).with_kinds(kinds.map(Into::into)))
+    }
+}
+
+impl Upserts {
+    fn append(&mut self, value: &mut dyn Decoder, record: &Record<'_>) -> Result<usize, Unreadable> {
+        if record.value.is_none() {
+            self.kinds.push(RowKind::Delete as u8);
+            self.value_rows.push(None);
+            return Ok(1);
+        }
+        let first = value.rows() as u32;
+        let added = append_value(value, record)?;
+        self.kinds
+            .extend(std::iter::repeat_n(RowKind::UpdateAfter as u8, added));
+        self.value_rows.extend((first..).take(added).map(Some));
+        Ok(added)
     }
 }
 

@@ -19,13 +19,40 @@ use super::options::{Bounded, Guarantee, ScanOptions, SinkOptions, TableOptions,
 use super::reader::KafkaReader;
 use super::writer::{Columns, KafkaWriter};
 
-/// `'connector' = 'kafka'`: an append-only table over topics.
+/// `'connector' = 'kafka'`: a table over topics, of inserts only unless its format carries changes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KafkaConnector;
 
-/// `'connector' = 'upsert-kafka'`: a table by primary key, written as the last value of each key.
+/// `'connector' = 'upsert-kafka'`: a table by primary key; a record is the new value of its key, or deletes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UpsertKafkaConnector;
+
+/// Checks what both connectors read alike; `changelog` is asked for by the value's format.
+fn check_source(table: &TableSpec, changelog: impl FnOnce(&str) -> ChangelogMode) -> Result<TableInfo, ConnectorError> {
+    let common = TableOptions::read(table)?;
+    let scan = ScanOptions::read(table, &common)?;
+    FetchConfig::from_properties(&common.properties).map_err(wrong)?;
+    let layout = &common.layout;
+    let value = &layout.value;
+    flott_formats::decoder(
+        &value.name,
+        &value.options,
+        &layout.value_columns,
+        &layout.value_columns,
+    )
+    .map_err(wrong)?;
+    if let Some(key) = &layout.key {
+        let fields = layout.key_fields_in_format();
+        flott_formats::decoder(&key.name, &key.options, &fields, &fields).map_err(wrong)?;
+    }
+    Ok(TableInfo {
+        changelog: changelog(&value.name),
+        boundedness: boundedness(&scan),
+        metadata: metadata_keys(),
+        splits_may_idle: true,
+        warnings: Vec::new(),
+    })
+}
 
 /// Checks what both connectors write alike.
 fn check_sink(table: &TableSpec, job: &Options, changelog: ChangelogMode) -> Result<TableInfo, ConnectorError> {
@@ -88,47 +115,23 @@ impl TableConnector for KafkaConnector {
     }
 
     fn check_source(&self, table: &TableSpec) -> Result<TableInfo, ConnectorError> {
-        let common = TableOptions::read(table)?;
-        let scan = ScanOptions::read(table, &common)?;
-        FetchConfig::from_properties(&common.properties).map_err(wrong)?;
-        let layout = &common.layout;
-        let value = &layout.value;
-        flott_formats::decoder(
-            &value.name,
-            &value.options,
-            &layout.value_columns,
-            &layout.value_columns,
-        )
-        .map_err(wrong)?;
-        if let Some(key) = &layout.key {
-            let fields = layout.key_fields_in_format();
-            flott_formats::decoder(&key.name, &key.options, &fields, &fields).map_err(wrong)?;
-        }
-        Ok(TableInfo {
-            changelog: ChangelogMode::Append,
-            boundedness: boundedness(&scan),
-            metadata: metadata_keys(),
-            splits_may_idle: true,
-            warnings: Vec::new(),
+        check_source(table, |value| match flott_formats::carries_changes(value) {
+            true => ChangelogMode::Retract,
+            false => ChangelogMode::Append,
         })
     }
 
     fn check_sink(&self, table: &TableSpec, job: &Options) -> Result<TableInfo, ConnectorError> {
-        check_sink(table, job, ChangelogMode::Append)
+        let common = TableOptions::read(table)?;
+        let changelog = match flott_formats::carries_changes(&common.layout.value.name) {
+            true => ChangelogMode::Retract,
+            false => ChangelogMode::Append,
+        };
+        check_sink(table, job, changelog)
     }
 
     fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
-        let table = TableOptions::read(&scan.table)?;
-        let options = ScanOptions::read(&scan.table, &table)?;
-        let isolation = FetchConfig::from_properties(&table.properties)
-            .map_err(wrong)?
-            .isolation;
-        Ok(Box::new(KafkaSource {
-            table,
-            scan: options,
-            isolation,
-            spec: scan.clone(),
-        }))
+        make_source(scan)
     }
 
     fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
@@ -142,7 +145,7 @@ impl TableConnector for UpsertKafkaConnector {
     }
 
     fn check_source(&self, table: &TableSpec) -> Result<TableInfo, ConnectorError> {
-        Err(not_readable(table))
+        check_source(table, |_| ChangelogMode::Upsert)
     }
 
     fn check_sink(&self, table: &TableSpec, job: &Options) -> Result<TableInfo, ConnectorError> {
@@ -150,7 +153,7 @@ impl TableConnector for UpsertKafkaConnector {
     }
 
     fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
-        Err(not_readable(&scan.table))
+        make_source(scan)
     }
 
     fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
@@ -158,18 +161,25 @@ impl TableConnector for UpsertKafkaConnector {
     }
 }
 
-fn not_readable(table: &TableSpec) -> ConnectorError {
-    ConnectorError::Option(format!(
-        "table '{}': connector 'upsert-kafka' can be written but not read yet; read the topic with connector 'kafka'",
-        table.short_name()
-    ))
-}
-
 fn boundedness(scan: &ScanOptions) -> Boundedness {
     match scan.bounded {
         Bounded::Unbounded => Boundedness::Unbounded,
         _ => Boundedness::Bounded,
     }
+}
+
+fn make_source(scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
+    let table = TableOptions::read(&scan.table)?;
+    let options = ScanOptions::read(&scan.table, &table)?;
+    let isolation = FetchConfig::from_properties(&table.properties)
+        .map_err(wrong)?
+        .isolation;
+    Ok(Box::new(KafkaSource {
+        table,
+        scan: options,
+        isolation,
+        spec: scan.clone(),
+    }))
 }
 
 fn make_sink(spec: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {

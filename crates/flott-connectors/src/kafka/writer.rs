@@ -84,6 +84,8 @@ pub(super) struct KafkaWriter {
     timestamp_column: Option<usize>,
     headers_column: Option<usize>,
     is_upsert: bool,
+    /// Whether the value's format writes rows of every kind.
+    takes_changes: bool,
     values: EncodedRows,
     keys: EncodedRows,
     encoded: Option<Encoded>,
@@ -159,6 +161,7 @@ impl KafkaWriter {
             timestamp_column: columns.timestamp,
             headers_column: columns.headers,
             is_upsert: spec.table.connector() == "upsert-kafka",
+            takes_changes: flott_formats::carries_changes(&table.layout.value.name),
             values: EncodedRows::new(),
             keys: EncodedRows::new(),
             encoded: None,
@@ -245,9 +248,9 @@ impl KafkaWriter {
                     kinds.iter().map(|k| Some(*k != RowKind::UpdateBefore as u8)).collect();
                 batch.filter(&keep)?
             }
-            (false, Some(kinds)) if kinds.iter().any(|k| *k != RowKind::Insert as u8) => {
+            (false, Some(kinds)) if !self.takes_changes && kinds.iter().any(|k| *k != RowKind::Insert as u8) => {
                 return Err(TaskError::user(format!(
-                    "table '{}': connector 'kafka' takes inserts only; use connector 'upsert-kafka' with a primary key for updates",
+                    "table '{}': connector 'kafka' takes inserts only; use connector 'upsert-kafka' with a primary key for updates, or format 'debezium-json'",
                     self.table
                 ))
                 .fatal());
@@ -259,8 +262,9 @@ impl KafkaWriter {
         self.values.clear();
         self.keys.clear();
         let rows = batch.num_rows();
+        let kinds = batch.kinds().map(|k| &k[..]);
         self.value
-            .encode(&pick(&self.value_columns), rows, &mut self.values)
+            .encode_changes(&pick(&self.value_columns), rows, kinds, &mut self.values)
             .map_err(failed)?;
         if let Some(key) = &mut self.key {
             key.encode(&pick(&self.key_columns), rows, &mut self.keys)

@@ -12,8 +12,8 @@ use flott_connectors::kafka::{KafkaConnector, UpsertKafkaConnector};
 use flott_core::clock::SystemClock;
 use flott_core::{Batch, Field, JobId, LogicalType, OperatorId, Options, RowKind};
 use flott_runtime::connector::{
-    CommitterContext, MetadataKey, ReaderPoll, ScanSpec, Sink, SinkSpec, SinkWriter, SourceReader, Split,
-    TableConnector, TableSpec,
+    ChangelogMode, CommitterContext, MetadataKey, ReaderPoll, ScanSpec, Sink, SinkSpec, SinkWriter, Source,
+    SourceReader, Split, TableConnector, TableSpec,
 };
 use flott_runtime::{Flow, OperatorContext, TaskInfo, Waker};
 
@@ -153,8 +153,15 @@ fn scan_spec(table: TableSpec, keys: &[&str]) -> ScanSpec {
     }
 }
 
+fn source_of(spec: &ScanSpec) -> Box<dyn Source> {
+    match spec.table.connector() {
+        "upsert-kafka" => UpsertKafkaConnector.source(spec).unwrap(),
+        _ => KafkaConnector.source(spec).unwrap(),
+    }
+}
+
 async fn discovered(spec: &ScanSpec, restored: Option<&[u8]>) -> (Vec<Split>, Vec<u8>) {
-    let source = KafkaConnector.source(spec).unwrap();
+    let source = source_of(spec);
     let mut enumerator = source.enumerator(restored).unwrap();
     let splits = enumerator.discover().await.unwrap();
     (splits, enumerator.snapshot())
@@ -168,7 +175,7 @@ struct Read {
 impl Read {
     fn new(spec: &ScanSpec, splits: Vec<Split>) -> Self {
         let ctx = context(0);
-        let mut reader = KafkaConnector.source(spec).unwrap().reader(&ctx).unwrap();
+        let mut reader = source_of(spec).reader(&ctx).unwrap();
         reader.add_splits(splits).unwrap();
         reader.no_more_splits();
         Self { reader, ctx }
@@ -520,6 +527,98 @@ async fn an_upsert_table_writes_the_last_of_each_key_and_tombstones() {
                 }
             );
         }
+    }
+}
+
+/// Kind, name and number of each row.
+fn told(batches: &[Batch]) -> Vec<String> {
+    let of = |batch: &Batch| {
+        let (names, numbers) = (
+            batch.column(0).as_string::<i32>(),
+            batch.column(1).as_primitive::<Int64Type>(),
+        );
+        let number = |row: usize| match numbers.is_null(row) {
+            true => "NULL".to_owned(),
+            false => numbers.value(row).to_string(),
+        };
+        (0..batch.num_rows())
+            .map(|row| format!("{} {} {}", batch.kind(row).short(), names.value(row), number(row)))
+            .collect::<Vec<_>>()
+    };
+    batches.iter().flat_map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upsert_table_reads_values_as_updates_and_tombstones_as_deletions() {
+    for cluster in clusters().await {
+        for except_key in [false, true] {
+            let topic = cluster.topic(1).await;
+            let mut options = vec![("key.format", "json"), ("value.format", "json")];
+            if except_key {
+                options.push(("value.fields-include", "EXCEPT_KEY"));
+            }
+            let mut spec = table(&cluster, "upsert-kafka", &topic, &options);
+            spec.primary_key = vec!["name".into()];
+            let sink = UpsertKafkaConnector.sink(&sink_spec(spec.clone(), &[])).unwrap();
+            let mut writer = Writer::new(&*sink, 0);
+            let kinds = [RowKind::Insert, RowKind::Insert, RowKind::Delete, RowKind::UpdateAfter];
+            let kinds: Vec<u8> = kinds.iter().map(|k| *k as u8).collect();
+            writer
+                .write(Batch::new(rows(&["a", "b", "a", "b"], &[1, 2, 1, 3]), 4).with_kinds(Some(kinds.into())))
+                .await;
+            writer.flush().await;
+            spec.options.set("scan.bounded.mode", "latest-offset");
+            assert_eq!(
+                UpsertKafkaConnector.check_source(&spec).unwrap().changelog,
+                ChangelogMode::Upsert
+            );
+            let scan = scan_spec(spec, &["offset"]);
+            let mut read = Read::new(&scan, discovered(&scan, None).await.0);
+            let batches = read.batches(usize::MAX).await.unwrap();
+            assert_eq!(told(&batches), ["+U a 1", "+U b 2", "-D a NULL", "+U b 3"]);
+            let offsets = batches[0].column(2).as_primitive::<Int64Type>();
+            assert_eq!(offsets.values(), &[0, 1, 2, 3]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_written_and_read_as_debezium_events() {
+    for cluster in clusters().await {
+        let topic = cluster.topic(1).await;
+        let mut spec = table(&cluster, "kafka", &topic, &[("format", "debezium-json")]);
+        spec.primary_key = vec!["name".into()];
+        let info = KafkaConnector.check_sink(&spec, &Options::new()).unwrap();
+        assert_eq!(info.changelog, ChangelogMode::Retract);
+        let sink = KafkaConnector.sink(&sink_spec(spec.clone(), &[])).unwrap();
+        let mut writer = Writer::new(&*sink, 0);
+        let kinds: Vec<u8> = vec![0, 1, 2, 3];
+        writer
+            .write(Batch::new(rows(&["a", "a", "a", "b"], &[1, 1, 2, 9]), 4).with_kinds(Some(kinds.into())))
+            .await;
+        writer.flush().await;
+        let update = "{\"before\":{\"name\":\"a\",\"n\":2},\"after\":{\"name\":\"a\",\"n\":4},\"op\":\"u\"}";
+        produce(&cluster, &topic, 0, &[update]).await;
+        for (key, value) in BOUNDED {
+            spec.options.set(key, value);
+        }
+        assert_eq!(
+            KafkaConnector.check_source(&spec).unwrap().changelog,
+            ChangelogMode::Retract
+        );
+        let scan = scan_spec(spec, &["offset"]);
+        let mut read = Read::new(&scan, discovered(&scan, None).await.0);
+        let batches = read.batches(usize::MAX).await.unwrap();
+        assert_eq!(
+            told(&batches),
+            ["+I a 1", "-D a 1", "+I a 2", "-D b 9", "-U a 2", "+U a 4"]
+        );
+        let offsets = batches[0].column(2).as_primitive::<Int64Type>();
+        assert_eq!(
+            offsets.values(),
+            &[0, 1, 2, 3, 4, 4],
+            "an update is two rows of one record"
+        );
     }
 }
 

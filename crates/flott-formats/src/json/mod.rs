@@ -30,3 +30,4 @@ mod tree;
 
 pub(crate) use decode::JsonDecoder;
 pub(crate) use encode::{JsonEncoder, view};
+pub(crate) use reader::{Fault, Read, Reader};

@@ -10,7 +10,7 @@ use crate::expr::{Expr, resolve_cast};
 use crate::nodes::{CorrelateJoin, CorrelateUnnestSpec};
 use crate::rel::{Rel, RelField, RelOp, Scan, ScanTraits, TimeKind};
 use flott_core::suggest;
-use flott_runtime::connector::{ChangelogMode, MetadataKey, TableInfo};
+use flott_runtime::connector::{MetadataKey, TableInfo};
 use sqlparser::ast::{
     self, Ident, JoinConstraint, JoinOperator, ObjectName, Spanned, TableAlias, TableFactor, TableWithJoins,
 };
@@ -189,17 +189,6 @@ impl Binder<'_> {
             spec.options.set(key, value);
         }
         let info = self.check_table(table, hints, span, |connector| connector.check_source(&spec))?;
-        if info.changelog == ChangelogMode::Upsert {
-            return Err(SqlError::new(
-                Step::Unsupported,
-                format!(
-                    "reading an upsert stream ('connector' = '{}') is not supported yet",
-                    spec.connector()
-                ),
-            )
-            .at_span(span)
-            .remedy("read the topic with 'connector' = 'kafka'"));
-        }
         let mut raw: Vec<RelField> = spec
             .columns
             .iter()

@@ -32,3 +32,27 @@ impl SinkMaterializerSpec {
         )
     }
 }
+
+/// A whole changelog out of upserts and deletions by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangelogNormalizeSpec {
+    /// Columns of the input and of the output.
+    pub input: Vec<Field>,
+    /// Positions of the key.
+    pub key: Vec<usize>,
+    /// Whether readers need -U before +U.
+    pub generate_update_before: bool,
+    /// `table.exec.state.ttl` in ms; 0: kept for ever.
+    #[serde(default)]
+    pub ttl_ms: u64,
+}
+
+impl ChangelogNormalizeSpec {
+    /// Checks columns.
+    ///
+    /// # Errors
+    /// If the key lies outside of the input.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        check_columns("changelog's key", &self.key, &self.input)
+    }
+}

@@ -18,6 +18,7 @@
 //! | [`kind::VALUES`] | [`ValuesSpec`] | its rows |
 //! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U, or with -D in its place |
 //! | [`kind::SINK_CONSTRAINTS`] | [`SinkConstraintsSpec`] | its input, enforced |
+//! | [`kind::CHANGELOG_NORMALIZE`] | [`ChangelogNormalizeSpec`] | its input as a whole changelog |
 //! | [`kind::SINK_MATERIALIZER`] | [`SinkMaterializerSpec`] | the last row of each primary key |
 //!
 //! Watermarks are no node: every source makes them per split ([`WatermarkExpressionSpec`]). UNION ALL is no node: several edges lead into one input. Mini-batch is no node either: the group aggregates bundle
@@ -34,7 +35,7 @@ mod window;
 
 pub use aggregate::{AggregateCall, PartialColumn, partial_columns};
 pub(crate) use aggregate::{average_sum_kind, sum_kind};
-pub use changes::SinkMaterializerSpec;
+pub use changes::{ChangelogNormalizeSpec, SinkMaterializerSpec};
 pub use group::{GroupAggregateSpec, MiniBatch};
 pub use rows::{
     CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, NotNullEnforcer, SinkConstraintsSpec,
@@ -75,6 +76,8 @@ pub mod kind {
     pub const DROP_UPDATE_BEFORE: &str = "stream-exec-drop-update-before";
     /// NOT NULL and length checks before a sink.
     pub const SINK_CONSTRAINTS: &str = "stream-exec-constraint-enforcer";
+    /// A whole changelog out of upserts and deletions by key.
+    pub const CHANGELOG_NORMALIZE: &str = "stream-exec-changelog-normalize";
     /// The last row of each primary key, before a sink whose key is not that of the query's updates.
     pub const SINK_MATERIALIZER: &str = "stream-exec-sink-materializer";
 }

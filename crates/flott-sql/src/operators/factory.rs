@@ -5,6 +5,7 @@ use super::constraints::{DropUpdateBefore, SinkConstraints};
 use super::group::aggregate::{GroupAggregate, Input as GroupInput};
 use super::group::local::LocalGroupAggregate;
 use super::materialize::SinkUpsertMaterializer;
+use super::normalize::ChangelogNormalize;
 use super::unnest::Unnest;
 use super::values::Values;
 use super::watermark::SqlWatermark;
@@ -51,6 +52,9 @@ pub fn register(registry: &mut Registry) {
     registry.operator(kind::SINK_CONSTRAINTS, |node, _| {
         boxed(spec(node).map(SinkConstraints::new))
     });
+    registry.operator(kind::CHANGELOG_NORMALIZE, |node, _| {
+        boxed(ChangelogNormalize::new(&spec(node)?))
+    });
     registry.operator(kind::SINK_MATERIALIZER, |node, _| {
         boxed(SinkUpsertMaterializer::new(&spec(node)?))
     });
@@ -75,6 +79,7 @@ pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
         kind::GLOBAL_WINDOW_AGGREGATE => window(WindowInput::Partials),
         kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
         kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
+        kind::CHANGELOG_NORMALIZE => Ok(ChangelogNormalize::new(&spec(node)?)?.state_tables()),
         kind::SINK_MATERIALIZER => Ok(SinkUpsertMaterializer::new(&spec(node)?)?.state_tables()),
         _ => Ok(vec![]),
     }

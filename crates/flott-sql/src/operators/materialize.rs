@@ -2,19 +2,15 @@
 //! [`SinkUpsertMaterializer`].
 
 use super::emission::Emission;
-use super::group::expiry::{self, Expiry};
-use super::{key_columns, spec_error};
+use super::keyed_rows::{KeyedRows, row_encoder};
+use super::spec_error;
 use crate::nodes::SinkMaterializerSpec;
 use arrow_array::ArrayRef;
-use flott_checkpoint::{ColumnType, TableDescriptor};
-use flott_core::clock::{SharedClock, SystemClock};
-use flott_core::encoding::RowEncoder;
-use flott_core::hash::hash_columns;
-use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, RowKind};
+use flott_checkpoint::TableDescriptor;
+use flott_core::{Batch, CheckpointId, LogicalType, RowKind};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{KeyedTable, NO_SLOT, OperatorSnapshot, RestoredState};
+use flott_state::OperatorSnapshot;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Name of the keyed state, as Flink's.
 pub(crate) const STATE_NAME: &str = "values";
@@ -36,7 +32,6 @@ pub(crate) const STATE_NAME: &str = "values";
 /// With a time to live, keys that nothing changes are forgotten silently.
 pub(crate) struct SinkUpsertMaterializer {
     // Constant.
-    key: Vec<usize>,
     /// Columns in the order of the state: identity first.
     order: Vec<usize>,
     /// How many of them make the identity.
@@ -46,11 +41,8 @@ pub(crate) struct SinkUpsertMaterializer {
     places: Vec<usize>,
     /// Whether the identity is an upsert key, so that a row takes the place of an equal one.
     replaces: bool,
-    state: Arc<TableDescriptor>,
-    clock: SharedClock,
     // State.
-    table: KeyedTable,
-    expiry: Option<Expiry>,
+    rows: KeyedRows,
     // Scratch.
     emission: Emission,
     row: Vec<u8>,
@@ -58,7 +50,6 @@ pub(crate) struct SinkUpsertMaterializer {
 }
 
 const HEADER: usize = 8;
-const ROWS: usize = 0;
 
 /// A remembered row in a list's bytes.
 #[derive(Debug, Clone)]
@@ -107,25 +98,13 @@ impl SinkUpsertMaterializer {
         let places = (0..order.len())
             .filter_map(|column| order.iter().position(|o| *o == column))
             .collect();
-        let key_types = spec.primary_key.iter().map(|&k| spec.input[k].ty.clone()).collect();
-        let mut state = TableDescriptor::new(STATE_NAME, key_types).nullable("rows", ColumnType::Bytes);
-        let expiry = (spec.ttl_ms > 0).then(|| Expiry::new(spec.ttl_ms, state.columns.len()));
-        if expiry.is_some() {
-            state = state.column(expiry::COLUMN, ColumnType::I64);
-        }
-        let state = Arc::new(state);
         Ok(Self {
-            key: spec.primary_key.clone(),
             types: order.iter().map(|&c| spec.input[c].ty.clone()).collect(),
             identity: identity.len(),
             order,
             places,
             replaces: spec.upsert_key.is_some(),
-            // The real table is made in `open`, which knows the subtask's key groups.
-            table: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
-            state,
-            clock: Arc::new(SystemClock),
-            expiry,
+            rows: KeyedRows::new(STATE_NAME, &spec.input, &spec.primary_key, spec.ttl_ms),
             emission: Emission::default(),
             row: vec![],
             list: vec![],
@@ -134,50 +113,20 @@ impl SinkUpsertMaterializer {
 
     /// What is kept in checkpoints.
     pub(crate) fn state_tables(&self) -> Vec<TableDescriptor> {
-        vec![self.state.as_ref().clone()]
+        vec![self.rows.descriptor()]
     }
 
-    fn restore(&mut self, restored: &RestoredState) -> Result<(), TaskError> {
-        restored.load_table(&mut self.table)?;
-        if let Some(expiry) = &mut self.expiry
-            && !self.table.is_empty()
-        {
-            expiry.plan_sweep(self.clock.now_ms());
-        }
-        Ok(())
-    }
-
-    /// The slots of a batch's keys; those whose time is over are emptied first.
-    fn locate(&mut self, keys: &[ArrayRef], batch: &Batch) -> Result<Vec<u32>, TaskError> {
-        let rows = batch.num_rows();
-        let hashes = match batch.hashes() {
-            Some(hashes) => Arc::clone(hashes),
-            None => Arc::new(hash_columns(keys, rows)?),
-        };
-        let mut slots = Vec::with_capacity(rows);
-        if let Some(expiry) = &self.expiry {
-            self.table.find(keys, &hashes, &mut slots)?;
-            slots.retain(|s| *s != NO_SLOT);
-            let expired = expiry.expired(&self.table, slots.iter().copied(), self.clock.now_ms());
-            self.table.remove(&expired);
-            slots.clear();
-        }
-        self.table.slots(keys, &hashes, &mut slots)?;
-        Ok(slots)
-    }
-
-    /// Adds or takes back row `row` of the batch, whose bytes are in `self.row`; whether the state changed.
-    fn change(&mut self, slot: u32, row: usize, identity: usize, is_retraction: bool) -> bool {
+    /// Adds or takes back row `row` of the batch, whose bytes are in `self.row`.
+    fn change(&mut self, slot: u32, row: usize, identity: usize, is_retraction: bool) {
         self.list.clear();
-        let held = self.table.bytes_column(ROWS).get(slot).unwrap_or_default();
-        self.list.extend_from_slice(held);
+        self.list.extend_from_slice(self.rows.get(slot).unwrap_or_default());
         let wanted = &self.row[..identity];
         let found = match self.replaces || is_retraction {
             true => entries(&self.list).find(|e| &self.list[e.identity.clone()] == wanted),
             false => None,
         };
         if is_retraction {
-            let Some(found) = found else { return false };
+            let Some(found) = found else { return };
             let was_last = found.whole.end == self.list.len();
             self.list.drain(found.whole);
             match entries(&self.list).last() {
@@ -197,46 +146,31 @@ impl SinkUpsertMaterializer {
             self.list.splice(place, bytes);
         }
         let list = (!self.list.is_empty()).then_some(self.list.as_slice());
-        self.table.bytes_column_mut(ROWS).set(slot, list);
-        true
+        self.rows.set(slot, list);
     }
 }
 
 impl Operator for SinkUpsertMaterializer {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
-        self.clock = ctx.clock.clone();
-        self.table = KeyedTable::new(Arc::clone(&self.state), ctx.task.max_parallelism, ctx.task.key_groups());
-        match ctx.restored.take() {
-            Some(restored) => self.restore(&restored),
-            None => Ok(()),
-        }
+        self.rows.open(ctx)
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         if batch.is_empty() {
             return Ok(Flow::Done);
         }
-        let keys = key_columns(batch.columns(), &self.key);
-        let slots = self.locate(&keys, &batch)?;
+        let slots = self.rows.locate(&batch)?;
         let columns: Vec<ArrayRef> = self.order.iter().map(|&c| batch.columns()[c].clone()).collect();
-        let encoder = |columns| RowEncoder::of_values(columns).map_err(|e| TaskError::internal(e.to_string()));
-        let (identity, rest) = (encoder(&columns[..self.identity])?, encoder(&columns[self.identity..])?);
-        let mut touched = Vec::new();
+        let identity = row_encoder(&columns[..self.identity])?;
+        let rest = row_encoder(&columns[self.identity..])?;
         for (row, &slot) in slots.iter().enumerate() {
             self.row.clear();
             identity.encode(row, &mut self.row);
             let identity_bytes = self.row.len();
             rest.encode(row, &mut self.row);
-            if self.change(slot, row, identity_bytes, batch.kind(row).is_retraction()) && self.expiry.is_some() {
-                touched.push(slot);
-            }
+            self.change(slot, row, identity_bytes, batch.kind(row).is_retraction());
         }
-        if let Some(expiry) = &mut self.expiry {
-            expiry.touch(&mut self.table, &touched, self.clock.now_ms());
-        }
-        let rows = self.table.bytes_column(ROWS);
-        let empty: Vec<u32> = slots.into_iter().filter(|s| rows.get(*s).is_none()).collect();
-        self.table.remove(&empty);
+        self.rows.settle(&slots);
         if let Some(told) = self.emission.finish(&columns, batch.num_rows(), &self.types)? {
             let columns = self.places.iter().map(|&p| told.columns()[p].clone()).collect();
             out.emit(told.with_columns(columns));
@@ -245,25 +179,20 @@ impl Operator for SinkUpsertMaterializer {
     }
 
     fn next_timer(&self) -> Option<i64> {
-        self.expiry.as_ref().and_then(Expiry::next_sweep_ms)
+        self.rows.next_timer()
     }
 
     fn on_timer(&mut self, now_ms: i64, _out: &mut Output) -> Result<Flow, TaskError> {
-        if let Some(expiry) = &mut self.expiry {
-            expiry.sweep(&mut self.table, now_ms);
-        }
+        self.rows.sweep(now_ms);
         Ok(Flow::Done)
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
-        Ok(OperatorSnapshot {
-            keyed: vec![self.table.capture(checkpoint)],
-            ..OperatorSnapshot::default()
-        })
+        Ok(self.rows.snapshot(checkpoint))
     }
 
     fn state_bytes(&self) -> usize {
-        self.table.bytes()
+        self.rows.bytes()
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`unnest`] | a row per element of a collection |
 //! | [`values`] | constant rows, as a source |
 //! | [`materialize`] | the last row of each primary key, before a sink that is keyed otherwise than the query |
+//! | [`normalize`] | a whole changelog out of upserts by key |
 //! | [`constraints`] | NOT NULL and length checks before a sink; -U rows dropped where nobody needs them |
 //!
 //! [`aggregate`] holds the accumulators that both kinds of aggregation share; [`register`] makes all of it known to the
@@ -19,7 +20,9 @@ mod calc;
 mod constraints;
 mod emission;
 mod group;
+mod keyed_rows;
 mod materialize;
+mod normalize;
 mod row_table;
 mod unnest;
 mod values;

@@ -62,6 +62,7 @@ pub fn plan(inserts: Vec<BoundInsert>, options: &Options) -> SqlResult<PlannedJo
         config,
         skeleton: Skeleton::default(),
         planned: vec![],
+        scans: vec![],
         next_exec_id: 1,
     };
     for (insert, rel) in inserts.iter().zip(&optimized) {
@@ -155,6 +156,8 @@ pub(crate) struct Planner {
     skeleton: Skeleton,
     /// Relations planned so far, each with the need that it was planned for.
     planned: Vec<(Rel, Need, Stream)>,
+    /// Scans planned so far: what their readers need makes no difference to them.
+    scans: Vec<(Rel, Stream)>,
     next_exec_id: usize,
 }
 
@@ -250,7 +253,7 @@ impl Planner {
 
     fn new_relation(&mut self, rel: &Rel, need: Need) -> SqlResult<Stream> {
         match &rel.op {
-            RelOp::Scan(scan) => self.scan(scan, rel),
+            RelOp::Scan(scan) => self.source(scan, rel, need),
             RelOp::Values(rows) => {
                 let id = self.skeleton.stateless("values");
                 let new = NewNode {

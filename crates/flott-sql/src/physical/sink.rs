@@ -194,7 +194,7 @@ impl Planner {
     }
 
     /// `as_delete`: a row that is taken back is deleted, as its new content may have been filtered out.
-    fn drop_update_before(&mut self, stream: Stream, rel: &Rel, as_delete: bool) -> SqlResult<Stream> {
+    pub(super) fn drop_update_before(&mut self, stream: Stream, rel: &Rel, as_delete: bool) -> SqlResult<Stream> {
         let kinds = stream.changelog().kinds;
         let changelog = Changelog {
             update_before: false,

@@ -1,13 +1,13 @@
 //! Scans.
 
-use super::{NewNode, Output, Planner, SCAN_KIND, Stream};
+use super::{Need, NewNode, Output, Planner, SCAN_KIND, Stream};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, Notation};
-use crate::nodes::{WATERMARK_GENERATOR, WatermarkExpressionSpec};
+use crate::nodes::{ChangelogNormalizeSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec, kind};
 use crate::rel::{Changelog, ModifyKinds, Rel, Scan, names_of};
 use flott_core::{Field, Options};
-use flott_plan::Role;
-use flott_runtime::connector::{ScanSpec, TableSpec, WatermarkSpec};
+use flott_plan::{Partitioning, Role};
+use flott_runtime::connector::{ChangelogMode, ScanSpec, TableSpec, WatermarkSpec};
 
 fn wrong(scan: &Scan, error: &flott_core::options::OptionError) -> SqlError {
     SqlError::new(
@@ -17,7 +17,74 @@ fn wrong(scan: &Scan, error: &flott_core::options::OptionError) -> SqlError {
 }
 
 impl Planner {
-    pub(super) fn scan(&mut self, scan: &Scan, rel: &Rel) -> SqlResult<Stream> {
+    /// Reads a table, and makes a whole changelog of what it yields where it yields less.
+    pub(super) fn source(&mut self, scan: &Scan, rel: &Rel, need: Need) -> SqlResult<Stream> {
+        let found = self.scans.iter().find(|(r, _)| r.op == rel.op);
+        let stream = match found.map(|(_, stream)| stream.clone()) {
+            Some(stream) => stream,
+            None => {
+                let stream = self.scan(scan, rel)?;
+                self.scans.push((rel.clone(), stream.clone()));
+                stream
+            }
+        };
+        let key = &scan.table.spec.primary_key;
+        let duplicates = scan.traits.changelog == ChangelogMode::Retract && self.config.cdc_events_duplicate;
+        if duplicates && key.is_empty() {
+            let text = format!(
+                "'table.exec.source.cdc-events-duplicate' needs a PRIMARY KEY in every table of changes, but '{}' has none",
+                scan.table.spec.short_name()
+            );
+            return Err(SqlError::new(Step::Option, text)
+                .remedy("declare PRIMARY KEY (…) NOT ENFORCED in the table, or leave the option out"));
+        }
+        match scan.traits.changelog {
+            ChangelogMode::Upsert => self.normalized(stream, rel, key, need),
+            // An update must not look like a deletion and an insertion; what it replaces is remembered.
+            _ if duplicates => {
+                let stream = self.drop_update_before(stream, rel, false)?;
+                self.normalized(stream, rel, key, need)
+            }
+            _ => Ok(stream),
+        }
+    }
+
+    fn normalized(&mut self, stream: Stream, rel: &Rel, names: &[String], need: Need) -> SqlResult<Stream> {
+        let position = |name: &String| rel.fields.iter().position(|f| f.name == *name);
+        let key: Option<Vec<usize>> = names.iter().map(position).collect();
+        let key = key
+            .filter(|k| !k.is_empty())
+            .ok_or_else(|| SqlError::new(Step::Plan, "a table of upserts is read without the columns of its key"))?;
+        let changelog = Changelog {
+            kinds: ModifyKinds::ALL,
+            update_before: need == Need::UpdateBefore,
+        };
+        let output = self.plan.nodes[stream.outputs[0].node].output.clone();
+        let spec = ChangelogNormalizeSpec {
+            input: output.clone(),
+            key: key.clone(),
+            generate_update_before: changelog.update_before,
+            ttl_ms: self.config.state_ttl_ms,
+        };
+        spec.validate().map_err(|e| SqlError::new(Step::Plan, e.to_string()))?;
+        let id = self.skeleton.stateful("changelog-normalize", names);
+        // The exchange has a number of its own, as in Flink.
+        self.exec_id();
+        let new = NewNode {
+            kind: kind::CHANGELOG_NORMALIZE,
+            name: "ChangelogNormalize",
+            description: format!("ChangelogNormalize(key=[{}])", names.join(", ")),
+            role: Role::Operator,
+            id,
+            parallelism: self.config.parallelism,
+            output,
+        };
+        let node = self.add(new, &spec, changelog)?;
+        self.exchange(&stream, node, &Partitioning::Hash { keys: key });
+        Ok(Stream::one(Output { node, changelog }))
+    }
+
+    fn scan(&mut self, scan: &Scan, rel: &Rel) -> SqlResult<Stream> {
         let id = self.skeleton.source(&scan.table.spec.name);
         let parallelism = scan
             .options
@@ -52,7 +119,7 @@ impl Planner {
         let kinds = ModifyKinds::of(rel);
         let changelog = Changelog {
             kinds,
-            update_before: kinds.update,
+            update_before: kinds.update && scan.traits.changelog != ChangelogMode::Upsert,
         };
         let node = self.add(new, &spec, changelog)?;
         Ok(Stream::one(Output { node, changelog }))

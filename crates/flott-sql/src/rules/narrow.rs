@@ -6,6 +6,7 @@
 use crate::expr::{Expr, Literal};
 use crate::rel::{Rel, RelField, RelOp, Scan};
 use flott_core::{Field, LogicalType, TypeKind};
+use flott_runtime::connector::ChangelogMode;
 use std::collections::BTreeMap;
 
 /// What is read of a value.
@@ -101,6 +102,9 @@ fn gather(rel: &Rel, needs: &mut Vec<(Scan, Columns)>) {
         for expr in projection.iter().chain(condition).chain(watermark) {
             add_needs(expr, columns);
         }
+        for key in keys_of_changes(scan) {
+            columns.insert(key, Need::All);
+        }
         if !columns.keys().any(|c| *c < scan.physical.len()) && !scan.physical.is_empty() {
             // A row needs a column to be counted by; the first that is no collection is cheap.
             let cheap = scan.physical.iter().position(|f| !is_nested(&f.ty.kind)).unwrap_or(0);
@@ -111,6 +115,13 @@ fn gather(rel: &Rel, needs: &mut Vec<(Scan, Columns)>) {
     for input in rel.inputs() {
         gather(input, needs);
     }
+}
+
+/// The primary key of a table that changes: by it the changes are put in order.
+fn keys_of_changes(scan: &Scan) -> impl Iterator<Item = usize> {
+    let changes = scan.traits.changelog != ChangelogMode::Append;
+    let keys = scan.table.spec.primary_key.iter().filter(move |_| changes);
+    keys.filter_map(|key| scan.physical.iter().position(|f| f.name == *key))
 }
 
 fn is_nested(kind: &TypeKind) -> bool {

@@ -17,7 +17,7 @@ struct Fake {
     readable: bool,
 }
 
-const FORMATS: &[&str] = &["csv", "json", "raw"];
+const FORMATS: &[&str] = &["debezium-json", "csv", "json", "raw"];
 const COMMON: &[&str] = &["connector", "scan.parallelism", "sink.parallelism", "property-version"];
 
 const CONNECTORS: &[Fake] = &[
@@ -89,7 +89,7 @@ impl Fake {
                     "option '{key}': unknown format '{value}'{hint}"
                 )));
             }
-            let of_family = ["properties.", "csv.", "json.", "raw.", "fields."]
+            let of_family = ["properties.", "csv.", "json.", "raw.", "debezium-json.", "fields."]
                 .iter()
                 .any(|p| key.starts_with(p));
             if !known.contains(&key) && !of_family {
@@ -146,6 +146,7 @@ impl TableConnector for Connector {
         self.0.check(table)?;
         let changelog = match self.0.sink {
             ChangelogMode::Upsert => ChangelogMode::Upsert,
+            _ if table.options.get("format") == Some("debezium-json") => ChangelogMode::Retract,
             _ => ChangelogMode::Append,
         };
         Ok(self.0.info(table, changelog))
