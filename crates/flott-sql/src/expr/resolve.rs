@@ -7,7 +7,8 @@ use super::{Expr, FunctionError, Literal};
 use flott_core::{LogicalType, TypeKind};
 
 /// Names that mean another function.
-pub const ALIASES: [(&str, &str); 16] = [
+pub const ALIASES: [(&str, &str); 17] = [
+    ("TRANSLATE3", "TRANSLATE"),
     ("CEILING", "CEIL"),
     ("CHARACTER_LENGTH", "CHAR_LENGTH"),
     ("SUBSTR", "SUBSTRING"),

@@ -3,7 +3,7 @@
 use super::ExprError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::ArrowPrimitiveType;
-use arrow_array::{Array, ArrayRef, PrimitiveArray, StringArray};
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
@@ -127,6 +127,73 @@ impl<'a> Strings<'a> {
     /// The string of a row, NULL as `None`.
     #[inline]
     pub fn get(&self, row: usize) -> Option<&'a str> {
+        let i = row * self.step;
+        (!self.array.is_null(i)).then(|| self.array.value(i))
+    }
+}
+
+/// Reader of one argument of bytes; text is read as its UTF-8.
+#[derive(Clone, Copy)]
+pub struct Bytes<'a> {
+    array: Either<'a>,
+    step: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Either<'a> {
+    Binary(&'a BinaryArray),
+    Text(&'a StringArray),
+}
+
+impl<'a> Bytes<'a> {
+    /// Reads `value` as bytes.
+    pub fn new(value: &'a Value) -> Result<Self, ExprError> {
+        let array = value.array();
+        let array = match (array.as_binary_opt::<i32>(), array.as_string_opt::<i32>()) {
+            (Some(binary), _) => Either::Binary(binary),
+            (_, Some(text)) => Either::Text(text),
+            _ => return Err(mismatch("argument", array)),
+        };
+        Ok(Self {
+            array,
+            step: usize::from(!value.is_scalar()),
+        })
+    }
+
+    /// The bytes of a row, NULL as `None`.
+    #[inline]
+    pub fn get(&self, row: usize) -> Option<&'a [u8]> {
+        let i = row * self.step;
+        match self.array {
+            Either::Binary(array) => (!array.is_null(i)).then(|| array.value(i)),
+            Either::Text(array) => (!array.is_null(i)).then(|| array.value(i).as_bytes()),
+        }
+    }
+}
+
+/// Reader of one argument of truth values.
+#[derive(Clone, Copy)]
+pub struct Booleans<'a> {
+    array: &'a BooleanArray,
+    step: usize,
+}
+
+impl<'a> Booleans<'a> {
+    /// Reads `value` as truth values.
+    pub fn new(value: &'a Value) -> Result<Self, ExprError> {
+        let array = value
+            .array()
+            .as_boolean_opt()
+            .ok_or_else(|| mismatch("argument", value.array()))?;
+        Ok(Self {
+            array,
+            step: usize::from(!value.is_scalar()),
+        })
+    }
+
+    /// The value of a row, NULL as `None`.
+    #[inline]
+    pub fn get(&self, row: usize) -> Option<bool> {
         let i = row * self.step;
         (!self.array.is_null(i)).then(|| self.array.value(i))
     }

@@ -81,8 +81,25 @@ pub fn build(call: &Call<'_>) -> Result<Kernel, ExprError> {
         return Err(call.not_executable());
     };
     let lenient = call.name == "TRY_CAST";
-    let caster = caster(&arg.ty().kind, &call.ty.kind, call.context, lenient).ok_or_else(|| call.not_executable())?;
-    Ok(Box::new(move |args, _| caster(args[0].array())))
+    let (from, to) = (&arg.ty().kind, &call.ty.kind);
+    // of a constructed value that cannot be cast in one place nothing is left
+    let nested =
+        lenient && matches!(to, TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Row(_)) && can_fail(from, to);
+    let caster = caster(from, to, call.context, lenient && !nested).ok_or_else(|| call.not_executable())?;
+    if !nested {
+        return Ok(Box::new(move |args, _| caster(args[0].array())));
+    }
+    let ty = to.to_arrow();
+    Ok(Box::new(move |args, _| {
+        let array = args[0].array();
+        if let Ok(all) = caster(array) {
+            return Ok(all);
+        }
+        let row = |row: usize| caster(&array.slice(row, 1)).unwrap_or_else(|_| new_null_array(&ty, 1));
+        let rows: Vec<ArrayRef> = (0..array.len()).map(row).collect();
+        let rows: Vec<&dyn Array> = rows.iter().map(AsRef::as_ref).collect();
+        arrow_select::concat::concat(&rows).map_err(|e| super::value::kernel_error("TRY_CAST", &e))
+    }))
 }
 
 /// A converter from one kind to another; `lenient` gives NULL where it would fail. `None`: there is no such cast.

@@ -1,17 +1,16 @@
 //! Functions over arrays and maps.
 
+use super::arrays::{Lists, fit_element};
+use super::equality::equality;
 use super::{always, entry};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
-use crate::expr::types::least_restrictive;
 use crate::expr::value::{kernel_error, mismatch};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, ListArray, UInt32Array};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_schema::SortOptions;
 use flott_core::{LogicalType, TypeKind};
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// The entries of this group.
@@ -87,16 +86,7 @@ fn build_element(_: &Call<'_>) -> Result<Kernel, ExprError> {
 }
 
 fn infer_contains(args: &mut Arguments) -> Result<LogicalType, Refusal> {
-    args.count(2, 2)?;
-    let TypeKind::Array(element) = args.kind(0).clone() else {
-        return Err(Refusal::Arguments);
-    };
-    let common = least_restrictive([element.as_ref(), args.exprs[1].ty()]).ok_or(Refusal::NoCommonType)?;
-    if !(common.kind.is_string() && element.kind.is_string()) {
-        let list = TypeKind::Array(Box::new(common.with_nullable(element.nullable)));
-        args.cast(0, &list)?;
-    }
-    args.cast(1, &common.kind)?;
+    fit_element(args)?;
     Ok(LogicalType {
         kind: TypeKind::Boolean,
         nullable: args.exprs[0].ty().nullable,
@@ -105,21 +95,11 @@ fn infer_contains(args: &mut Arguments) -> Result<LogicalType, Refusal> {
 
 fn build_contains(_: &Call<'_>) -> Result<Kernel, ExprError> {
     Ok(Box::new(|args, rows| {
-        let array = args[0].array();
-        let list = array
-            .as_list_opt::<i32>()
-            .ok_or_else(|| mismatch("ARRAY_CONTAINS", array))?;
-        let wanted = args[1].array();
-        let same = arrow_ord::ord::make_comparator(list.values().as_ref(), wanted.as_ref(), SortOptions::default())
-            .map_err(|e| kernel_error("ARRAY_CONTAINS", &e))?;
-        let (step, wanted_step) = (usize::from(!args[0].is_scalar()), usize::from(!args[1].is_scalar()));
-        let row = |row: usize| {
-            let (i, w) = (row * step, row * wanted_step);
-            let range = list.value_offsets()[i]..list.value_offsets()[i + 1];
-            // NULL is contained where an element is NULL
-            list.is_valid(i)
-                .then(|| range.into_iter().any(|e| same(e as usize, w) == Ordering::Equal))
-        };
+        let lists = Lists::new(&args[0])?;
+        let same = equality(lists.values(), args[1].array())?;
+        let step = usize::from(!args[1].is_scalar());
+        // NULL is contained where an element is NULL
+        let row = |row: usize| Some(lists.range(row)?.any(|e| same(e, row * step)));
         Ok(Arc::new((0..rows).map(row).collect::<BooleanArray>()))
     }))
 }

@@ -2,6 +2,7 @@
 //! IEEE 754 (NaN equals nothing).
 
 use super::entry;
+use super::equality::equality;
 use crate::expr::cast::{numeric, temporal};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
@@ -12,9 +13,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Datum, PrimitiveArray, Scalar};
 use arrow_ord::cmp;
-use arrow_schema::{ArrowError, SortOptions};
+use arrow_schema::ArrowError;
 use flott_core::{LogicalType, TypeKind};
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// The entries of this group.
@@ -258,13 +258,12 @@ where
 
 /// Equality of arrays, maps and rows; NULL where a side is.
 fn compare_constructed(op: Op, a: &Value, b: &Value, rows: usize) -> Result<BooleanArray, ExprError> {
-    let comparator = arrow_ord::ord::make_comparator(a.array().as_ref(), b.array().as_ref(), SortOptions::default())
-        .map_err(|e| kernel_error("comparison", &e))?;
+    let equal = equality(a.array(), b.array())?;
     let at = |v: &Value, row: usize| if v.is_scalar() { 0 } else { row };
     let row = |i: usize| {
         let (p, q) = (at(a, i), at(b, i));
         let (null_a, null_b) = (a.array().is_null(p), b.array().is_null(q));
-        let same = !null_a && !null_b && comparator(p, q) == Ordering::Equal;
+        let same = !null_a && !null_b && equal(p, q);
         match op {
             Op::Distinct => Some(!(same || (null_a && null_b))),
             Op::NotDistinct => Some(same || (null_a && null_b)),

@@ -1,6 +1,7 @@
 //! Access and construction: `DOT` (field of a ROW), `ITEM` (element, map value), `ROW`, `ARRAY`, `MAP`.
 
 use super::entry;
+use super::equality::equality;
 use crate::expr::cast::{self, Caster};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
@@ -231,6 +232,41 @@ fn infer_map(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     Ok(LogicalType::not_null(TypeKind::Map(Box::new(key), Box::new(value))))
 }
 
+/// Keys and values of `width` entries a row without those whose key comes again, and what is left in each row. The
+/// value that counts stands at its key's first place.
+fn last_of_equal_keys(
+    columns: Vec<ArrayRef>,
+    width: usize,
+    rows: usize,
+) -> Result<(Vec<ArrayRef>, Vec<usize>), ExprError> {
+    let mut picks: [Vec<u32>; 2] = [vec![], vec![]];
+    let mut lengths = Vec::with_capacity(rows);
+    {
+        let same = equality(&columns[0], &columns[0])?;
+        for row in 0..rows {
+            let entries = row * width..(row + 1) * width;
+            let start = picks[0].len();
+            for e in entries.clone() {
+                if (entries.start..e).any(|before| same(before, e)) {
+                    continue;
+                }
+                let last = (e..entries.end).rev().find(|later| same(*later, e)).unwrap_or(e);
+                picks[0].push(e as u32);
+                picks[1].push(last as u32);
+            }
+            lengths.push(picks[0].len() - start);
+        }
+    }
+    if picks[0].len() == rows * width {
+        return Ok((columns, lengths));
+    }
+    let [keys, values] = picks.map(UInt32Array::from);
+    let take = |column: &ArrayRef, picks: &UInt32Array| {
+        arrow_select::take::take(column, picks, None).map_err(|e| kernel_error("MAP", &e))
+    };
+    Ok((vec![take(&columns[0], &keys)?, take(&columns[1], &values)?], lengths))
+}
+
 fn build_map(call: &Call<'_>) -> Result<Kernel, ExprError> {
     let TypeKind::Map(key, value) = &call.ty.kind else {
         return Err(call.not_executable());
@@ -252,8 +288,9 @@ fn build_map(call: &Call<'_>) -> Result<Kernel, ExprError> {
         };
         let columns = vec![side(0, &key_casters)?, side(1, &value_casters)?];
         let failed = |e| kernel_error("MAP", &e);
+        let (columns, lengths) = last_of_equal_keys(columns, args.len() / 2, rows)?;
         let entries = StructArray::try_new(fields.clone(), columns, None).map_err(failed)?;
-        let offsets = OffsetBuffer::from_repeated_length(args.len() / 2, rows);
+        let offsets = OffsetBuffer::from_lengths(lengths);
         let built = MapArray::try_new(field.clone(), offsets, entries, None, ordered);
         Ok(Arc::new(built.map_err(failed)?))
     }))

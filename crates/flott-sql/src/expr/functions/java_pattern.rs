@@ -34,6 +34,11 @@ pub fn pattern(java: &str) -> Pattern {
     }
 }
 
+/// The refusal of a pattern for `what` in it.
+pub fn unsupported(what: &str) -> String {
+    format!("the pattern has a {what}, which cannot be matched in linear time; rewrite it without")
+}
+
 struct Translator<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     out: String,

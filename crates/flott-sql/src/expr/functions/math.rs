@@ -56,6 +56,12 @@ pub const FUNCTIONS: &[Function] = &[
     entry("TANH", "TANH(NUMERIC)", infer_double, build_double),
     entry("DEGREES", "DEGREES(NUMERIC)", infer_double, build_double),
     entry("RADIANS", "RADIANS(NUMERIC)", infer_double, build_double),
+    entry(
+        "NORMAL_PDF",
+        "NORMAL_PDF(x NUMERIC, mu NUMERIC, sigma NUMERIC)",
+        infer_normal,
+        build_normal,
+    ),
     entry("PI", "PI()", infer_double, build_double),
     entry("E", "E()", infer_double, build_double),
 ];
@@ -124,6 +130,30 @@ fn build_double(call: &Call<'_>) -> Result<Kernel, ExprError> {
             }
         };
         Ok(Arc::new(array))
+    }))
+}
+
+fn infer_normal(args: &mut Arguments) -> Result<LogicalType, Refusal> {
+    args.count(3, 3)?;
+    for i in 0..3 {
+        args.number(i)?;
+        args.cast(i, &TypeKind::Double)?;
+    }
+    Ok(LogicalType::new(TypeKind::Double))
+}
+
+/// The density of a normal distribution, ours and not Flink's.
+fn build_normal(_: &Call<'_>) -> Result<Kernel, ExprError> {
+    Ok(Box::new(|args, rows| {
+        let [x, mu, sigma] = [0, 1, 2].map(|i| Primitives::<Float64Type>::new(&args[i]));
+        let (x, mu, sigma) = (x?, mu?, sigma?);
+        let row = |row: usize| {
+            let (x, mu, sigma) = (x.get(row)?, mu.get(row)?, sigma.get(row)?);
+            let distance = (x - mu) / sigma;
+            // a spread that is none has no density
+            (sigma > 0.0).then(|| (-0.5 * distance * distance).exp() / (sigma * std::f64::consts::TAU.sqrt()))
+        };
+        Ok(Arc::new((0..rows).map(row).collect::<Float64Array>()))
     }))
 }
 

@@ -6,40 +6,59 @@ use super::registry::{Call, Fails, Function, Kernel};
 use super::resolve::{Arguments, Refusal};
 use flott_core::LogicalType;
 
+pub mod about;
 pub mod arithmetic;
+pub mod arrays;
+pub mod bytes;
 pub mod clock;
 pub mod collection;
 pub mod compare;
 pub mod date_format;
 pub mod decimal;
+pub mod digest;
+pub mod equality;
 pub mod fields;
 pub mod java_pattern;
 pub mod like;
 pub mod logic;
+pub mod maps;
 pub mod math;
+pub mod printf;
+pub mod random;
 pub mod regexp;
 pub mod text;
+pub mod text_edit;
 pub mod text_search;
 pub mod time_units;
 pub mod to_time;
+pub mod url;
 
 /// All tables.
-pub fn tables() -> [&'static [Function]; 14] {
+pub fn tables() -> [&'static [Function]; 23] {
     [
+        about::FUNCTIONS,
         arithmetic::FUNCTIONS,
+        arrays::FUNCTIONS,
+        bytes::FUNCTIONS,
         clock::FUNCTIONS,
         collection::FUNCTIONS,
         compare::FUNCTIONS,
         date_format::FUNCTIONS,
+        digest::FUNCTIONS,
         fields::FUNCTIONS,
         like::FUNCTIONS,
         logic::FUNCTIONS,
+        maps::FUNCTIONS,
         math::FUNCTIONS,
+        printf::FUNCTIONS,
+        random::FUNCTIONS,
         regexp::FUNCTIONS,
         text::FUNCTIONS,
+        text_edit::FUNCTIONS,
         text_search::FUNCTIONS,
         time_units::FUNCTIONS,
         to_time::FUNCTIONS,
+        url::FUNCTIONS,
     ]
 }
 

@@ -2,7 +2,7 @@
 //! does; one that we cannot match is refused while planning, or on the row where it comes from a column.
 
 use super::entry;
-use super::java_pattern::{Pattern, pattern};
+use super::java_pattern::{Pattern, pattern, unsupported};
 use super::text::{rows_of_text, text_bytes};
 use super::text_search::{array_of_strings, strings_builder};
 use crate::expr::error::ExprError;
@@ -59,10 +59,6 @@ pub const FUNCTIONS: &[Function] = &[
         build_count,
     ),
 ];
-
-fn unsupported(what: &str) -> String {
-    format!("the pattern has a {what}, which cannot be matched in linear time; rewrite it without")
-}
 
 /// The first two arguments are strings; a constant pattern is one that we can match.
 fn pattern_arguments(args: &mut Arguments) -> Result<(), Refusal> {
