@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Flott beside Apache Flink: the same SQL text, the same input, the same parallelism; outputs are compared first.
 
-  compare.py --flott target/release/flott [JOB...]        jobs: s1 words q0 q1 q2 q14 q17 q5w q7w kq0 kq5w (default: all)
+  compare.py --flott target/release/flott [JOB...]        jobs: s1 words q0 q1 q2 q14 q17 q5w q7w kq0 kq5w (default: these), and
+                                                          q11 q12 q15 q16 q21 q22 cumulate over functions; --no-mini-batch, --duckdb
   compare.py --flott PATH --startup                       S1 from exec to its first output record, median of ten
   compare.py --flott PATH --checkpoints                   CPU per million events with 1 M keys, checkpoints every second against none
   compare.py --flott PATH --flink-memory [JOB...]         the smallest TaskManager with which Flink finishes, and its peak
 
-s1: website traffic, Kafka to Kafka. words: word count, Kafka to upsert-kafka. q*: Nexmark queries from JSON files. kq*: the same from Kafka.
+s1: website traffic, Kafka to Kafka. words: word count, Kafka to upsert-kafka. q* and the named ones: queries over Nexmark's events from JSON files.
+kq*: the same from Kafka. The plan that Flott would run is asserted first.
 Kafka and Flink are fetched (fetch-peers.sh) and started when they are not up, and stopped again if started here.
 
 Rules: a fresh TaskManager per job and one discarded run before the measured ones, object reuse and mini-batch on (Nexmark's settings) for both
@@ -23,9 +25,22 @@ from bench import BOOT, E, HERE, MINIBATCH, Session, fresh_tm, job_measure, pid,
 DATA = Path(E["BENCH_DATA"])
 FILE_JOBS, KAFKA_JOBS = ["q0", "q1", "q2", "q14", "q17", "q5w", "q7w"], ["kq0", "kq5w"]
 JOBS = ["s1", "words", *FILE_JOBS, *KAFKA_JOBS]
+MORE_JOBS = ["q11", "q12", "q15", "q16", "q21", "q22", "cumulate", "over", "functions"]
 # keys of the queries whose rows are updated: their outputs are compared through upsert-kafka
-KEYS = {"q17": "auction, `day`"}
-BAR = {"q0": 4, "q1": 4, "q14": 4, "s1": 4}
+KEYS = {"q15": "`day`", "q16": "channel, `day`", "q17": "auction, `day`"}
+# queries in processing time: which rows fall into which window differs from run to run, so the sum of a column per key is compared: (key, summed)
+TOTALS = {"q12": (0, 1)}
+BAR = {"q0": 4, "q1": 4, "q14": 4, "q21": 4, "q22": 4, "s1": 4}
+# Chains of the plan that is measured, exchanges between them; under mini-batch.
+SCAN, SCANNED = "events -> Calc", "events -> Calc -> snk"
+PLAN = {
+    "s1": "website_logs -> LocalWindowAggregate | GlobalWindowAggregate -> Calc -> website_traffic_stats",
+    "words": "sentences -> Correlate -> LocalGroupAggregate | GlobalGroupAggregate -> ConstraintEnforcer -> word_counts",
+    "q0": SCANNED, "q1": SCANNED, "q2": SCANNED, "q14": SCANNED, "q21": SCANNED, "q22": SCANNED, "functions": SCANNED,
+    "q17": f"{SCAN} -> LocalGroupAggregate | GlobalGroupAggregate -> snk",
+    "q5w": f"{SCAN} -> LocalWindowAggregate | GlobalWindowAggregate -> snk", "q7w": f"{SCAN} -> LocalWindowAggregate | GlobalWindowAggregate -> snk",
+    "cumulate": f"{SCAN} -> LocalWindowAggregate | GlobalWindowAggregate -> snk",
+}
 
 
 # ---- peers and data ----
@@ -121,6 +136,7 @@ class Job:
             topic = preload(f"bench-nexmark-{events}", events, *sorted(files.glob("*.json"))) if source == "kafka" else ""
             query = (d / f"{q}.sql").read_text()
             cols = re.search(r"^-- sink: (.*)$", query, re.M).group(1)
+            pre = "".join(f"{m};\n" for m in re.findall(r"^-- pre: (.*)$", query, re.M))
             body = re.sub(r"^--.*\n", "", query, flags=re.M).strip()
             self.out_name, self.upsert = (None, False) if sink == "blackhole" else (f"out-{name}", q in KEYS)
             if sink == "blackhole":
@@ -131,7 +147,7 @@ class Job:
             else:
                 opts = f"'connector' = 'kafka', 'topic' = '{self.out_name}', 'properties.bootstrap.servers' = '{BOOT}', 'format' = 'json'"
             source_sql = (d / f"source-{source}.sql").read_text().replace("${DATA}", str(files)).replace("${TOPIC}", topic)
-            self.text = f"{source_sql}\n{(d / 'views.sql').read_text()}\nCREATE TABLE snk ({cols}) WITH ({opts});\nINSERT INTO snk {body};\n"
+            self.text = f"{source_sql}\n{(d / 'views.sql').read_text()}\n{pre}CREATE TABLE snk ({cols}) WITH ({opts});\nINSERT INTO snk {body};\n"
         self.text = self.text.replace("${BOOTSTRAP}", BOOT)
 
     def sql(self, tag):
@@ -146,6 +162,12 @@ class Job:
         """The output topic as a bag of canonical rows; of upserts the last row of each key."""
         raw = subprocess.run(["kcat", "-C", "-b", BOOT, "-t", self.out, "-e", "-q", "-f", "%k\t%S\t%s\n"], capture_output=True, check=True).stdout.decode()
         last, bag = {}, Counter()
+        if self.name in TOTALS:
+            key, summed = TOTALS[self.name]
+            for row in (l.split("\t", 2)[2] for l in raw.split("\n")[:-1]):
+                cells = canonical(row).split("|")
+                bag[cells[key]] += int(cells[summed])
+            return bag
         for l in raw.split("\n")[:-1]:
             key, size, value = l.split("\t", 2)
             if not self.upsert:
@@ -263,12 +285,27 @@ def record(a, line):
             f.write(json.dumps(line) + "\n")
 
 
+def check_plan(a, name):
+    """What Flott would run has the chains that the figures are about."""
+    if name.removeprefix("k") not in PLAN or a.no_mini_batch:
+        return
+    job = Job(name, a.check_events, "blackhole")
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as f:
+        f.write(job.text); f.flush()
+        options = sum((["-D", f"{k}={v}"] for k, v in MINIBATCH.items()), [])
+        text = subprocess.run([a.flott, "explain", f.name, "-p", str(a.parallelism), *options], capture_output=True, text=True, check=True).stdout
+    chains = re.findall(r"^vertex \d+: (.*) \(parallelism", text, re.M)
+    plan = " | ".join(re.sub(r"\[\d+\]|^Source: |: Writer", "", c) for c in chains)
+    if plan != PLAN[name.removeprefix("k")]:
+        raise RuntimeError(f"the plan is {plan}, and {PLAN[name.removeprefix('k')]} was to be measured")
+
+
 def check_outputs(a, name):
     """Both engines over the small input, outputs through Kafka: (same, rows, digest)"""
     job = Job(name, a.check_events, "kafka")
-    run_flott(a.flott, job.sql("flott"), a.parallelism)
+    run_flott(a.flott, job.sql("flott"), a.parallelism, a.options)
     ours = job.rows()
-    run_flink(job.sql("flink"), name, a.check_events)
+    run_flink(job.sql("flink"), name, a.check_events, a.options)
     theirs = job.rows()
     if ours != theirs:
         for title, bag in (("only Flott", ours - theirs), ("only Flink", theirs - ours)):
@@ -281,6 +318,7 @@ def compare(a, peers):
     python = duck_python() if a.duckdb else None
     for name in a.jobs:
         try:
+            check_plan(a, name)
             if not a.no_flink and not a.no_check:
                 same, rows, dig = check_outputs(a, name)
                 record(a, {"job": name, "outputs_same": same, "rows": rows, "digest": dig, "events": a.check_events})
@@ -291,15 +329,15 @@ def compare(a, peers):
             runs = {"flott": [], "flink": []}
             if not a.no_flink:
                 fresh_tm()
-                run_flink(job.sql("warm"), name, a.events)
+                run_flink(job.sql("warm"), name, a.events, a.options)
             bags = {}
             for i in range(a.runs):
-                r = run_flott(a.flott, job.sql("flott"), a.parallelism)
+                r = run_flott(a.flott, job.sql("flott"), a.parallelism, a.options)
                 runs["flott"].append(r); record(a, {"job": name, "events": a.events, "run": i, **r})
                 if job.out and i == 0:
                     bags["flott"] = job.rows()
                 if not a.no_flink:
-                    r = run_flink(job.sql("flink"), name, a.events)
+                    r = run_flink(job.sql("flink"), name, a.events, a.options)
                     runs["flink"].append(r); record(a, {"job": name, "events": a.events, "run": i, **r})
                     if job.out and i == 0 and job.rows() != bags["flott"]:
                         failed.append(f"{name}: outputs of the measured runs differ")
@@ -393,12 +431,12 @@ def flink_memory(a, peers):
     """For each job the smallest TaskManager with which Flink finishes, and the resident peak of both processes there."""
     for name in a.jobs:
         job = Job(name, a.events, "blackhole")
-        ours = run_flott(a.flott, job.sql("flott"), a.parallelism)
+        ours = run_flott(a.flott, job.sql("flott"), a.parallelism, a.options)
         for size in ("1g", "1536m", "2g", "3g", "4g"):
             script("flink-down.sh")
             peers.flink(size)
             try:
-                r = run_flink(job.sql("flink"), name, a.events)
+                r = run_flink(job.sql("flink"), name, a.events, a.options)
             except RuntimeError as e:
                 print(f"{name}: not with {size}: {str(e)[:120]}", file=sys.stderr)
                 continue
@@ -414,11 +452,12 @@ def main():
     p.add_argument("--events", type=int, default=10_000_000); p.add_argument("--check-events", type=int, default=50_000)
     p.add_argument("--runs", type=int, default=3); p.add_argument("--parallelism", type=int, default=2)
     p.add_argument("--no-flink", action="store_true"); p.add_argument("--no-check", action="store_true"); p.add_argument("--duckdb", action="store_true")
-    p.add_argument("--startup", action="store_true"); p.add_argument("--checkpoints", action="store_true"); p.add_argument("--flink-memory", action="store_true")
+    p.add_argument("--no-mini-batch", action="store_true"); p.add_argument("--startup", action="store_true"); p.add_argument("--checkpoints", action="store_true"); p.add_argument("--flink-memory", action="store_true")
     p.add_argument("--out")
     a = p.parse_args()
     a.jobs = a.jobs or JOBS
-    if unknown := [j for j in a.jobs if j not in JOBS]:
+    a.options = {} if a.no_mini_batch else MINIBATCH
+    if unknown := [j for j in a.jobs if j not in JOBS + MORE_JOBS]:
         p.error(f"no such job: {' '.join(unknown)}")
     peers = Peers()
     protocol = startup if a.startup else checkpoints if a.checkpoints else flink_memory if a.flink_memory else compare
