@@ -92,8 +92,16 @@ def nexmark_files(events):
 
 
 def topic_size(topic):
-    got = subprocess.run(["kcat", "-Q", "-b", BOOT, *sum((["-t", f"{topic}:{p}:-1"] for p in range(4)), [])], capture_output=True, text=True)
-    return sum(int(m) for m in re.findall(r"offset (\d+)", got.stdout))
+    """Records of a topic, 0 if there is none; waits for the leaders of a broker that has just been started."""
+    known = subprocess.run(["kcat", "-L", "-b", BOOT], capture_output=True, text=True, check=True).stdout
+    if f'topic "{topic}"' not in known:
+        return 0
+    for _ in range(100):
+        got = subprocess.run(["kcat", "-Q", "-b", BOOT, *sum((["-t", f"{topic}:{p}:-1"] for p in range(4)), [])], capture_output=True, text=True)
+        if got.returncode == 0:
+            return sum(int(m) for m in re.findall(r"offset (\d+)", got.stdout))
+        time.sleep(0.2)
+    raise RuntimeError(f"the offsets of topic {topic} cannot be read: {got.stderr}")
 
 
 def preload(topic, want, *what, props=()):
