@@ -84,7 +84,8 @@ pub(crate) struct JobMaster {
     pub(crate) sender: UnboundedSender<Message>,
     pub(crate) status: watch::Sender<JobStatus>,
     pub(crate) stats: Arc<JobStats>,
-    pub(crate) latest: Option<RestorePoint>,
+    /// The manifest that is being written.
+    writing: Option<tokio::task::JoinHandle<()>>,
     tasks: Vec<(SubtaskId, TaskHandle)>,
     collecting: HashMap<CheckpointId, Collecting>,
     enumerator_states: BTreeMap<NodeId, Vec<u8>>,
@@ -120,7 +121,7 @@ impl JobMaster {
             sender,
             status,
             stats,
-            latest: None,
+            writing: None,
             tasks: vec![],
             collecting: HashMap::new(),
             enumerator_states: BTreeMap::new(),
@@ -294,8 +295,14 @@ impl JobMaster {
         self.stop_discovery();
         let (sender, ctx, storage) = (self.sender.clone(), self.ctx.clone(), self.storage.clone());
         let (sources, committers) = (self.sources.clone(), self.committers.clone());
-        let point = self.latest.clone().or_else(|| self.restore.clone());
+        let (writing, restore) = (self.writing.take(), self.restore.clone());
         tokio::spawn(async move {
+            // A checkpoint that came to exist while the attempt before failed is the newest: to go back behind it would give
+            // up transactions that it lists.
+            if let Some(writing) = writing {
+                let _ = writing.await;
+            }
+            let point = storage.newest().or(restore);
             let message = match prepare(&ctx, &storage, &sources, &committers, point).await {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
                 Err(error) => {
@@ -478,7 +485,7 @@ impl JobMaster {
         );
         let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
         let stats = self.stats.clone();
-        tokio::spawn(async move {
+        self.writing = Some(tokio::spawn(async move {
             let bytes = manifest.state_bytes();
             let event = match storage.complete(&place, manifest).await {
                 Ok(path) => {
@@ -489,7 +496,7 @@ impl JobMaster {
                 Err(error) => Event::CheckpointFailed(id, error.to_string()),
             };
             let _ = sender.send(Message::Fact(attempt, event));
-        });
+        }));
     }
 
     fn commit(&mut self, attempt: u64, id: CheckpointId) {
@@ -498,7 +505,6 @@ impl JobMaster {
         };
         let is_checkpoint = matches!(collecting.place, Place::Checkpoint);
         if is_checkpoint {
-            self.latest = self.storage.newest();
             collecting.parts.values().for_each(|part| part.ticket.confirm());
         }
         if matches!(collecting.kind, CheckpointKind::Savepoint { .. })

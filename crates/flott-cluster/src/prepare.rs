@@ -34,7 +34,7 @@ pub(crate) struct Enumerated {
     pub(crate) interval: Option<Duration>,
 }
 
-/// Settles what sinks left open, then finds splits and state.
+/// Settles what sinks left open, then finds state and splits.
 pub(crate) async fn prepare(
     ctx: &JobContext,
     storage: &Storage,
@@ -55,6 +55,10 @@ pub(crate) async fn prepare(
             .await
             .map_err(|e| of_connector(&node.name, e))?;
     }
+    let (states, mut splits) = match &point {
+        Some(point) => storage.restored(ctx, point).await?,
+        None => Default::default(),
+    };
     let mut enumerated = vec![];
     for (id, JobSource { source, .. }) in sources {
         let node = &ctx.plan.nodes[*id];
@@ -62,10 +66,7 @@ pub(crate) async fn prepare(
         let mut enumerator = source
             .enumerator(restored.as_deref())
             .map_err(|e| of_connector(&node.name, e))?;
-        let mut splits = match &point {
-            Some(point) => storage.splits(point, node.operator_id).await?,
-            None => vec![],
-        };
+        let mut splits = splits.remove(id).unwrap_or_default();
         splits.extend(enumerator.discover().await.map_err(|e| of_connector(&node.name, e))?);
         let mut owned = Vec::with_capacity(splits.len());
         for split in splits {
@@ -83,10 +84,6 @@ pub(crate) async fn prepare(
         ));
     }
     enumerated.sort_by_key(|(id, _)| *id);
-    let states = match &point {
-        Some(point) => storage.restored_states(ctx, point).await?,
-        None => RestoredStates::new(),
-    };
     Ok(Prepared {
         states,
         sources: enumerated,

@@ -17,11 +17,12 @@ use flott_checkpoint::{
 };
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, Generation, JobId, OperatorId, Options};
+use flott_plan::{NodeId, Plan};
 use flott_runtime::connector::Split;
 use flott_runtime::task::SPLITS_STATE;
 use flott_runtime::{FailureLabel, TaskError};
 use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
-use flott_state::{OperatorSnapshot, RunMode, StateError};
+use flott_state::{OperatorSnapshot, RestoredState, RunMode, StateError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,19 +52,48 @@ impl fmt::Display for Place {
     }
 }
 
+/// State by operator, for the subtasks of the job that is submitted.
+type LoadedStates = HashMap<OperatorId, Vec<RestoredState>>;
+
 /// A checkpoint or savepoint to start from.
 #[derive(Debug, Clone)]
-pub(crate) struct RestorePoint(Arc<Snapshot>);
+pub(crate) struct RestorePoint {
+    snapshot: Arc<Snapshot>,
+    /// What was read when the checkpoint was judged, until the first attempt takes it.
+    loaded: Arc<Mutex<LoadedStates>>,
+}
 
 impl RestorePoint {
+    fn new(snapshot: Snapshot, loaded: LoadedStates) -> Self {
+        Self {
+            snapshot: Arc::new(snapshot),
+            loaded: Arc::new(Mutex::new(loaded)),
+        }
+    }
+
     /// Where it lies.
     pub(crate) fn path(&self) -> String {
-        self.0.path.clone()
+        self.snapshot.path.clone()
     }
 
     /// What it holds.
     pub(crate) fn manifest(&self) -> &Manifest {
-        &self.0.manifest
+        &self.snapshot.manifest
+    }
+
+    /// The state of an operator for `parallelism` subtasks: what was read before, or read now.
+    async fn states(
+        &self,
+        operator: &OperatorManifest,
+        parallelism: usize,
+    ) -> Result<Vec<RestoredState>, ClusterError> {
+        let before = lock(&self.loaded).remove(&operator.id);
+        match before.filter(|states| states.len() == parallelism) {
+            Some(states) => Ok(states),
+            None => Ok(load_operator(&self.snapshot.root, operator, parallelism)
+                .await
+                .map_err(TaskError::from)?),
+        }
     }
 
     /// What the sink `operator` had prepared.
@@ -140,19 +170,18 @@ impl Storage {
         self.0.leader.generation()
     }
 
-    /// Finds what to start from, and says so in the store. Called once, before anything is written.
-    pub(crate) async fn find(
-        &self,
-        restore: &Restore,
-        options: &Options,
-    ) -> Result<Option<RestorePoint>, ClusterError> {
+    /// Finds what `plan` starts from, and says so in the store. Called once, before anything is written.
+    pub(crate) async fn find(&self, restore: &Restore, plan: &Plan) -> Result<Option<RestorePoint>, ClusterError> {
         let leader = &self.0.leader;
-        let snapshot = match restore {
+        let point = match restore {
             Restore::Fresh => None,
-            Restore::Latest => self.newest_intact().await?,
-            Restore::Path(path) => Some(Snapshot::open(path, options).await?),
+            Restore::Latest => self.newest_intact(plan).await?,
+            Restore::Path(path) => {
+                let snapshot = Snapshot::open(path, &self.0.options).await?;
+                Some(RestorePoint::new(snapshot, LoadedStates::new()))
+            }
         };
-        let first = leader.start_from(snapshot.as_ref()).await?;
+        let first = leader.start_from(point.as_ref().map(|p| &*p.snapshot)).await?;
         self.0.next_checkpoint.store(first, Ordering::SeqCst);
         let leader = leader.clone();
         tokio::spawn(async move {
@@ -161,23 +190,22 @@ impl Storage {
                 tracing::warn!(%error, "files that crashes left behind could not be deleted; a later start tries again");
             }
         });
-        Ok(snapshot.map(|s| RestorePoint(Arc::new(s))))
+        Ok(point)
     }
 
-    /// The newest checkpoint whose manifest and state files are intact: every byte is read once more for it, since a
-    /// job that is under way could no longer go back to the one before.
-    async fn newest_intact(&self) -> Result<Option<Snapshot>, ClusterError> {
+    /// The newest checkpoint whose manifest and state files are intact. Its state is read here, since a job that is under way
+    /// could no longer go back to the one before, and kept for the first attempt.
+    async fn newest_intact(&self, plan: &Plan) -> Result<Option<RestorePoint>, ClusterError> {
         let store = self.0.leader.store();
         let mut damaged = BTreeSet::new();
         while let Some(snapshot) = store.latest_but(&damaged).await? {
-            let problem = first_damage(&snapshot).await?;
-            match (problem, snapshot.id) {
-                (None, _) => return Ok(Some(snapshot)),
-                (Some(error), Some(id)) => {
+            match (load_all(&snapshot, plan).await?, snapshot.id) {
+                (Ok(loaded), _) => return Ok(Some(RestorePoint::new(snapshot, loaded))),
+                (Err(error), Some(id)) => {
                     tracing::warn!(checkpoint = id.checkpoint, %error, "checkpoint is damaged; the one before it is tried");
                     damaged.insert(id);
                 }
-                (Some(error), None) => return Err(TaskError::from(error).into()),
+                (Err(error), None) => return Err(TaskError::from(error).into()),
             }
         }
         Ok(None)
@@ -287,7 +315,7 @@ impl Storage {
                     id: Some(permit.id),
                     is_committed: false,
                 };
-                *lock(&self.0.newest) = Some(RestorePoint(Arc::new(snapshot)));
+                *lock(&self.0.newest) = Some(RestorePoint::new(snapshot, LoadedStates::new()));
                 lock(&self.0.permits).insert(permit.id.checkpoint, permit);
                 Ok(path)
             }
@@ -343,61 +371,56 @@ impl Storage {
         }
     }
 
-    /// The splits that readers had, with their positions.
-    pub(crate) async fn splits(&self, point: &RestorePoint, operator: OperatorId) -> Result<Vec<Split>, ClusterError> {
-        let Some(manifest) = point.manifest().operator(operator) else {
-            return Ok(vec![]);
-        };
-        let states = load_operator(&point.0.root, manifest, 1)
-            .await
-            .map_err(TaskError::from)?;
-        let mut splits = vec![];
-        for state in &states {
-            for bytes in state.operator_state(SPLITS_STATE) {
-                splits.push(read_split(bytes)?);
-            }
-        }
-        Ok(splits)
-    }
-
-    /// The state of every operator of the job, by node and new subtask.
-    pub(crate) async fn restored_states(
+    /// The state of every operator of the job by node and new subtask, and the splits that its readers had, with their
+    /// positions, by node.
+    pub(crate) async fn restored(
         &self,
         ctx: &JobContext,
         point: &RestorePoint,
-    ) -> Result<RestoredStates, ClusterError> {
+    ) -> Result<(RestoredStates, HashMap<NodeId, Vec<Split>>), ClusterError> {
         let mut all = RestoredStates::new();
+        let mut splits: HashMap<NodeId, Vec<Split>> = HashMap::new();
         for node in &ctx.plan.nodes {
-            if let Some(manifest) = point.manifest().operator(node.operator_id) {
-                let states = load_operator(&point.0.root, manifest, node.parallelism)
-                    .await
-                    .map_err(TaskError::from)?;
-                all.extend(
-                    states
-                        .into_iter()
-                        .enumerate()
-                        .map(|(subtask, state)| ((node.id, subtask), state)),
-                );
+            let Some(manifest) = point.manifest().operator(node.operator_id) else {
+                continue;
+            };
+            let states = point.states(manifest, node.parallelism).await?;
+            for (subtask, state) in states.into_iter().enumerate() {
+                let of_node = splits.entry(node.id).or_default();
+                for bytes in state.operator_state(SPLITS_STATE) {
+                    of_node.push(read_split(bytes)?);
+                }
+                all.insert((node.id, subtask), state);
             }
         }
-        Ok(all)
+        Ok((all, splits))
     }
 }
 
-/// The first damage in a snapshot's state files.
+/// Reads the state of every operator in a snapshot, for the subtasks that `plan` gives it; the inner error is damage.
 ///
 /// # Errors
-/// If they cannot be read for another reason.
-async fn first_damage(snapshot: &Snapshot) -> Result<Option<StateError>, ClusterError> {
+/// If it cannot be read for another reason.
+async fn load_all(snapshot: &Snapshot, plan: &Plan) -> Result<Result<LoadedStates, StateError>, ClusterError> {
+    let mut all = LoadedStates::new();
     for operator in &snapshot.manifest.operators {
-        match load_operator(&snapshot.root, operator, 1).await {
-            Ok(_) => {}
+        let node = plan.nodes.iter().find(|n| n.operator_id == operator.id);
+        // What does not fit the plan is refused later, with the reason; here it is only judged.
+        let parallelism = node
+            .map_or(1, |n| n.parallelism)
+            .clamp(1, operator.max_parallelism.max(1));
+        match load_operator(&snapshot.root, operator, parallelism).await {
+            Ok(states) => {
+                if node.is_some() {
+                    all.insert(operator.id, states);
+                }
+            }
             Err(error @ StateError::DamagedRun { .. })
-            | Err(error @ StateError::Store(CheckpointError::DamagedFile { .. })) => return Ok(Some(error)),
+            | Err(error @ StateError::Store(CheckpointError::DamagedFile { .. })) => return Ok(Err(error)),
             Err(error) => return Err(TaskError::from(error).into()),
         }
     }
-    Ok(None)
+    Ok(Ok(all))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -109,7 +109,7 @@ pub async fn submit(
     let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
     let job_id = JobId::of(&format!("{}/{}/{}", plan.name, clock.now_ms(), std::process::id()));
     let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
-    let restore = storage.find(&submission.restore, &options).await?;
+    let restore = storage.find(&submission.restore, &plan).await?;
     if let Some(point) = &restore {
         fit(&mut plan, point, submission.allow_non_restored_state)?;
     }

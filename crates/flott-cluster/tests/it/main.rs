@@ -217,6 +217,76 @@ async fn a_damaged_newest_checkpoint_is_refused_and_the_one_before_it_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_fails_while_the_manifest_is_written_gives_up_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let retry = ("restart-strategy.exponential-delay.initial-backoff", "1 ms");
+    let seldom = ("execution.checkpointing.interval", "60 ms");
+    let options = [seldom, retry, ("execution.checkpointing.dir", text.as_str())];
+    let world = World::with(-1);
+    world.padding_bytes.store(2 << 20, Ordering::SeqCst);
+    let mut before = 0;
+    for round in 0..5 {
+        let job = start(&world, toys::plan(1, &options), Restore::Latest).await.unwrap();
+        until("a running job", || {
+            job.status() == JobStatus::Running || job.status().is_terminal()
+        })
+        .await;
+        world.fail_behind_snapshot.store(true, Ordering::SeqCst);
+        until("a restart", || {
+            let has_restarted = job.stats.restarts() > 0 && job.status() == JobStatus::Running;
+            has_restarted || job.status().is_terminal()
+        })
+        .await;
+        // As a crash would: the next process starts from whatever exists.
+        job.cancel();
+        assert_eq!(
+            ended(&job).await,
+            JobStatus::Canceled,
+            "round {round}: {:?}",
+            job.stats.failure()
+        );
+        let rows = world.check();
+        assert!(rows >= before);
+        before = rows;
+    }
+    let job = start(&world, toys::plan(2, &options), Restore::Latest).await.unwrap();
+    until("progress", || {
+        world.committed.lock().unwrap().len() > before || job.status().is_terminal()
+    })
+    .await;
+    job.stop();
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    assert!(world.check() > before);
+}
+
+/// On one thread nothing of the job runs between its submission and the next wait of the test.
+#[tokio::test(flavor = "current_thread")]
+async fn the_state_of_the_latest_checkpoint_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let options = [OFTEN, ("execution.checkpointing.dir", text.as_str())];
+    let world = World::with(-1);
+    world.more_keys.store(20_000, Ordering::SeqCst);
+    let job = start(&world, toys::plan(1, &options), Restore::Fresh).await.unwrap();
+    until("large state", || job.stats.checkpoints().last_bytes > 30_000).await;
+    job.stop();
+    assert_eq!(ended(&job).await, JobStatus::Finished);
+    let before = world.check();
+    let job = start(&world, toys::plan(2, &options), Restore::Latest).await.unwrap();
+    let files = files(dir.path(), "g");
+    assert!(!files.is_empty(), "the state is large enough to have files");
+    files.iter().for_each(|f| std::fs::remove_file(f).unwrap());
+    until("progress", || {
+        world.committed.lock().unwrap().len() > before || job.status().is_terminal()
+    })
+    .await;
+    job.stop();
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    assert!(world.check() > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn state_of_an_operator_that_is_gone_is_not_dropped_unasked() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir_option(dir.path());

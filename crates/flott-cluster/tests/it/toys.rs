@@ -11,7 +11,7 @@ use flott_runtime::connector::*;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, Registry, TaskError};
 use flott_state::{ColumnType, KeyedTable, OperatorSnapshot, TableDescriptor};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,12 @@ pub struct World {
     pub per_split: AtomicI64,
     /// The counter fails when it has seen so many more rows; 0: never.
     pub fail_after: AtomicUsize,
+    /// The counter fails at its next row behind a snapshot, once.
+    pub fail_behind_snapshot: AtomicBool,
+    /// Bytes that a committable is larger than it need be: they stand in the manifest, which takes longer to write.
+    pub padding_bytes: AtomicUsize,
+    /// Transactions that were prepared and neither committed nor given up.
+    pub open: Mutex<BTreeSet<String>>,
     /// Keys beside [`KEYS`], for state that is large enough to have files.
     pub more_keys: AtomicI64,
     transactions: AtomicUsize,
@@ -154,6 +160,7 @@ impl Source for Numbers {
 struct Counter {
     world: Arc<World>,
     table: Option<KeyedTable>,
+    was_captured: bool,
 }
 
 impl Operator for Counter {
@@ -177,6 +184,9 @@ impl Operator for Counter {
         if due.is_ok_and(|left| left <= rows) {
             return Err(TaskError::user("the counter was told to fail"));
         }
+        if self.was_captured && self.world.fail_behind_snapshot.swap(false, Ordering::SeqCst) {
+            return Err(TaskError::user("the counter was told to fail behind a snapshot"));
+        }
         let table = self.table.as_mut().unwrap();
         let mut slots = vec![];
         table.slots(batch.columns(), batch.hashes().unwrap(), &mut slots)?;
@@ -194,6 +204,7 @@ impl Operator for Counter {
         Ok(Flow::Done)
     }
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        self.was_captured = true;
         let keyed = self.table.iter_mut().map(|t| t.capture(checkpoint)).collect();
         Ok(OperatorSnapshot {
             keyed,
@@ -243,7 +254,12 @@ impl SinkWriter for MemoryWriter {
         Ok(if rows.is_empty() {
             vec![]
         } else {
-            vec![serde_json::to_vec(&(id, rows)).unwrap().into()]
+            self.world.open.lock().unwrap().insert(id.clone());
+            {
+                let padding = " ".repeat(self.world.padding_bytes.load(Ordering::SeqCst));
+                let text = serde_json::to_string(&(id, rows)).unwrap();
+                vec![(text + &padding).into()]
+            }
         })
     }
 }
@@ -255,14 +271,24 @@ impl Committer for MemoryCommitter {
     async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
         for committable in committables {
             let (id, rows): (String, Vec<(i64, i64)>) = serde_json::from_slice(committable).unwrap();
-            if self.0.seen.lock().unwrap().insert(id) {
-                self.0.committed.lock().unwrap().extend(rows);
+            if self.0.seen.lock().unwrap().contains(&id) {
+                continue;
             }
+            if !self.0.open.lock().unwrap().remove(&id) {
+                return Err(ConnectorError::Fatal {
+                    message: format!("transaction {id} was given up, its rows are lost"),
+                    source: None,
+                });
+            }
+            self.0.seen.lock().unwrap().insert(id);
+            self.0.committed.lock().unwrap().extend(rows);
         }
         Ok(())
     }
     async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
-        self.commit(listed).await
+        self.commit(listed).await?;
+        self.0.open.lock().unwrap().clear();
+        Ok(())
     }
 }
 
@@ -294,6 +320,7 @@ pub fn registry(world: &Arc<World>) -> Registry {
         Ok(Box::new(Counter {
             world: world.clone(),
             table: None,
+            was_captured: false,
         }))
     });
     registry
