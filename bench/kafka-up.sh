@@ -113,7 +113,7 @@ P
   pid=$!; echo "$pid" > "$dir/pid"
   for _ in $(seq 1200); do
     grep -q 'Kafka Server started' "$dir/server.log" 2>/dev/null && (exec 3<>"/dev/tcp/127.0.0.1/$((KAFKA_PORT + 5 * (node - 1)))") 2>/dev/null && break
-    kill -0 "$pid" 2>/dev/null || { tail -20 "$dir/stdout" "$dir/server.log"; exit 1; }
+    kill -0 "$pid" 2>/dev/null || { tail -n 20 "$dir/stdout" "$dir/server.log"; exit 1; }
     sleep 0.05
   done
   t2=$(now_s)

@@ -8,6 +8,7 @@ mod disk;
 mod exactly_once;
 mod golden;
 mod s3;
+mod security;
 mod state;
 mod support;
 mod trial;

@@ -5,6 +5,7 @@
 mod client;
 mod faults;
 mod outage;
+mod positions;
 mod security;
 mod support;
 mod tables;

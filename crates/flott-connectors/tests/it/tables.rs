@@ -19,7 +19,7 @@ use flott_runtime::{Flow, OperatorContext, TaskInfo, Waker};
 
 use crate::support::{Cluster, clusters, fresh};
 
-fn table(cluster: &Cluster, connector: &str, topic: &str, options: &[(&str, &str)]) -> TableSpec {
+pub fn table(cluster: &Cluster, connector: &str, topic: &str, options: &[(&str, &str)]) -> TableSpec {
     let mut all: Options = [
         ("connector", connector),
         ("topic", topic),
@@ -88,13 +88,13 @@ fn rows(names: &[&str], numbers: &[i64]) -> Vec<ArrayRef> {
     ]
 }
 
-struct Writer {
+pub struct Writer {
     writer: Box<dyn SinkWriter>,
     waker: Waker,
 }
 
 impl Writer {
-    fn new(sink: &dyn Sink, subtask: usize) -> Self {
+    pub fn new(sink: &dyn Sink, subtask: usize) -> Self {
         let ctx = context(subtask);
         Self {
             writer: sink.writer(&ctx).unwrap(),
@@ -131,7 +131,25 @@ impl Writer {
     }
 }
 
-fn sink_spec(table: TableSpec, keys: &[&str]) -> SinkSpec {
+/// Writes a row and gives the error that comes of it.
+pub async fn write_until_refused(sink: &dyn Sink) -> String {
+    let mut writer = Writer::new(sink, 0);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut flow = writer.writer.write(&Batch::new(rows(&["a"], &[1]), 1));
+    loop {
+        match flow {
+            Err(error) => return error.full_text(),
+            Ok(Flow::Done) => flow = writer.writer.flush(),
+            Ok(_) => {
+                assert!(Instant::now() < deadline, "not refused within 20 s");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                flow = writer.writer.resume();
+            }
+        }
+    }
+}
+
+pub fn sink_spec(table: TableSpec, keys: &[&str]) -> SinkSpec {
     let metadata = metadata(keys);
     let mut fields = table.columns.clone();
     fields.extend(metadata.iter().map(|m| Field::new(m.key.clone(), m.ty.clone())));
@@ -143,7 +161,7 @@ fn sink_spec(table: TableSpec, keys: &[&str]) -> SinkSpec {
     }
 }
 
-fn scan_spec(table: TableSpec, keys: &[&str]) -> ScanSpec {
+pub fn scan_spec(table: TableSpec, keys: &[&str]) -> ScanSpec {
     let fields = table.columns.clone();
     ScanSpec {
         table,
@@ -160,20 +178,20 @@ fn source_of(spec: &ScanSpec) -> Box<dyn Source> {
     }
 }
 
-async fn discovered(spec: &ScanSpec, restored: Option<&[u8]>) -> (Vec<Split>, Vec<u8>) {
+pub async fn discovered(spec: &ScanSpec, restored: Option<&[u8]>) -> (Vec<Split>, Vec<u8>) {
     let source = source_of(spec);
     let mut enumerator = source.enumerator(restored).unwrap();
     let splits = enumerator.discover().await.unwrap();
     (splits, enumerator.snapshot())
 }
 
-struct Read {
-    reader: Box<dyn SourceReader>,
+pub struct Read {
+    pub reader: Box<dyn SourceReader>,
     ctx: OperatorContext,
 }
 
 impl Read {
-    fn new(spec: &ScanSpec, splits: Vec<Split>) -> Self {
+    pub fn new(spec: &ScanSpec, splits: Vec<Split>) -> Self {
         let ctx = context(0);
         let mut reader = source_of(spec).reader(&ctx).unwrap();
         reader.add_splits(splits).unwrap();
@@ -200,7 +218,7 @@ impl Read {
         Ok(out)
     }
 
-    async fn numbers(&mut self, rows: usize) -> Result<Vec<i64>, String> {
+    pub async fn numbers(&mut self, rows: usize) -> Result<Vec<i64>, String> {
         let batches = self.batches(rows).await?;
         let mut numbers: Vec<i64> = batches
             .iter()
@@ -217,7 +235,7 @@ impl Read {
     }
 }
 
-async fn produce(cluster: &Cluster, topic: &Arc<str>, partition: i32, values: &[&str]) {
+pub async fn produce(cluster: &Cluster, topic: &Arc<str>, partition: i32, values: &[&str]) {
     let producer = cluster.producer(&[]).await;
     let index = producer.partition(&TopicPartition::new(topic.clone(), partition));
     for (i, value) in values.iter().enumerate() {
@@ -228,7 +246,7 @@ async fn produce(cluster: &Cluster, topic: &Arc<str>, partition: i32, values: &[
     producer.flush().await.unwrap();
 }
 
-const BOUNDED: [(&str, &str); 2] = [
+pub const BOUNDED: [(&str, &str); 2] = [
     ("scan.startup.mode", "earliest-offset"),
     ("scan.bounded.mode", "latest-offset"),
 ];
