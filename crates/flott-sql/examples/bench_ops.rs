@@ -174,6 +174,8 @@ fn window(window: WindowSpec, keys: &[usize], calls: &[&AggregateCall]) -> Windo
         }],
         time_zone: "UTC".into(),
         input_retracts: false,
+        legacy: false,
+        emit: None,
     }
 }
 

@@ -75,6 +75,11 @@ const KNOWN: &[&str] = &[
     "metrics.reporter.prom.port",
     "table.local-time-zone",
     "table.exec.state.ttl",
+    "table.exec.emit.early-fire.enabled",
+    "table.exec.emit.early-fire.delay",
+    "table.exec.emit.late-fire.enabled",
+    "table.exec.emit.late-fire.delay",
+    "table.exec.emit.allow-lateness",
     "table.exec.mini-batch.enabled",
     "table.exec.mini-batch.allow-latency",
     "table.exec.mini-batch.size",
@@ -87,6 +92,7 @@ const KNOWN: &[&str] = &[
     "table.exec.resource.default-parallelism",
     "table.optimizer.agg-phase-strategy",
     "table.optimizer.distinct-agg.split.enabled",
+    "table.optimizer.distinct-agg.split.bucket-num",
     "table.optimizer.reuse-sub-plan-enabled",
     "table.optimizer.reuse-source-enabled",
     "table.dml-sync",
@@ -111,7 +117,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "kubernetes.",
     "sql-client.",
     "table.exec.async-",
-    "table.exec.emit.",
     "table.exec.legacy-",
     "table.plan.",
     "table.sql-dialect",
@@ -150,6 +155,7 @@ pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
         }));
     }
     parallelism(job, &mut warnings);
+    split(options, &mut warnings);
     materialized(job, options, &mut warnings);
     let mut unique: Vec<Warning> = vec![];
     for w in warnings {
@@ -158,6 +164,16 @@ pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
         }
     }
     unique
+}
+
+/// An option of Flink that is taken, but that no operator here needs.
+fn split(options: &Options, warnings: &mut Vec<Warning>) {
+    if options.get("table.optimizer.distinct-agg.split.enabled") == Some("true") {
+        warnings.push(warning(
+            "'table.optimizer.distinct-agg.split.enabled' changes nothing: DISTINCT aggregates of a key run in one subtask",
+            "leave it away, or group by a part of the values first where one key is too much for a subtask",
+        ));
+    }
 }
 
 fn scans<'a>(rel: &'a Rel, found: &mut Vec<&'a Scan>) {
@@ -188,7 +204,8 @@ fn state(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
     if let RelOp::Aggregate { input, keys, calls } = &rel.op
         && !keys.is_empty()
     {
-        let names: Vec<&str> = keys.iter().map(|&k| input.fields[k].name.as_str()).collect();
+        let names = keys.iter().map(|&k| input.fields[k].name.as_str());
+        let names: Vec<&str> = names.filter(|name| *name != "$e").collect();
         let what = if calls.is_empty() { "DISTINCT" } else { "GROUP BY" };
         let only_one_bound = keys.iter().any(|&k| input.fields[k].window.is_some());
         let message = format!(

@@ -39,6 +39,35 @@ pub enum KeyedShuffle {
     Force,
 }
 
+/// When windows fire besides at their ends, as `table.exec.emit.*` says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EmitConfig {
+    /// Delay of `early-fire`, if it is enabled; 0: at every row.
+    pub early_ms: Option<u64>,
+    /// Delay of `late-fire`, if it is enabled; 0: at every row.
+    pub late_ms: Option<u64>,
+    /// `allow-lateness`, else `table.exec.state.ttl`.
+    pub lateness_ms: u64,
+}
+
+impl EmitConfig {
+    fn of(options: &Options) -> SqlResult<Self> {
+        let delay = |fire: &str| -> SqlResult<Option<u64>> {
+            let enabled = options.boolean(&format!("table.exec.emit.{fire}.enabled"));
+            let delay = duration(options, &format!("table.exec.emit.{fire}.delay"))?;
+            Ok((enabled.map_err(wrong)? == Some(true)).then(|| delay.unwrap_or(0)))
+        };
+        let ttl_ms = duration(options, "table.exec.state.ttl")?;
+        Ok(Self {
+            early_ms: delay("early-fire")?,
+            late_ms: delay("late-fire")?,
+            lateness_ms: duration(options, "table.exec.emit.allow-lateness")?
+                .or(ttl_ms)
+                .unwrap_or(0),
+        })
+    }
+}
+
 /// What planning reads of a job's options.
 #[derive(Debug, Clone)]
 pub struct PlannerConfig {
@@ -50,6 +79,8 @@ pub struct PlannerConfig {
     pub time_zone: String,
     /// `table.optimizer.agg-phase-strategy`
     pub agg_phase: AggPhase,
+    /// `table.exec.emit.*`
+    pub emit: EmitConfig,
     /// `table.exec.mini-batch.*`, if it is on.
     pub mini_batch: Option<MiniBatch>,
     /// `table.exec.state.ttl` in ms; 0: kept for ever.
@@ -144,6 +175,7 @@ impl PlannerConfig {
                 ],
                 AggPhase::Auto,
             )?,
+            emit: EmitConfig::of(options)?,
             mini_batch: None,
             state_ttl_ms: duration(options, "table.exec.state.ttl")?.unwrap_or(0),
             idle_timeout_ms: duration(options, "table.exec.source.idle-timeout")?.and_then(|ms| i64::try_from(ms).ok()),

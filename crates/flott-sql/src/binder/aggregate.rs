@@ -1,11 +1,14 @@
 //! Grouping: which expressions are keys, which calls are aggregates, and what may stand beside them.
 
 use super::expr::{Resolver, bind_expr, condition, function_error, function_name, span_of};
+use super::group_window::GroupWindow;
+use super::grouping_sets::SetFunctions;
 use super::scope::{ExprScope, dotted};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, resolve_aggregate};
-use crate::rel::{AggCall, Rel, RelOp};
-use flott_core::suggest;
+use crate::nodes::ExpandSet;
+use crate::rel::{AggCall, Rel, RelField, RelOp};
+use flott_core::{LogicalType, TypeKind, suggest};
 use sqlparser::ast::{self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -159,23 +162,27 @@ struct BoundCall {
 pub struct Grouping<'a> {
     input: &'a ExprScope,
     keys: Vec<Expr>,
+    sets: SetFunctions,
+    window: Option<&'a GroupWindow>,
     calls: RefCell<Vec<BoundCall>>,
     /// Whether there is a GROUP BY: without one, a result may have seen no row.
     grouped: bool,
 }
 
 impl<'a> Grouping<'a> {
-    /// Groups `input` by the bound `keys`; equal keys count once.
-    pub fn new(input: &'a ExprScope, keys: Vec<Expr>, grouped: bool) -> Self {
-        let mut unique: Vec<Expr> = vec![];
-        for key in keys {
-            if !unique.contains(&key) {
-                unique.push(key);
-            }
-        }
+    /// Groups `input` by the bound `keys`, which differ, in `sets` of them; `window` is the group window among them.
+    pub fn new(
+        input: &'a ExprScope,
+        keys: Vec<Expr>,
+        grouped: bool,
+        sets: SetFunctions,
+        window: Option<&'a GroupWindow>,
+    ) -> Self {
         Self {
             input,
-            keys: unique,
+            keys,
+            sets,
+            window,
             calls: RefCell::default(),
             grouped,
         }
@@ -241,13 +248,64 @@ impl<'a> Grouping<'a> {
             calls.push(call);
             calls.len() - 1
         });
-        Expr::input(self.keys.len() + position, ty)
+        Expr::input(self.first_call() + position, ty)
+    }
+
+    /// Position of the first aggregate: behind the keys, and the set's number where there are sets.
+    fn first_call(&self) -> usize {
+        self.keys.len() + usize::from(!self.sets.sets.is_empty())
+    }
+
+    /// A key of the result; NULL in rows of sets that have it not.
+    fn key(&self, position: usize) -> Expr {
+        let ty = self.keys[position].ty();
+        Expr::input(position, ty.with_nullable(ty.nullable || !self.sets.always(position)))
+    }
+
+    /// GROUPING, GROUPING_ID, GROUP_ID, and auxiliary functions of the group window.
+    fn group_function(&self, function: &ast::Function) -> SqlResult<Option<Expr>> {
+        let name = function_name(function)?;
+        if let Some(window) = self.window
+            && let Some(property) = window.auxiliary(function, self.input)?
+        {
+            let key = self.keys.iter().position(|k| *k == property);
+            return Ok(key.map(|k| self.key(k)));
+        }
+        match name.as_str() {
+            "GROUP_ID" => Ok(Some(self.sets.group_id())),
+            "GROUPING" | "GROUPING_ID" => {
+                let FunctionArguments::List(list) = &function.args else {
+                    return Ok(None);
+                };
+                let mut keys = vec![];
+                for arg in list.args.iter().filter_map(argument) {
+                    let bound = self.input.bind(arg)?;
+                    let Some(key) = self.keys.iter().position(|k| *k == bound) else {
+                        return Err(SqlError::new(
+                            Step::Type,
+                            format!("{name} takes columns of GROUP BY, but '{arg}' is none"),
+                        )
+                        .at_span(span_of(arg))
+                        .remedy("add it to GROUP BY"));
+                    };
+                    keys.push(key);
+                }
+                if keys.is_empty() {
+                    return Err(SqlError::new(Step::Type, format!("{name} needs a column of GROUP BY"))
+                        .remedy(format!("write {name}(column)")));
+                }
+                let number = Expr::input(self.keys.len(), LogicalType::not_null(TypeKind::BigInt));
+                self.sets.grouping(&keys, &number).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The aggregation over `rel`, whose columns the input scope describes. `results` are the bound SELECT items with
     /// their names, used to name keys and aggregates.
     pub fn into_rel(self, rel: Rel, results: &[(String, Expr)]) -> Rel {
-        let Self { keys, calls, .. } = self;
+        let first_call = self.first_call();
+        let Self { keys, calls, sets, .. } = self;
         let calls = calls.into_inner();
         let name_of = |position: usize| {
             results
@@ -280,7 +338,7 @@ impl<'a> Grouping<'a> {
             };
         let mut agg_calls = vec![];
         for (i, call) in calls.into_iter().enumerate() {
-            let position = keys.len() + i;
+            let position = first_call + i;
             let args = call.args.into_iter().map(|a| column_of(a, &mut columns)).collect();
             let filter = call.filter.map(|f| column_of(f, &mut columns));
             agg_calls.push(AggCall {
@@ -293,8 +351,43 @@ impl<'a> Grouping<'a> {
             });
         }
         let input = Rel::calc(rel, columns, None);
-        aggregate(input, (0..keys.len()).collect(), agg_calls)
+        if sets.sets.is_empty() {
+            return aggregate(input, (0..keys.len()).collect(), agg_calls);
+        }
+        let (input, keys) = expand(input, keys.len(), &sets);
+        aggregate(input, keys, agg_calls)
     }
+}
+
+/// Each row of `input` once per set; gives the columns to group by: the first `keys` ones, those that some set has not as
+/// copies, and the set's number.
+fn expand(input: Rel, keys: usize, sets: &SetFunctions) -> (Rel, Vec<usize>) {
+    let width = input.fields.len();
+    let copied: Vec<usize> = (0..keys).filter(|k| !sets.always(*k)).collect();
+    let mut fields = input.fields.clone();
+    fields.extend(copied.iter().map(|&k| {
+        let field = &input.fields[k];
+        RelField::new(field.name.clone(), field.ty.with_nullable(true))
+    }));
+    fields.push(RelField::new("$e", LogicalType::not_null(TypeKind::BigInt)));
+    let of_copied = |set: &ExpandSet| ExpandSet {
+        has: copied.iter().map(|&k| set.has[k]).collect(),
+        id: set.id,
+    };
+    let place = |key: usize| match copied.iter().position(|c| *c == key) {
+        Some(copy) => width + copy,
+        None => key,
+    };
+    let by: Vec<usize> = (0..keys).map(place).chain([width + copied.len()]).collect();
+    let expanded = Rel {
+        op: RelOp::Expand {
+            input: Box::new(input),
+            sets: sets.sets.iter().map(of_copied).collect(),
+            keys: copied,
+        },
+        fields,
+    };
+    (expanded, by)
 }
 
 /// The aggregation of `input`: keys first, then the calls.
@@ -333,6 +426,11 @@ impl Resolver for Grouping<'_> {
         {
             return self.aggregate(function).map(Some);
         }
+        if let ast::Expr::Function(function) = expr
+            && let Some(bound) = self.group_function(function)?
+        {
+            return Ok(Some(bound));
+        }
         if contains_aggregate(expr) {
             return Ok(None);
         }
@@ -340,7 +438,7 @@ impl Resolver for Grouping<'_> {
             return Ok(None);
         };
         let key = self.keys.iter().position(|k| *k == bound);
-        Ok(key.map(|i| Expr::input(i, bound.ty().clone())))
+        Ok(key.map(|i| self.key(i)))
     }
 
     fn column(&self, parts: &[Ident]) -> SqlResult<Expr> {

@@ -396,7 +396,7 @@ fn bind_function(function: &ast::Function, names: &dyn Resolver) -> SqlResult<Ex
         )
         .remedy("window aggregates and GROUP BY are supported"));
     }
-    if let Some(error) = super::window::legacy_window(&name) {
+    if let Some(error) = super::group_window::out_of_place(&name) {
         return Err(error);
     }
     if function.filter.is_some() {

@@ -6,6 +6,8 @@
 mod aggregate;
 mod expr;
 mod from;
+mod group_window;
+mod grouping_sets;
 mod insert;
 mod literal;
 mod query;

@@ -4,15 +4,19 @@ use super::Binder;
 use super::aggregate::{Grouping, aggregate, contains_aggregate};
 use super::expr::{condition, span_of};
 use super::from::{Relation, rename};
+use super::group_window::{GroupWindow, group_window_of};
+use super::grouping_sets::{SetFunctions, group_sets};
 use super::scope::{ExprScope, dotted, field_of};
 use super::values::{cast_to, common_type};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::Expr;
+use crate::nodes::WindowSpec;
 use crate::rel::{Rel, RelField, RelOp, generated_name};
+use crate::rules::window_of;
 use flott_core::TypeKind;
 use sqlparser::ast::{
-    self, Distinct, GroupByExpr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    SetOperator, SetQuantifier, Spanned,
+    self, Distinct, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
+    SetQuantifier, Spanned,
 };
 
 impl Binder<'_> {
@@ -82,12 +86,12 @@ impl Binder<'_> {
             let filter = condition(scope.bind(selection)?, "WHERE", span_of(selection))?;
             rel = Rel::filter(rel, filter);
         }
-        let group = group_expressions(&select.group_by)?;
-        let grouped = !group.is_empty();
+        let sets = group_sets(&select.group_by)?;
+        let grouped = sets.len() != 1 || !sets[0].is_empty();
         let aggregates =
             select.projection.iter().any(item_has_aggregate) || select.having.as_ref().is_some_and(contains_aggregate);
         let bound = if grouped || aggregates || select.having.is_some() {
-            Self::grouped(rel, &scope, group, select)?
+            self.grouped(rel, &scope, &sets, select)?
         } else {
             let items = select_items(&select.projection, &scope, &|e| scope.bind(e))?;
             Rel::calc(rel, items, None)
@@ -100,20 +104,111 @@ impl Binder<'_> {
         }
     }
 
-    fn grouped(rel: Rel, scope: &ExprScope, group: &[ast::Expr], select: &Select) -> SqlResult<Rel> {
-        let mut keys = vec![];
-        for key in group {
-            keys.push(scope.bind(key)?);
+    fn grouped(&self, rel: Rel, scope: &ExprScope, sets: &[Vec<&ast::Expr>], select: &Select) -> SqlResult<Rel> {
+        let is_grouped = sets.iter().any(|set| !set.is_empty());
+        let mut rel = rel;
+        let mut window: Option<GroupWindow> = None;
+        let mut keys: Vec<Expr> = vec![];
+        let mut bound_sets: Vec<Vec<usize>> = vec![];
+        let mut bound: Vec<(&ast::Expr, Vec<usize>)> = vec![];
+        for set in sets {
+            let mut positions = vec![];
+            for &expr in set {
+                // An expression of several sets is bound once.
+                if let Some((_, places)) = bound.iter().find(|(e, _)| std::ptr::eq(*e, expr) || *e == expr) {
+                    positions.extend(places);
+                    continue;
+                }
+                let exprs: Vec<Expr> = match group_window_of(expr) {
+                    Some(function) => {
+                        if let Some(error) = refused_window(window.as_ref(), sets.len(), expr) {
+                            return Err(error);
+                        }
+                        let (cut, bound) = GroupWindow::bind(function, rel, scope, self.next_window())?;
+                        rel = cut;
+                        let keys = bound.keys().collect();
+                        window = Some(bound);
+                        keys
+                    }
+                    None => vec![scope.bind(expr)?],
+                };
+                let mut places = vec![];
+                for key in exprs {
+                    let place = keys.iter().position(|k| *k == key).unwrap_or_else(|| {
+                        keys.push(key);
+                        keys.len() - 1
+                    });
+                    places.push(place);
+                }
+                positions.extend(&places);
+                bound.push((expr, places));
+            }
+            bound_sets.push(positions);
         }
-        let grouping = Grouping::new(scope, keys, !group.is_empty());
-        let items = select_items(&select.projection, scope, &|e| grouping.bind(e))?;
-        let having = match &select.having {
-            Some(having) => Some(condition(grouping.bind(having)?, "HAVING", span_of(having))?),
-            None => None,
+        let levels = match bound_sets.len() {
+            1 => vec![SetFunctions::plain()],
+            _ => SetFunctions::levels(&bound_sets, keys.len())?,
         };
-        let rel = grouping.into_rel(rel, &items);
-        Ok(Rel::calc(rel, items, having))
+        let mut branches = vec![];
+        for level in levels {
+            let grouping = Grouping::new(scope, keys.clone(), is_grouped, level, window.as_ref());
+            let items = select_items(&select.projection, scope, &|e| grouping.bind(e))?;
+            let having = match &select.having {
+                Some(having) => Some(condition(grouping.bind(having)?, "HAVING", span_of(having))?),
+                None => None,
+            };
+            let aggregated = grouping.into_rel(rel.clone(), &items);
+            check_slices(&aggregated, sets)?;
+            branches.push(Rel::calc(aggregated, items, having));
+        }
+        match branches.len() {
+            1 => Ok(branches.remove(0)),
+            _ => union(branches),
+        }
     }
+}
+
+/// Why a group window may not stand where it does.
+fn refused_window(earlier: Option<&GroupWindow>, sets: usize, expr: &ast::Expr) -> Option<SqlError> {
+    let error = if earlier.is_some() {
+        SqlError::new(Step::Type, "GROUP BY takes one group window, but this is a second one")
+            .remedy("group the result of the first window again, by its _ROWTIME")
+    } else if sets > 1 {
+        SqlError::new(
+            Step::Unsupported,
+            "a group window beside GROUPING SETS, CUBE or ROLLUP is not supported, as in Flink",
+        )
+        .remedy("use a window function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …)) GROUP BY window_start, window_end, …")
+    } else {
+        return None;
+    };
+    Some(error.at_span(span_of(expr)))
+}
+
+/// Refuses to aggregate windows that are not made of whole slices, which may be shown as columns only.
+fn check_slices(aggregated: &Rel, sets: &[Vec<&ast::Expr>]) -> SqlResult<()> {
+    fn function(rel: &Rel, id: u32) -> Option<(WindowSpec, bool)> {
+        if let RelOp::WindowTvf { window, legacy, .. } = &rel.op
+            && rel.fields.last().and_then(|f| f.window).is_some_and(|m| m.id == id)
+        {
+            return Some((*window, *legacy));
+        }
+        rel.inputs().into_iter().find_map(|input| function(input, id))
+    }
+    let RelOp::Aggregate { input, keys, .. } = &aggregated.op else {
+        return Ok(());
+    };
+    let Some((window, false)) = window_of(&input.fields, keys).and_then(|id| function(input, id)) else {
+        return Ok(());
+    };
+    window.validate_slices().map_err(|e| {
+        let error = SqlError::new(Step::Type, e.to_string())
+            .remedy("choose a slide that divides the size; only without GROUP BY any slide will do");
+        match sets.first().and_then(|set| set.first()) {
+            Some(place) => error.at_span(span_of(place)),
+            None => error,
+        }
+    })
 }
 
 /// Names and bound forms of a SELECT list.
@@ -236,32 +331,6 @@ fn item_has_aggregate(item: &SelectItem) -> bool {
     match item {
         SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => contains_aggregate(e),
         _ => false,
-    }
-}
-
-fn group_expressions(group_by: &GroupByExpr) -> SqlResult<&[ast::Expr]> {
-    match group_by {
-        GroupByExpr::Expressions(keys, modifiers) => {
-            let special = keys.iter().find(|k| {
-                matches!(
-                    k,
-                    ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_)
-                )
-            });
-            if let Some(expr) = special {
-                return Err(SqlError::new(
-                    Step::Unsupported,
-                    "GROUPING SETS, CUBE and ROLLUP are not supported yet",
-                )
-                .at_span(span_of(expr))
-                .remedy("write one query a grouping and join them by UNION ALL"));
-            }
-            match modifiers.is_empty() {
-                true => Ok(keys),
-                false => Err(SqlError::new(Step::Unsupported, "GROUP BY … WITH is not supported")),
-            }
-        }
-        GroupByExpr::All(_) => Err(SqlError::new(Step::Unsupported, "Flink has no GROUP BY ALL")),
     }
 }
 

@@ -5,36 +5,18 @@ use super::expr::{bind_expr, function_name, span_of};
 use super::scope::{ExprScope, dotted};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::Literal;
-use crate::nodes::{WindowPropertyKind, WindowSpec};
+use crate::nodes::{SpecError, WindowPropertyKind, WindowSpec};
 use crate::parser::dialect::TABLE_ARGUMENT;
 use crate::rel::{Rel, RelField, RelOp, TimeKind, WindowMark};
 use flott_core::{LogicalType, TypeKind, suggest};
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName};
 use sqlparser::tokenizer::Span;
 
-const FUNCTIONS: &[&str] = &["TUMBLE", "HOP"];
-const LATER: &[&str] = &["CUMULATE", "SESSION"];
+const FUNCTIONS: &[&str] = &["TUMBLE", "HOP", "CUMULATE", "SESSION"];
 
-/// The error for a group window function of old Flink SQL, which stands in GROUP BY or SELECT.
-pub fn legacy_window(name: &str) -> Option<SqlError> {
-    const PARTS: &[&str] = &["", "_START", "_END", "_ROWTIME", "_PROCTIME"];
-    let base = ["TUMBLE", "HOP", "SESSION"]
-        .into_iter()
-        .find(|base| PARTS.iter().any(|part| name == format!("{base}{part}")))?;
-    Some(
-        SqlError::new(
-            Step::Unsupported,
-            format!("{name}(…) as a group window (GROUP BY {base}(…)) is not supported"),
-        )
-        .remedy(format!(
-            "write FROM TABLE({base}(TABLE t, DESCRIPTOR(ts), INTERVAL …)) GROUP BY window_start, window_end, …"
-        )),
-    )
-}
-
-/// Whether a table function of this name is a window function, known or to come.
+/// Whether a table function of this name is a window function.
 pub fn is_window_function(name: &str) -> bool {
-    FUNCTIONS.contains(&name) || LATER.contains(&name)
+    FUNCTIONS.contains(&name)
 }
 
 /// Arguments of a window function.
@@ -154,13 +136,19 @@ impl Binder<'_> {
                 };
                 (args[0], args[1], window)
             }
-            name if LATER.contains(&name) => {
-                return Err(SqlError::new(
-                    Step::Unsupported,
-                    format!("the window function {name} is not supported yet"),
-                )
-                .at_span(arguments.span)
-                .remedy(format!("supported are {}", FUNCTIONS.join(" and "))));
+            "CUMULATE" => {
+                let args = arguments.ordered(&["DATA", "TIMECOL", "STEP", "SIZE", "OFFSET"], 1)?;
+                let window = WindowSpec::Cumulate {
+                    step_ms: length(args[2], &arguments.function)?.unwrap_or_default(),
+                    size_ms: length(args[3], &arguments.function)?.unwrap_or_default(),
+                    offset_ms: length(args[4], &arguments.function)?.unwrap_or_default(),
+                };
+                (args[0], args[1], window)
+            }
+            "SESSION" => {
+                let args = arguments.ordered(&["DATA", "TIMECOL", "GAP"], 0)?;
+                let gap_ms = length(args[2], &arguments.function)?.unwrap_or_default();
+                (args[0], args[1], WindowSpec::Session { gap_ms })
             }
             name => {
                 let hint = suggest::hint(name, FUNCTIONS.iter().copied());
@@ -170,15 +158,20 @@ impl Binder<'_> {
                 );
             }
         };
-        window
-            .validate()
-            .map_err(|e| SqlError::new(Step::Type, e.to_string()).at_span(arguments.span))?;
+        window.validate().map_err(|e| wrong_sizes(&e, arguments.span))?;
         let (Some(data), Some(time)) = (data, time) else {
             return Err(SqlError::new(Step::Plan, "arguments of a window function are missing").at_span(arguments.span));
         };
         let input = self.window_input(data)?;
+        let partition = partition_of(&input, data, &window)?;
         let time_column = time_column(&input, time, &arguments.function)?;
-        Ok(window_rel(input, window, time_column, self.next_window()))
+        let cut = Cut {
+            window,
+            time_column,
+            partition,
+            legacy: false,
+        };
+        Ok(window_rel(input, cut, self.next_window()))
     }
 
     fn window_input(&self, data: &ast::Expr) -> SqlResult<Rel> {
@@ -202,8 +195,54 @@ impl Binder<'_> {
     }
 }
 
+/// The error for sizes that do not fit together.
+pub(super) fn wrong_sizes(error: &SpecError, span: Span) -> SqlError {
+    SqlError::new(Step::Type, error.to_string())
+        .at_span(span)
+        .remedy("give positive intervals, of a HOP a slide and of a CUMULATE a step that divides the size, and an offset below it")
+}
+
+/// The columns of `PARTITION BY`.
+fn partition_of(input: &Rel, data: &ast::Expr, window: &WindowSpec) -> SqlResult<Vec<usize>> {
+    let ast::Expr::Function(ast::Function {
+        args: FunctionArguments::List(list),
+        ..
+    }) = data
+    else {
+        return Ok(vec![]);
+    };
+    let mut partition = vec![];
+    for arg in list.args.iter().skip(1) {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(name))) = arg else {
+            continue;
+        };
+        if !window.is_session() {
+            return Err(SqlError::new(
+                Step::Unsupported,
+                format!("{} takes no PARTITION BY, only SESSION does", window.function()),
+            )
+            .at_span(name.span)
+            .remedy("windows of fixed length are the same for all keys: leave it away and group by the key"));
+        }
+        partition.push(column_named(input, name, "SESSION")?);
+    }
+    Ok(partition)
+}
+
+/// The position of a column of a window function's table.
+fn column_named(input: &Rel, name: &Ident, function: &str) -> SqlResult<usize> {
+    input.fields.iter().position(|f| f.name == name.value).ok_or_else(|| {
+        let hint = suggest::hint(&name.value, input.fields.iter().map(|f| f.name.as_str()));
+        SqlError::new(
+            Step::Name,
+            format!("there is no column '{}' in {function}'s table{hint}", name.value),
+        )
+        .at_span(name.span)
+    })
+}
+
 /// A constant interval in milliseconds.
-fn length(expr: Option<&ast::Expr>, function: &str) -> SqlResult<Option<i64>> {
+pub(super) fn length(expr: Option<&ast::Expr>, function: &str) -> SqlResult<Option<i64>> {
     let Some(expr) = expr else { return Ok(None) };
     let bound = bind_expr(expr, &ExprScope::default())?;
     match bound.as_literal() {
@@ -252,14 +291,7 @@ fn time_column(input: &Rel, descriptor: &ast::Expr, function: &str) -> SqlResult
         }
         _ => return Err(wrong()),
     };
-    let Some(index) = input.fields.iter().position(|f| f.name == name.value) else {
-        let hint = suggest::hint(&name.value, input.fields.iter().map(|f| f.name.as_str()));
-        return Err(SqlError::new(
-            Step::Name,
-            format!("there is no column '{}' in {function}'s table{hint}", name.value),
-        )
-        .at_span(name.span));
-    };
+    let index = column_named(input, name, function)?;
     let field = &input.fields[index];
     if field.time.is_none() {
         return Err(SqlError::new(
@@ -278,9 +310,21 @@ fn time_column(input: &Rel, descriptor: &ast::Expr, function: &str) -> SqlResult
     Ok(index)
 }
 
+/// How a window function cuts its input.
+pub(super) struct Cut {
+    /// The windows.
+    pub(super) window: WindowSpec,
+    /// Position of the time attribute.
+    pub(super) time_column: usize,
+    /// What tells sessions apart.
+    pub(super) partition: Vec<usize>,
+    /// Whether it stands in GROUP BY.
+    pub(super) legacy: bool,
+}
+
 /// The input with window_start, window_end and window_time.
-fn window_rel(input: Rel, window: WindowSpec, time_column: usize, id: u32) -> Rel {
-    let time = &input.fields[time_column];
+pub(super) fn window_rel(input: Rel, cut: Cut, id: u32) -> Rel {
+    let time = &input.fields[cut.time_column];
     let kind = match time.time {
         Some(TimeKind::Proctime) => TypeKind::TimestampLtz(3),
         _ => time.ty.kind.clone(),
@@ -307,15 +351,17 @@ fn window_rel(input: Rel, window: WindowSpec, time_column: usize, id: u32) -> Re
     };
     fields.push(marked(
         "window_time",
-        LogicalType::not_null(time_ty),
+        LogicalType::not_null(time_ty).with_nullable(cut.legacy),
         WindowPropertyKind::Time,
         time.time,
     ));
     Rel {
         op: RelOp::WindowTvf {
             input: Box::new(input),
-            window,
-            time_column,
+            window: cut.window,
+            time_column: cut.time_column,
+            partition: cut.partition,
+            legacy: cut.legacy,
         },
         fields,
     }

@@ -9,11 +9,12 @@
 //! | kind | spec | output |
 //! |---|---|---|
 //! | [`kind::CALC`] | [`CalcSpec`] | the projection |
-//! | [`kind::WINDOW_AGGREGATE`], [`kind::GLOBAL_WINDOW_AGGREGATE`] | [`WindowAggregateSpec`] | [`WindowAggregateSpec::output`] |
+//! | [`kind::WINDOW_AGGREGATE`], [`kind::GLOBAL_WINDOW_AGGREGATE`], [`kind::GROUP_WINDOW_AGGREGATE`] | [`WindowAggregateSpec`] | [`WindowAggregateSpec::output`] |
 //! | [`kind::LOCAL_WINDOW_AGGREGATE`] | the same [`WindowAggregateSpec`] | [`WindowAggregateSpec::local_output`] |
 //! | [`kind::WINDOW_TABLE_FUNCTION`] | [`WindowTableFunctionSpec`] | input, window_start, window_end, window_time |
 //! | [`kind::GROUP_AGGREGATE`], [`kind::GLOBAL_GROUP_AGGREGATE`] | [`GroupAggregateSpec`] | [`GroupAggregateSpec::output`] |
 //! | [`kind::LOCAL_GROUP_AGGREGATE`] | the same [`GroupAggregateSpec`] | [`GroupAggregateSpec::local_output`] |
+//! | [`kind::EXPAND`] | [`ExpandSpec`] | input, the keys (NULL outside of the set), `$e` |
 //! | [`kind::CORRELATE`] | [`CorrelateUnnestSpec`] | kept input columns, then the element's |
 //! | [`kind::VALUES`] | [`ValuesSpec`] | its rows |
 //! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U, or with -D in its place |
@@ -38,11 +39,12 @@ pub(crate) use aggregate::{average_sum_kind, sum_kind};
 pub use changes::{ChangelogNormalizeSpec, SinkMaterializerSpec};
 pub use group::{GroupAggregateSpec, MiniBatch};
 pub use rows::{
-    CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, NotNullEnforcer, SinkConstraintsSpec,
-    TypeLengthEnforcer, ValuesSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec,
+    CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, ExpandSet, ExpandSpec, NotNullEnforcer,
+    SinkConstraintsSpec, TypeLengthEnforcer, ValuesSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec,
 };
 pub use window::{
-    TimeAttribute, WindowAggregateSpec, WindowProperty, WindowPropertyKind, WindowSpec, WindowTableFunctionSpec,
+    EmitSpec, TimeAttribute, WindowAggregateSpec, WindowProperty, WindowPropertyKind, WindowSpec,
+    WindowTableFunctionSpec,
 };
 
 use flott_core::Field;
@@ -60,6 +62,8 @@ pub mod kind {
     pub const LOCAL_WINDOW_AGGREGATE: &str = "stream-exec-local-window-aggregate";
     /// Second phase of a window aggregation, after the exchange.
     pub const GLOBAL_WINDOW_AGGREGATE: &str = "stream-exec-global-window-aggregate";
+    /// Aggregation of `GROUP BY TUMBLE(…)` and alike.
+    pub const GROUP_WINDOW_AGGREGATE: &str = "stream-exec-group-window-aggregate";
     /// Windows as columns, without aggregation.
     pub const WINDOW_TABLE_FUNCTION: &str = "stream-exec-window-table-function";
     /// Aggregation without windows in one phase.
@@ -68,6 +72,8 @@ pub mod kind {
     pub const LOCAL_GROUP_AGGREGATE: &str = "stream-exec-local-group-aggregate";
     /// Second phase of an aggregation without windows, after the exchange.
     pub const GLOBAL_GROUP_AGGREGATE: &str = "stream-exec-global-group-aggregate";
+    /// A row per grouping set.
+    pub const EXPAND: &str = "stream-exec-expand";
     /// UNNEST.
     pub const CORRELATE: &str = "stream-exec-correlate";
     /// Constant rows.

@@ -94,6 +94,38 @@ impl CorrelateUnnestSpec {
     }
 }
 
+/// A set of GROUPING SETS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpandSet {
+    /// For each key, whether the set has it.
+    pub has: Vec<bool>,
+    /// The set's number, as GROUPING_ID of all keys: a bit for each key that it has not, the first key's the highest.
+    pub id: i64,
+}
+
+/// GROUPING SETS: each input row once per set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpandSpec {
+    /// Columns of the input.
+    pub input: Vec<Field>,
+    /// Columns that are repeated behind the input's, NULL where the set has them not.
+    pub keys: Vec<usize>,
+    /// The sets, in the order of a row's copies.
+    pub sets: Vec<ExpandSet>,
+}
+
+impl ExpandSpec {
+    /// The input's columns, the keys, `$e`.
+    pub fn output(&self) -> Vec<Field> {
+        let keys = self.keys.iter().map(|&k| {
+            let field = &self.input[k];
+            Field::new(field.name.clone(), field.ty.with_nullable(true))
+        });
+        let id = Field::new("$e", LogicalType::not_null(TypeKind::BigInt));
+        self.input.iter().cloned().chain(keys).chain([id]).collect()
+    }
+}
+
 /// Constant rows, emitted once by one subtask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValuesSpec {

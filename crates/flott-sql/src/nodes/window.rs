@@ -26,50 +26,92 @@ pub enum WindowSpec {
         /// Shift against the epoch.
         offset_ms: i64,
     },
+    /// Windows of one start that grow by a step up to a length, which is a multiple of it.
+    Cumulate {
+        /// Greatest length.
+        size_ms: i64,
+        /// By how much they grow.
+        step_ms: i64,
+        /// Shift against the epoch.
+        offset_ms: i64,
+    },
+    /// From the first row of a key until no row has come for the gap.
+    Session {
+        /// The gap.
+        gap_ms: i64,
+    },
 }
 
 impl WindowSpec {
-    /// Length of a window.
-    pub fn size_ms(&self) -> i64 {
-        match *self {
-            Self::Tumble { size_ms, .. } | Self::Hop { size_ms, .. } => size_ms,
+    /// Name of the window function.
+    pub fn function(&self) -> &'static str {
+        match self {
+            Self::Tumble { .. } => "TUMBLE",
+            Self::Hop { .. } => "HOP",
+            Self::Cumulate { .. } => "CUMULATE",
+            Self::Session { .. } => "SESSION",
         }
     }
 
-    /// Length of a slice, which is also the distance between window starts.
+    /// Whether windows of different keys differ, so that they cannot be cut into slices.
+    pub fn is_session(&self) -> bool {
+        matches!(self, Self::Session { .. })
+    }
+
+    /// Length of a window: the greatest one, of a SESSION the gap.
+    pub fn size_ms(&self) -> i64 {
+        match *self {
+            Self::Tumble { size_ms, .. } | Self::Hop { size_ms, .. } | Self::Cumulate { size_ms, .. } => size_ms,
+            Self::Session { gap_ms } => gap_ms,
+        }
+    }
+
+    /// Length of a slice, which is also the distance between window ends.
     pub fn slice_ms(&self) -> i64 {
         match *self {
             Self::Tumble { size_ms, .. } => size_ms,
             Self::Hop { slide_ms, .. } => slide_ms,
+            Self::Cumulate { step_ms, .. } => step_ms,
+            Self::Session { gap_ms } => gap_ms,
         }
     }
 
     /// Shift against the epoch.
     pub fn offset_ms(&self) -> i64 {
         match *self {
-            Self::Tumble { offset_ms, .. } | Self::Hop { offset_ms, .. } => offset_ms,
+            Self::Tumble { offset_ms, .. } | Self::Hop { offset_ms, .. } | Self::Cumulate { offset_ms, .. } => {
+                offset_ms
+            }
+            Self::Session { .. } => 0,
         }
     }
 
-    /// Checks Flink's rules: positive sizes, size a multiple of the slide, offset smaller than the size.
+    /// Checks Flink's rules: positive sizes, the greatest size of a CUMULATE a multiple of the step, offset smaller than
+    /// the size.
     ///
     /// # Errors
     /// The rule that is broken.
     pub fn validate(&self) -> Result<(), SpecError> {
-        let (size, slide, offset) = (self.size_ms(), self.slice_ms(), self.offset_ms());
-        let function = match self {
-            Self::Tumble { .. } => "TUMBLE",
-            Self::Hop { .. } => "HOP",
-        };
+        let (size, slice, offset) = (self.size_ms(), self.slice_ms(), self.offset_ms());
+        let function = self.function();
         let broken = |text: String| Err(SpecError::Window(text));
-        if size <= 0 || slide <= 0 {
-            return broken(format!(
-                "{function} needs a positive size and slide, got size {size} ms and slide {slide} ms"
-            ));
+        if size <= 0 || slice <= 0 {
+            let what = match self {
+                Self::Tumble { .. } => "size",
+                Self::Hop { .. } => "size and slide",
+                Self::Cumulate { .. } => "size and step",
+                Self::Session { .. } => "gap",
+            };
+            let got = if size == slice {
+                format!("{size} ms")
+            } else {
+                format!("{size} ms and {slice} ms")
+            };
+            return broken(format!("{function} needs a positive {what}, got {got}"));
         }
-        if size % slide != 0 {
+        if matches!(self, Self::Cumulate { .. }) && size % slice != 0 {
             return broken(format!(
-                "HOP needs a size that is an integral multiple of the slide, got size {size} ms and slide {slide} ms"
+                "CUMULATE needs a size that is an integral multiple of the step, got size {size} ms and step {slice} ms"
             ));
         }
         if offset.unsigned_abs() >= size.unsigned_abs() {
@@ -78,6 +120,19 @@ impl WindowSpec {
             ));
         }
         Ok(())
+    }
+
+    /// Checks that windows are made of whole slices: the size of a HOP is a multiple of the slide.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn validate_slices(&self) -> Result<(), SpecError> {
+        match *self {
+            Self::Hop { size_ms, slide_ms, .. } if size_ms % slide_ms != 0 => Err(SpecError::Window(format!(
+                "HOP needs a size that is an integral multiple of the slide to be aggregated, got size {size_ms} ms and slide {slide_ms} ms"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -98,7 +153,30 @@ pub enum TimeAttribute {
         window_end: usize,
         /// Whether those windows were cut in the session's wall-clock time.
         local_time: bool,
+        /// Whether those windows were cut by the clock, and so fire by it.
+        #[serde(default)]
+        proctime: bool,
     },
+}
+
+/// When windows fire besides at their end (`table.exec.emit.*`), as a changelog; only windows that rows bring along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmitSpec {
+    /// Before the end: this long after a change; 0: after every row.
+    pub early_ms: Option<u64>,
+    /// Behind the end: this long after a change; 0: after every row.
+    pub late_ms: Option<u64>,
+    /// How long behind its end a window takes rows, where there is `late_ms`.
+    pub lateness_ms: u64,
+    /// Whether readers need -U before +U.
+    pub update_before: bool,
+}
+
+impl TimeAttribute {
+    /// Whether windows fire by the clock.
+    pub fn is_processing_time(&self) -> bool {
+        matches!(self, Self::ProcessingTime | Self::Attached { proctime: true, .. })
+    }
 }
 
 /// Which property of its window a row shows.
@@ -142,6 +220,12 @@ pub struct WindowAggregateSpec {
     /// Whether the input holds other kinds than +I.
     #[serde(default)]
     pub input_retracts: bool,
+    /// `GROUP BY TUMBLE(…)` and alike: its time property may be NULL, and it has one phase.
+    #[serde(default)]
+    pub legacy: bool,
+    /// Firing before and behind the end.
+    #[serde(default)]
+    pub emit: Option<EmitSpec>,
 }
 
 impl WindowAggregateSpec {
@@ -154,8 +238,42 @@ impl WindowAggregateSpec {
     pub fn output(&self) -> Vec<Field> {
         let mut fields = result_fields(&self.input, &self.keys, &self.aggregates);
         let local = self.is_local_time();
-        fields.extend(self.properties.iter().map(|p| window_property_field(p, local)));
+        fields.extend(self.properties.iter().map(|p| {
+            let field = window_property_field(p, local);
+            let nullable = self.legacy && p.kind == WindowPropertyKind::Time;
+            Field::new(field.name, field.ty.with_nullable(nullable))
+        }));
         fields
+    }
+
+    /// For windows that are not made of whole slices, or leave gaps, or overlap and fire more than once: the function that
+    /// gives rows their windows, and the aggregate over rows that bring them along.
+    pub fn expanded(&self) -> Option<(WindowTableFunctionSpec, Self)> {
+        let WindowSpec::Hop { size_ms, slide_ms, .. } = self.window else {
+            return None;
+        };
+        let is_attached = matches!(self.time, TimeAttribute::Attached { .. });
+        let is_sliced = size_ms % slide_ms == 0 && self.emit.is_none();
+        if is_attached || is_sliced {
+            return None;
+        }
+        let function = WindowTableFunctionSpec {
+            input: self.input.clone(),
+            window: self.window,
+            time: self.time,
+            partition: vec![],
+            time_zone: self.time_zone.clone(),
+        };
+        let aggregate = Self {
+            input: function.output(),
+            time: TimeAttribute::Attached {
+                window_end: self.input.len() + 1,
+                local_time: self.is_local_time(),
+                proctime: self.time.is_processing_time(),
+            },
+            ..self.clone()
+        };
+        Some((function, aggregate))
     }
 
     /// Columns between the phases: keys, partial columns, `$slice_end`.
@@ -178,7 +296,9 @@ impl WindowAggregateSpec {
     /// Whether the aggregates can be computed in two phases: event time, no DISTINCT, no MIN or MAX over input that
     /// retracts.
     pub fn supports_two_phases(&self) -> bool {
-        !matches!(self.time, TimeAttribute::ProcessingTime)
+        !self.time.is_processing_time()
+            && !self.legacy
+            && !self.window.is_session()
             && aggregate::supports_two_phases(&self.aggregates, self.input_retracts)
     }
 
@@ -188,6 +308,9 @@ impl WindowAggregateSpec {
     /// The first thing that cannot run.
     pub fn validate(&self) -> Result<(), SpecError> {
         self.window.validate()?;
+        if !matches!(self.time, TimeAttribute::Attached { .. }) && !self.legacy {
+            self.window.validate_slices()?;
+        }
         check_columns("window aggregate's keys", &self.keys, &self.input)?;
         match self.time {
             TimeAttribute::EventTime { column } | TimeAttribute::Attached { window_end: column, .. } => {
@@ -208,6 +331,9 @@ pub struct WindowTableFunctionSpec {
     pub window: WindowSpec,
     /// What they are cut by; never [`TimeAttribute::Attached`].
     pub time: TimeAttribute,
+    /// Columns by which a SESSION is told apart.
+    #[serde(default)]
+    pub partition: Vec<usize>,
     /// `table.local-time-zone`.
     pub time_zone: String,
 }
@@ -296,6 +422,8 @@ mod tests {
             ],
             time_zone: "UTC".into(),
             input_retracts: false,
+            legacy: false,
+            emit: None,
         }
     }
 
@@ -334,8 +462,8 @@ mod tests {
             offset_ms: 0,
         };
         assert_eq!(
-            uneven.validate().unwrap_err().to_string(),
-            "HOP needs a size that is an integral multiple of the slide, got size 10000 ms and slide 3000 ms"
+            uneven.validate_slices().unwrap_err().to_string(),
+            "HOP needs a size that is an integral multiple of the slide to be aggregated, got size 10000 ms and slide 3000 ms"
         );
         let mut spec = spec();
         spec.aggregates[0].args = vec![0];

@@ -2,6 +2,7 @@
 
 use super::calc::Calc;
 use super::constraints::{DropUpdateBefore, SinkConstraints};
+use super::expand::Expand;
 use super::group::aggregate::{GroupAggregate, Input as GroupInput};
 use super::group::local::LocalGroupAggregate;
 use super::materialize::SinkUpsertMaterializer;
@@ -10,9 +11,13 @@ use super::unnest::Unnest;
 use super::values::Values;
 use super::watermark::SqlWatermark;
 use super::window::aggregate::{Input as WindowInput, WindowAggregate};
+use super::window::emitting::EmittingWindowAggregate;
+use super::window::expanding::Expanding;
 use super::window::local::LocalWindowAggregate;
+use super::window::session_aggregate::SessionAggregate;
+use super::window::session_rows::SessionRows;
 use super::window::table_function::WindowTableFunction;
-use crate::nodes::{VERSION, WATERMARK_GENERATOR, WindowAggregateSpec, kind};
+use crate::nodes::{TimeAttribute, VERSION, WATERMARK_GENERATOR, WindowAggregateSpec, WindowTableFunctionSpec, kind};
 use flott_checkpoint::TableDescriptor;
 use flott_plan::Node;
 use flott_runtime::registry::{Registry, read_spec};
@@ -25,9 +30,10 @@ pub fn register(registry: &mut Registry) {
     registry.operator(kind::CORRELATE, |node, ctx| {
         boxed(Unnest::new(&spec(node)?, &ctx.clock))
     });
-    registry.operator(kind::WINDOW_AGGREGATE, |node, _| {
-        boxed(WindowAggregate::new(&spec(node)?, WindowInput::Rows))
-    });
+    for kind in [kind::WINDOW_AGGREGATE, kind::GROUP_WINDOW_AGGREGATE] {
+        registry.operator(kind, |node, _| window_aggregate(&spec(node)?));
+    }
+    registry.operator(kind::EXPAND, |node, _| boxed(spec(node).map(Expand::new)));
     registry.operator(kind::GLOBAL_WINDOW_AGGREGATE, |node, _| {
         boxed(WindowAggregate::new(&spec(node)?, WindowInput::Partials))
     });
@@ -35,7 +41,11 @@ pub fn register(registry: &mut Registry) {
         boxed(LocalWindowAggregate::new(&spec(node)?))
     });
     registry.operator(kind::WINDOW_TABLE_FUNCTION, |node, _| {
-        boxed(WindowTableFunction::new(&spec(node)?))
+        let spec: WindowTableFunctionSpec = spec(node)?;
+        match spec.window.is_session() {
+            true => boxed(SessionRows::new(&spec)),
+            false => boxed(WindowTableFunction::new(&spec)),
+        }
     });
     registry.operator(kind::GROUP_AGGREGATE, |node, _| {
         boxed(GroupAggregate::new(&spec(node)?, GroupInput::Rows))
@@ -71,18 +81,60 @@ pub fn register(registry: &mut Registry) {
 /// # Errors
 /// If the node's spec cannot be read or cannot run.
 pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
-    let window = |input| -> Result<_, TaskError> {
-        Ok(WindowAggregate::new(&spec::<WindowAggregateSpec>(node)?, input)?.state_tables())
-    };
     match node.kind.as_str() {
-        kind::WINDOW_AGGREGATE => window(WindowInput::Rows),
-        kind::GLOBAL_WINDOW_AGGREGATE => window(WindowInput::Partials),
+        kind::WINDOW_AGGREGATE | kind::GROUP_WINDOW_AGGREGATE => window_state(&spec(node)?),
+        kind::WINDOW_TABLE_FUNCTION => {
+            let spec: WindowTableFunctionSpec = spec(node)?;
+            match spec.window.is_session() {
+                true => Ok(SessionRows::new(&spec)?.state_tables()),
+                false => Ok(vec![]),
+            }
+        }
+        kind::GLOBAL_WINDOW_AGGREGATE => Ok(WindowAggregate::new(&spec(node)?, WindowInput::Partials)?.state_tables()),
         kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
         kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
         kind::CHANGELOG_NORMALIZE => Ok(ChangelogNormalize::new(&spec(node)?)?.state_tables()),
         kind::SINK_MATERIALIZER => Ok(SinkUpsertMaterializer::new(&spec(node)?)?.state_tables()),
         _ => Ok(vec![]),
     }
+}
+
+/// Which operator aggregates windows in one phase.
+enum Form {
+    Sliced,
+    Sessions,
+    Emitting,
+}
+
+fn form_of(spec: &WindowAggregateSpec) -> Form {
+    match spec.time {
+        _ if spec.emit.is_some() => Form::Emitting,
+        TimeAttribute::Attached { .. } => Form::Sliced,
+        _ if spec.window.is_session() => Form::Sessions,
+        _ => Form::Sliced,
+    }
+}
+
+pub(super) fn window_aggregate(spec: &WindowAggregateSpec) -> Result<Box<dyn Operator>, TaskError> {
+    if let Some((function, aggregate)) = spec.expanded() {
+        return boxed(Expanding::new(&function, window_aggregate(&aggregate)?));
+    }
+    match form_of(spec) {
+        Form::Sliced => boxed(WindowAggregate::new(spec, WindowInput::Rows)),
+        Form::Sessions => boxed(SessionAggregate::new(spec)),
+        Form::Emitting => boxed(EmittingWindowAggregate::new(spec)),
+    }
+}
+
+fn window_state(spec: &WindowAggregateSpec) -> Result<Vec<TableDescriptor>, TaskError> {
+    if let Some((_, aggregate)) = spec.expanded() {
+        return window_state(&aggregate);
+    }
+    Ok(match form_of(spec) {
+        Form::Sliced => WindowAggregate::new(spec, WindowInput::Rows)?.state_tables(),
+        Form::Sessions => SessionAggregate::new(spec)?.state_tables(),
+        Form::Emitting => EmittingWindowAggregate::new(spec)?.state_tables(),
+    })
 }
 
 fn boxed<O: Operator + 'static>(operator: Result<O, TaskError>) -> Result<Box<dyn Operator>, TaskError> {

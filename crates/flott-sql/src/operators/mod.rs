@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`calc`] | condition and projection |
 //! | [`watermark`] | watermarks from an expression |
-//! | [`window`] | TUMBLE and HOP aggregation in one phase or two, and windows as columns |
+//! | [`window`] | aggregation of windows in one phase or two, and windows as columns |
+//! | [`expand`] | a row per grouping set |
 //! | [`group`] | aggregation with a changelog, with and without mini-batch, in one phase or two |
 //! | [`unnest`] | a row per element of a collection |
 //! | [`values`] | constant rows, as a source |
@@ -19,6 +20,7 @@ mod aggregate;
 mod calc;
 mod constraints;
 mod emission;
+mod expand;
 mod group;
 mod keyed_rows;
 mod materialize;

@@ -152,23 +152,25 @@ fn parse_map(parser: &mut Parser) -> Result<Expr, ParserError> {
     Ok(call(ObjectName::from(vec![name]), args))
 }
 
-/// `TABLE a.b` becomes `$TABLE(a.b)`.
+/// `TABLE a.b PARTITION BY (c, d)` becomes `$TABLE(a.b, c, d)`.
 fn parse_table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
     let keyword = parser.next_token();
     let name = parser.parse_object_name(false)?;
     let parts: Vec<Ident> = name.0.iter().filter_map(|p| p.as_ident().cloned()).collect();
-    let partition = parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]);
-    if partition {
-        return parser.expected(
-            "a comma: PARTITION BY in a window function is not supported yet",
-            keyword,
-        );
+    let mut args = vec![Expr::CompoundIdentifier(parts)];
+    if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        let is_list = parser.consume_token(&Token::LParen);
+        let columns = match is_list {
+            true => parser.parse_comma_separated(Parser::parse_identifier)?,
+            false => vec![parser.parse_identifier()?],
+        };
+        if is_list {
+            parser.expect_token(&Token::RParen)?;
+        }
+        args.extend(columns.into_iter().map(Expr::Identifier));
     }
     let function = Ident::with_span(keyword.span, TABLE_ARGUMENT);
-    Ok(call(
-        ObjectName::from(vec![function]),
-        vec![Expr::CompoundIdentifier(parts)],
-    ))
+    Ok(call(ObjectName::from(vec![function]), args))
 }
 
 fn call(name: ObjectName, args: Vec<Expr>) -> Expr {

@@ -1,10 +1,12 @@
 //! Aggregations: in windows and with a changelog, in one phase or two.
 
-use super::describe::{select_text, time_attribute};
+use super::describe::{emit_text, group_window_text, select_text, time_attribute};
 use super::{Need, NewNode, Output, Planner, Stream, append, field_names};
 use crate::config::AggPhase;
 use crate::error::{SqlError, SqlResult, Step};
-use crate::nodes::{AggregateCall, GroupAggregateSpec, TimeAttribute, WindowAggregateSpec, WindowProperty, kind};
+use crate::nodes::{
+    AggregateCall, EmitSpec, GroupAggregateSpec, TimeAttribute, WindowAggregateSpec, WindowProperty, kind,
+};
 use crate::rel::{AggCall, Changelog, ModifyKinds, Rel, WindowAggregate, WindowTime, window_text};
 use flott_core::OperatorId;
 use flott_plan::{NodeId, Partitioning, Role};
@@ -39,22 +41,39 @@ struct Phases {
 }
 
 impl Planner {
-    pub(super) fn window_aggregate(&mut self, rel: &Rel, window: &WindowAggregate) -> SqlResult<Stream> {
+    pub(super) fn window_aggregate(&mut self, rel: &Rel, window: &WindowAggregate, need: Need) -> SqlResult<Stream> {
         let names = field_names(&window.input.fields);
         let keys: Vec<String> = window.keys.iter().map(|&k| names[k].clone()).collect();
         let (time, column) = match window.time {
             WindowTime::Rowtime { column } => (TimeAttribute::EventTime { column }, names[column].clone()),
             WindowTime::Proctime => (TimeAttribute::ProcessingTime, "PROCTIME()".to_owned()),
-            WindowTime::Attached { window_end, local_time } => (
-                TimeAttribute::Attached { window_end, local_time },
+            WindowTime::Attached {
+                window_end,
+                local_time,
+                proctime,
+            } => (
+                TimeAttribute::Attached {
+                    window_end,
+                    local_time,
+                    proctime,
+                },
                 names[window_end].clone(),
             ),
         };
-        let text = window_text(&window.window, &time_attribute(&column));
-        let skeleton_kind = format!("window-aggregate {}", window_text(&window.window, ""));
+        let text = match window.legacy {
+            true => group_window_text(&window.window, &column),
+            false => window_text(&window.window, &time_attribute(&column), &keys.join(", ")),
+        };
+        let emit_text = window.emit.as_ref().map_or_else(String::new, emit_text);
+        let skeleton_kind = format!("window-aggregate {}", window_text(&window.window, "", ""));
         let id = self.skeleton.stateful(&skeleton_kind, &keys);
         let local_id = self.skeleton.stateless(kind::LOCAL_WINDOW_AGGREGATE);
         let stream = self.relation(&window.input, Need::UpdateBefore)?;
+        let kinds = ModifyKinds::of(rel);
+        let changelog = Changelog {
+            kinds,
+            update_before: kinds.update && need == Need::UpdateBefore,
+        };
         let spec = WindowAggregateSpec {
             input: window.input.schema(),
             keys: window.keys.clone(),
@@ -71,25 +90,33 @@ impl Planner {
                 .collect(),
             time_zone: self.config.time_zone.clone(),
             input_retracts: stream.retracts(),
+            legacy: window.legacy,
+            emit: window.emit.map(|emit| EmitSpec {
+                update_before: changelog.update_before,
+                ..emit
+            }),
         };
         spec.validate().map_err(|e| cannot_run(&e))?;
         debug_assert_eq!(spec.output().len(), rel.fields.len());
         let two = self.config.agg_phase != AggPhase::One && spec.supports_two_phases();
         let phases = Phases {
-            one: (kind::WINDOW_AGGREGATE, "WindowAggregate"),
+            one: match window.legacy {
+                true => (kind::GROUP_WINDOW_AGGREGATE, "GroupWindowAggregate"),
+                false => (kind::WINDOW_AGGREGATE, "WindowAggregate"),
+            },
             local: (kind::LOCAL_WINDOW_AGGREGATE, "LocalWindowAggregate"),
             global: (kind::GLOBAL_WINDOW_AGGREGATE, "GlobalWindowAggregate"),
             id,
             local_id,
             description: format!(
-                "(groupBy=[{}], window=[{text}], select=[{}])",
+                "(groupBy=[{}], window=[{text}], select=[{}]{emit_text})",
                 keys.join(", "),
                 select_text(&keys, &window.calls, &names)
             ),
             keys,
         };
         let local = two.then(|| (spec.local_output(), spec.local_keys()));
-        self.phases(phases, stream, &spec, spec.output(), &window.keys, local, append())
+        self.phases(phases, stream, &spec, spec.output(), &window.keys, local, changelog)
     }
 
     pub(super) fn group_aggregate(

@@ -17,8 +17,8 @@ use crate::binder::BoundInsert;
 use crate::config::PlannerConfig;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{EvalContext, Expr, Notation};
-use crate::nodes::{CalcSpec, CorrelateUnnestSpec, VERSION, ValuesSpec, WindowTableFunctionSpec, kind};
-use crate::rel::{Changelog, ModifyKinds, Rel, RelField, RelOp, TimeKind, names_of, window_text};
+use crate::nodes::{CalcSpec, CorrelateUnnestSpec, ExpandSpec, VERSION, ValuesSpec, WindowTableFunctionSpec, kind};
+use crate::rel::{Changelog, ModifyKinds, Rel, RelField, RelOp, TimeKind, names_of, sets_text, window_text};
 use describe::{calc_description, time_attribute};
 use flott_core::{Field, Options};
 pub use flott_runtime::registry::{TABLE_SCAN as SCAN_KIND, TABLE_SINK as SINK_KIND};
@@ -54,7 +54,7 @@ pub fn plan(inserts: Vec<BoundInsert>, options: &Options) -> SqlResult<PlannedJo
             .map_err(|e: String| SqlError::new(Step::Option, format!("'table.local-time-zone': {e}")))?,
         ..EvalContext::default()
     };
-    let optimized = crate::rules::optimize(roots, &context)?;
+    let optimized = crate::rules::optimize(roots, &context, &config.emit)?;
     let name = config.name.clone().unwrap_or_else(|| job_name(&inserts));
     let mut planner = Planner {
         plan: Plan::new(name, options.clone()),
@@ -290,8 +290,15 @@ impl Planner {
                 input,
                 window,
                 time_column,
+                partition,
+                ..
             } => {
-                let id = self.skeleton.stateless(kind::WINDOW_TABLE_FUNCTION);
+                let names = field_names(&input.fields);
+                let partition_names: Vec<String> = partition.iter().map(|&p| names[p].clone()).collect();
+                let id = match window.is_session() {
+                    true => self.skeleton.stateful("session-rows", &partition_names),
+                    false => self.skeleton.stateless(kind::WINDOW_TABLE_FUNCTION),
+                };
                 let stream = self.relation(input, need)?;
                 let time = match input.fields[*time_column].time {
                     Some(TimeKind::Proctime) => crate::nodes::TimeAttribute::ProcessingTime,
@@ -301,6 +308,7 @@ impl Planner {
                     input: input.schema(),
                     window: *window,
                     time,
+                    partition: partition.clone(),
                     time_zone: self.config.time_zone.clone(),
                 };
                 let new = NewNode {
@@ -308,8 +316,34 @@ impl Planner {
                     name: "WindowTableFunction",
                     description: format!(
                         "WindowTableFunction(window=[{}])",
-                        window_text(window, &time_attribute(&input.fields[*time_column].name))
+                        window_text(
+                            window,
+                            &time_attribute(&input.fields[*time_column].name),
+                            &partition_names.join(", ")
+                        )
                     ),
+                    role: Role::Operator,
+                    id,
+                    parallelism: self.parallelism_of(&stream),
+                    output: spec.output(),
+                };
+                match window.is_session() {
+                    true => self.session_rows(new, &spec, stream),
+                    false => self.one_input(new, &spec, stream),
+                }
+            }
+            RelOp::Expand { input, keys, sets } => {
+                let id = self.skeleton.stateless(kind::EXPAND);
+                let stream = self.relation(input, need)?;
+                let spec = ExpandSpec {
+                    input: input.schema(),
+                    keys: keys.clone(),
+                    sets: sets.clone(),
+                };
+                let new = NewNode {
+                    kind: kind::EXPAND,
+                    name: "Expand",
+                    description: format!("Expand(projects=[{}])", sets_text(keys, sets, &names_of(input))),
                     role: Role::Operator,
                     id,
                     parallelism: self.parallelism_of(&stream),
@@ -318,7 +352,7 @@ impl Planner {
                 self.one_input(new, &spec, stream)
             }
             RelOp::Aggregate { input, keys, calls } => self.group_aggregate(rel, input, keys, calls, need),
-            RelOp::WindowAggregate(window) => self.window_aggregate(rel, window),
+            RelOp::WindowAggregate(window) => self.window_aggregate(rel, window, need),
         }
     }
 
@@ -327,6 +361,28 @@ impl Planner {
         let changelog = stream.changelog();
         let node = self.add(new, spec, changelog)?;
         self.connect(&stream, node);
+        Ok(Stream::one(Output { node, changelog }))
+    }
+
+    /// Adds a node that keeps rows until their session has ended.
+    fn session_rows(&mut self, new: NewNode<'_>, spec: &WindowTableFunctionSpec, stream: Stream) -> SqlResult<Stream> {
+        if stream.retracts() {
+            return Err(SqlError::new(
+                Step::Unsupported,
+                "the window function SESSION takes rows that are never updated, as in Flink, but its input has updates",
+            )
+            .remedy("group in sessions before the updates arise"));
+        }
+        let keys = spec.partition.clone();
+        let (partitioning, parallelism) = match keys.is_empty() {
+            true => (Partitioning::Global, 1),
+            false => (Partitioning::Hash { keys }, self.config.parallelism),
+        };
+        // The exchange has a number of its own, as in Flink.
+        self.exec_id();
+        let changelog = append();
+        let node = self.add(NewNode { parallelism, ..new }, spec, changelog)?;
+        self.exchange(&stream, node, &partitioning);
         Ok(Stream::one(Output { node, changelog }))
     }
 

@@ -1,6 +1,6 @@
 //! Changelog modes: which kinds of rows a relation yields, and whether its reader needs the old content of updates.
 
-use super::{Rel, RelOp};
+use super::{Rel, RelOp, WindowAggregate};
 use crate::rules::window_of;
 use flott_runtime::connector::ChangelogMode;
 use std::fmt;
@@ -38,6 +38,15 @@ impl ModifyKinds {
                 ChangelogMode::Append => Self::APPEND,
                 ChangelogMode::Upsert | ChangelogMode::Retract => Self::ALL,
             },
+            RelOp::WindowAggregate(WindowAggregate {
+                emit: Some(_), input, ..
+            }) => {
+                let kinds = Self::of(input);
+                Self {
+                    update: true,
+                    delete: kinds.update || kinds.delete,
+                }
+            }
             RelOp::Values(_) | RelOp::WindowAggregate(_) => Self::APPEND,
             RelOp::Calc { input, condition, .. } => {
                 let kinds = Self::of(input);
@@ -46,7 +55,9 @@ impl ModifyKinds {
                     delete: kinds.delete || (kinds.update && condition.is_some()),
                 }
             }
-            RelOp::WindowTvf { input, .. } | RelOp::Unnest { input, .. } => Self::of(input),
+            RelOp::WindowTvf { input, .. } | RelOp::Expand { input, .. } | RelOp::Unnest { input, .. } => {
+                Self::of(input)
+            }
             // Windows close once.
             RelOp::Aggregate { input, keys, .. } if window_of(&input.fields, keys).is_some() => Self::APPEND,
             RelOp::Aggregate { input, calls, .. } => {

@@ -2,7 +2,7 @@
 
 use super::{AggCall, Rel, RelOp, WindowTime};
 use crate::expr::{Expr, Notation};
-use crate::nodes::WindowSpec;
+use crate::nodes::{ExpandSet, WindowSpec};
 use std::fmt::Write as _;
 
 impl Rel {
@@ -50,13 +50,20 @@ impl Rel {
                 }
             }
             RelOp::WindowTvf {
-                window, time_column, ..
+                window,
+                time_column,
+                partition,
+                ..
             } => line(
                 depth,
                 format!(
                     "LogicalTableFunctionScan(invocation=[{}])",
-                    window_text(window, &names[*time_column])
+                    window_text(window, &names[*time_column], &list(partition, &names))
                 ),
+            ),
+            RelOp::Expand { keys, sets, .. } => line(
+                depth,
+                format!("LogicalExpand(projects=[{}])", sets_text(keys, sets, &names)),
             ),
             RelOp::Aggregate { keys, calls, .. } => line(
                 depth,
@@ -78,7 +85,7 @@ impl Rel {
                     format!(
                         "LogicalWindowAggregate(group=[{{{}}}], window=[{}]{})",
                         list(&w.keys, &names),
-                        window_text(&w.window, time),
+                        window_text(&w.window, time, &list(&w.keys, &names)),
                         calls_text(&w.calls, &names)
                     ),
                 );
@@ -130,8 +137,20 @@ pub fn call_text(call: &AggCall, names: &[String]) -> String {
     format!("{}({distinct}{args}){filter}", call.function)
 }
 
-/// `TUMBLE(time_col=[ts], size=[1 min])`
-pub fn window_text(window: &WindowSpec, time: &str) -> String {
+/// `{k, g, 0 AS $e}, {k, null, 1 AS $e}`
+pub fn sets_text(keys: &[usize], sets: &[ExpandSet], names: &[String]) -> String {
+    let set = |set: &ExpandSet| {
+        let keys = keys.iter().zip(&set.has);
+        let keys: Vec<&str> = keys
+            .map(|(&k, has)| if *has { names[k].as_str() } else { "null" })
+            .collect();
+        format!("{{{}, {} AS $e}}", keys.join(", "), set.id)
+    };
+    sets.iter().map(set).collect::<Vec<_>>().join(", ")
+}
+
+/// `TUMBLE(time_col=[ts], size=[1 min])`; `partition` names what tells sessions apart.
+pub fn window_text(window: &WindowSpec, time: &str, partition: &str) -> String {
     let offset = match window.offset_ms() {
         0 => String::new(),
         ms => format!(", offset=[{}]", duration_text(ms)),
@@ -144,6 +163,18 @@ pub fn window_text(window: &WindowSpec, time: &str) -> String {
             "HOP({time}, size=[{}], slide=[{}]{offset})",
             duration_text(size_ms),
             duration_text(slide_ms)
+        ),
+        WindowSpec::Cumulate { size_ms, step_ms, .. } => format!(
+            "CUMULATE({time}, max_size=[{}], step=[{}]{offset})",
+            duration_text(size_ms),
+            duration_text(step_ms)
+        ),
+        WindowSpec::Session { gap_ms } if partition.is_empty() => {
+            format!("SESSION({time}, gap=[{}])", duration_text(gap_ms))
+        }
+        WindowSpec::Session { gap_ms } => format!(
+            "SESSION({time}, gap=[{}], partition keys=[{partition}])",
+            duration_text(gap_ms)
         ),
     }
 }

@@ -10,12 +10,12 @@ mod display;
 mod keys;
 
 pub use changelog::{Changelog, ModifyKinds};
-pub use display::{call_text, duration_text, names_of, window_text};
+pub use display::{call_text, duration_text, names_of, sets_text, window_text};
 pub use keys::upsert_keys;
 
 use crate::catalog::Table;
 use crate::expr::{Expr, Literal};
-use crate::nodes::{CorrelateJoin, WindowPropertyKind, WindowSpec};
+use crate::nodes::{CorrelateJoin, EmitSpec, ExpandSet, WindowPropertyKind, WindowSpec};
 use flott_core::{Field, LogicalType};
 use flott_runtime::connector::{ChangelogMode, MetadataKey, TableInfo};
 use std::sync::Arc;
@@ -102,7 +102,7 @@ pub enum RelOp {
         /// Rows for which it is not TRUE vanish.
         condition: Option<Expr>,
     },
-    /// `TABLE(TUMBLE(…))`, `TABLE(HOP(…))`: appends window_start, window_end, window_time.
+    /// `TABLE(TUMBLE(…))` and alike: appends window_start, window_end, window_time.
     WindowTvf {
         /// Its input.
         input: Box<Rel>,
@@ -110,6 +110,19 @@ pub enum RelOp {
         window: WindowSpec,
         /// Column of the time attribute.
         time_column: usize,
+        /// Columns that tell sessions apart.
+        partition: Vec<usize>,
+        /// `GROUP BY TUMBLE(…)` and alike: the grouping above is the window's own.
+        legacy: bool,
+    },
+    /// GROUPING SETS: each row once per set. Appends the keys (NULL where the set has them not) and the set's number.
+    Expand {
+        /// Its input.
+        input: Box<Rel>,
+        /// Keys that some set has not.
+        keys: Vec<usize>,
+        /// The sets.
+        sets: Vec<ExpandSet>,
     },
     /// `GROUP BY`, `DISTINCT`.
     Aggregate {
@@ -214,6 +227,10 @@ pub struct WindowAggregate {
     pub time: WindowTime,
     /// Window columns of the output, with their names.
     pub properties: Vec<(WindowPropertyKind, String)>,
+    /// `GROUP BY TUMBLE(…)` and alike.
+    pub legacy: bool,
+    /// Firing before and behind the windows' ends.
+    pub emit: Option<EmitSpec>,
 }
 
 /// What a window is cut by.
@@ -232,6 +249,8 @@ pub enum WindowTime {
         window_end: usize,
         /// Whether those windows were cut in local time.
         local_time: bool,
+        /// Whether those windows were cut by the clock.
+        proctime: bool,
     },
 }
 
@@ -273,6 +292,7 @@ impl Rel {
             RelOp::Scan(_) | RelOp::Values(_) => vec![],
             RelOp::Calc { input, .. }
             | RelOp::WindowTvf { input, .. }
+            | RelOp::Expand { input, .. }
             | RelOp::Aggregate { input, .. }
             | RelOp::Unnest { input, .. } => vec![input],
             RelOp::WindowAggregate(w) => vec![&w.input],
@@ -299,10 +319,19 @@ impl Rel {
                 input,
                 window,
                 time_column,
+                partition,
+                legacy,
             } => RelOp::WindowTvf {
                 input: boxed(input, map),
                 window,
                 time_column,
+                partition,
+                legacy,
+            },
+            RelOp::Expand { input, keys, sets } => RelOp::Expand {
+                input: boxed(input, map),
+                keys,
+                sets,
             },
             RelOp::Aggregate { input, keys, calls } => RelOp::Aggregate {
                 input: boxed(input, map),

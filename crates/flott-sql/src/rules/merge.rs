@@ -132,7 +132,9 @@ fn can_pass(rel: &Rel, condition: &Expr) -> bool {
     let refs = condition.input_refs();
     let only_below = |end: usize| refs.iter().all(|r| *r < end);
     match &rel.op {
-        RelOp::WindowTvf { input, .. } => only_below(input.fields.len()),
+        // A condition on other columns than the partition would change what a session holds.
+        RelOp::WindowTvf { window, partition, .. } if window.is_session() => refs.iter().all(|r| partition.contains(r)),
+        RelOp::WindowTvf { input, .. } | RelOp::Expand { input, .. } => only_below(input.fields.len()),
         RelOp::Unnest { keep, .. } => only_below(keep.len()),
         // Without keys there is one row, which a condition must see.
         RelOp::Aggregate { keys, .. } => !keys.is_empty() && !refs.is_empty() && only_below(keys.len()),
@@ -156,10 +158,19 @@ fn push_into(rel: Rel, condition: &Expr) -> Rel {
             input,
             window,
             time_column,
+            partition,
+            legacy,
         } => RelOp::WindowTvf {
             input: filter_by(input, None),
             window,
             time_column,
+            partition,
+            legacy,
+        },
+        RelOp::Expand { input, keys, sets } => RelOp::Expand {
+            input: filter_by(input, None),
+            keys,
+            sets,
         },
         RelOp::Unnest {
             input,

@@ -20,6 +20,7 @@ mod window;
 
 pub use window::window_of;
 
+use crate::config::EmitConfig;
 use crate::error::SqlResult;
 use crate::expr::EvalContext;
 use crate::rel::Rel;
@@ -28,11 +29,11 @@ use crate::rel::Rel;
 ///
 /// # Errors
 /// If a window cannot be computed.
-pub fn optimize(roots: Vec<Rel>, context: &EvalContext) -> SqlResult<Vec<Rel>> {
+pub fn optimize(roots: Vec<Rel>, context: &EvalContext, emit: &EmitConfig) -> SqlResult<Vec<Rel>> {
     let mut rewritten = vec![];
     for root in roots {
         let root = merge::merge(fold::fold(root, context));
-        let root = window::windows(root)?;
+        let root = window::windows(root, emit)?;
         let root = prune::prune(imply::imply(merge::merge(root)));
         let root = imply::imply(merge::merge(root));
         // Merging may have made new constants of columns that are constant.

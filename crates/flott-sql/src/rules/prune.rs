@@ -91,10 +91,13 @@ fn prune_to(rel: Rel, needed: &BTreeSet<usize>) -> Pruned {
             input,
             window,
             time_column,
+            partition,
+            legacy,
         } => {
             let width = input.fields.len();
             let mut below: BTreeSet<usize> = needed.iter().copied().filter(|c| *c < width).collect();
             below.insert(time_column);
+            below.extend(&partition);
             let input = prune_to(*input, &below);
             let mut kept: Vec<usize> = input.position.keys().copied().collect();
             kept.sort_by_key(|k| input.position[k]);
@@ -103,8 +106,30 @@ fn prune_to(rel: Rel, needed: &BTreeSet<usize>) -> Pruned {
                 rel: Rel {
                     op: RelOp::WindowTvf {
                         time_column: input.position[&time_column],
+                        partition: input.columns(&partition),
                         input: Box::new(input.rel),
                         window,
+                        legacy,
+                    },
+                    fields: pick(&fields, kept.iter().copied()),
+                },
+                position: positions(kept),
+            }
+        }
+        RelOp::Expand { input, keys, sets } => {
+            let width = input.fields.len();
+            let mut below: BTreeSet<usize> = needed.iter().copied().filter(|c| *c < width).collect();
+            below.extend(&keys);
+            let input = prune_to(*input, &below);
+            let mut kept: Vec<usize> = input.position.keys().copied().collect();
+            kept.sort_by_key(|k| input.position[k]);
+            kept.extend(width..fields.len());
+            Pruned {
+                rel: Rel {
+                    op: RelOp::Expand {
+                        keys: input.columns(&keys),
+                        input: Box::new(input.rel),
+                        sets,
                     },
                     fields: pick(&fields, kept.iter().copied()),
                 },
@@ -248,9 +273,14 @@ fn prune_window(window: WindowAggregate, fields: &[RelField], needed: &BTreeSet<
         WindowTime::Rowtime { column } => WindowTime::Rowtime {
             column: input.position[&column],
         },
-        WindowTime::Attached { window_end, local_time } => WindowTime::Attached {
+        WindowTime::Attached {
+            window_end,
+            local_time,
+            proctime,
+        } => WindowTime::Attached {
             window_end: input.position[&window_end],
             local_time,
+            proctime,
         },
         WindowTime::Proctime => WindowTime::Proctime,
     };
@@ -269,6 +299,8 @@ fn prune_window(window: WindowAggregate, fields: &[RelField], needed: &BTreeSet<
                 window: window.window,
                 time,
                 properties: kept_properties.iter().map(|&p| window.properties[p].clone()).collect(),
+                legacy: window.legacy,
+                emit: window.emit,
                 input: Box::new(input.rel),
             }),
             fields: pick(fields, kept.iter().copied()),

@@ -3,15 +3,17 @@
 //! The columns that are window properties carry a mark with the function's number, through projections, filters and
 //! other window aggregates. Where the function stands right below the grouping and nothing else reads its columns, it
 //! vanishes: the aggregate cuts windows by the time attribute itself. Otherwise the rows bring their windows along
-//! ([`WindowTime::Attached`]).
+//! ([`WindowTime::Attached`]). Sessions that are not grouped by their partition stay as columns, and the grouping is one
+//! without windows, as in Flink.
 
 use super::prune::property_field;
+use crate::config::EmitConfig;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::Expr;
-use crate::nodes::{WindowPropertyKind, WindowSpec};
+use crate::nodes::{EmitSpec, WindowPropertyKind, WindowSpec};
 use crate::rel::{AggCall, Rel, RelField, RelOp, TimeKind, WindowAggregate, WindowTime};
 use flott_core::TypeKind;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A window function of the query.
 #[derive(Debug, Clone, Copy)]
@@ -19,16 +21,17 @@ struct Function {
     window: WindowSpec,
     proctime: bool,
     local_time: bool,
+    legacy: bool,
 }
 
 /// Rewrites every grouping of windows.
 ///
 /// # Errors
-/// If windows of processing time would be aggregated twice.
-pub fn windows(root: Rel) -> SqlResult<Rel> {
+/// If windows cannot fire as `emit` wants it.
+pub fn windows(root: Rel, emit: &EmitConfig) -> SqlResult<Rel> {
     let mut functions = BTreeMap::new();
     collect(&root, &mut functions);
-    rewrite(root, &functions)
+    rewrite(root, &functions, emit)
 }
 
 fn collect(rel: &Rel, functions: &mut BTreeMap<u32, Function>) {
@@ -36,6 +39,8 @@ fn collect(rel: &Rel, functions: &mut BTreeMap<u32, Function>) {
         input,
         window,
         time_column,
+        legacy,
+        ..
     } = &rel.op
         && let Some(mark) = rel.fields.last().and_then(|f| f.window)
     {
@@ -45,6 +50,7 @@ fn collect(rel: &Rel, functions: &mut BTreeMap<u32, Function>) {
             mark.id,
             Function {
                 window: *window,
+                legacy: *legacy,
                 proctime,
                 local_time: proctime || matches!(time.ty.kind, TypeKind::TimestampLtz(_)),
             },
@@ -55,9 +61,9 @@ fn collect(rel: &Rel, functions: &mut BTreeMap<u32, Function>) {
     }
 }
 
-fn rewrite(rel: Rel, functions: &BTreeMap<u32, Function>) -> SqlResult<Rel> {
+fn rewrite(rel: Rel, functions: &BTreeMap<u32, Function>, emit: &EmitConfig) -> SqlResult<Rel> {
     let mut failed = None;
-    let rel = rel.map_inputs(&mut |input| match rewrite(input.clone(), functions) {
+    let rel = rel.map_inputs(&mut |input| match rewrite(input.clone(), functions, emit) {
         Ok(rel) => rel,
         Err(e) => {
             failed.get_or_insert(e);
@@ -83,16 +89,75 @@ fn rewrite(rel: Rel, functions: &BTreeMap<u32, Function>) -> SqlResult<Rel> {
     let Some(function) = functions.get(&id).copied() else {
         return Err(SqlError::new(Step::Plan, "a window's function was lost"));
     };
+    let emit = emit_of(&function, emit)?;
     let grouping = Grouping {
         id,
         function,
         keys,
         calls,
         fields,
+        emit,
     };
     match direct(*input, &grouping) {
         Ok(rel) => Ok(rel),
+        Err(input) if function.window.is_session() => Ok(ungrouped(*input, grouping)),
         Err(input) => attached(*input, grouping),
+    }
+}
+
+/// How the windows of a function fire besides at their ends.
+fn emit_of(function: &Function, emit: &EmitConfig) -> SqlResult<Option<EmitSpec>> {
+    if emit.early_ms.is_none() && emit.late_ms.is_none() {
+        return Ok(None);
+    }
+    let refused = |message: String, remedy: &str| Err(SqlError::new(Step::Unsupported, message).remedy(remedy));
+    let name = function.window.function();
+    if !function.legacy {
+        return refused(
+            format!(
+                "the window function {name} does not fire early or late, but 'table.exec.emit.early-fire.enabled' or \
+                 'table.exec.emit.late-fire.enabled' is on, as in Flink"
+            ),
+            "RESET them, or write GROUP BY TUMBLE(ts, INTERVAL …) or HOP(…), which fires early and late",
+        );
+    }
+    if function.window.is_session() {
+        return refused(
+            "sessions do not fire early or late, as in Flink".into(),
+            "RESET 'table.exec.emit.early-fire.enabled' and 'table.exec.emit.late-fire.enabled'",
+        );
+    }
+    let late_ms = emit.late_ms.filter(|_| !function.proctime);
+    if late_ms.is_some() && emit.lateness_ms == 0 {
+        return refused(
+            "'table.exec.emit.late-fire.enabled' needs to know how long late rows are taken".into(),
+            "SET 'table.exec.emit.allow-lateness' = '1 h' (or what fits)",
+        );
+    }
+    Ok((emit.early_ms.is_some() || late_ms.is_some()).then_some(EmitSpec {
+        early_ms: emit.early_ms,
+        late_ms,
+        lateness_ms: emit.lateness_ms,
+        update_before: true,
+    }))
+}
+
+/// The grouping over columns that are the bounds of sessions, as over any others.
+fn ungrouped(mut input: Rel, grouping: Grouping) -> Rel {
+    for field in &mut input.fields {
+        field.window = None;
+    }
+    let mut fields = grouping.fields;
+    for field in &mut fields {
+        (field.window, field.time) = (None, None);
+    }
+    Rel {
+        op: RelOp::Aggregate {
+            input: Box::new(input),
+            keys: grouping.keys,
+            calls: grouping.calls,
+        },
+        fields,
     }
 }
 
@@ -111,6 +176,7 @@ struct Grouping {
     keys: Vec<usize>,
     calls: Vec<AggCall>,
     fields: Vec<RelField>,
+    emit: Option<EmitSpec>,
 }
 
 impl Grouping {
@@ -153,6 +219,8 @@ impl Grouping {
                 window: self.function.window,
                 time,
                 properties,
+                legacy: self.function.legacy,
+                emit: self.emit,
                 input: Box::new(input),
             }),
             fields,
@@ -176,6 +244,21 @@ impl Grouping {
     }
 }
 
+/// Whether the keys besides the window are the columns that tell sessions apart.
+fn is_partition(projection: &[Expr], grouping: &Grouping, fields: &[RelField], partition: &[usize]) -> bool {
+    let plain = grouping
+        .keys
+        .iter()
+        .filter(|k| grouping.property(fields, **k).is_none());
+    let columns: Option<BTreeSet<usize>> = plain
+        .map(|k| match &projection[*k] {
+            Expr::InputRef { index, .. } => Some(*index),
+            _ => None,
+        })
+        .collect();
+    columns == Some(partition.iter().copied().collect())
+}
+
 /// The aggregate without the window function below it; gives the input back where something else reads its columns.
 fn direct(input: Rel, grouping: &Grouping) -> Result<Rel, Box<Rel>> {
     let fits = |rel: &Rel| -> bool {
@@ -187,9 +270,19 @@ fn direct(input: Rel, grouping: &Grouping) -> Result<Rel, Box<Rel>> {
         else {
             return false;
         };
-        let RelOp::WindowTvf { input: source, .. } = &below.op else {
+        let RelOp::WindowTvf {
+            input: source,
+            partition,
+            legacy,
+            ..
+        } = &below.op
+        else {
             return false;
         };
+        let window = grouping.function.window;
+        if window.is_session() && !legacy && !is_partition(projection, grouping, &rel.fields, partition) {
+            return false;
+        }
         let of_this = below
             .fields
             .last()
@@ -263,13 +356,6 @@ fn direct(input: Rel, grouping: &Grouping) -> Result<Rel, Box<Rel>> {
 
 /// The aggregate over rows that bring their window along.
 fn attached(input: Rel, grouping: Grouping) -> SqlResult<Rel> {
-    if grouping.function.proctime {
-        return Err(SqlError::new(
-            Step::Unsupported,
-            "aggregating windows of processing time a second time is not supported yet",
-        )
-        .remedy("use event time, or aggregate once"));
-    }
     let fields = input.fields.clone();
     let window_end = grouping
         .keys
@@ -280,6 +366,7 @@ fn attached(input: Rel, grouping: Grouping) -> SqlResult<Rel> {
     let time = WindowTime::Attached {
         window_end,
         local_time: grouping.function.local_time,
+        proctime: grouping.function.proctime,
     };
     Ok(grouping.over(input, &fields, &|i| i, time))
 }

@@ -34,6 +34,11 @@ impl Passed {
     pub(crate) fn rows(&self, index: usize) -> &NullBuffer {
         &self.0[index]
     }
+
+    /// Whether a row passed under any filter.
+    pub(crate) fn is_any(&self, row: usize) -> bool {
+        self.0.iter().any(|rows| rows.is_valid(row))
+    }
 }
 
 /// Rows whose values are offered to a set.
@@ -158,15 +163,21 @@ impl DistinctSpec {
 
     /// Which of `slots` hold their value under each filter, as valid rows.
     pub(crate) fn present(&self, table: &KeyedTable, slots: &[u32]) -> Vec<NullBuffer> {
-        let is_present = |filter: usize, slot: u32| {
+        self.held(table, slots, 0)
+    }
+
+    /// Which of `slots` hold their value more than so many `times` under each filter, as valid rows; over input that only
+    /// adds, a value is held once.
+    pub(crate) fn held(&self, table: &KeyedTable, slots: &[u32], times: i64) -> Vec<NullBuffer> {
+        let is_held = |filter: usize, slot: u32| {
             if self.retracts {
-                table.column::<i64>(filter).get(slot) > 0
+                table.column::<i64>(filter).get(slot) > times
             } else {
-                table.column::<bool>(filter).get(slot)
+                times == 0 && table.column::<bool>(filter).get(slot)
             }
         };
         (0..self.filters.len())
-            .map(|f| slots.iter().map(|s| is_present(f, *s)).collect::<Vec<_>>().into())
+            .map(|f| slots.iter().map(|s| is_held(f, *s)).collect::<Vec<_>>().into())
             .collect()
     }
 }

@@ -378,6 +378,41 @@ impl Aggregates {
         }
     }
 
+    /// Lets MIN and MAX over input that retracts meet the values of set `set` that are `present`, without taking any back:
+    /// for windows, which ask for them once. [`Self::accumulate`] without ordered values leaves them alone.
+    pub(crate) fn settle_extremes(
+        &self,
+        table: &mut KeyedTable,
+        set: usize,
+        slots: &[u32],
+        values: &ArrayRef,
+        present: &[NullBuffer],
+    ) {
+        for bound in &self.bound {
+            if let (Kernel::RetractedExtreme { is_max }, Some((of, filter))) = (bound.kernel, bound.distinct)
+                && of == set
+            {
+                let valid = Some(&present[filter]);
+                extreme(table, bound.first, slots, &Values::of(values), valid, is_max, None);
+            }
+        }
+    }
+
+    /// Forgets MIN and MAX of `slots` that [`Self::settle_extremes`] has found, to find them anew.
+    pub(crate) fn unsettle_extremes(&self, table: &mut KeyedTable, slots: &[u32]) {
+        let retracted = |b: &&Bound| matches!(b.kernel, Kernel::RetractedExtreme { .. });
+        for bound in self.bound.iter().filter(retracted) {
+            for &slot in slots {
+                match self.stored[bound.first].ty {
+                    ColumnType::F64 => table.column_mut::<f64>(bound.first).set_value(slot, None),
+                    ColumnType::I128 => table.column_mut::<i128>(bound.first).set_value(slot, None),
+                    ColumnType::Bytes => table.bytes_column_mut(bound.first).set(slot, None),
+                    ColumnType::I64 | ColumnType::Bool => table.column_mut::<i64>(bound.first).set_value(slot, None),
+                }
+            }
+        }
+    }
+
     fn accumulate_one(
         &self,
         bound: &Bound,

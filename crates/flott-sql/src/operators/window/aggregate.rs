@@ -1,6 +1,6 @@
 //! The phase of a window aggregation that keeps state and fires: [`WindowAggregate`].
 
-use crate::nodes::{WindowAggregateSpec, WindowProperty, WindowPropertyKind};
+use crate::nodes::{TimeAttribute, WindowAggregateSpec, WindowProperty, WindowPropertyKind};
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::window::slices::{Part, Slices};
@@ -16,7 +16,7 @@ use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, KeyGroupRange};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{KeyedTable, OperatorEntry, OperatorSnapshot, Redistribute, WindowTables};
+use flott_state::{KeyedTable, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState, WindowTables};
 use std::sync::Arc;
 
 /// Name of the keyed state, as Flink's.
@@ -60,6 +60,8 @@ pub(crate) struct WindowAggregate {
     properties: Vec<WindowProperty>,
     aggregates: Aggregates,
     input_retracts: bool,
+    /// Whether there are MIN or MAX over input that retracts, which are taken from their values when a window fires.
+    settles: bool,
     state: Arc<TableDescriptor>,
     sets_state: Vec<Arc<TableDescriptor>>,
     max_parallelism: usize,
@@ -113,11 +115,10 @@ impl WindowAggregate {
             Phase::Whole,
         )
         .map_err(spec_error)?;
-        if !aggregates.ordered(&spec.input).is_empty() {
-            return Err(TaskError::user(
-                "MIN and MAX over a window cannot follow an input that retracts rows: aggregate before the changes, or without MIN and MAX",
-            )
-            .fatal());
+        if spec.emit.is_some() || (spec.window.is_session() && !matches!(spec.time, TimeAttribute::Attached { .. })) {
+            return Err(TaskError::internal(
+                "sessions and windows that fire early have operators of their own",
+            ));
         }
         if input == Input::Partials && !aggregates.distinct().is_empty() {
             return Err(TaskError::internal(
@@ -149,6 +150,7 @@ impl WindowAggregate {
             needed,
             properties: spec.properties.clone(),
             input_retracts: spec.input_retracts,
+            settles: !aggregates.ordered(&spec.input).is_empty(),
             slices: Slices::new(spec.window, spec.time, clock, &spec.input),
             tables: WindowTables::new(Arc::clone(&state), max_parallelism, key_groups),
             sets: vec![],
@@ -191,7 +193,18 @@ impl WindowAggregate {
     }
 
     fn is_late(&self, slice_end: i64) -> bool {
-        self.progress != NO_WATERMARK && self.slices.has_fired(self.slices.last_window(slice_end), self.progress)
+        !self.slices.is_never_late()
+            && self.progress != NO_WATERMARK
+            && self.slices.has_fired(self.slices.last_window(slice_end), self.progress)
+    }
+
+    /// The slice whose table takes rows of a slice: of a window that grows and has fired, its first one.
+    fn home_of(&self, slice_end: i64) -> i64 {
+        let has_fired = self.progress != NO_WATERMARK && self.slices.has_fired(slice_end, self.progress);
+        match self.slices.are_cumulative() && has_fired {
+            true => self.slices.first_slice(slice_end),
+            false => slice_end,
+        }
     }
 
     fn add(&mut self, slice_end: i64, part: &Part, batch: &Batch) -> Result<(), TaskError> {
@@ -244,7 +257,10 @@ impl WindowAggregate {
     fn next_window(&self) -> Option<i64> {
         let first = self.tables.first()?;
         let mut window = self.slices.next_window(first, self.fired_window);
-        while self.progress != NO_WATERMARK && self.slices.has_fired(window, self.progress) {
+        while !self.slices.are_windows()
+            && self.progress != NO_WATERMARK
+            && self.slices.has_fired(window, self.progress)
+        {
             window += self.slices.step_ms();
         }
         Some(window)
@@ -286,7 +302,10 @@ impl WindowAggregate {
             .filter(|s| (first..=window_end).contains(s))
             .collect();
         let source = match slices.as_slice() {
-            [slice] => FiringSource::Slice(*slice),
+            [slice] if !self.settles => FiringSource::Slice(*slice),
+            slices if self.slices.are_cumulative() && !self.settles => {
+                FiringSource::Slice(self.grow(slices)?.unwrap_or(window_end))
+            }
             slices => FiringSource::Merged(Box::new(self.merge(slices)?)),
         };
         Ok(Firing {
@@ -294,6 +313,26 @@ impl WindowAggregate {
             source,
             next: 0,
         })
+    }
+
+    /// Puts the slices of a growing window into the earliest of them, where later rows of theirs go too; so a step costs
+    /// its own keys only. Gives that slice.
+    fn grow(&mut self, slices: &[i64]) -> Result<Option<i64>, TaskError> {
+        let Some((&first, later)) = slices.split_first() else {
+            return Ok(None);
+        };
+        for &slice in later {
+            let Some(from) = self.tables.remove(slice) else {
+                continue;
+            };
+            merge_table(&self.aggregates, &from, self.tables.table_mut(first))?;
+            for (index, sets) in self.sets.iter_mut().enumerate() {
+                let Some(from) = sets.remove(slice) else { continue };
+                let to = (self.tables.table_mut(first), sets.table_mut(first));
+                merge_set(&self.aggregates, index, &from, to)?;
+            }
+        }
+        Ok(Some(first))
     }
 
     /// The content of several slices in one table.
@@ -306,39 +345,12 @@ impl WindowAggregate {
             .collect();
         for slice in slices {
             if let Some(table) = self.tables.get(*slice) {
-                for_each_chunk(table, |from| {
-                    let keys = table.keys(from)?;
-                    let hashes = hash_columns(&keys, from.len())?;
-                    let mut slots = Vec::with_capacity(from.len());
-                    merged.slots(&keys, &hashes, &mut slots)?;
-                    self.aggregates
-                        .merge(&mut merged, &slots, &self.aggregates.gather(table, from));
-                    Ok(())
-                })?;
+                merge_table(&self.aggregates, table, &mut merged)?;
             }
-            for (index, set) in self.aggregates.distinct().iter().enumerate() {
-                let Some(table) = self.sets[index].get(*slice) else {
-                    continue;
-                };
-                for_each_chunk(table, |from| {
-                    let mut keys = table.keys(from)?;
-                    let Some(values) = keys.pop() else { return Ok(()) };
-                    let hashes = hash_columns(&keys, from.len())?;
-                    let mut slots = Vec::with_capacity(from.len());
-                    merged.slots(&keys, &hashes, &mut slots)?;
-                    let valid: Vec<_> = set.present(table, from).into_iter().map(Some).collect();
-                    let offered = Offered {
-                        keys: &keys,
-                        hashes: &hashes,
-                        values: &values,
-                        valid: &valid,
-                        signs: None,
-                    };
-                    let passed = set.pass(&mut merged_sets[index], offered)?;
-                    self.aggregates
-                        .accumulate_distinct(&mut merged, index, &slots, &values, &passed);
-                    Ok(())
-                })?;
+            for (index, set) in merged_sets.iter_mut().enumerate() {
+                if let Some(table) = self.sets[index].get(*slice) {
+                    merge_set(&self.aggregates, index, table, (&mut merged, set))?;
+                }
             }
         }
         Ok(merged)
@@ -391,8 +403,69 @@ impl WindowAggregate {
     }
 }
 
+/// The watermark up to which windows have fired, for a checkpoint.
+pub(super) fn progress_entry(progress: EventTime) -> OperatorEntry {
+    OperatorEntry {
+        name: WATERMARK_STATE.into(),
+        bytes: Bytes::copy_from_slice(&progress.to_le_bytes()),
+        redistribute: Redistribute::Union,
+    }
+}
+
+/// The watermark up to which windows have fired in every subtask of a checkpoint.
+pub(super) fn restored_progress(restored: &RestoredState) -> EventTime {
+    let watermarks = restored.operator_state(WATERMARK_STATE);
+    let watermarks = watermarks.filter_map(|b| b.as_ref().try_into().ok().map(i64::from_le_bytes));
+    watermarks.min().unwrap_or(NO_WATERMARK)
+}
+
+/// Adds the content of a table to another.
+fn merge_table(aggregates: &Aggregates, from: &KeyedTable, to: &mut KeyedTable) -> Result<(), TaskError> {
+    for_each_chunk(from, |chunk| {
+        let keys = from.keys(chunk)?;
+        let hashes = hash_columns(&keys, chunk.len())?;
+        let mut slots = Vec::with_capacity(chunk.len());
+        to.slots(&keys, &hashes, &mut slots)?;
+        aggregates.merge(to, &slots, &aggregates.gather(from, chunk));
+        Ok(())
+    })
+}
+
+/// Adds distinct set `index` to another, and the values that it had not to the aggregates of its table.
+fn merge_set(
+    aggregates: &Aggregates,
+    index: usize,
+    from: &KeyedTable,
+    (to, to_set): (&mut KeyedTable, &mut KeyedTable),
+) -> Result<(), TaskError> {
+    let set = &aggregates.distinct()[index];
+    for_each_chunk(from, |chunk| {
+        let mut keys = from.keys(chunk)?;
+        let Some(values) = keys.pop() else { return Ok(()) };
+        let hashes = hash_columns(&keys, chunk.len())?;
+        let mut slots = Vec::with_capacity(chunk.len());
+        to.slots(&keys, &hashes, &mut slots)?;
+        let present = set.present(from, chunk);
+        aggregates.settle_extremes(to, index, &slots, &values, &present);
+        let valid: Vec<_> = present.into_iter().map(Some).collect();
+        let offered = Offered {
+            keys: &keys,
+            hashes: &hashes,
+            values: &values,
+            valid: &valid,
+            signs: None,
+        };
+        let passed = set.pass(to_set, offered)?;
+        aggregates.accumulate_distinct(to, index, &slots, &values, &passed);
+        Ok(())
+    })
+}
+
 /// Calls `visit` with the live slots of a table, some thousands at a time.
-fn for_each_chunk(table: &KeyedTable, mut visit: impl FnMut(&[u32]) -> Result<(), TaskError>) -> Result<(), TaskError> {
+pub(super) fn for_each_chunk(
+    table: &KeyedTable,
+    mut visit: impl FnMut(&[u32]) -> Result<(), TaskError>,
+) -> Result<(), TaskError> {
     let mut slots = Vec::with_capacity(MAX_EMITTED_ROWS);
     let mut next = Some(0);
     while let Some(from) = next {
@@ -416,9 +489,7 @@ impl Operator for WindowAggregate {
             for tables in self.sets.iter_mut().chain([&mut self.tables]) {
                 restored.load_windows(tables)?;
             }
-            let watermarks = restored.operator_state(WATERMARK_STATE);
-            let watermarks = watermarks.filter_map(|b| b.as_ref().try_into().ok().map(i64::from_le_bytes));
-            self.progress = watermarks.min().unwrap_or(NO_WATERMARK);
+            self.progress = restored_progress(&restored);
         }
         Ok(())
     }
@@ -428,7 +499,7 @@ impl Operator for WindowAggregate {
             if self.is_late(slice_end) {
                 self.metrics.late_records_dropped.add(part.len(batch.num_rows()) as u64);
             } else {
-                self.add(slice_end, &part, &batch)?;
+                self.add(self.home_of(slice_end), &part, &batch)?;
             }
         }
         Ok(Flow::Done)
@@ -461,14 +532,9 @@ impl Operator for WindowAggregate {
         for set in &mut self.sets {
             keyed.extend(set.capture(checkpoint));
         }
-        let watermark = OperatorEntry {
-            name: WATERMARK_STATE.into(),
-            bytes: Bytes::copy_from_slice(&self.progress.to_le_bytes()),
-            redistribute: Redistribute::Union,
-        };
         Ok(OperatorSnapshot {
             keyed,
-            operator_state: vec![watermark],
+            operator_state: vec![progress_entry(self.progress)],
             committables: vec![],
         })
     }

@@ -1,4 +1,4 @@
-//! Window aggregation: TUMBLE and HOP over event time or processing time, in one phase or two.
+//! Window aggregation: TUMBLE, HOP, CUMULATE and SESSION over event time or processing time, in one phase or two.
 //!
 //! ```text
 //! one phase    rows ──exchange by key──> WindowAggregate (rows in) ──> one row per key and window
@@ -6,13 +6,26 @@
 //! ```
 //!
 //! Rows are aggregated per slice ([`slices`]) and key, in a table a slice ([`flott_state::WindowTables`]); a HOP's window
-//! is put together from its slices when it fires. [`aggregate`] is the phase with state, [`local`] the one before the
-//! exchange, [`table_function`] shows windows as columns without aggregating.
+//! is put together from its slices when it fires, a CUMULATE's grows in its first slice. [`aggregate`] is the phase with state, [`local`] the one before the
+//! exchange, [`table_function`] shows windows as columns without aggregating, [`emitting`] fires windows more than once,
+//! [`expanding`] gives rows their windows where those are not made of slices.
+//!
+//! Sessions have no slices: [`sessions`] knows which are open, [`session_aggregate`] aggregates them, [`session_rows`] shows
+//! them as columns.
 
 pub(crate) mod aggregate;
+pub(crate) mod emitting;
+pub(crate) mod expanding;
 pub(crate) mod local;
+pub(crate) mod session_aggregate;
+pub(crate) mod session_rows;
+pub(crate) mod sessions;
 pub(crate) mod slices;
 pub(crate) mod table_function;
 
+#[cfg(test)]
+mod emitting_tests;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 //!
 //! Time is cut into slices, as long as a TUMBLE's size or a HOP's slide. A slice is named by its end; a window is one or
 //! several adjacent slices, named by its end too. Slices and windows are in wall-clock time where the time attribute is
-//! TIMESTAMP_LTZ or the clock ([`WallClock`]), else in the TIMESTAMP's own.
+//! TIMESTAMP_LTZ or the clock ([`WallClock`]), else in the TIMESTAMP's own. A CUMULATE has slices of a step's length; a slice
+//! belongs to the windows from its own end to the end of the longest. Rows that bring their window along have one slice,
+//! which is that window. Sessions have no slices ([`super::sessions`]); only their times are read here.
 //!
 //! ```text
 //! HOP(slide 2, size 6)    slices   |--2--|--4--|--6--|--8--|
@@ -96,7 +98,27 @@ impl Slices {
 
     /// Whether windows are cut by the clock.
     pub(crate) fn is_processing_time(&self) -> bool {
-        matches!(self.time, TimeAttribute::ProcessingTime)
+        self.time.is_processing_time()
+    }
+
+    /// Whether each slice is a window of its own.
+    pub(crate) fn are_windows(&self) -> bool {
+        self.is_attached() || matches!(self.window, WindowSpec::Tumble { .. })
+    }
+
+    /// Whether rows bring windows along that were cut by the clock: one that has fired fires again for rows that were on
+    /// their way, as in Flink.
+    pub(crate) fn is_never_late(&self) -> bool {
+        self.is_attached() && self.is_processing_time()
+    }
+
+    fn is_attached(&self) -> bool {
+        matches!(self.time, TimeAttribute::Attached { .. })
+    }
+
+    /// Whether windows grow: each holds the one before.
+    pub(crate) fn are_cumulative(&self) -> bool {
+        matches!(self.window, WindowSpec::Cumulate { .. }) && !self.is_attached()
     }
 
     fn slice_ms(&self) -> i64 {
@@ -105,18 +127,19 @@ impl Slices {
 
     /// End of the last window that a slice belongs to.
     pub(crate) fn last_window(&self, slice_end: i64) -> i64 {
-        match self.time {
-            TimeAttribute::Attached { .. } => slice_end,
+        match self.window {
+            _ if self.is_attached() => slice_end,
+            WindowSpec::Cumulate { size_ms, .. } => self.window_start(slice_end) + size_ms,
             _ => slice_end + self.window.size_ms() - self.slice_ms(),
         }
     }
 
     /// End of the first slice of a window.
     pub(crate) fn first_slice(&self, window_end: i64) -> i64 {
-        match self.time {
-            TimeAttribute::Attached { .. } => window_end,
-            _ => window_end - self.window.size_ms() + self.slice_ms(),
+        if self.is_attached() {
+            return window_end;
         }
+        self.window_start(window_end) + self.slice_ms()
     }
 
     /// The first window behind `fired_window` that a slice belongs to.
@@ -124,9 +147,9 @@ impl Slices {
         if fired_window < slice_end {
             return slice_end;
         }
-        match self.time {
-            TimeAttribute::Attached { .. } => slice_end,
-            _ => slice_end + ((fired_window - slice_end) / self.slice_ms() + 1) * self.slice_ms(),
+        match self.is_attached() {
+            true => slice_end,
+            false => slice_end + ((fired_window - slice_end) / self.slice_ms() + 1) * self.slice_ms(),
         }
     }
 
@@ -137,7 +160,10 @@ impl Slices {
 
     /// Start of a window, in wall-clock time.
     pub(crate) fn window_start(&self, window_end: i64) -> i64 {
-        window_end - self.window.size_ms()
+        match self.window {
+            WindowSpec::Cumulate { size_ms, offset_ms, .. } => window_start(window_end - 1, offset_ms, size_ms),
+            _ => window_end - self.window.size_ms(),
+        }
     }
 
     /// The last millisecond of a window as an instant.
@@ -167,15 +193,26 @@ impl Slices {
         window_start(wall_ms, self.window.offset_ms(), self.slice_ms()) + self.slice_ms()
     }
 
-    /// How many windows hold a row.
+    /// How many windows hold a row at most.
     pub(crate) fn windows_of_row(&self) -> usize {
-        (self.window.size_ms() / self.slice_ms()) as usize
+        (self.window.size_ms() as u64).div_ceil(self.slice_ms() as u64) as usize
     }
 
-    /// Ends of all windows that a slice belongs to, ascending.
-    pub(crate) fn windows_of_slice(&self, slice_end: i64) -> impl Iterator<Item = i64> {
-        let step = self.slice_ms() as usize;
-        (slice_end..=self.last_window(slice_end)).step_by(step)
+    /// Appends the ends of all windows that hold a wall-clock time, in Flink's order: of a HOP the latest first, of a
+    /// CUMULATE the shortest. The size need not be a multiple of the slide; where it is smaller, there may be none.
+    pub(crate) fn windows_of_time(&self, wall_ms: i64, ends: &mut Vec<i64>) {
+        let (size, step) = (self.window.size_ms(), self.slice_ms());
+        let first = window_start(wall_ms, self.window.offset_ms(), step);
+        if matches!(self.window, WindowSpec::Cumulate { .. }) {
+            let last = self.last_window(first + step);
+            ends.extend((first + step..=last).step_by(step as usize));
+            return;
+        }
+        let mut start = first;
+        while start > wall_ms - size {
+            ends.push(start + size);
+            start -= step;
+        }
     }
 
     /// The wall-clock times of a batch's time attribute; at processing time, of `now_ms`.
@@ -239,7 +276,7 @@ impl Slices {
         if batch.is_empty() {
             return Ok(vec![]);
         }
-        if self.is_processing_time() {
+        if matches!(self.time, TimeAttribute::ProcessingTime) {
             return Ok(vec![(self.slice_of_instant(now_ms), Part::All)]);
         }
         if let TimeAttribute::EventTime { column } = self.time
@@ -363,13 +400,46 @@ mod tests {
             slide_ms: 2,
             offset_ms: 0,
         });
-        assert_eq!(s.windows_of_slice(4).collect::<Vec<_>>(), [4, 6, 8]);
+        let mut ends = vec![];
+        s.windows_of_time(3, &mut ends);
+        assert_eq!(ends, [8, 6, 4]);
         assert_eq!((s.first_slice(8), s.last_window(4), s.window_start(8)), (4, 8, 2));
         assert_eq!(
             (s.next_window(4, i64::MIN), s.next_window(4, 4), s.next_window(4, 7)),
             (4, 6, 8)
         );
         assert!(s.has_fired(6, 5) && !s.has_fired(6, 4));
+    }
+
+    #[test]
+    fn growing_windows_end_with_the_longest() {
+        let s = slices(WindowSpec::Cumulate {
+            size_ms: 6,
+            step_ms: 2,
+            offset_ms: 1,
+        });
+        let mut ends = vec![];
+        s.windows_of_time(4, &mut ends);
+        assert_eq!(ends, [5, 7]);
+        assert_eq!((s.window_start(5), s.first_slice(7), s.last_window(3)), (1, 3, 7));
+        assert_eq!((s.window_start(7), s.window_start(9), s.last_window(1)), (1, 7, 1));
+    }
+
+    #[test]
+    fn sliding_windows_may_overlap_in_part_or_leave_gaps() {
+        let ends = |size_ms, slide_ms, time| {
+            let mut ends = vec![];
+            let window = WindowSpec::Hop {
+                size_ms,
+                slide_ms,
+                offset_ms: 0,
+            };
+            slices(window).windows_of_time(time, &mut ends);
+            ends
+        };
+        assert_eq!(ends(10, 4, 1), [10, 6, 2]);
+        assert_eq!(ends(10, 4, 3), [10, 6]);
+        assert_eq!((ends(4, 10, 3), ends(4, 10, 4)), (vec![4], vec![]));
     }
 
     #[test]

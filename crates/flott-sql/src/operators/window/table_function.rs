@@ -38,9 +38,7 @@ impl WindowTableFunction {
         let Some(batch) = self.pending.take() else {
             return Ok(Flow::Done);
         };
-        let rows = batch
-            .num_rows()
-            .min((MAX_EMITTED_ROWS / self.slices.windows_of_row()).max(1));
+        let rows = batch.num_rows().min(self.rows_for(MAX_EMITTED_ROWS));
         let head = batch.slice(0, rows);
         out.emit(self.apply(&head)?);
         if rows == batch.num_rows() {
@@ -50,18 +48,23 @@ impl WindowTableFunction {
         Ok(Flow::More)
     }
 
-    fn apply(&mut self, batch: &Batch) -> Result<Batch, TaskError> {
+    /// How many rows have at most so many windows together; at least one.
+    pub(super) fn rows_for(&self, windows: usize) -> usize {
+        (windows / self.slices.windows_of_row()).max(1)
+    }
+
+    /// The rows of a batch, once a window.
+    pub(super) fn apply(&mut self, batch: &Batch) -> Result<Batch, TaskError> {
         let times = self.slices.times(batch, self.clock.now_ms())?;
         let mut rows: Vec<u32> = vec![];
         let mut ends: Vec<i64> = vec![];
         for (row, time) in times.iter().enumerate() {
             let before = ends.len();
-            ends.extend(self.slices.windows_of_slice(self.slices.slice_of(*time)));
-            // Flink names the latest window of a row first.
-            ends[before..].reverse();
+            self.slices.windows_of_time(*time, &mut ends);
             rows.extend(std::iter::repeat_n(row as u32, ends.len() - before));
         }
-        let repeated = if ends.len() == batch.num_rows() {
+        let is_once_each = rows.iter().enumerate().all(|(i, row)| i == *row as usize);
+        let repeated = if is_once_each && rows.len() == batch.num_rows() {
             batch.clone()
         } else {
             batch.take(&UInt32Array::from(rows))?

@@ -9,9 +9,9 @@ use arrow_array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
 use flott_core::{Batch, Field, LogicalType, TypeKind};
 use std::sync::Arc;
 
-const SCHEMA: &str = "site STRING, n BIGINT, ts TIMESTAMP(3)";
+pub(super) const SCHEMA: &str = "site STRING, n BIGINT, ts TIMESTAMP(3)";
 
-fn call(function: &str, args: &[usize]) -> AggregateCall {
+pub(super) fn call(function: &str, args: &[usize]) -> AggregateCall {
     let ty = if function == "COUNT" {
         LogicalType::not_null(TypeKind::BigInt)
     } else {
@@ -27,7 +27,7 @@ fn call(function: &str, args: &[usize]) -> AggregateCall {
     }
 }
 
-fn spec(window: WindowSpec, aggregates: Vec<AggregateCall>) -> WindowAggregateSpec {
+pub(super) fn spec(window: WindowSpec, aggregates: Vec<AggregateCall>) -> WindowAggregateSpec {
     let property = |kind, name: &str| WindowProperty {
         kind,
         name: name.into(),
@@ -48,17 +48,19 @@ fn spec(window: WindowSpec, aggregates: Vec<AggregateCall>) -> WindowAggregateSp
         ],
         time_zone: "UTC".into(),
         input_retracts: false,
+        legacy: false,
+        emit: None,
     }
 }
 
-fn tumble() -> WindowSpec {
+pub(super) fn tumble() -> WindowSpec {
     WindowSpec::Tumble {
         size_ms: 10,
         offset_ms: 0,
     }
 }
 
-fn hop() -> WindowSpec {
+pub(super) fn hop() -> WindowSpec {
     WindowSpec::Hop {
         size_ms: 6,
         slide_ms: 2,
@@ -66,7 +68,7 @@ fn hop() -> WindowSpec {
     }
 }
 
-fn one_phase(spec: &WindowAggregateSpec) -> Harness {
+pub(super) fn one_phase(spec: &WindowAggregateSpec) -> Harness {
     Harness::new(Box::new(WindowAggregate::new(spec, Input::Rows).unwrap()), SCHEMA)
 }
 
@@ -150,6 +152,82 @@ fn hop_windows_are_put_together_from_slices_and_empty_ones_do_not_show() {
 +I a 8 1 8 20 26";
     assert_eq!(one_phase(&spec).run(script), expected);
     assert_eq!(two_phases(&spec, script), expected);
+}
+
+fn cumulate() -> WindowSpec {
+    WindowSpec::Cumulate {
+        size_ms: 6,
+        step_ms: 2,
+        offset_ms: 0,
+    }
+}
+
+#[test]
+fn growing_windows_hold_what_came_before() {
+    let spec = spec(
+        cumulate(),
+        vec![call("SUM", &[1]), call("COUNT", &[]), call("MAX", &[1])],
+    );
+    let script = "+I a 1 0\n+I a 2 3\n+I b 4 3\nwatermark 1\n+I a 8 9\nwatermark 100";
+    let expected = "+I a 1 1 1 0 2
++I a 3 2 2 0 4
++I b 4 1 4 0 4
++I a 3 2 2 0 6
++I b 4 1 4 0 6
++I a 8 1 8 6 10
++I a 8 1 8 6 12";
+    assert_eq!(one_phase(&spec).run(script), expected);
+    assert_eq!(two_phases(&spec, script), expected);
+}
+
+#[test]
+fn a_late_row_of_a_growing_window_counts_for_its_later_steps() {
+    let mut distinct = call("COUNT", &[1]);
+    distinct.distinct = true;
+    let spec = spec(cumulate(), vec![call("SUM", &[1]), distinct]);
+    let mut op = one_phase(&spec);
+    assert_eq!(op.run("+I a 1 0\n+I a 2 2\nwatermark 3"), "+I a 1 1 0 2\n+I a 3 2 0 4");
+    // After a restore the slices that have fired are one, which takes the late row.
+    let operator = Box::new(WindowAggregate::new(&spec, Input::Rows).unwrap());
+    let mut op = Harness::restored(operator, SCHEMA, (0, 1), vec![op.snapshot()]);
+    assert_eq!(op.run("+I a 2 1\n+I b 9 3\nwatermark 5"), "+I a 5 2 0 6\n+I b 9 1 0 6");
+    assert_eq!(op.metrics.late_records_dropped.get(), 0);
+    assert_eq!(op.run("+I a 2 1\nwatermark 50"), "");
+    assert_eq!(op.metrics.late_records_dropped.get(), 1);
+}
+
+#[test]
+fn extremes_of_windows_follow_what_is_taken_back() {
+    let mut distinct = call("SUM", &[1]);
+    distinct.distinct = true;
+    for window in [tumble(), hop(), cumulate()] {
+        let mut spec = spec(window, vec![call("MAX", &[1]), call("MIN", &[1]), distinct.clone()]);
+        spec.input_retracts = true;
+        let mut op = one_phase(&spec);
+        let out = op.run("+I a 5 0\n+I a 9 1\n+I a 5 1\n-D a 9 1\n-U a 5 1\n+U a 7 1\n+I b 1 0\n-D b 1 0\nwatermark 1");
+        let first = |line: &str| line.split(' ').take(5).collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> = out.lines().map(first).collect();
+        let expected: &[&str] = if window == tumble() { &[] } else { &["+I a 7 5 12"] };
+        assert_eq!(lines, expected);
+        let last = op.run("watermark 100");
+        assert!(last.lines().all(|l| first(l) == "+I a 7 5 12"), "{last}");
+        assert!(!last.is_empty());
+    }
+}
+
+#[test]
+fn windows_that_rows_bring_along_fire_by_the_clock_too() {
+    let mut spec = spec(tumble(), vec![call("SUM", &[1])]);
+    spec.time = TimeAttribute::Attached {
+        window_end: 2,
+        local_time: true,
+        proctime: true,
+    };
+    let mut op = one_phase(&spec);
+    assert_eq!(op.run("+I a 1 10\n+I a 2 20\nwatermark 50"), "");
+    assert_eq!(op.next_timer(), Some(10));
+    assert_eq!(op.run("timer 10"), "+I a 1 0 10");
+    assert_eq!(op.next_timer(), Some(20));
 }
 
 #[test]
@@ -240,6 +318,7 @@ fn windows_of_windows_keep_their_window() {
     spec.time = TimeAttribute::Attached {
         window_end: 2,
         local_time: false,
+        proctime: false,
     };
     let script = "+I a 1 10\n+I b 2 10\n+I c 3 20\nwatermark 9";
     assert_eq!(one_phase(&spec).run(script), "+I 2 0 10");
@@ -285,7 +364,7 @@ fn a_restored_subtask_knows_what_has_fired() {
     assert_eq!(second.metrics.late_records_dropped.get(), 1);
 }
 
-fn sorted(parts: &[String]) -> Vec<String> {
+pub(super) fn sorted(parts: &[String]) -> Vec<String> {
     let mut lines: Vec<String> = parts.iter().flat_map(|p| p.lines()).map(str::to_owned).collect();
     lines.sort();
     lines
@@ -346,6 +425,7 @@ fn a_table_function_shows_every_window_of_a_row() {
         ],
         window: hop(),
         time: TimeAttribute::EventTime { column: 1 },
+        partition: vec![],
         time_zone: "UTC".into(),
     };
     let mut op = Harness::new(

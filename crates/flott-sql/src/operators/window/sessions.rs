@@ -1,0 +1,368 @@
+//! The open sessions of all keys, in memory: [`Sessions`].
+//!
+//! A row opens a session that lasts from its time until the gap has passed; sessions of one key that meet (touching counts,
+//! as in Flink) become one. A session has a number, an index into an arena, that stays until it is closed. What
+//! belongs to a session (accumulators, rows) is the operator's: it is told which sessions are new and which went into
+//! others, after a whole batch, so that its own work is by columns.
+//!
+//! ```text
+//! gap 4, rows of a key at 1, 9, 6     [1 ── 5)      [9 ── 13)         6 touches neither 5 … 10 touches 9:
+//!                                     [1 ── 5) [6 ────── 13)          6 and 9 are one session
+//! ```
+//!
+//! Nothing here reaches checkpoints: the operators rebuild it from their tables.
+
+use arrow_array::ArrayRef;
+use flott_checkpoint::TableDescriptor;
+use flott_core::{KeyGroupRange, LogicalType};
+use flott_state::{KeyedTable, NO_SLOT, StateError};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// In place of a session's number: the row came too late for any.
+pub(crate) const LATE: u32 = u32::MAX;
+
+/// A session that is open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Session {
+    /// Time of its first row.
+    pub(crate) start: i64,
+    /// Time of its last row, and the gap.
+    pub(crate) end: i64,
+    /// Tells sessions of a key apart: the time of the row that opened it. The session always holds that time, so no other
+    /// session of the key can get it.
+    pub(crate) id: i64,
+    /// Where the operator keeps it; [`NO_SLOT`] while it is new.
+    pub(crate) slot: u32,
+    group: u32,
+    /// Under which end it waits in the queue; `i64::MIN` once it is gone.
+    queued: i64,
+}
+
+/// Where the rows of a batch belong.
+#[derive(Debug, Default)]
+pub(crate) struct Assigned {
+    /// The session of each row, or [`LATE`].
+    pub(crate) of_row: Vec<u32>,
+    /// Sessions that were opened, each with the row that did it; some may be among the absorbed.
+    pub(crate) opened: Vec<(u32, u32)>,
+    /// Sessions that are gone, each with the one that it is a part of now. To be given back by [`Sessions::forget`].
+    pub(crate) absorbed: Vec<(u32, u32)>,
+}
+
+/// Open sessions by key and by end.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    gap_ms: i64,
+    /// Keys with open sessions.
+    groups: KeyedTable,
+    /// By the key's slot, its sessions in order of time.
+    of_group: Vec<Vec<u32>>,
+    arena: Vec<Session>,
+    free: Vec<u32>,
+    /// Ends, not after the sessions' real ones, which may have grown since.
+    queue: BinaryHeap<Reverse<(i64, u32)>>,
+}
+
+impl Sessions {
+    /// None yet, of keys of these types.
+    pub(crate) fn new(gap_ms: i64, keys: Vec<LogicalType>) -> Self {
+        Self {
+            gap_ms,
+            // Lives in no checkpoint, so its key groups mean nothing.
+            groups: KeyedTable::new(TableDescriptor::new("sessions", keys), 1, KeyGroupRange::all(1)),
+            of_group: vec![],
+            arena: vec![],
+            free: vec![],
+            queue: BinaryHeap::new(),
+        }
+    }
+
+    /// A session by its number.
+    pub(crate) fn get(&self, number: u32) -> &Session {
+        &self.arena[number as usize]
+    }
+
+    /// Notes where the operator keeps a session.
+    pub(crate) fn keep_at(&mut self, number: u32, slot: u32) {
+        self.arena[number as usize].slot = slot;
+    }
+
+    /// Finds or opens the sessions of rows with these keys, hashes of keys, and times. `is_late`: whether a session with
+    /// that end has fired; a row that would open one is late, one that meets an open session never is.
+    ///
+    /// # Errors
+    /// If the keys are not of the types given before.
+    pub(crate) fn assign(
+        &mut self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        times: &[i64],
+        mut is_late: impl FnMut(i64) -> bool,
+    ) -> Result<Assigned, StateError> {
+        let groups = self.groups_of(keys, hashes, times.len())?;
+        let mut assigned = Assigned {
+            of_row: Vec::with_capacity(times.len()),
+            ..Assigned::default()
+        };
+        let mut left_empty = vec![];
+        for (row, (&group, &time)) in groups.iter().zip(times).enumerate() {
+            let end = time.saturating_add(self.gap_ms);
+            let list = &self.of_group[group as usize];
+            let session = |position: usize| &self.arena[list[position] as usize];
+            let from = (0..list.len()).find(|p| session(*p).end >= time).unwrap_or(list.len());
+            let to = (from..list.len())
+                .find(|p| session(*p).start > end)
+                .unwrap_or(list.len());
+            if from < to {
+                assigned
+                    .of_row
+                    .push(self.join(group, from..to, (time, end), &mut assigned.absorbed));
+            } else if is_late(end) {
+                assigned.of_row.push(LATE);
+                left_empty.push(group);
+            } else {
+                let number = self.open(group, from, time, end);
+                assigned.opened.push((number, row as u32));
+                assigned.of_row.push(number);
+            }
+        }
+        left_empty.retain(|g| self.of_group[*g as usize].is_empty());
+        self.groups.remove(&left_empty);
+        if !assigned.absorbed.is_empty() {
+            assigned.resolve();
+        }
+        Ok(assigned)
+    }
+
+    fn groups_of(&mut self, keys: &[ArrayRef], hashes: &[u64], rows: usize) -> Result<Vec<u32>, StateError> {
+        let mut groups = Vec::with_capacity(rows);
+        if rows == 0 {
+            return Ok(groups);
+        }
+        if keys.is_empty() {
+            self.groups.slots(keys, &hashes[..1], &mut groups)?;
+            groups.resize(rows, groups[0]);
+        } else {
+            self.groups.slots(keys, hashes, &mut groups)?;
+        }
+        let needed = groups.iter().max().map_or(0, |g| *g as usize + 1);
+        if self.of_group.len() < needed {
+            self.of_group.resize_with(needed, Vec::new);
+        }
+        Ok(groups)
+    }
+
+    fn open(&mut self, group: u32, position: usize, start: i64, end: i64) -> u32 {
+        let session = Session {
+            start,
+            end,
+            id: start,
+            slot: NO_SLOT,
+            group,
+            queued: end,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.arena[number as usize] = session;
+                number
+            }
+            None => {
+                self.arena.push(session);
+                self.arena.len() as u32 - 1
+            }
+        };
+        self.of_group[group as usize].insert(position, number);
+        self.queue.push(Reverse((end, number)));
+        number
+    }
+
+    /// Makes one of adjacent sessions of a key and a row; the one that is kept somewhere already goes on.
+    fn join(
+        &mut self,
+        group: u32,
+        places: std::ops::Range<usize>,
+        (mut start, mut end): (i64, i64),
+        absorbed: &mut Vec<(u32, u32)>,
+    ) -> u32 {
+        let list = &mut self.of_group[group as usize];
+        let met = &list[places.clone()];
+        let is_kept = |n: &&u32| self.arena[**n as usize].slot != NO_SLOT;
+        let survivor = met.iter().find(is_kept).copied().unwrap_or(met[0]);
+        for &number in met {
+            let session = &mut self.arena[number as usize];
+            start = start.min(session.start);
+            end = end.max(session.end);
+            if number != survivor {
+                absorbed.push((number, survivor));
+                session.queued = i64::MIN;
+            }
+        }
+        if places.len() > 1 {
+            list.splice(places, [survivor]);
+        }
+        let session = &mut self.arena[survivor as usize];
+        (session.start, session.end) = (start, end);
+        survivor
+    }
+
+    /// Puts sessions of a checkpoint back; gives their numbers.
+    ///
+    /// # Errors
+    /// If the keys are not of the types given before.
+    pub(crate) fn restore(
+        &mut self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        sessions: impl ExactSizeIterator<Item = (i64, i64, i64, u32)>,
+    ) -> Result<Vec<u32>, StateError> {
+        let groups = self.groups_of(keys, hashes, sessions.len())?;
+        let restore = |(group, (id, start, end, slot)): (u32, (i64, i64, i64, u32))| {
+            let list = &self.of_group[group as usize];
+            let position = list
+                .iter()
+                .position(|n| self.arena[*n as usize].start > start)
+                .unwrap_or(list.len());
+            let number = self.open(group, position, start, end);
+            let session = &mut self.arena[number as usize];
+            (session.id, session.slot) = (id, slot);
+            number
+        };
+        Ok(groups.into_iter().zip(sessions).map(restore).collect())
+    }
+
+    /// At most `limit` sessions whose end `has_come`, in order of their ends. They stay open until they are closed, but
+    /// are not given again.
+    pub(crate) fn due(&mut self, limit: usize, has_come: impl Fn(i64) -> bool) -> Vec<u32> {
+        let mut due = vec![];
+        while due.len() < limit
+            && let Some(Reverse((end, number))) = self.queue.peek().copied()
+            && has_come(end)
+        {
+            self.queue.pop();
+            let session = &mut self.arena[number as usize];
+            if session.queued != end {
+                continue;
+            }
+            if session.end > end {
+                session.queued = session.end;
+                self.queue.push(Reverse((session.end, number)));
+            } else {
+                session.queued = i64::MIN;
+                due.push(number);
+            }
+        }
+        due
+    }
+
+    /// The earliest end, or an earlier time.
+    pub(crate) fn next_end(&self) -> Option<i64> {
+        self.queue.peek().map(|Reverse((end, _))| *end)
+    }
+
+    /// Closes sessions.
+    pub(crate) fn close(&mut self, numbers: &[u32]) {
+        let mut left_empty = vec![];
+        for &number in numbers {
+            let group = self.arena[number as usize].group;
+            let list = &mut self.of_group[group as usize];
+            list.retain(|n| *n != number);
+            if list.is_empty() {
+                left_empty.push(group);
+            }
+        }
+        self.groups.remove(&left_empty);
+        self.forget(numbers.iter().copied());
+    }
+
+    /// Gives the numbers of sessions back that are in no key's list any more.
+    pub(crate) fn forget(&mut self, numbers: impl Iterator<Item = u32>) {
+        for number in numbers {
+            self.arena[number as usize].queued = i64::MIN;
+            self.free.push(number);
+        }
+    }
+
+    /// Memory that the sessions take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let lists: usize = self.of_group.iter().map(|l| l.capacity() * size_of::<u32>()).sum();
+        self.groups.bytes()
+            + lists
+            + self.of_group.capacity() * size_of::<Vec<u32>>()
+            + self.arena.capacity() * size_of::<Session>()
+            + self.queue.capacity() * size_of::<(i64, u32)>()
+    }
+}
+
+impl Assigned {
+    /// Names the sessions that are left in the end.
+    fn resolve(&mut self) {
+        let into: BTreeMap<u32, u32> = self.absorbed.iter().copied().collect();
+        let last = |mut number: u32| {
+            while let Some(next) = into.get(&number) {
+                number = *next;
+            }
+            number
+        };
+        for (_, survivor) in &mut self.absorbed {
+            *survivor = last(*survivor);
+        }
+        for number in self.of_row.iter_mut().filter(|n| **n != LATE) {
+            *number = last(*number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::Int64Array;
+    use flott_core::hash::hash_columns;
+    use std::sync::Arc;
+
+    fn assign(sessions: &mut Sessions, keys: &[i64], times: &[i64], fired: i64) -> Assigned {
+        let keys: [ArrayRef; 1] = [Arc::new(Int64Array::from(keys.to_vec()))];
+        let hashes = hash_columns(&keys, times.len()).unwrap();
+        sessions.assign(&keys, &hashes, times, |end| end <= fired).unwrap()
+    }
+
+    fn bounds(sessions: &Sessions, number: u32) -> (i64, i64) {
+        let session = sessions.get(number);
+        (session.start, session.end)
+    }
+
+    #[test]
+    fn sessions_that_touch_become_one() {
+        let mut s = Sessions::new(4, vec![LogicalType::bigint()]);
+        let a = assign(&mut s, &[7, 7, 8, 7, 7], &[1, 9, 9, 5, 0], i64::MIN);
+        assert_eq!(a.absorbed.len(), 1, "5 meets [1, 5) and [9, 13)");
+        assert_eq!(
+            (a.of_row[0], a.of_row[1], a.of_row[4]),
+            (a.of_row[3], a.of_row[3], a.of_row[3])
+        );
+        assert_eq!(bounds(&s, a.of_row[0]), (0, 13));
+        assert_eq!(bounds(&s, a.of_row[2]), (9, 13));
+        assert!(s.due(10, |end| end <= 12).is_empty());
+        assert_eq!(s.due(10, |end| end <= 13).len(), 2);
+    }
+
+    #[test]
+    fn a_late_row_that_meets_an_open_session_counts() {
+        let mut s = Sessions::new(4, vec![LogicalType::bigint()]);
+        let first = assign(&mut s, &[1], &[10], i64::MIN).of_row[0];
+        let a = assign(&mut s, &[1, 2, 1], &[6, 6, 5], 10);
+        assert_eq!(a.of_row, [first, LATE, first]);
+        assert_eq!(bounds(&s, first), (5, 14));
+    }
+
+    #[test]
+    fn numbers_are_used_again_without_an_old_end() {
+        let mut s = Sessions::new(4, vec![LogicalType::bigint()]);
+        let first = assign(&mut s, &[1], &[0], i64::MIN).of_row[0];
+        assert_eq!(s.due(1, |end| end <= 4), [first]);
+        s.close(&[first]);
+        assert_eq!(assign(&mut s, &[2], &[20], i64::MIN).of_row, [first]);
+        assert!(s.due(1, |end| end <= 23).is_empty());
+        assert_eq!(s.due(1, |end| end <= 24), [first]);
+    }
+}

@@ -1,0 +1,4 @@
+CREATE TABLE clicks (
+  userId STRING, clicks INT, at TIMESTAMP(3), p AS PROCTIME(), WATERMARK FOR at AS at - INTERVAL '5' SECOND
+) WITH ('connector' = 'kafka', 'topic' = 'clicks', 'properties.bootstrap.servers' = 'broker:9092', 'format' = 'json');
+SELECT userId, TUMBLE_START(at, INTERVAL '2' MINUTE) FROM clicks GROUP BY userId, TUMBLE(at, INTERVAL '1' MINUTE);

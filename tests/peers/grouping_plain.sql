@@ -1,0 +1,3 @@
+-- GROUPING under a plain GROUP BY
+CREATE TABLE visits (k STRING, g STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '30' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/visits.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT k, GROUPING(k), GROUPING_ID(k), GROUP_ID(), COUNT(*) FROM visits GROUP BY k;

@@ -1,0 +1,3 @@
+-- GROUPING SETS with the functions that tell them apart
+CREATE TABLE visits (k STRING, g STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '30' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/visits.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT k, g, COUNT(*), SUM(v), GROUPING(k), GROUPING(g), GROUPING_ID(k, g), GROUP_ID() FROM visits GROUP BY GROUPING SETS ((k, g), (k), ());
