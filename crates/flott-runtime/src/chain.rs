@@ -234,6 +234,9 @@ impl Chain {
             Element::End(end) => (Call::Finish(end), Ok(Flow::Done)),
             Element::Watermark(_) => (Call::Batch, Ok(Flow::Done)),
             passing @ (Element::Idle(_) | Element::LatencyMarker(_)) => {
+                if let Element::Idle(idle) = passing {
+                    link.operator.on_idle(idle);
+                }
                 out.push(passing);
                 (Call::Batch, Ok(Flow::Done))
             }

@@ -10,6 +10,7 @@ use crate::error::TaskError;
 use crate::operator::Flow;
 use async_trait::async_trait;
 use bytes::Bytes;
+use flott_core::time::EventTime;
 use flott_core::{Batch, CheckpointId, Field, JobId, LogicalType, OperatorId, Options};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -228,6 +229,17 @@ pub trait SinkWriter: Send {
     /// As the call it continues.
     fn resume(&mut self) -> Result<Flow, TaskError> {
         Ok(Flow::Done)
+    }
+
+    /// Event time has come to `watermark`; at the end of the input to `END_OF_TIME`, before the last `flush`, also where the
+    /// rows have no event time.
+    fn on_watermark(&mut self, watermark: EventTime) {
+        let _ = watermark;
+    }
+
+    /// The subtask's watermark counts no more (`true`), because its sources are idle, or again.
+    fn on_idle(&mut self, idle: bool) {
+        let _ = idle;
     }
 
     /// After a `flush` that is done: what the checkpoint must list so that it can be committed later; then a new

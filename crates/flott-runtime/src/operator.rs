@@ -59,6 +59,11 @@ pub trait Operator: Send {
         Ok(Flow::Done)
     }
 
+    /// Whether the input's watermark counts no more (`true`) or again; passed on after the call.
+    fn on_idle(&mut self, idle: bool) {
+        let _ = idle;
+    }
+
     /// The earliest processing time in milliseconds at which [`Operator::on_timer`] wants to be called.
     fn next_timer(&self) -> Option<i64> {
         None

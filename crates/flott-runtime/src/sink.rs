@@ -10,6 +10,7 @@ use crate::element::Output;
 use crate::error::TaskError;
 use crate::failpoint::{self, Action};
 use crate::operator::{Flow, Operator};
+use flott_core::time::{END_OF_TIME, EventTime};
 use flott_core::{Batch, CheckpointId};
 use flott_state::OperatorSnapshot;
 
@@ -50,6 +51,17 @@ impl Operator for SinkOperator {
         self.writer()?.resume()
     }
 
+    fn on_watermark(&mut self, watermark: EventTime, _out: &mut Output) -> Result<Flow, TaskError> {
+        self.writer()?.on_watermark(watermark);
+        Ok(Flow::Done)
+    }
+
+    fn on_idle(&mut self, idle: bool) {
+        if let Some(writer) = &mut self.writer {
+            writer.on_idle(idle);
+        }
+    }
+
     fn next_timer(&self) -> Option<i64> {
         self.writer.as_ref().and_then(|w| w.next_timer())
     }
@@ -77,6 +89,8 @@ impl Operator for SinkOperator {
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        self.writer()?.flush()
+        let writer = self.writer()?;
+        writer.on_watermark(END_OF_TIME);
+        writer.flush()
     }
 }

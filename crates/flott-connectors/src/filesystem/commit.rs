@@ -5,6 +5,8 @@
 //! leadership, attempt, operator, subtask and number, so that no name comes twice. A rename is repeatable: a part that is
 //! gone from its first name and stands under its second with the right size is committed already.
 
+use super::options::SinkOptions;
+use super::partition_commit::{OpenPartitions, Progress, folders};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flott_core::{JobId, OperatorId};
@@ -15,6 +17,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A part to commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,14 @@ pub(super) struct Committable {
     pub from: PathBuf,
     pub to: PathBuf,
     pub bytes: u64,
+}
+
+/// What a writer lists in a checkpoint.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Listed {
+    Part(Committable),
+    Progress(Progress),
 }
 
 impl Committable {
@@ -80,13 +91,22 @@ impl PartNames {
 pub(super) struct FileCommitter {
     directory: PathBuf,
     sink_prefix: String,
+    /// Levels of folders between the directory and the parts.
+    depth: usize,
+    /// Behind a lock, because files are worked on by other threads.
+    partitions: Arc<Mutex<Option<OpenPartitions>>>,
 }
 
 impl FileCommitter {
-    pub(super) fn new(directory: &Path, ctx: &CommitterContext) -> Self {
+    pub(super) fn new(options: &SinkOptions, ctx: &CommitterContext) -> Self {
+        let sink_prefix = sink_prefix(&ctx.job_name, ctx.operator_id);
+        let settings = options.partition_commit.clone();
+        let partitions = settings.map(|settings| OpenPartitions::new(settings, &sink_prefix));
         Self {
-            directory: directory.to_owned(),
-            sink_prefix: sink_prefix(&ctx.job_name, ctx.operator_id),
+            directory: options.directory.clone(),
+            sink_prefix,
+            depth: options.partitioning.keys.len(),
+            partitions: Arc::new(Mutex::new(partitions)),
         }
     }
 }
@@ -98,7 +118,7 @@ fn transient(path: &Path, what: &str, e: io::Error) -> ConnectorError {
     }
 }
 
-fn read_all(listed: &[Bytes]) -> Result<Vec<Committable>, ConnectorError> {
+fn read_all(listed: &[Bytes]) -> Result<Vec<Listed>, ConnectorError> {
     let read = |bytes: &Bytes| {
         serde_json::from_slice(bytes).map_err(|e| ConnectorError::Fatal {
             message: "a file to commit is unreadable in the checkpoint".into(),
@@ -116,10 +136,29 @@ fn size_of(path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// Renames the parts, and makes the renames survive a crash.
-fn commit_all(parts: &[Committable]) -> Result<(), ConnectorError> {
+/// Renames the parts, makes the renames survive a crash, and marks the partitions that are complete by then.
+fn commit_all(listed: Vec<Listed>, partitions: &mut Option<OpenPartitions>) -> Result<(), ConnectorError> {
+    let mut parts = vec![];
+    let mut progress = vec![];
+    for one in listed {
+        match one {
+            Listed::Part(part) => parts.push(part),
+            Listed::Progress(one) => progress.push(one),
+        }
+    }
+    commit_parts(&parts, partitions.as_mut())?;
+    if let Some(partitions) = partitions {
+        progress.into_iter().try_for_each(|one| partitions.progressed(one))?;
+    }
+    Ok(())
+}
+
+fn commit_parts(parts: &[Committable], mut partitions: Option<&mut OpenPartitions>) -> Result<(), ConnectorError> {
     let mut folders = BTreeSet::new();
     for part in parts {
+        if let (Some(partitions), Some(folder)) = (&mut partitions, part.to.parent()) {
+            partitions.opened(folder)?;
+        }
         let from = size_of(&part.from).map_err(|e| transient(&part.from, "read", e))?;
         let to = size_of(&part.to).map_err(|e| transient(&part.to, "read", e))?;
         match (from, to) {
@@ -163,7 +202,13 @@ fn lost(message: String) -> ConnectorError {
     ConnectorError::Fatal { message, source: None }
 }
 
-/// Removes the sink's unfinished parts.
+/// Removes the sink's unfinished parts from the folders `depth` levels below the directory.
+fn sweep_all(directory: &Path, depth: usize, sink_prefix: &str) -> Result<(), ConnectorError> {
+    let folders = folders(directory, depth).map_err(|e| transient(directory, "listed", e))?;
+    folders.iter().try_for_each(|folder| sweep(folder, sink_prefix))
+}
+
+/// Removes the sink's unfinished parts from a folder.
 fn sweep(directory: &Path, sink_prefix: &str) -> Result<(), ConnectorError> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -185,6 +230,10 @@ fn sweep(directory: &Path, sink_prefix: &str) -> Result<(), ConnectorError> {
     Ok(())
 }
 
+fn lock(partitions: &Mutex<Option<OpenPartitions>>) -> MutexGuard<'_, Option<OpenPartitions>> {
+    partitions.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs file work where it may block.
 async fn blocking(work: impl FnOnce() -> Result<(), ConnectorError> + Send + 'static) -> Result<(), ConnectorError> {
     tokio::task::spawn_blocking(work)
@@ -199,15 +248,25 @@ async fn blocking(work: impl FnOnce() -> Result<(), ConnectorError> + Send + 'st
 impl Committer for FileCommitter {
     async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
         let parts = read_all(committables)?;
-        blocking(move || commit_all(&parts)).await
+        let partitions = self.partitions.clone();
+        blocking(move || commit_all(parts, &mut lock(&partitions))).await
     }
 
     async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
         let parts = read_all(listed)?;
-        let (directory, sink_prefix) = (self.directory.clone(), self.sink_prefix.clone());
+        let (directory, depth, sink_prefix) = (self.directory.clone(), self.depth, self.sink_prefix.clone());
+        let partitions = self.partitions.clone();
         blocking(move || {
-            commit_all(&parts)?;
-            sweep(&directory, &sink_prefix)
+            let mut partitions = lock(&partitions);
+            if let Some(partitions) = partitions.as_mut() {
+                partitions.restart(&directory)?;
+            }
+            commit_all(parts, &mut partitions)?;
+            if let Some(partitions) = partitions.as_mut() {
+                // The writers of the next attempt begin anew.
+                partitions.restart(&directory)?;
+            }
+            sweep_all(&directory, depth, &sink_prefix)
         })
         .await
     }

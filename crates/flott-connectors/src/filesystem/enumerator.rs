@@ -1,6 +1,7 @@
 //! Files into splits.
 
 use super::RANGE_BYTES;
+use super::compression::Compression;
 use super::listing::{FoundFile, list};
 use super::options::ScanOptions;
 use async_trait::async_trait;
@@ -29,15 +30,6 @@ pub(super) struct FileSplit {
     pub ordinal: u64,
     pub size_bytes: u64,
     pub modified_ms: i64,
-}
-
-/// Compressions that a file's name tells.
-pub(super) fn is_gzip(path: &std::path::Path) -> bool {
-    matches!(extension(path).as_str(), "gz" | "gzip")
-}
-
-fn extension(path: &std::path::Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
 /// Finds files and cuts them into ranges.
@@ -85,7 +77,8 @@ impl FileEnumerator {
 
     /// The ranges of a file, as start and end.
     fn ranges(&self, file: &FoundFile) -> Vec<(u64, u64)> {
-        if !self.splits_at_line_ends || is_gzip(&file.path) || file.size_bytes <= RANGE_BYTES {
+        let is_packed = Compression::of(&file.path) != Compression::None;
+        if !self.splits_at_line_ends || is_packed || file.size_bytes <= RANGE_BYTES {
             return vec![(0, u64::MAX)];
         }
         let count = file.size_bytes.div_ceil(RANGE_BYTES).min(MAX_RANGES);
@@ -98,15 +91,24 @@ impl FileEnumerator {
     fn splits(&mut self, files: Vec<FoundFile>) -> Result<Vec<Split>, ConnectorError> {
         let mut ranges: Vec<(usize, u64, u64, FoundFile)> = vec![];
         for file in files {
-            if let "bz2" | "xz" | "zst" | "deflate" = extension(&file.path).as_str() {
+            if Compression::of(&file.path) == Compression::Unknown {
                 return Err(ConnectorError::Fatal {
                     message: format!(
-                        "table '{}': '{}' is compressed in a way that cannot be read; unpack it or use gzip",
+                        "table '{}': '{}' is compressed in a way that cannot be read; unpack it or use gzip or zst",
                         self.table,
                         file.path.display()
                     ),
                     source: None,
                 });
+            }
+            if !self.options.partitioning.is_none() {
+                self.options
+                    .partitioning
+                    .values_of(&file.path)
+                    .map_err(|problem| ConnectorError::Fatal {
+                        message: format!("table '{}': {problem}", self.table),
+                        source: None,
+                    })?;
             }
             for (i, (start, end)) in self.ranges(&file).into_iter().enumerate() {
                 ranges.push((i, start, end, file.clone()));
@@ -178,7 +180,12 @@ impl SplitEnumerator for FileEnumerator {
                 });
             }
         };
-        let new = files.into_iter().filter(|f| !self.known.contains(&f.path)).collect();
+        let is_wanted = |path: &std::path::Path| {
+            let pattern = self.options.path_pattern.as_ref();
+            pattern.is_none_or(|p| p.is_match(&std::path::absolute(path).unwrap_or_default().to_string_lossy()))
+        };
+        let is_new = |f: &FoundFile| !self.known.contains(&f.path) && is_wanted(&f.path);
+        let new = files.into_iter().filter(is_new).collect();
         self.splits(new)
     }
 

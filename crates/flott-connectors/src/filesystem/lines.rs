@@ -1,7 +1,7 @@
 //! [`LineReader`]: the lines of a range of a file, a block at a time.
 
-use super::enumerator::{FileSplit, is_gzip};
-use flate2::read::MultiGzDecoder;
+use super::compression::Compression;
+use super::enumerator::FileSplit;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -30,13 +30,16 @@ impl LineReader {
         let mut file = File::open(&split.path)?;
         // A line begins behind a line end, so the byte before the range decides whether one begins at its start.
         let from = split.position.unwrap_or(split.start.saturating_sub(1));
-        let input: Box<dyn Read + Send> = if is_gzip(&split.path) {
-            let mut unpacked = MultiGzDecoder::new(file);
-            io::copy(&mut (&mut unpacked).take(from), &mut io::sink())?;
-            Box::new(unpacked)
-        } else {
-            file.seek(SeekFrom::Start(from))?;
-            Box::new(file)
+        let input = match Compression::of(&split.path) {
+            Compression::None => {
+                file.seek(SeekFrom::Start(from))?;
+                Box::new(file)
+            }
+            packed => {
+                let mut unpacked = packed.unpack(file)?;
+                io::copy(&mut (&mut unpacked).take(from), &mut io::sink())?;
+                unpacked
+            }
         };
         let mut reader = Self {
             input,

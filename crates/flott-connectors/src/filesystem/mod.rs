@@ -4,7 +4,9 @@
 //! `path` is a file, a directory (read with all below it) or a pattern with `*` and `?`; files and directories whose
 //! names begin with `.` or `_` are left out. A file whose lines can be told apart anywhere (`json`, `raw`, unquoted `csv`)
 //! is cut into ranges of [`RANGE_BYTES`] or more, so that subtasks share it; a line belongs to the range in which it
-//! begins. Quoted `csv` may hold line ends in fields and is read from its start, as are files that end in `.gz`.
+//! begins. Quoted `csv` may hold line ends in fields and is read from its start, as are compressed files
+//! (`.gz`, `.deflate`, `.zst`). The columns of PARTITIONED BY come from the folders `key=value` of a file's path ([`partition`]).
+//! With `source.monitor-interval` new files are looked for again and again, each is read once.
 //!
 //! Ranges are numbered across the files (first ranges of all files, then second ones, …) and dealt to the subtasks in that
 //! order, so that files read side by side advance together in event time, and a reader has at most one range of a file
@@ -19,14 +21,19 @@
 //! checkpoints); before that it ends at `sink.rolling-policy.file-size`, and, looked at every `.check-interval`, when it is
 //! older than `.rollover-interval` or has had no row for `.inactivity-interval`. It is committed with the next checkpoint. Its
 //! committable is the rename, which can be repeated. A restart commits what the checkpoint lists and removes this sink's
-//! other unfinished parts. Readers never see an unfinished part, because its name begins with a dot.
+//! other unfinished parts. Readers never see an unfinished part, because its name begins with a dot. A partitioned table has a part in each folder that rows
+//! came for, at most [`MAX_OPEN_PARTS`] open at once; [`partition_commit`] tells when a folder is complete.
 
 mod commit;
+mod compression;
 mod enumerator;
 mod lines;
 mod listing;
 mod metadata;
 mod options;
+mod partition;
+mod partition_commit;
+mod partition_time;
 mod reader;
 mod writer;
 
@@ -43,6 +50,8 @@ use std::sync::Arc;
 
 /// Least size of a range of a file.
 pub(crate) const RANGE_BYTES: u64 = 16 << 20;
+/// Most parts that a writer has open at once; the one that was written to longest ago ends for the next.
+pub(crate) const MAX_OPEN_PARTS: usize = 64;
 /// Most files that a reader has open at once.
 pub(crate) const MAX_OPEN: usize = 8;
 
@@ -57,7 +66,8 @@ impl TableConnector for FilesystemConnector {
 
     fn check_source(&self, table: &TableSpec) -> Result<TableInfo, ConnectorError> {
         let options = ScanOptions::read(table)?;
-        flott_formats::decoder(&options.format, &table.options, &table.columns, &table.columns)
+        let columns = options.partitioning.in_files(&table.columns);
+        flott_formats::decoder(&options.format, &table.options, &columns, &columns)
             .map_err(|e| table::wrong(table, e))?;
         Ok(TableInfo {
             metadata: metadata::keys(),
@@ -67,7 +77,8 @@ impl TableConnector for FilesystemConnector {
 
     fn check_sink(&self, table: &TableSpec, _job: &Options) -> Result<TableInfo, ConnectorError> {
         let options = SinkOptions::read(table)?;
-        flott_formats::encoder(&options.format, &table.options, &table.columns).map_err(|e| table::wrong(table, e))?;
+        let columns = options.partitioning.in_files(&table.columns);
+        flott_formats::encoder(&options.format, &table.options, &columns).map_err(|e| table::wrong(table, e))?;
         Ok(table::plain_info(
             changelog(&options.format),
             flott_runtime::connector::Boundedness::Bounded,
@@ -77,8 +88,7 @@ impl TableConnector for FilesystemConnector {
     fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
         let options = ScanOptions::read(&scan.table)?;
         // Made once here, so that a wrong format is an error of the plan and splitting is known.
-        let decoder = flott_formats::decoder(&options.format, &scan.table.options, &scan.table.columns, &scan.fields)
-            .map_err(|e| table::wrong(&scan.table, e))?;
+        let decoder = reader::decoder_of(scan, &options)?;
         metadata::check(&scan.metadata)?;
         Ok(Box::new(FileSource {
             splits_at_line_ends: decoder.splits_at_line_ends(),
@@ -89,7 +99,8 @@ impl TableConnector for FilesystemConnector {
 
     fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
         let options = SinkOptions::read(&sink.table)?;
-        flott_formats::encoder(&options.format, &sink.table.options, &sink.fields)
+        let columns = options.partitioning.in_files(&sink.fields);
+        flott_formats::encoder(&options.format, &sink.table.options, &columns)
             .map_err(|e| table::wrong(&sink.table, e))?;
         Ok(Box::new(FileSink {
             sink: Arc::new(sink.clone()),
@@ -142,7 +153,7 @@ impl Sink for FileSink {
     }
 
     fn committer(&self, ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
-        Ok(Some(Box::new(commit::FileCommitter::new(&self.options.directory, ctx))))
+        Ok(Some(Box::new(commit::FileCommitter::new(&self.options, ctx))))
     }
 }
 

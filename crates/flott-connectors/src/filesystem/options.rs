@@ -1,12 +1,16 @@
 //! The options of a table of files, checked.
 
+use super::partition::Partitioning;
+use super::partition_commit::PartitionCommit;
 use crate::bad_rows::{BAD_ROWS, BAD_ROWS_PATH, BAD_ROWS_TOPIC, BadRows};
 use crate::table::{self, WATERMARK_OPTIONS, is_format_option, wrong};
 use flott_core::options::OptionError;
 use flott_runtime::connector::{Boundedness, ConnectorError, TableSpec};
+use regex::Regex;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 28] = [
     "path",
     "format",
     "source.monitor-interval",
@@ -20,6 +24,21 @@ const OPTIONS: [&str; 13] = [
     "sink.rolling-policy.check-interval",
     "sink.rolling-policy.inactivity-interval",
     "auto-compaction",
+    "compaction.file-size",
+    "compaction.parallelism",
+    "source.path.regex-pattern",
+    "source.report-statistics",
+    "partition.default-name",
+    "partition.time-extractor.kind",
+    "partition.time-extractor.class",
+    "partition.time-extractor.timestamp-pattern",
+    "partition.time-extractor.timestamp-formatter",
+    "sink.partition-commit.trigger",
+    "sink.partition-commit.delay",
+    "sink.partition-commit.watermark-time-zone",
+    "sink.partition-commit.policy.kind",
+    "sink.partition-commit.policy.class",
+    "sink.partition-commit.success-file.name",
 ];
 
 /// Flink's default of `sink.rolling-policy.file-size`.
@@ -38,6 +57,9 @@ pub(super) struct ScanOptions {
     /// How often to look for new files; `None`: once.
     pub monitor_interval_ms: Option<u64>,
     pub bad_rows: BadRows,
+    pub partitioning: Partitioning,
+    /// What the absolute path of a file must match.
+    pub path_pattern: Option<Regex>,
 }
 
 /// Options of a table that is written.
@@ -46,6 +68,9 @@ pub(super) struct SinkOptions {
     pub directory: PathBuf,
     pub format: String,
     pub rolling: Rolling,
+    pub partitioning: Partitioning,
+    /// How partitions are marked as complete, if they are.
+    pub partition_commit: Option<Arc<PartitionCommit>>,
 }
 
 /// When a part ends before its checkpoint.
@@ -65,12 +90,6 @@ pub(super) struct Rolling {
 fn read_common(table: &TableSpec) -> Result<(String, String), ConnectorError> {
     let known: Vec<&str> = OPTIONS.iter().chain(&WATERMARK_OPTIONS).copied().collect();
     table::check_options_with(table, &known, is_format_option)?;
-    if !table.partition_keys.is_empty() {
-        return Err(wrong(
-            table,
-            "connector 'filesystem' has no PARTITIONED BY yet; leave it out",
-        ));
-    }
     let required = |key: &str| {
         let value = table.options.get(key).filter(|v| !v.trim().is_empty());
         value.ok_or_else(|| wrong(table, format!("connector 'filesystem' needs the option '{key}'")))
@@ -85,6 +104,21 @@ fn read_common(table: &TableSpec) -> Result<(String, String), ConnectorError> {
         _ => path,
     };
     Ok((local.to_owned(), required("format")?.to_owned()))
+}
+
+/// `source.path.regex-pattern`, which must match a path as a whole.
+fn path_pattern(table: &TableSpec) -> Result<Option<Regex>, ConnectorError> {
+    let key = "source.path.regex-pattern";
+    let Some(text) = table.options.get(key) else {
+        return Ok(None);
+    };
+    let pattern = Regex::new(&format!("^(?:{text})$"));
+    pattern.map(Some).map_err(|e| {
+        wrong(
+            table,
+            format!("option '{key}' cannot be '{text}': {e}; use a regular expression for absolute paths"),
+        )
+    })
 }
 
 impl ScanOptions {
@@ -110,11 +144,15 @@ impl ScanOptions {
                 format!("connector 'filesystem' has no topics: use '{BAD_ROWS_PATH}' instead of '{BAD_ROWS_TOPIC}'");
             return Err(wrong(table, remedy));
         }
+        let partitioning = Partitioning::read(table)?;
+        PartitionCommit::read(table, &partitioning)?;
         Ok(Self {
             path,
             format,
             monitor_interval_ms,
             bad_rows,
+            partitioning,
+            path_pattern: path_pattern(table)?,
         })
     }
 
@@ -148,12 +186,18 @@ impl SinkOptions {
             check_interval_ms: interval("check-interval", CHECK_INTERVAL_MS)?,
         };
         if options.boolean("auto-compaction").map_err(|e| wrong(table, e))? == Some(true) {
-            return Err(wrong(table, "option 'auto-compaction' is not there yet; leave it out"));
+            return Err(wrong(
+                table,
+                "option 'auto-compaction' is not supported; leave it out, and checkpoint less often if files are small",
+            ));
         }
+        let partitioning = Partitioning::read(table)?;
         Ok(Self {
             directory: PathBuf::from(path),
             format,
             rolling,
+            partition_commit: PartitionCommit::read(table, &partitioning)?.map(Arc::new),
+            partitioning,
         })
     }
 }

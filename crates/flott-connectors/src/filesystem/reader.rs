@@ -5,11 +5,13 @@ use super::enumerator::FileSplit;
 use super::lines::LineReader;
 use super::metadata;
 use super::options::ScanOptions;
+use super::partition::Partitioning;
 use crate::bad_rows::{BadRows, DeadLetter, DeadLetterFile};
 use crate::table;
-use flott_core::{Batch, CheckpointId};
+use arrow_array::ArrayRef;
+use flott_core::{Batch, CheckpointId, Field};
 use flott_formats::{Decoder, LineLimits, RowError};
-use flott_runtime::connector::{MetadataKey, ReaderPoll, ScanSpec, Split};
+use flott_runtime::connector::{ConnectorError, MetadataKey, ReaderPoll, ScanSpec, Split};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{FailureLabel, OperatorContext, SourceReader, TaskError};
 use std::collections::VecDeque;
@@ -24,6 +26,9 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(super) struct FileReader {
     table: String,
     decoder: Box<dyn Decoder>,
+    /// Where each column asked for comes from.
+    columns: Vec<Origin>,
+    partitioning: Partitioning,
     metadata: Vec<MetadataKey>,
     bad_rows: BadRows,
     dead_letters: Option<DeadLetterFile>,
@@ -37,6 +42,22 @@ pub(super) struct FileReader {
     no_more: bool,
     /// Rows that the format had dropped when they were last counted.
     dropped: u64,
+}
+
+/// Where a column comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    File,
+    /// The value of this partition key.
+    Path(usize),
+}
+
+/// The decoder for those columns of a scan that are in files.
+pub(super) fn decoder_of(scan: &ScanSpec, options: &ScanOptions) -> Result<Box<dyn Decoder>, ConnectorError> {
+    let table = &scan.table;
+    let physical = options.partitioning.in_files(&table.columns);
+    let projected = options.partitioning.in_files(&scan.fields);
+    flott_formats::decoder(&options.format, &table.options, &physical, &projected).map_err(|e| table::wrong(table, e))
 }
 
 struct State {
@@ -55,11 +76,16 @@ struct Open {
 impl FileReader {
     pub(super) fn new(scan: &ScanSpec, options: &ScanOptions, ctx: &OperatorContext) -> Result<Self, TaskError> {
         let table = &scan.table;
-        let decoder = flott_formats::decoder(&options.format, &table.options, &table.columns, &scan.fields)
-            .map_err(|e| TaskError::from(table::wrong(table, e)))?;
+        let keys = &options.partitioning.keys;
+        let origin = |field: &Field| match keys.iter().position(|k| k.name == field.name) {
+            Some(key) => Origin::Path(key),
+            None => Origin::File,
+        };
         Ok(Self {
             table: table.short_name().to_owned(),
-            decoder,
+            decoder: decoder_of(scan, options)?,
+            columns: scan.fields.iter().map(origin).collect(),
+            partitioning: options.partitioning.clone(),
             metadata: scan.metadata.clone(),
             bad_rows: options.bad_rows.clone(),
             dead_letters: None,
@@ -134,9 +160,33 @@ impl FileReader {
             return Ok(None);
         }
         let kinds = self.decoder.take_kinds();
-        let mut columns = self.decoder.finish();
+        let mut columns = self.columns_of(open.index, rows)?;
         columns.extend(metadata::columns(&self.metadata, &self.splits[open.index].split, rows));
         Ok(Some(Batch::new(columns, rows).with_kinds(kinds.map(Into::into))))
+    }
+
+    /// The decoder's columns and those that the file's path tells, in the order asked for.
+    fn columns_of(&mut self, index: usize, rows: usize) -> Result<Vec<ArrayRef>, TaskError> {
+        let decoded = self.decoder.finish();
+        if self.partitioning.is_none() {
+            return Ok(decoded);
+        }
+        let wrong = |problem: String| TaskError::data(format!("table '{}': {problem}", self.table)).fatal();
+        let path = &self.splits[index].split.path;
+        let values = self.partitioning.values_of(path).map_err(wrong)?;
+        let mut decoded = decoded.into_iter();
+        let mut columns = Vec::with_capacity(self.columns.len() + self.metadata.len());
+        for origin in &self.columns {
+            match origin {
+                Origin::File => columns.extend(decoded.next()),
+                Origin::Path(key) => {
+                    let value = values[*key].as_deref();
+                    let column = Partitioning::column(&self.partitioning.keys[*key], value, rows);
+                    columns.push(column.map_err(|e| wrong(format!("'{}': {e}", path.display())))?);
+                }
+            }
+        }
+        Ok(columns)
     }
 
     /// Does with a bad row what the table asks for.

@@ -598,3 +598,267 @@ async fn errors_name_path_and_option() {
         .contains("did you mean 'file.name'")
     );
 }
+
+fn partitioned(path: &Path, more: &[(&str, &str)]) -> TableSpec {
+    let mut table = table(path, "csv", more);
+    table.columns.insert(1, Field::new("dt", LogicalType::string()));
+    table.partition_keys = vec!["dt".into()];
+    table
+}
+
+fn partition_sink(path: &Path, more: &[(&str, &str)]) -> Box<dyn Sink> {
+    let table = partitioned(path, more);
+    let spec = SinkSpec {
+        fields: table.columns.clone(),
+        table,
+        metadata: vec![],
+        updating: false,
+    };
+    FilesystemConnector.sink(&spec).unwrap()
+}
+
+/// Rows with a partition each.
+fn dated(rows: &[(i64, Option<&str>)]) -> Batch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.0))),
+        Arc::new(StringArray::from_iter(rows.iter().map(|r| r.1))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| format!("t{}", r.0)))),
+    ];
+    Batch::new(columns, rows.len())
+}
+
+const BY_PARTITION_TIME: [(&str, &str); 3] = [
+    ("sink.partition-commit.trigger", "partition-time"),
+    ("sink.partition-commit.delay", "1 d"),
+    ("sink.partition-commit.policy.kind", "success-file"),
+];
+
+/// Milliseconds at the start of a day of January 2020.
+fn january(day: i64) -> i64 {
+    1_577_836_800_000 + (day - 1) * 86_400_000
+}
+
+#[tokio::test]
+async fn partitions_are_folders_and_read_back_as_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = partition_sink(folder.path(), &[]);
+    let mut writer = sink.writer(&context(0, 0)).unwrap();
+    // More partitions than may be open at once, in turns.
+    let days: Vec<String> = (0..100).map(|d| format!("d{d:02}")).collect();
+    let mut expected = vec![];
+    for round in 0..3 {
+        let rows: Vec<(i64, Option<&str>)> = days.iter().map(|d| (round, Some(d.as_str()))).collect();
+        writer.write(&dated(&rows)).unwrap();
+        expected.extend(days.iter().map(|d| (round, Some(d.clone()))));
+    }
+    writer
+        .write(&dated(&[(7, None), (8, Some("a/b")), (9, Some("a/b"))]))
+        .unwrap();
+    expected.extend([(7, None), (8, Some("a/b".into())), (9, Some("a/b".into()))]);
+    let parts = checkpoint(writer.as_mut(), 1);
+    let mut committer = committer_of(sink.as_ref());
+    committer.commit(&parts).await.unwrap();
+    committer.commit(&parts).await.unwrap();
+    let text = committed(&folder.path().join("dt=a%2Fb")).0;
+    assert_eq!(text, ["8,t8", "9,t9"]);
+    assert_eq!(committed(&folder.path().join("dt=__DEFAULT_PARTITION__")).0, ["7,t7"]);
+
+    let table = partitioned(folder.path(), &[]);
+    let mut spec = scan(table, vec![]);
+    spec.fields = vec![
+        Field::new("dt", LogicalType::string()),
+        Field::new("n", LogicalType::bigint()),
+    ];
+    let source = FilesystemConnector.source(&spec).unwrap();
+    let mut reader = source.reader(&context(0, 0)).unwrap();
+    reader.add_splits(splits_of(source.as_ref()).await).unwrap();
+    reader.no_more_splits();
+    let mut found = vec![];
+    for (_, batch) in read(reader.as_mut(), usize::MAX) {
+        let (dates, numbers) = (
+            batch.column(0).as_string::<i32>(),
+            batch.column(1).as_primitive::<Int64Type>(),
+        );
+        found.extend(
+            numbers
+                .values()
+                .iter()
+                .zip(dates.iter())
+                .map(|(n, d)| (*n, d.map(str::to_owned))),
+        );
+    }
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    // A file beside the partitions has no value for their column.
+    std::fs::write(folder.path().join("stray.csv"), "1,x\n").unwrap();
+    let error = source
+        .enumerator(None)
+        .unwrap()
+        .discover()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("stray.csv' has no folder 'dt=…'"), "{error}");
+}
+
+#[tokio::test]
+async fn partitions_are_marked_when_every_subtasks_time_has_passed_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = partition_sink(folder.path(), &BY_PARTITION_TIME);
+    let marked = |day: &str| folder.path().join(format!("dt={day}/_SUCCESS")).exists();
+    let mut committer = committer_of(sink.as_ref());
+    committer.recover(&[]).await.unwrap();
+    let mut writers = [0, 1].map(|subtask| sink.writer(&context(subtask, 0)).unwrap());
+    writers[0]
+        .write(&dated(&[(1, Some("2020-01-01")), (2, Some("2020-01-02"))]))
+        .unwrap();
+    writers[1].write(&dated(&[(3, Some("2020-01-02"))])).unwrap();
+    writers[0].on_watermark(january(2) + 1);
+    writers[1].on_watermark(january(2));
+    for (id, expected) in [(1, false), (2, true)] {
+        for writer in &mut writers {
+            for one in checkpoint(writer.as_mut(), id) {
+                committer.commit(&[one]).await.unwrap();
+            }
+            writer.committed(id);
+        }
+        assert_eq!(
+            (marked("2020-01-01"), marked("2020-01-02")),
+            (expected, false),
+            "checkpoint {id}"
+        );
+        writers[1].on_watermark(january(2) + 1);
+    }
+    // A crash: another process goes on from the last checkpoint, and knows what is open.
+    drop(committer);
+    let mut committer = committer_of(sink.as_ref());
+    committer.recover(&[]).await.unwrap();
+    assert!(!marked("2020-01-02"));
+    let mut writers = [0, 1].map(|subtask| sink.writer(&context(subtask, 1)).unwrap());
+    // One subtask is idle and does not count.
+    writers[0].on_idle(true);
+    writers[1].on_watermark(january(3) + 1);
+    let mut last = vec![];
+    for writer in &mut writers {
+        last.extend(checkpoint(writer.as_mut(), 3));
+    }
+    for one in &last {
+        committer.commit(std::slice::from_ref(one)).await.unwrap();
+    }
+    assert!(marked("2020-01-02"));
+    assert_eq!(
+        committed(&folder.path().join("dt=2020-01-02")),
+        (vec!["2,t2".into(), "3,t3".into()], 3)
+    );
+    // A late row opens its partition again; the end of the input closes every one.
+    std::fs::remove_file(folder.path().join("dt=2020-01-01/_SUCCESS")).unwrap();
+    writers[1]
+        .write(&dated(&[(4, Some("2020-01-01")), (5, Some("2020-02-01"))]))
+        .unwrap();
+    writers[0].on_watermark(flott_core::time::END_OF_TIME);
+    let first = checkpoint(writers[0].as_mut(), 4);
+    committer.commit(&first).await.unwrap();
+    committer.commit(&checkpoint(writers[1].as_mut(), 4)).await.unwrap();
+    assert!(marked("2020-01-01") && !marked("2020-02-01"));
+    writers[1].on_watermark(flott_core::time::END_OF_TIME);
+    // The first subtask is at its end and has no further checkpoint.
+    committer.commit(&checkpoint(writers[1].as_mut(), 5)).await.unwrap();
+    assert!(marked("2020-02-01"));
+}
+
+#[tokio::test]
+async fn partitions_are_marked_by_processing_time_and_values_without_a_time_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = [
+        ("sink.partition-commit.policy.kind", "success-file"),
+        ("sink.partition-commit.success-file.name", "_DONE"),
+    ];
+    let sink = partition_sink(folder.path(), &options);
+    let mut committer = committer_of(sink.as_ref());
+    let mut writers = [0, 1].map(|subtask| sink.writer(&context(subtask, 0)).unwrap());
+    writers[0].write(&dated(&[(1, Some("x"))])).unwrap();
+    committer.commit(&checkpoint(writers[0].as_mut(), 1)).await.unwrap();
+    assert!(!folder.path().join("dt=x/_DONE").exists());
+    committer.commit(&checkpoint(writers[1].as_mut(), 1)).await.unwrap();
+    assert!(folder.path().join("dt=x/_DONE").exists());
+
+    let sink = partition_sink(folder.path(), &BY_PARTITION_TIME);
+    let mut committer = committer_of(sink.as_ref());
+    let mut writers = [0, 1].map(|subtask| sink.writer(&context(subtask, 1)).unwrap());
+    writers[0].write(&dated(&[(1, Some("soon"))])).unwrap();
+    committer.commit(&checkpoint(writers[0].as_mut(), 1)).await.unwrap();
+    let error = committer
+        .commit(&checkpoint(writers[1].as_mut(), 1))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("dt=soon' has no time") && error.contains("timestamp-pattern"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_restart_sweeps_unlisted_parts_out_of_partitions() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = partition_sink(folder.path(), &[]);
+    let mut writer = sink.writer(&context(0, 0)).unwrap();
+    writer.write(&dated(&[(1, Some("a")), (2, Some("b"))])).unwrap();
+    let listed = checkpoint(writer.as_mut(), 1);
+    writer.write(&dated(&[(3, Some("a"))])).unwrap();
+    writer.flush().unwrap();
+    drop(writer);
+    committer_of(sink.as_ref()).recover(&listed).await.unwrap();
+    assert_eq!(committed(&folder.path().join("dt=a")), (vec!["1,t1".into()], 1));
+    assert_eq!(committed(&folder.path().join("dt=b")), (vec!["2,t2".into()], 1));
+}
+
+#[tokio::test]
+async fn paths_are_chosen_by_pattern_and_packed_files_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = (0..3).map(json_line).collect();
+    std::fs::write(
+        folder.path().join("a.json.zst"),
+        zstd::encode_all(text.as_bytes(), 1).unwrap(),
+    )
+    .unwrap();
+    let mut packer = flate2::write::ZlibEncoder::new(vec![], flate2::Compression::fast());
+    std::io::Write::write_all(&mut packer, json_line(3).as_bytes()).unwrap();
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    std::fs::write(folder.path().join("sub/b.json.deflate"), packer.finish().unwrap()).unwrap();
+    std::fs::write(folder.path().join("c.json.bz2"), "x").unwrap();
+    let rows = async |pattern: &str| {
+        let table = table(folder.path(), "json", &[("source.path.regex-pattern", pattern)]);
+        let source = FilesystemConnector.source(&scan(table, vec![])).unwrap();
+        let splits = source
+            .enumerator(None)
+            .unwrap()
+            .discover()
+            .await
+            .map_err(|e| e.to_string())?;
+        let mut reader = source.reader(&context(0, 0)).unwrap();
+        reader.add_splits(splits).unwrap();
+        reader.no_more_splits();
+        Ok(numbers(&read(reader.as_mut(), usize::MAX)))
+    };
+    assert_eq!(rows(".*/[ab]\\.json.*").await, Ok(vec![0, 1, 2, 3]));
+    assert_eq!(rows(".*/sub/.*").await, Ok(vec![3]));
+    assert_eq!(rows("sub/.*").await, Ok(vec![]));
+    let error: String = rows(".*").await.unwrap_err();
+    assert!(
+        error.contains("c.json.bz2' is compressed in a way that cannot be read"),
+        "{error}"
+    );
+    let check = |more: &[(&str, &str)]| {
+        let error = FilesystemConnector
+            .check_source(&partitioned(Path::new("/x"), more))
+            .unwrap_err();
+        error.to_string()
+    };
+    assert!(check(&[("source.path.regex-pattern", "(")]).contains("'source.path.regex-pattern' cannot be '('"));
+    assert!(check(&[("sink.partition-commit.policy.kind", "metastore")]).contains("use 'success-file'"));
+    assert!(check(&[("sink.partition-commit.trigger", "x")]).contains("partition-time"));
+    assert!(check(&[("sink.partition-commit.watermark-time-zone", "x")]).contains("'Europe/Berlin'"));
+    assert!(check(&[("sink.partition-commit.policy.class", "x")]).contains("Java class"));
+}
