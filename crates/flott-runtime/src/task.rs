@@ -267,7 +267,11 @@ pub struct Task {
     chain: Chain,
     pending: VecDeque<(usize, Element)>,
     commands: Receiver<TaskCommand>,
+    /// A checkpoint that was told and whose barrier has not passed yet.
     triggered: Option<Barrier>,
+    /// The checkpoint whose barrier passed last. Its command may come later than its barrier: it is old news then, and must
+    /// not make a second snapshot when the input ends.
+    passed: CheckpointId,
     drained: bool,
     cancelled: bool,
     finish: bool,
@@ -332,6 +336,7 @@ impl Task {
             pending: VecDeque::new(),
             commands,
             triggered: None,
+            passed: 0,
             drained: false,
             cancelled: false,
             finish: false,
@@ -402,7 +407,10 @@ impl Task {
                 (TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits, Feed::Gate { .. }) => {
                     return Err(TaskError::internal("splits were sent to a task without a source"));
                 }
-                (TaskCommand::Checkpoint(barrier), _) => self.triggered = Some(barrier),
+                (TaskCommand::Checkpoint(barrier), _) if barrier.checkpoint > self.passed => {
+                    self.triggered = Some(barrier);
+                }
+                (TaskCommand::Checkpoint(_), _) => {}
                 (TaskCommand::CheckpointComplete(checkpoint), feed) => {
                     if let Feed::Source { driver, .. } = feed {
                         driver.checkpoint_complete(checkpoint);
@@ -431,6 +439,7 @@ impl Task {
                     return Ok(false);
                 }
                 if let Some(barrier) = self.triggered.take() {
+                    self.passed = barrier.checkpoint;
                     if failpoint::hit("source-offsets") == Some(Action::Early) {
                         // Positions then name rows that come only behind the barrier: what tests must find.
                         read_ahead(driver, now_ms, &mut self.out)?;
@@ -501,6 +510,7 @@ impl Task {
                         self.metrics
                             .start_delay_ns
                             .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
+                        self.passed = barrier.checkpoint;
                         if self.triggered.is_some_and(|t| t.checkpoint <= barrier.checkpoint) {
                             self.triggered = None;
                         }
@@ -522,6 +532,7 @@ impl Task {
         let Some(barrier) = self.triggered.take() else {
             return Ok(false);
         };
+        self.passed = barrier.checkpoint;
         if let Feed::Source { id, driver, .. } = &mut self.feed {
             self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
         }
@@ -578,4 +589,72 @@ fn splits_snapshot(splits: Vec<Split>) -> Result<OperatorSnapshot, TaskError> {
         operator_state,
         ..OperatorSnapshot::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange;
+    use flott_core::clock::SystemClock;
+    use flott_core::{JobId, Options};
+    use std::sync::Mutex;
+
+    fn barrier(checkpoint: CheckpointId) -> Barrier {
+        Barrier {
+            checkpoint,
+            triggered_ms: 0,
+            then: AfterBarrier::Continue,
+        }
+    }
+
+    #[test]
+    fn a_command_that_comes_behind_its_barrier_makes_no_second_snapshot() {
+        let waker = Waker::new();
+        let (input, receiver) = exchange::channel(1 << 20, Waker::new(), waker.clone());
+        let info = TaskInfo {
+            job_id: JobId(1),
+            job_name: "job".into(),
+            task_name: "task".into(),
+            subtask: 0,
+            parallelism: 1,
+            max_parallelism: 128,
+            attempt: 1,
+            generation: 1,
+            options: Arc::new(Options::new()),
+        };
+        let deployment = TaskDeployment {
+            info: Arc::new(info),
+            head: Head::Gate(InputGate::new([(0, receiver)])),
+            operators: vec![],
+            edges: vec![],
+            flush_interval_ms: 0,
+            waker,
+            clock: Arc::new(SystemClock),
+            metrics: Arc::new(TaskMetrics::new([])),
+        };
+        let (commands, receiver) = channel();
+        let mut task = Task::open(deployment, receiver).unwrap();
+        let events = Arc::new(Mutex::new(vec![]));
+        let listener = {
+            let events = events.clone();
+            move |event| {
+                events.lock().unwrap().push(match event {
+                    TaskEvent::Snapshot { barrier, .. } => format!("snapshot {}", barrier.checkpoint),
+                    other => format!("{other:?}"),
+                });
+            }
+        };
+        let mut run = || {
+            while task.step(0, &listener).unwrap() == Step::Progress {}
+            std::mem::take(&mut *events.lock().unwrap())
+        };
+        input.send(Element::Barrier(barrier(1))).unwrap();
+        assert_eq!(run(), ["snapshot 1"]);
+        commands.send(TaskCommand::Checkpoint(barrier(1))).unwrap();
+        assert!(run().is_empty());
+        input.send(Element::End(EndOfInput::Drained)).unwrap();
+        assert_eq!(run(), ["Drained"]);
+        commands.send(TaskCommand::Checkpoint(barrier(2))).unwrap();
+        assert_eq!(run(), ["snapshot 2"]);
+    }
 }

@@ -1,9 +1,14 @@
 //! Sinks that keep what a script yields: rows in memory, or the files that a filesystem table writes.
 
-use flott_core::{Batch, Options};
+use async_trait::async_trait;
+use bytes::Bytes;
+use flott_core::{Batch, CheckpointId, Options};
 use flott_formats::RowPrinter;
-use flott_runtime::connector::{Boundedness, ChangelogMode, ConnectorError, ScanSpec, SinkSpec, TableInfo, TableSpec};
-use flott_runtime::{Flow, OperatorContext, Sink, SinkWriter, Source, TableConnector, TaskError};
+use flott_runtime::connector::{
+    Boundedness, ChangelogMode, CommitterContext, ConnectorError, ScanSpec, SinkSpec, TableInfo, TableSpec,
+};
+use flott_runtime::{Committer, Flow, OperatorContext, Sink, SinkWriter, Source, TableConnector, TaskError};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -15,12 +20,22 @@ pub struct Captured(Arc<Mutex<Rows>>);
 struct Rows {
     lines: Vec<String>,
     largest_batch: usize,
+    /// Rows written, whether or not they were committed.
+    written: usize,
+    transactions: u64,
+    committed: BTreeSet<u64>,
 }
 
 impl Captured {
     /// Rows as the print connector writes them.
     pub fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().lines.clone()
+    }
+
+    /// Rows that were written and never committed.
+    pub fn given_up(&self) -> usize {
+        let rows = self.0.lock().unwrap();
+        rows.written.saturating_sub(rows.lines.len())
     }
 
     /// Rows of the largest batch that came.
@@ -35,6 +50,8 @@ pub struct Capture {
     pub name: &'static str,
     /// Where they go.
     pub rows: Captured,
+    /// Whether rows count only when the checkpoint that lists them is committed; otherwise they count at once.
+    pub is_exactly_once: bool,
 }
 
 impl TableConnector for Capture {
@@ -64,6 +81,7 @@ impl TableConnector for Capture {
         Ok(Box::new(CaptureSink {
             spec: sink.clone(),
             rows: self.rows.clone(),
+            is_exactly_once: self.is_exactly_once,
         }))
     }
 }
@@ -71,6 +89,7 @@ impl TableConnector for Capture {
 struct CaptureSink {
     spec: SinkSpec,
     rows: Captured,
+    is_exactly_once: bool,
 }
 
 impl Sink for CaptureSink {
@@ -78,29 +97,66 @@ impl Sink for CaptureSink {
         Ok(Box::new(CaptureWriter {
             printer: RowPrinter::new(self.spec.fields.clone()),
             rows: self.rows.clone(),
+            transaction: self.is_exactly_once.then(Vec::new),
         }))
+    }
+
+    fn committer(&self, _ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
+        let committer: Box<dyn Committer> = Box::new(CaptureCommitter(self.rows.clone()));
+        Ok(self.is_exactly_once.then_some(committer))
+    }
+}
+
+struct CaptureCommitter(Captured);
+
+#[async_trait]
+impl Committer for CaptureCommitter {
+    async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
+        let mut rows = self.0.0.lock().unwrap();
+        for committable in committables {
+            let (id, lines): (u64, Vec<String>) = serde_json::from_slice(committable).unwrap();
+            if rows.committed.insert(id) {
+                rows.lines.extend(lines);
+            }
+        }
+        Ok(())
+    }
+
+    async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
+        self.commit(listed).await
     }
 }
 
 struct CaptureWriter {
     printer: RowPrinter,
     rows: Captured,
+    /// Rows that wait for their commit, if they must.
+    transaction: Option<Vec<String>>,
 }
 
 impl SinkWriter for CaptureWriter {
     fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
         let mut rows = self.rows.0.lock().unwrap();
         rows.largest_batch = rows.largest_batch.max(batch.num_rows());
+        rows.written += batch.num_rows();
+        let lines = self.transaction.as_mut().unwrap_or(&mut rows.lines);
         self.printer
-            .print(batch, |line| {
-                rows.lines.push(String::from_utf8_lossy(line).into_owned())
-            })
+            .print(batch, |line| lines.push(String::from_utf8_lossy(line).into_owned()))
             .map_err(|e| TaskError::user(e.to_string()).fatal())?;
         Ok(Flow::Done)
     }
 
     fn flush(&mut self) -> Result<Flow, TaskError> {
         Ok(Flow::Done)
+    }
+
+    fn prepare_commit(&mut self, _checkpoint: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
+        let Some(lines) = self.transaction.as_mut().map(std::mem::take).filter(|t| !t.is_empty()) else {
+            return Ok(vec![]);
+        };
+        let mut rows = self.rows.0.lock().unwrap();
+        rows.transactions += 1;
+        Ok(vec![serde_json::to_vec(&(rows.transactions, lines)).unwrap().into()])
     }
 }
 

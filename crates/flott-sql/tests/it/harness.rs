@@ -34,6 +34,18 @@ pub struct Stops {
     pub every_batches: usize,
     /// The parallelism of each life, in turn.
     pub parallelisms: &'static [usize],
+    /// How each life ends.
+    pub by: StoppedBy,
+}
+
+/// How a life of a job ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// It is stopped behind a barrier; sinks show at once what they get.
+    Stop,
+    /// It is broken off after a checkpoint and further batches, which the next life must read again; sinks show what is
+    /// committed.
+    Crash,
 }
 
 /// What was really done.
@@ -43,6 +55,8 @@ pub struct Counts {
     pub restores: u64,
     /// Restores at another parallelism than the state was written at.
     pub rescales: u64,
+    /// Rows that were written and given up, because a life was broken off.
+    pub given_up: u64,
     /// Frames that exchanges encoded.
     pub frames: u64,
     /// Exchanges in the plans' job graphs that carried rows.
@@ -78,6 +92,7 @@ impl Counts {
     pub fn merge(&mut self, other: &Self) {
         self.restores += other.restores;
         self.rescales += other.rescales;
+        self.given_up += other.given_up;
         self.frames += other.frames;
         self.exchanged_rows += other.exchanged_rows;
         self.rows += other.rows;
@@ -125,6 +140,7 @@ impl Engine {
             registry.connector(Capture {
                 name,
                 rows: captured.clone(),
+                is_exactly_once: variation.stops.is_some_and(|s| s.by == StoppedBy::Crash),
             });
         }
         if let Some(pairs) = &golden.file {
@@ -164,6 +180,7 @@ impl Engine {
             }
         }
         counts.largest_batch = captured.largest_batch();
+        counts.given_up = captured.given_up() as u64;
         let rows = match &golden.file {
             Some(_) => lines_of_files(&written),
             None if golden.is_benchmark => captured.lines().iter().map(|l| benchmark_line(l)).collect(),
@@ -192,8 +209,11 @@ impl Job<'_> {
             ("parallelism.default", &parallelism),
             ("restart-strategy.type", "none"),
         ];
-        if self.variation.stops.is_some() {
+        if let Some(stops) = self.variation.stops {
             options.push(("execution.checkpointing.dir", self.checkpoints));
+            if stops.by == StoppedBy::Crash {
+                options.push(("execution.checkpointing.interval", "3 ms"));
+            }
         }
         options.extend(self.variation.options);
         let variables = |name: &str| {
@@ -238,12 +258,22 @@ impl Job<'_> {
             counts.restores += u64::from(life > 0);
             counts.rescales += u64::from(before.is_some_and(|p| p != parallelism));
             before = Some(parallelism);
-            let goes_on = tokio::select! {
-                stopped = self.steps.settled() => stopped,
-                _ = job.ended() => false,
-            };
-            if goes_on {
-                job.stop();
+            let mut goes_on = self.settled(&job).await;
+            match stops.by {
+                StoppedBy::Stop if goes_on => job.stop(),
+                StoppedBy::Crash if goes_on => {
+                    // The one under way may have begun before the readers stopped.
+                    let completed = job.stats.checkpoints().completed;
+                    while job.stats.checkpoints().completed < completed + 2 && !job.status().is_terminal() {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    self.steps.go_on(stops.every_batches);
+                    goes_on = self.settled(&job).await;
+                    if goes_on {
+                        job.cancel();
+                    }
+                }
+                _ => {}
             }
             let ended = ended(&job).await;
             counts.add(&job);
@@ -253,6 +283,14 @@ impl Job<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Waits until the readers have gone as far as they may; `false` if they are at their ends, or the job is.
+    async fn settled(&self, job: &JobHandle) -> bool {
+        tokio::select! {
+            stopped = self.steps.settled() => stopped,
+            _ = job.ended() => false,
+        }
     }
 
     async fn submit(&self, plan: Plan, restore: Restore) -> Result<JobHandle, String> {
@@ -270,7 +308,7 @@ impl Job<'_> {
 /// Waits for a job's end; the text is why it failed.
 async fn ended(job: &JobHandle) -> Result<(), String> {
     match tokio::time::timeout(DEADLINE, job.ended()).await {
-        Ok(JobStatus::Finished) => Ok(()),
+        Ok(JobStatus::Finished | JobStatus::Canceled) => Ok(()),
         Ok(status) => Err(format!("{status}: {}", job.stats.failure().unwrap_or_default())),
         Err(_) => {
             job.cancel();

@@ -7,7 +7,7 @@ use flott_runtime::connector::{
 };
 use flott_runtime::registry::FactoryContext;
 use flott_runtime::{
-    OperatorContext, Registry, Sink, Source, SourceReader, SplitEnumerator, TableConnector, TaskError,
+    OperatorContext, Registry, Sink, Source, SourceReader, SplitEnumerator, TableConnector, TaskError, Waker,
 };
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -29,6 +29,7 @@ struct Shared {
 struct State {
     /// Batches that each reader hands out.
     batches: usize,
+    wakers: Vec<Waker>,
     /// Readers that are neither at their last batch nor at their end.
     running: usize,
     /// Readers that stopped before their end.
@@ -42,8 +43,16 @@ impl Steps {
         *self.0.state.lock().unwrap() = State {
             batches,
             running: sources.map(|n| n.parallelism).sum(),
-            stopped: 0,
+            ..State::default()
         };
+    }
+
+    /// Lets every reader that has stopped hand out so many batches more.
+    pub fn go_on(&self, batches: usize) {
+        let mut state = self.0.state.lock().unwrap();
+        state.batches += batches;
+        state.running += std::mem::take(&mut state.stopped);
+        state.wakers.iter().for_each(Waker::wake);
     }
 
     /// Waits until every reader has stopped or ended; `true` if one has stopped before its end.
@@ -130,12 +139,13 @@ impl Source for SteppedSource {
     }
 
     fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
-        let batches = self.steps.0.state.lock().unwrap().batches;
+        self.steps.0.state.lock().unwrap().wakers.push(ctx.waker.clone());
         Ok(Box::new(SteppedReader {
             reader: self.source.reader(ctx)?,
             steps: self.steps.clone(),
-            left: batches,
-            settled: false,
+            handed_out: 0,
+            stopped_at: None,
+            has_ended: false,
         }))
     }
 }
@@ -143,16 +153,10 @@ impl Source for SteppedSource {
 struct SteppedReader {
     reader: Box<dyn SourceReader>,
     steps: Steps,
-    left: usize,
-    settled: bool,
-}
-
-impl SteppedReader {
-    fn settle(&mut self, stopped: bool) {
-        if !std::mem::replace(&mut self.settled, true) {
-            self.steps.settle(stopped);
-        }
-    }
+    handed_out: usize,
+    /// The number of batches at which it said that it stopped.
+    stopped_at: Option<usize>,
+    has_ended: bool,
 }
 
 impl SourceReader for SteppedReader {
@@ -165,14 +169,17 @@ impl SourceReader for SteppedReader {
     }
 
     fn poll(&mut self, now_ms: i64) -> Result<ReaderPoll, TaskError> {
-        if self.left == 0 {
-            self.settle(true);
+        let batches = self.steps.0.state.lock().unwrap().batches;
+        if self.handed_out >= batches {
+            if self.stopped_at.replace(batches) != Some(batches) {
+                self.steps.settle(true);
+            }
             return Ok(ReaderPoll::Idle { until_ms: None });
         }
         let poll = self.reader.poll(now_ms)?;
         match poll {
-            ReaderPoll::Batch { .. } => self.left -= 1,
-            ReaderPoll::Finished => self.settle(false),
+            ReaderPoll::Batch { .. } => self.handed_out += 1,
+            ReaderPoll::Finished if !std::mem::replace(&mut self.has_ended, true) => self.steps.settle(false),
             _ => {}
         }
         Ok(poll)
