@@ -1,9 +1,9 @@
 //! What will hurt: warnings about a job that is valid, for `flott check` and before a run.
 
 use crate::binder::BoundInsert;
-use crate::nodes::kind;
+use crate::nodes::{OverFrame, kind};
 use crate::physical::{PlannedJob, SCAN_KIND, SINK_KIND};
-use crate::rel::{Rel, RelOp, Scan};
+use crate::rel::{Rel, RelOp, Scan, TimeKind};
 use crate::script::nearest_hint;
 use flott_core::Options;
 use flott_core::options::parse_duration_ms;
@@ -218,6 +218,24 @@ fn state(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
         };
         warnings.push(warning(message, remedy));
     }
+    if let RelOp::Over(over) = &rel.op
+        && !over.partition.is_empty()
+        && !matches!(over.frame, OverFrame::Range { .. })
+    {
+        let names: Vec<&str> = over
+            .partition
+            .iter()
+            .map(|&k| over.input.fields[k].name.as_str())
+            .collect();
+        warnings.push(warning(
+            format!(
+                "OVER (PARTITION BY {}) keeps state for every partition for ever: it grows as long as new ones come",
+                names.join(", ")
+            ),
+            "look over RANGE BETWEEN INTERVAL … PRECEDING AND CURRENT ROW, whose state goes with its rows; \
+             SET 'table.exec.state.ttl' helps windows that are UNBOUNDED",
+        ));
+    }
     if let RelOp::Aggregate { calls, .. } = &rel.op {
         for call in calls.iter().filter(|c| c.distinct) {
             warnings.push(warning(
@@ -264,7 +282,9 @@ fn watermarks(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
 }
 
 fn has_event_windows(rel: &Rel) -> bool {
-    matches!(&rel.op, RelOp::WindowAggregate(_) | RelOp::WindowTvf { .. })
+    let is_over_time = matches!(&rel.op, RelOp::Over(o) if o.input.fields[o.order].time == Some(TimeKind::Rowtime));
+    is_over_time
+        || matches!(&rel.op, RelOp::WindowAggregate(_) | RelOp::WindowTvf { .. })
         || rel.inputs().into_iter().any(has_event_windows)
 }
 

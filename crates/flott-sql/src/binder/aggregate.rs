@@ -58,7 +58,7 @@ pub fn aggregate_name(expr: &ast::Expr) -> Option<String> {
 pub fn contains_aggregate(expr: &ast::Expr) -> bool {
     use std::ops::ControlFlow;
     let mut found = false;
-    let _ = sqlparser_visit(expr, &mut |e| {
+    let _ = visit_expr(expr, &mut |e| {
         if aggregate_name(e).is_some() {
             found = true;
             return ControlFlow::Break(());
@@ -69,7 +69,7 @@ pub fn contains_aggregate(expr: &ast::Expr) -> bool {
 }
 
 /// Calls `visit` on `expr` and the expressions in it. Only the forms that an aggregate can stand in are walked.
-fn sqlparser_visit(
+pub fn visit_expr(
     expr: &ast::Expr,
     visit: &mut dyn FnMut(&ast::Expr) -> std::ops::ControlFlow<()>,
 ) -> std::ops::ControlFlow<()> {
@@ -138,7 +138,7 @@ fn sqlparser_visit(
         E::Array(array) => children.extend(&array.elem),
         _ => {}
     }
-    children.into_iter().try_for_each(|c| sqlparser_visit(c, visit))
+    children.into_iter().try_for_each(|c| visit_expr(c, visit))
 }
 
 fn argument(arg: &FunctionArg) -> Option<&ast::Expr> {

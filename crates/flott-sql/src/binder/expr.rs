@@ -392,9 +392,9 @@ fn bind_function(function: &ast::Function, names: &dyn Resolver) -> SqlResult<Ex
     if function.over.is_some() {
         return Err(SqlError::new(
             Step::Unsupported,
-            format!("{name}(…) OVER is not supported yet (OVER aggregates, ROW_NUMBER, Top-N, deduplication)"),
+            format!("{name}(…) OVER stands in a SELECT list, not here"),
         )
-        .remedy("window aggregates and GROUP BY are supported"));
+        .remedy("compute it in a sub-query, and use its column"));
     }
     if let Some(error) = super::group_window::out_of_place(&name) {
         return Err(error);

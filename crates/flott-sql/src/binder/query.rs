@@ -6,6 +6,7 @@ use super::expr::{condition, span_of};
 use super::from::{Relation, rename};
 use super::group_window::{GroupWindow, group_window_of};
 use super::grouping_sets::{SetFunctions, group_sets};
+use super::over::{Overs, item_has_over};
 use super::scope::{ExprScope, dotted, field_of};
 use super::values::{cast_to, common_type};
 use crate::error::{SqlError, SqlResult, Step};
@@ -90,8 +91,20 @@ impl Binder<'_> {
         let grouped = sets.len() != 1 || !sets[0].is_empty();
         let aggregates =
             select.projection.iter().any(item_has_aggregate) || select.having.as_ref().is_some_and(contains_aggregate);
-        let bound = if grouped || aggregates || select.having.is_some() {
+        let over = select.projection.iter().any(item_has_over);
+        let bound = if over && (grouped || aggregates || select.having.is_some()) {
+            return Err(SqlError::new(
+                Step::Unsupported,
+                "OVER beside GROUP BY and other aggregates in one SELECT is not supported yet",
+            )
+            .at_span(select.select_token.0.span)
+            .remedy("aggregate in a sub-query, and look OVER its rows"));
+        } else if grouped || aggregates || select.having.is_some() {
             self.grouped(rel, &scope, &sets, select)?
+        } else if over {
+            let overs = Overs::new(&scope, &select.named_window);
+            let items = select_items(&select.projection, &scope, &|e| overs.bind(e))?;
+            overs.into_rel(rel, items)
         } else {
             let items = select_items(&select.projection, &scope, &|e| scope.bind(e))?;
             Rel::calc(rel, items, None)
@@ -366,7 +379,6 @@ fn check_select(select: &Select) -> SqlResult<()> {
         (!select.cluster_by.is_empty(), "CLUSTER BY"),
         (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
         (!select.sort_by.is_empty(), "SORT BY"),
-        (!select.named_window.is_empty(), "WINDOW"),
         (select.qualify.is_some(), "QUALIFY"),
     ];
     match refused.iter().find(|(found, _)| *found) {

@@ -19,6 +19,7 @@
 //! | [`kind::VALUES`] | [`ValuesSpec`] | its rows |
 //! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U, or with -D in its place |
 //! | [`kind::SINK_CONSTRAINTS`] | [`SinkConstraintsSpec`] | its input, enforced |
+//! | [`kind::OVER_AGGREGATE`] | [`OverAggregateSpec`] | its input, then the aggregates |
 //! | [`kind::CHANGELOG_NORMALIZE`] | [`ChangelogNormalizeSpec`] | its input as a whole changelog |
 //! | [`kind::SINK_MATERIALIZER`] | [`SinkMaterializerSpec`] | the last row of each primary key |
 //!
@@ -31,6 +32,7 @@
 mod aggregate;
 mod changes;
 mod group;
+mod over;
 mod rows;
 mod window;
 
@@ -38,6 +40,7 @@ pub use aggregate::{AggregateCall, PartialColumn, partial_columns};
 pub(crate) use aggregate::{average_sum_kind, sum_kind};
 pub use changes::{ChangelogNormalizeSpec, SinkMaterializerSpec};
 pub use group::{GroupAggregateSpec, MiniBatch};
+pub use over::{OverAggregateSpec, OverFrame, OverOrder};
 pub use rows::{
     CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, ExpandSet, ExpandSpec, NotNullEnforcer,
     SinkConstraintsSpec, TypeLengthEnforcer, ValuesSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec,
@@ -82,6 +85,8 @@ pub mod kind {
     pub const DROP_UPDATE_BEFORE: &str = "stream-exec-drop-update-before";
     /// NOT NULL and length checks before a sink.
     pub const SINK_CONSTRAINTS: &str = "stream-exec-constraint-enforcer";
+    /// Aggregates of the rows before each row.
+    pub const OVER_AGGREGATE: &str = "stream-exec-over-aggregate";
     /// A whole changelog out of upserts and deletions by key.
     pub const CHANGELOG_NORMALIZE: &str = "stream-exec-changelog-normalize";
     /// The last row of each primary key, before a sink whose key is not that of the query's updates.

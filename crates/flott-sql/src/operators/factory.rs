@@ -7,6 +7,7 @@ use super::group::aggregate::{GroupAggregate, Input as GroupInput};
 use super::group::local::LocalGroupAggregate;
 use super::materialize::SinkUpsertMaterializer;
 use super::normalize::ChangelogNormalize;
+use super::over::aggregate::OverAggregate;
 use super::unnest::Unnest;
 use super::values::Values;
 use super::watermark::SqlWatermark;
@@ -62,6 +63,7 @@ pub fn register(registry: &mut Registry) {
     registry.operator(kind::SINK_CONSTRAINTS, |node, _| {
         boxed(spec(node).map(SinkConstraints::new))
     });
+    registry.operator(kind::OVER_AGGREGATE, |node, _| boxed(OverAggregate::new(&spec(node)?)));
     registry.operator(kind::CHANGELOG_NORMALIZE, |node, _| {
         boxed(ChangelogNormalize::new(&spec(node)?))
     });
@@ -93,6 +95,7 @@ pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
         kind::GLOBAL_WINDOW_AGGREGATE => Ok(WindowAggregate::new(&spec(node)?, WindowInput::Partials)?.state_tables()),
         kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
         kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
+        kind::OVER_AGGREGATE => Ok(OverAggregate::new(&spec(node)?)?.state_tables()),
         kind::CHANGELOG_NORMALIZE => Ok(ChangelogNormalize::new(&spec(node)?)?.state_tables()),
         kind::SINK_MATERIALIZER => Ok(SinkUpsertMaterializer::new(&spec(node)?)?.state_tables()),
         _ => Ok(vec![]),

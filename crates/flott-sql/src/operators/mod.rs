@@ -7,6 +7,7 @@
 //! | [`window`] | aggregation of windows in one phase or two, and windows as columns |
 //! | [`expand`] | a row per grouping set |
 //! | [`group`] | aggregation with a changelog, with and without mini-batch, in one phase or two |
+//! | [`over`] | aggregates of the rows before each row |
 //! | [`unnest`] | a row per element of a collection |
 //! | [`values`] | constant rows, as a source |
 //! | [`materialize`] | the last row of each primary key, before a sink that is keyed otherwise than the query |
@@ -25,6 +26,7 @@ mod group;
 mod keyed_rows;
 mod materialize;
 mod normalize;
+mod over;
 mod row_table;
 mod unnest;
 mod values;

@@ -11,7 +11,7 @@ use crate::rel::{AggCall, Changelog, ModifyKinds, Rel, WindowAggregate, WindowTi
 use flott_core::OperatorId;
 use flott_plan::{NodeId, Partitioning, Role};
 
-fn node_calls(calls: &[AggCall]) -> Vec<AggregateCall> {
+pub(super) fn node_calls(calls: &[AggCall]) -> Vec<AggregateCall> {
     calls
         .iter()
         .map(|c| AggregateCall {
@@ -25,7 +25,7 @@ fn node_calls(calls: &[AggCall]) -> Vec<AggregateCall> {
         .collect()
 }
 
-fn cannot_run(error: &crate::nodes::SpecError) -> SqlError {
+pub(super) fn cannot_run(error: &crate::nodes::SpecError) -> SqlError {
     SqlError::new(Step::Unsupported, error.to_string())
 }
 

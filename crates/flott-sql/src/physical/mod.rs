@@ -9,6 +9,7 @@
 
 mod aggregate;
 mod describe;
+mod over;
 mod sink;
 mod skeleton;
 mod source;
@@ -353,6 +354,7 @@ impl Planner {
             }
             RelOp::Aggregate { input, keys, calls } => self.group_aggregate(rel, input, keys, calls, need),
             RelOp::WindowAggregate(window) => self.window_aggregate(rel, window, need),
+            RelOp::Over(over) => self.over_aggregate(over),
         }
     }
 

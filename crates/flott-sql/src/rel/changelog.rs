@@ -47,7 +47,7 @@ impl ModifyKinds {
                     delete: kinds.update || kinds.delete,
                 }
             }
-            RelOp::Values(_) | RelOp::WindowAggregate(_) => Self::APPEND,
+            RelOp::Values(_) | RelOp::WindowAggregate(_) | RelOp::Over(_) => Self::APPEND,
             RelOp::Calc { input, condition, .. } => {
                 let kinds = Self::of(input);
                 Self {

@@ -90,6 +90,15 @@ impl Rel {
                     ),
                 );
             }
+            RelOp::Over(o) => line(
+                depth,
+                format!(
+                    "LogicalOverAggregate(partition=[{{{}}}], order=[{}]{})",
+                    list(&o.partition, &names),
+                    names[o.order],
+                    calls_text(&o.calls, &names)
+                ),
+            ),
             RelOp::Union { .. } => line(depth, "LogicalUnion(all=[true])".to_owned()),
             RelOp::Unnest { collection, .. } => {
                 line(

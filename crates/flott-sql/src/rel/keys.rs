@@ -10,7 +10,7 @@ pub fn upsert_keys(rel: &Rel) -> Vec<BTreeSet<usize>> {
     match &rel.op {
         RelOp::Scan(scan) => primary_key_of(scan, rel),
         RelOp::Values(_) | RelOp::Union { .. } | RelOp::Unnest { .. } => vec![],
-        RelOp::WindowTvf { .. } | RelOp::Expand { .. } => vec![],
+        RelOp::WindowTvf { .. } | RelOp::Expand { .. } | RelOp::Over(_) => vec![],
         RelOp::Aggregate { keys, .. } => vec![(0..keys.len()).collect()],
         RelOp::WindowAggregate(w) => {
             let keys = 0..w.keys.len();

@@ -15,7 +15,7 @@ pub use keys::upsert_keys;
 
 use crate::catalog::Table;
 use crate::expr::{Expr, Literal};
-use crate::nodes::{CorrelateJoin, EmitSpec, ExpandSet, WindowPropertyKind, WindowSpec};
+use crate::nodes::{CorrelateJoin, EmitSpec, ExpandSet, OverFrame, WindowPropertyKind, WindowSpec};
 use flott_core::{Field, LogicalType};
 use flott_runtime::connector::{ChangelogMode, MetadataKey, TableInfo};
 use std::sync::Arc;
@@ -135,6 +135,8 @@ pub enum RelOp {
     },
     /// `GROUP BY window_start, window_end, …` over a window function: made by a rule, never by the binder.
     WindowAggregate(WindowAggregate),
+    /// Aggregates OVER the rows before each row: the input's columns, then the calls.
+    Over(OverAggregate),
     /// `UNION ALL`.
     Union {
         /// Two or more inputs of equal types.
@@ -233,6 +235,21 @@ pub struct WindowAggregate {
     pub emit: Option<EmitSpec>,
 }
 
+/// Aggregates of the rows before each row of its partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverAggregate {
+    /// Its input.
+    pub input: Box<Rel>,
+    /// PARTITION BY.
+    pub partition: Vec<usize>,
+    /// ORDER BY: a time attribute.
+    pub order: usize,
+    /// Which rows before a row count.
+    pub frame: OverFrame,
+    /// Aggregates.
+    pub calls: Vec<AggCall>,
+}
+
 /// What a window is cut by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowTime {
@@ -296,6 +313,7 @@ impl Rel {
             | RelOp::Aggregate { input, .. }
             | RelOp::Unnest { input, .. } => vec![input],
             RelOp::WindowAggregate(w) => vec![&w.input],
+            RelOp::Over(o) => vec![&o.input],
             RelOp::Union { inputs } => inputs.iter().collect(),
         }
     }
@@ -341,6 +359,10 @@ impl Rel {
             RelOp::WindowAggregate(w) => RelOp::WindowAggregate(WindowAggregate {
                 input: boxed(w.input, map),
                 ..w
+            }),
+            RelOp::Over(o) => RelOp::Over(OverAggregate {
+                input: boxed(o.input, map),
+                ..o
             }),
             RelOp::Union { inputs } => RelOp::Union {
                 inputs: inputs.into_iter().map(map).collect(),

@@ -2,7 +2,7 @@
 
 use crate::expr::Expr;
 use crate::nodes::WindowPropertyKind;
-use crate::rel::{AggCall, Rel, RelField, RelOp, TimeKind, WindowAggregate, WindowTime};
+use crate::rel::{AggCall, OverAggregate, Rel, RelField, RelOp, TimeKind, WindowAggregate, WindowTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Prunes below the root, which keeps all of its columns.
@@ -138,6 +138,7 @@ fn prune_to(rel: Rel, needed: &BTreeSet<usize>) -> Pruned {
         }
         RelOp::Aggregate { input, keys, calls } => prune_aggregate(*input, &keys, calls, &fields, needed),
         RelOp::WindowAggregate(window) => prune_window(window, &fields, needed),
+        RelOp::Over(over) => prune_over(over, &fields, needed),
         RelOp::Union { inputs } => {
             let kept: Vec<usize> = match needed.is_empty() {
                 true => vec![0],
@@ -301,6 +302,41 @@ fn prune_window(window: WindowAggregate, fields: &[RelField], needed: &BTreeSet<
                 properties: kept_properties.iter().map(|&p| window.properties[p].clone()).collect(),
                 legacy: window.legacy,
                 emit: window.emit,
+                input: Box::new(input.rel),
+            }),
+            fields: pick(fields, kept.iter().copied()),
+        },
+        position: positions(kept),
+    }
+}
+
+fn prune_over(over: OverAggregate, fields: &[RelField], needed: &BTreeSet<usize>) -> Pruned {
+    let width = over.input.fields.len();
+    let kept_calls: Vec<usize> = (0..over.calls.len())
+        .filter(|i| needed.contains(&(width + i)))
+        .collect();
+    let mut below: BTreeSet<usize> = needed.iter().copied().filter(|c| *c < width).collect();
+    if kept_calls.is_empty() {
+        return prune_to(*over.input, &below);
+    }
+    below.extend(&over.partition);
+    below.insert(over.order);
+    below.extend(kept_calls.iter().flat_map(|&c| call_columns(&over.calls[c])));
+    let input = prune_to(*over.input, &below);
+    // The input may hold more than was asked for.
+    let mut kept: Vec<usize> = input.position.keys().copied().collect();
+    kept.sort_by_key(|k| input.position[k]);
+    kept.extend(kept_calls.iter().map(|c| width + c));
+    Pruned {
+        rel: Rel {
+            op: RelOp::Over(OverAggregate {
+                partition: input.columns(&over.partition),
+                order: input.position[&over.order],
+                frame: over.frame,
+                calls: kept_calls
+                    .iter()
+                    .map(|&c| rewrite_call(&over.calls[c], &input))
+                    .collect(),
                 input: Box::new(input.rel),
             }),
             fields: pick(fields, kept.iter().copied()),

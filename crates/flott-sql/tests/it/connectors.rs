@@ -46,7 +46,11 @@ const CONNECTORS: &[Fake] = &[
     Fake {
         identifier: "filesystem",
         required: &["path", "format"],
-        known: &["source.monitor-interval", "sink.rolling-policy.file-size"],
+        known: &[
+            "source.monitor-interval",
+            "sink.rolling-policy.file-size",
+            "scan.watermark.emit.strategy",
+        ],
         sink: ChangelogMode::Append,
         readable: true,
     },

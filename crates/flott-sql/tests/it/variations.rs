@@ -83,6 +83,12 @@ fn compare(golden: &Golden, run: &Run, straight: &Run, in_order: bool) -> Option
     }
 }
 
+/// Whether rows of several subtasks meet in one primary key, where the youngest wins: which one that is has no answer at
+/// another parallelism.
+fn is_won_by_the_youngest(golden: &Golden) -> bool {
+    golden.name.starts_with("upsert_sink_") || golden.name == "cdc_sink_by_other_key"
+}
+
 /// Whether a golden has the thousand events, which take larger steps.
 fn is_large(golden: &Golden) -> bool {
     golden.is_benchmark
@@ -142,7 +148,12 @@ fn rescaled_on_every_restore() {
         options: &[("execution.batch-rows", "2")],
         stops: stops(&[2, 1, 3]),
     };
-    let counts = vary(&small, false, |g| !is_large(g), |c| c.rescales > 0);
+    let counts = vary(
+        &small,
+        false,
+        |g| !is_large(g) && !is_won_by_the_youngest(g),
+        |c| c.rescales > 0,
+    );
     assert!(
         counts.rescales > 300 && counts.rescales == counts.restores,
         "{counts:?}"
@@ -172,7 +183,9 @@ fn rescaled_on_every_restore_with_two_phases_and_mini_batch() {
             by: StoppedBy::Stop,
         }),
     };
-    let is_aggregate = |g: &Golden| !is_large(g) && g.text.contains("GROUP BY") && !g.text.contains("mini-batch");
+    let is_aggregate = |g: &Golden| {
+        !is_large(g) && !is_won_by_the_youngest(g) && g.text.contains("GROUP BY") && !g.text.contains("mini-batch")
+    };
     let counts = vary(&variation, false, is_aggregate, |c| c.rescales > 0);
     assert!(counts.rescales > 40, "{counts:?}");
 }

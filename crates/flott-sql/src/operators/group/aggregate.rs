@@ -160,21 +160,7 @@ impl GroupAggregate {
         {
             expiry.plan_sweep(self.clock.now_ms());
         }
-        if self.ordered.is_empty() {
-            return Ok(());
-        }
-        for (index, set) in self.aggregates.distinct().iter().enumerate() {
-            let entries: Vec<u32> = self.sets[index].live_slots().collect();
-            for entries in entries.chunks(MAX_EMITTED_ROWS) {
-                let (slots, values) = groups_of(&mut self.table, &self.sets[index], entries)?;
-                let known: BooleanBuffer = slots.iter().map(|s| *s != NO_SLOT).collect();
-                let present = set.present(&self.sets[index], entries);
-                let present: Vec<NullBuffer> = present.iter().map(|p| NullBuffer::new(p.inner() & &known)).collect();
-                self.aggregates
-                    .load_ordered(&mut self.ordered, index, &slots, &values, &present);
-            }
-        }
-        Ok(())
+        load_extremes(&self.aggregates, &mut self.table, &self.sets, &mut self.ordered)
     }
 
     /// Finds the groups of a batch; forgets those whose time is over first.
@@ -427,27 +413,7 @@ impl GroupAggregate {
 
     /// Removes groups with everything that is kept about them.
     fn forget(&mut self, slots: &[u32]) -> Result<(), TaskError> {
-        if slots.is_empty() {
-            return Ok(());
-        }
-        self.table.remove(slots);
-        for ordered in &mut self.ordered {
-            slots.iter().for_each(|s| ordered.remove_group(*s));
-        }
-        for set in &mut self.sets {
-            let entries: Vec<u32> = set.live_slots().collect();
-            for entries in entries.chunks(MAX_EMITTED_ROWS) {
-                let (groups, _) = groups_of(&mut self.table, set, entries)?;
-                let orphans: Vec<u32> = entries
-                    .iter()
-                    .zip(groups)
-                    .filter(|(_, group)| *group == NO_SLOT)
-                    .map(|(e, _)| *e)
-                    .collect();
-                set.remove(&orphans);
-            }
-        }
-        Ok(())
+        forget_groups(&mut self.table, &mut self.sets, &mut self.ordered, slots)
     }
 
     fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
@@ -479,6 +445,59 @@ impl Located {
             .map(|s| rows.iter().map(|r| s[*r as usize]).collect());
         Ok(())
     }
+}
+
+/// Fills the ordered values of restored extremes from the sets of the groups in `table`.
+pub(crate) fn load_extremes(
+    aggregates: &Aggregates,
+    table: &mut KeyedTable,
+    sets: &[KeyedTable],
+    ordered: &mut [OrderedValues],
+) -> Result<(), TaskError> {
+    if ordered.is_empty() {
+        return Ok(());
+    }
+    for (index, set) in aggregates.distinct().iter().enumerate() {
+        let entries: Vec<u32> = sets[index].live_slots().collect();
+        for entries in entries.chunks(MAX_EMITTED_ROWS) {
+            let (slots, values) = groups_of(table, &sets[index], entries)?;
+            let known: BooleanBuffer = slots.iter().map(|s| *s != NO_SLOT).collect();
+            let present = set.present(&sets[index], entries);
+            let present: Vec<NullBuffer> = present.iter().map(|p| NullBuffer::new(p.inner() & &known)).collect();
+            aggregates.load_ordered(ordered, index, &slots, &values, &present);
+        }
+    }
+    Ok(())
+}
+
+/// Removes groups from their table, with everything that sets and ordered values keep about them.
+pub(crate) fn forget_groups(
+    table: &mut KeyedTable,
+    sets: &mut [KeyedTable],
+    ordered: &mut [OrderedValues],
+    slots: &[u32],
+) -> Result<(), TaskError> {
+    if slots.is_empty() {
+        return Ok(());
+    }
+    table.remove(slots);
+    for ordered in ordered {
+        slots.iter().for_each(|s| ordered.remove_group(*s));
+    }
+    for set in sets {
+        let entries: Vec<u32> = set.live_slots().collect();
+        for entries in entries.chunks(MAX_EMITTED_ROWS) {
+            let (groups, _) = groups_of(table, set, entries)?;
+            let orphans: Vec<u32> = entries
+                .iter()
+                .zip(groups)
+                .filter(|(_, group)| *group == NO_SLOT)
+                .map(|(e, _)| *e)
+                .collect();
+            set.remove(&orphans);
+        }
+    }
+    Ok(())
 }
 
 /// The groups' slots (or [`NO_SLOT`]) and the values of entries of a distinct set.

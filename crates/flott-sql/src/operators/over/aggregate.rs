@@ -1,0 +1,595 @@
+//! The operator of OVER aggregates: [`OverAggregate`].
+
+use super::frames::{Frames, RowAt, Steps};
+use crate::nodes::{OverAggregateSpec, OverFrame, OverOrder};
+use crate::operators::aggregate::distinct::{Offered, Passed};
+use crate::operators::aggregate::extreme::OrderedValues;
+use crate::operators::aggregate::{Aggregates, Phase, Rows};
+use crate::operators::group::aggregate::{forget_groups, load_extremes};
+use crate::operators::group::expiry::{self, Expiry};
+use crate::operators::keyed_rows::row_encoder;
+use crate::operators::{MAX_EMITTED_ROWS, key_columns, spec_error};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow_buffer::BooleanBufferBuilder;
+use bytes::Bytes;
+use flott_checkpoint::{ColumnType, TableDescriptor};
+use flott_core::clock::{SharedClock, SystemClock};
+use flott_core::encoding::decode_rows;
+use flott_core::hash::hash_columns;
+use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
+use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, TypeKind};
+use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
+use flott_state::{KeyedTable, NO_SLOT, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// Names of the keyed states, as Flink's.
+pub(crate) const STATE_NAME: &str = "accState";
+pub(crate) const ROWS_NAME: &str = "inputState";
+/// Name of the operator state that holds the watermark up to which rows were told.
+const WATERMARK_STATE: &str = "watermark";
+/// Partitions without young rows are looked for at most so often.
+const MIN_RETIRE_MS: i64 = 1000;
+/// The bytes of a row in `inputState`.
+const BYTES: usize = 0;
+
+/// Where a due row finds the value of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Behind the step that completes its frame.
+    Complete,
+    /// Behind the step in which the first row of its time entered: RANK.
+    First,
+}
+
+/// Tells each row of the input once, with aggregates of its frame behind it; all rows are inserts.
+///
+/// Event time: rows wait until the watermark passes their time and are told in order of time, those of one time by
+/// partition, then by arrival. A row is late, dropped and counted in `numLateRecordsDropped`, if the watermark has passed
+/// its time (frames without bound) or a row of its partition that is not older was told (frames with one), as in Flink.
+///
+/// Processing time: rows are told as they come; RANGE with a bound tells them when the clock has moved on, together with
+/// those of the same millisecond.
+///
+/// State: `accState` (partition -> partial columns, and for bounded frames the time of the last row told), `inputState`
+/// (partition, time, number -> row) of rows that wait or are in a frame, `distinctAcc_N`, and the watermark. A row leaves
+/// when no frame needs it; partitions of RANGE frames go when they have no rows, those of frames without bound by the time
+/// to live.
+pub(crate) struct OverAggregate {
+    // Constant.
+    partition: Vec<usize>,
+    order: OverOrder,
+    frame: OverFrame,
+    types: Vec<LogicalType>,
+    order_name: String,
+    aggregates: Aggregates,
+    taken: Vec<Taken>,
+    /// Whether calls read the mark of the first row of each time.
+    has_mark: bool,
+    keys_state: Arc<TableDescriptor>,
+    rows_state: Arc<TableDescriptor>,
+    sets_state: Vec<Arc<TableDescriptor>>,
+    /// Column of `accState` with the time of the last row told.
+    last_time: Option<usize>,
+    clock: SharedClock,
+    metrics: Arc<OperatorMetrics>,
+    // State.
+    keys: KeyedTable,
+    rows: KeyedTable,
+    sets: Vec<KeyedTable>,
+    ordered: Vec<OrderedValues>,
+    frames: Frames,
+    /// Rows that wait, by time, partition and number, with their slots in `rows`.
+    waiting: BTreeMap<(i64, u32, i64), u32>,
+    next_number: i64,
+    /// Time up to which rows were told.
+    progress: EventTime,
+    /// Time up to which rows are being told.
+    target: EventTime,
+    next_retire: i64,
+    expiry: Option<Expiry>,
+    /// Rows to be told that did not fit in a call.
+    ready: VecDeque<Batch>,
+}
+
+impl OverAggregate {
+    /// The operator of a spec.
+    ///
+    /// # Errors
+    /// If the spec cannot run.
+    pub(crate) fn new(spec: &OverAggregateSpec) -> Result<Self, TaskError> {
+        spec.validate().map_err(spec_error)?;
+        // At processing time no row has another's time.
+        let frame = match (spec.order, spec.frame) {
+            (OverOrder::ProcessingTime, OverFrame::UnboundedRange) => OverFrame::UnboundedRows,
+            (_, frame) => frame,
+        };
+        let counted = spec.counted();
+        let aggregates = Aggregates::new(
+            &spec.input_with_mark(),
+            &counted,
+            frame.is_bounded(),
+            false,
+            Phase::Whole,
+        )
+        .map_err(spec_error)?;
+        let group: Vec<LogicalType> = spec.partition.iter().map(|&k| spec.input[k].ty.clone()).collect();
+        let mut keys_state = aggregates.descriptor(STATE_NAME, group.clone());
+        let last_time = frame.is_bounded().then_some(keys_state.columns.len());
+        if last_time.is_some() {
+            keys_state = keys_state.nullable("last-time", ColumnType::I64);
+        }
+        let expires = spec.ttl_ms > 0 && !frame.is_bounded();
+        let expiry = expires.then(|| Expiry::new(spec.ttl_ms, keys_state.columns.len()));
+        if expires {
+            keys_state = keys_state.column(expiry::COLUMN, ColumnType::I64);
+        }
+        let number = LogicalType::not_null(TypeKind::BigInt);
+        let row_key = group.iter().cloned().chain([number.clone(), number]).collect();
+        let rows_state = TableDescriptor::new(ROWS_NAME, row_key)
+            .placed_by(group.len())
+            .nullable("row", ColumnType::Bytes);
+        let (keys_state, rows_state) = (Arc::new(keys_state), Arc::new(rows_state));
+        let sets_state = (aggregates.distinct().iter().enumerate())
+            .map(|(i, set)| Arc::new(set.descriptor(format!("distinctAcc_{i}"), &group)))
+            .collect();
+        let taken = |function: &str| match function {
+            "RANK" => Taken::First,
+            _ => Taken::Complete,
+        };
+        // The real tables are made in `open`, which knows the subtask's key groups.
+        let table = |state: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(state), 1, KeyGroupRange::all(1));
+        Ok(Self {
+            partition: spec.partition.clone(),
+            order: spec.order,
+            frame,
+            types: spec.input.iter().map(|f| f.ty.clone()).collect(),
+            order_name: match spec.order {
+                OverOrder::EventTime { column } => spec.input[column].name.clone(),
+                OverOrder::ProcessingTime => String::new(),
+            },
+            taken: spec.aggregates.iter().map(|a| taken(&a.function)).collect(),
+            has_mark: spec.aggregates.iter().any(|a| a.function == "DENSE_RANK"),
+            keys: table(&keys_state),
+            rows: table(&rows_state),
+            sets: vec![],
+            ordered: aggregates.ordered(&spec.input_with_mark()),
+            aggregates,
+            keys_state,
+            rows_state,
+            sets_state,
+            last_time,
+            clock: Arc::new(SystemClock),
+            metrics: Arc::default(),
+            frames: Frames::new(frame),
+            waiting: BTreeMap::new(),
+            next_number: 0,
+            progress: NO_WATERMARK,
+            target: NO_WATERMARK,
+            next_retire: NO_WATERMARK,
+            expiry,
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// What is kept in checkpoints.
+    pub(crate) fn state_tables(&self) -> Vec<TableDescriptor> {
+        let keeps_rows = self.waits() || self.frame.is_bounded();
+        let rows = keeps_rows.then_some(&self.rows_state);
+        [&self.keys_state]
+            .into_iter()
+            .chain(rows)
+            .chain(&self.sets_state)
+            .map(|t| t.as_ref().clone())
+            .collect()
+    }
+
+    /// Whether rows wait for time to pass before they are told.
+    fn waits(&self) -> bool {
+        matches!(self.order, OverOrder::EventTime { .. }) || matches!(self.frame, OverFrame::Range { .. })
+    }
+
+    fn restore(&mut self, restored: &RestoredState) -> Result<(), TaskError> {
+        restored.load_table(&mut self.keys)?;
+        restored.load_table(&mut self.rows)?;
+        for set in &mut self.sets {
+            restored.load_table(set)?;
+        }
+        load_extremes(&self.aggregates, &mut self.keys, &self.sets, &mut self.ordered)?;
+        let watermarks = restored.operator_state(WATERMARK_STATE);
+        let watermarks = watermarks.filter_map(|b| b.as_ref().try_into().ok().map(i64::from_le_bytes));
+        self.progress = watermarks.min().unwrap_or(NO_WATERMARK);
+        let mut kept: Vec<(i64, i64, RowAt)> = Vec::with_capacity(self.rows.len());
+        let slots: Vec<u32> = self.rows.live_slots().collect();
+        for slots in slots.chunks(MAX_EMITTED_ROWS) {
+            let mut columns = self.rows.keys(slots)?;
+            let (Some(numbers), Some(times)) = (columns.pop(), columns.pop()) else {
+                return Err(TaskError::internal("kept rows have no time and number"));
+            };
+            let (numbers, times) = (numbers.as_primitive::<Int64Type>(), times.as_primitive::<Int64Type>());
+            let hashes = hash_columns(&columns, slots.len())?;
+            let mut partitions = Vec::with_capacity(slots.len());
+            self.keys.find(&columns, &hashes, &mut partitions)?;
+            for (row, (&slot, partition)) in slots.iter().zip(partitions).enumerate() {
+                let time = times.value(row);
+                kept.push((time, numbers.value(row), RowAt { partition, time, slot }));
+            }
+        }
+        kept.sort_unstable_by_key(|(time, number, row)| (*time, row.partition, *number));
+        for (time, number, row) in kept {
+            self.next_number = self.next_number.max(number + 1);
+            let is_told = self.last_time_of(row.partition).is_some_and(|last| time <= last);
+            if is_told {
+                self.frames.load(row);
+            } else {
+                self.waiting.insert((time, row.partition, number), row.slot);
+            }
+        }
+        if let Some(expiry) = &mut self.expiry
+            && !self.keys.is_empty()
+        {
+            expiry.plan_sweep(self.clock.now_ms());
+        }
+        Ok(())
+    }
+
+    /// The time of the last row of a partition that was told, for bounded frames.
+    fn last_time_of(&self, partition: u32) -> Option<i64> {
+        let column = self.last_time.filter(|_| partition != NO_SLOT)?;
+        self.keys.column::<i64>(column).value(partition)
+    }
+
+    /// The times of a batch's rows.
+    fn times(&self, batch: &Batch) -> Result<Vec<i64>, TaskError> {
+        let OverOrder::EventTime { column } = self.order else {
+            let now_ms = match self.frame {
+                OverFrame::Range { .. } => self.clock.now_ms().max(self.progress.saturating_add(1)),
+                _ => 0,
+            };
+            return Ok(vec![now_ms; batch.num_rows()]);
+        };
+        let column = batch.column(column);
+        if column.null_count() > 0 {
+            return Err(TaskError::data(format!(
+                "the time attribute '{0}' is NULL in {1} of {2} rows of a batch, so their place in an OVER window is unknown: \
+                 filter such rows with WHERE {0} IS NOT NULL before it",
+                self.order_name,
+                column.null_count(),
+                column.len()
+            )));
+        }
+        Ok(column.as_primitive::<TimestampMillisecondType>().values().to_vec())
+    }
+
+    /// The rows of a batch that are not late, with their times; the others are counted.
+    fn in_time(&mut self, batch: Batch, times: Vec<i64>) -> Result<(Batch, Vec<i64>), TaskError> {
+        if !matches!(self.order, OverOrder::EventTime { .. }) {
+            return Ok((batch, times));
+        }
+        let kept: Vec<u32> = if self.last_time.is_some() {
+            let keys = key_columns(batch.columns(), &self.partition);
+            let hashes = hashes_of(&batch, &keys)?;
+            let mut slots = Vec::with_capacity(times.len());
+            self.keys.find(&keys, &hashes, &mut slots)?;
+            let is_late = |row: &u32| {
+                let last = self.last_time_of(slots[*row as usize]);
+                last.is_some_and(|last| times[*row as usize] <= last)
+            };
+            (0..times.len() as u32).filter(|row| !is_late(row)).collect()
+        } else {
+            let is_late = |row: &u32| self.progress != NO_WATERMARK && times[*row as usize] <= self.progress;
+            (0..times.len() as u32).filter(|row| !is_late(row)).collect()
+        };
+        if kept.len() == times.len() {
+            return Ok((batch, times));
+        }
+        self.metrics.late_records_dropped.add((times.len() - kept.len()) as u64);
+        let times = kept.iter().map(|r| times[*r as usize]).collect();
+        Ok((batch.take(&UInt32Array::from(kept))?, times))
+    }
+
+    /// Keeps rows, and gives their slots and numbers.
+    fn keep(
+        &mut self,
+        batch: &Batch,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        times: &[i64],
+    ) -> Result<(Vec<u32>, i64), TaskError> {
+        let rows = batch.num_rows();
+        let first = self.next_number;
+        self.next_number += rows as i64;
+        let numbers = Int64Array::from_iter_values(first..self.next_number);
+        let mut columns = keys.to_vec();
+        columns.push(Arc::new(Int64Array::from(times.to_vec())));
+        columns.push(Arc::new(numbers));
+        let index_hashes = hash_columns(&columns, rows)?;
+        let mut slots = Vec::with_capacity(rows);
+        self.rows
+            .slots_with_placement(&columns, &index_hashes, hashes, &mut slots)?;
+        let encoder = row_encoder(batch.columns())?;
+        let mut bytes = vec![];
+        for (row, &slot) in slots.iter().enumerate() {
+            bytes.clear();
+            encoder.encode(row, &mut bytes);
+            self.rows.bytes_column_mut(BYTES).set(slot, Some(&bytes));
+        }
+        Ok((slots, first))
+    }
+
+    /// The columns of kept rows.
+    fn read<'a>(&self, rows: impl Iterator<Item = &'a RowAt>) -> Result<Vec<ArrayRef>, TaskError> {
+        let bytes = self.rows.bytes_column(BYTES);
+        let rows = rows.map(|r| bytes.get(r.slot).unwrap_or_default());
+        decode_rows(&self.types, rows).map_err(|e| TaskError::internal(e.to_string()))
+    }
+
+    /// Tells due rows; `columns` are theirs where they are at hand.
+    fn tell(&mut self, due: &[RowAt], columns: Option<&[ArrayRef]>) -> Result<(), TaskError> {
+        let steps = self.frames.advance(due);
+        let columns = match columns.filter(|_| steps.left.is_empty()) {
+            Some(columns) => columns.to_vec(),
+            None => self.read(due.iter().chain(&steps.left))?,
+        };
+        let values = self.run(&steps, &columns)?;
+        let complete = UInt32Array::from(steps.complete.clone());
+        let first = UInt32Array::from(steps.first.clone());
+        let mut told: Vec<ArrayRef> = columns.iter().map(|c| c.slice(0, due.len())).collect();
+        for (value, taken) in values.iter().zip(&self.taken) {
+            let steps = match taken {
+                Taken::Complete => &complete,
+                Taken::First => &first,
+            };
+            told.push(arrow_select::take::take(value.as_ref(), steps, None)?);
+        }
+        if let Some(column) = self.last_time {
+            let last = self.keys.column_mut::<i64>(column);
+            due.iter().for_each(|row| last.set_value(row.partition, Some(row.time)));
+            self.rows.remove(&steps.gone);
+        } else if self.waits() {
+            let told: Vec<u32> = due.iter().map(|r| r.slot).collect();
+            self.rows.remove(&told);
+        }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.touch(&mut self.keys, &steps.partitions, self.clock.now_ms());
+        }
+        let told = Batch::new(told, due.len());
+        for start in (0..due.len()).step_by(MAX_EMITTED_ROWS) {
+            self.ready
+                .push_back(told.slice(start, MAX_EMITTED_ROWS.min(due.len() - start)));
+        }
+        Ok(())
+    }
+
+    /// Runs the kernels over steps; the values of each call behind each step.
+    fn run(&mut self, steps: &Steps, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>, TaskError> {
+        let count = steps.rows.len();
+        let mut columns = columns.to_vec();
+        if !steps.is_plain() {
+            let rows = UInt32Array::from(steps.rows.clone());
+            for column in &mut columns {
+                *column = arrow_select::take::take(column.as_ref(), &rows, None)?;
+            }
+        }
+        let keys = key_columns(&columns, &self.partition);
+        if self.has_mark {
+            let mut mark = BooleanBufferBuilder::new(count);
+            mark.append_n(count, false);
+            steps.first.iter().for_each(|step| mark.set_bit(*step as usize, true));
+            columns.push(Arc::new(BooleanArray::new(mark.finish(), None)));
+        }
+        let signs = steps.signs.iter().any(|s| *s < 0).then_some(steps.signs.as_slice());
+        let mut passed: Vec<Passed> = Vec::with_capacity(self.sets.len());
+        if !self.sets.is_empty() {
+            let hashes = hash_columns(&keys, count)?;
+            for (set, table) in self.aggregates.distinct().iter().zip(&mut self.sets) {
+                let valid = set.valid(&columns);
+                let offered = Offered {
+                    keys: &keys,
+                    hashes: &hashes,
+                    values: &columns[set.arg],
+                    valid: &valid,
+                    signs,
+                };
+                passed.push(set.pass(table, offered)?);
+            }
+        }
+        self.keys.mark_changed(&steps.partitions);
+        let mut traces = self.aggregates.traces(count);
+        let rows = Rows {
+            slots: &steps.partitions,
+            columns: &columns,
+            signs,
+            passed: &passed,
+        };
+        self.aggregates
+            .accumulate(&mut self.keys, rows, &mut self.ordered, Some(&mut traces));
+        let state: Vec<ArrayRef> = traces.into_iter().map(|trace| trace.finish()).collect();
+        Ok(self.aggregates.finish(&state))
+    }
+
+    /// Tells what waits up to the target, as far as there is room.
+    fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        if let Some(batch) = self.ready.pop_front() {
+            out.emit(batch);
+            return Ok(Flow::More);
+        }
+        let mut due: Vec<RowAt> = vec![];
+        while let Some((&(time, partition, _), &slot)) = self.waiting.first_key_value() {
+            let is_of_last = |row: &RowAt| self.frame.is_range() && (row.partition, row.time) == (partition, time);
+            let is_full = due.len() >= MAX_EMITTED_ROWS && !due.last().is_some_and(is_of_last);
+            if time > self.target || is_full {
+                break;
+            }
+            self.waiting.pop_first();
+            due.push(RowAt { partition, time, slot });
+        }
+        if due.is_empty() {
+            self.progress = self.progress.max(self.target);
+            self.retire()?;
+            return Ok(Flow::Done);
+        }
+        self.tell(&due, None)?;
+        self.advance(out)
+    }
+
+    /// Forgets partitions whose rows no frame of a later row needs.
+    fn retire(&mut self) -> Result<(), TaskError> {
+        let OverFrame::Range { preceding_ms } = self.frame else {
+            return Ok(());
+        };
+        if self.progress < self.next_retire || self.progress == END_OF_TIME {
+            return Ok(());
+        }
+        self.next_retire = self.progress.saturating_add(preceding_ms.max(MIN_RETIRE_MS));
+        let waiting: HashSet<u32> = self.waiting.keys().map(|(_, partition, _)| *partition).collect();
+        // Rows may still come that are older than the watermark, but younger than the last of their partition.
+        let oldest = self.progress.saturating_sub(preceding_ms.saturating_mul(2));
+        let (steps, over) = self.frames.retire(oldest, |partition| waiting.contains(&partition));
+        if over.is_empty() {
+            return Ok(());
+        }
+        let columns = self.read(steps.left.iter())?;
+        self.run(&steps, &columns)?;
+        self.rows.remove(&steps.gone);
+        self.keys.remove(&over);
+        for ordered in &mut self.ordered {
+            over.iter().for_each(|p| ordered.remove_group(*p));
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        let Some(expiry) = &mut self.expiry else { return Ok(()) };
+        let waiting: HashSet<u32> = self.waiting.keys().map(|(_, partition, _)| *partition).collect();
+        let live = self.keys.live_slots().filter(|slot| !waiting.contains(slot));
+        let expired = expiry.expired(&self.keys, live, now_ms);
+        if expired.len() == self.keys.len() {
+            expiry.stop();
+        } else {
+            expiry.plan_sweep(now_ms);
+        }
+        forget_groups(&mut self.keys, &mut self.sets, &mut self.ordered, &expired)
+    }
+}
+
+fn hashes_of(batch: &Batch, keys: &[ArrayRef]) -> Result<Arc<Vec<u64>>, TaskError> {
+    Ok(match batch.hashes() {
+        Some(hashes) => Arc::clone(hashes),
+        None => Arc::new(hash_columns(keys, batch.num_rows())?),
+    })
+}
+
+impl Operator for OverAggregate {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
+        let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
+        let table = |state: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(state), max_parallelism, key_groups);
+        self.keys = table(&self.keys_state);
+        self.rows = table(&self.rows_state);
+        self.sets = self.sets_state.iter().map(table).collect();
+        match ctx.restored.take() {
+            Some(restored) => self.restore(&restored),
+            None => Ok(()),
+        }
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        let times = self.times(&batch)?;
+        let (batch, times) = self.in_time(batch, times)?;
+        if batch.is_empty() {
+            return Ok(Flow::Done);
+        }
+        let keys = key_columns(batch.columns(), &self.partition);
+        let hashes = hashes_of(&batch, &keys)?;
+        let mut partitions = Vec::with_capacity(times.len());
+        if keys.is_empty() {
+            self.keys.slots(&keys, &hashes[..1], &mut partitions)?;
+            partitions.resize(times.len(), partitions[0]);
+        } else {
+            self.keys.slots(&keys, &hashes, &mut partitions)?;
+        }
+        let keeps = self.waits() || self.frame.is_bounded();
+        let (slots, first) = match keeps {
+            true => self.keep(&batch, &keys, &hashes, &times)?,
+            false => (vec![0; times.len()], 0),
+        };
+        let rows = partitions.iter().zip(&times).zip(&slots);
+        let rows = rows.map(|((&partition, &time), &slot)| RowAt { partition, time, slot });
+        if self.waits() {
+            let waiting = rows
+                .zip(first..)
+                .map(|(row, number)| ((row.time, row.partition, number), row.slot));
+            self.waiting.extend(waiting);
+            return Ok(Flow::Done);
+        }
+        let due: Vec<RowAt> = rows.collect();
+        self.tell(&due, Some(batch.columns()))?;
+        self.resume(out)
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        self.advance(out)
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Flow, TaskError> {
+        if !matches!(self.order, OverOrder::EventTime { .. }) {
+            return Ok(Flow::Done);
+        }
+        self.target = watermark;
+        self.advance(out)
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        let is_clocked = matches!(self.order, OverOrder::ProcessingTime);
+        let due = self.waiting.first_key_value().filter(|_| is_clocked);
+        let due = due.map(|((time, ..), _)| time + 1);
+        let sweep = self.expiry.as_ref().and_then(Expiry::next_sweep_ms);
+        due.into_iter().chain(sweep).min()
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
+        if self
+            .expiry
+            .as_ref()
+            .and_then(Expiry::next_sweep_ms)
+            .is_some_and(|t| t <= now_ms)
+        {
+            self.sweep(now_ms)?;
+        }
+        if matches!(self.order, OverOrder::ProcessingTime) {
+            self.target = now_ms - 1;
+            return self.advance(out);
+        }
+        Ok(Flow::Done)
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        let mut keyed = vec![self.keys.capture(checkpoint), self.rows.capture(checkpoint)];
+        keyed.extend(self.sets.iter_mut().map(|s| s.capture(checkpoint)));
+        let watermark = OperatorEntry {
+            name: WATERMARK_STATE.into(),
+            bytes: Bytes::copy_from_slice(&self.progress.to_le_bytes()),
+            redistribute: Redistribute::Union,
+        };
+        Ok(OperatorSnapshot {
+            keyed,
+            operator_state: vec![watermark],
+            ..OperatorSnapshot::default()
+        })
+    }
+
+    fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        self.target = END_OF_TIME;
+        self.advance(out)
+    }
+
+    fn state_bytes(&self) -> usize {
+        let sets: usize = self.sets.iter().map(KeyedTable::bytes).sum();
+        let ordered: usize = self.ordered.iter().map(OrderedValues::bytes).sum();
+        self.keys.bytes() + self.rows.bytes() + sets + ordered + self.frames.bytes() + self.waiting.len() * 48
+    }
+}

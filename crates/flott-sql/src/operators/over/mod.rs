@@ -1,0 +1,18 @@
+//! OVER aggregates: each row with aggregates of the rows before it in its partition.
+//!
+//! ```text
+//! event time        rows ──> waiting, by time, partition, arrival ──watermark──> due ─┐
+//! processing time   RANGE with a bound: the same, until the clock moves on            ├─> frames ──> steps ──> kernels ──> rows
+//!                   else: at once ────────────────────────────────────────────────────┘
+//! ```
+//!
+//! [`frames`] turns due rows into *steps*: a row enters the frame of its partition (+1) or leaves it (-1). The kernels of
+//! [`super::aggregate`] run over the steps of many partitions at once and note the state after each, and each due row
+//! takes the values of the step that completes its frame. So a batch costs a pass over its columns, however many
+//! partitions it has, and bounded frames need what input that retracts needs, and no more.
+
+pub(crate) mod aggregate;
+pub(crate) mod frames;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! OVER aggregates as tables of text.
+
+use super::aggregate::OverAggregate;
+use crate::nodes::*;
+use crate::operators::harness::{Harness, owner};
+use flott_core::{Field, LogicalType, TypeKind};
+
+const SCHEMA: &str = "k BIGINT, v BIGINT, t TIMESTAMP(3)";
+
+fn call(function: &str, args: &[usize]) -> AggregateCall {
+    AggregateCall {
+        function: function.into(),
+        args: args.to_vec(),
+        distinct: false,
+        filter: None,
+        ty: match args.is_empty() {
+            true => LogicalType::not_null(TypeKind::BigInt),
+            false => LogicalType::bigint(),
+        },
+        name: function.to_lowercase(),
+    }
+}
+
+fn spec(frame: OverFrame, aggregates: Vec<AggregateCall>) -> OverAggregateSpec {
+    OverAggregateSpec {
+        input: vec![
+            Field::new("k", LogicalType::bigint()),
+            Field::new("v", LogicalType::bigint()),
+            Field::new("t", LogicalType::new(TypeKind::Timestamp(3))),
+        ],
+        partition: vec![0],
+        order: OverOrder::EventTime { column: 2 },
+        frame,
+        aggregates,
+        ttl_ms: 0,
+    }
+}
+
+fn sum_and_count(frame: OverFrame) -> OverAggregateSpec {
+    spec(frame, vec![call("SUM", &[1]), call("COUNT", &[])])
+}
+
+fn harness(spec: &OverAggregateSpec) -> Harness {
+    Harness::new(Box::new(OverAggregate::new(spec).unwrap()), SCHEMA)
+}
+
+const ROWS: &str = "+I 1 5 30\n+I 1 1 10\n+I 2 7 20\n+I 1 2 10\n+I 1 NULL 40";
+
+#[test]
+fn rows_are_told_in_order_of_time_when_the_watermark_passes() {
+    let mut op = harness(&sum_and_count(OverFrame::UnboundedRows));
+    assert_eq!(op.run(ROWS), "");
+    assert_eq!(op.run("watermark 9"), "");
+    assert_eq!(op.run("watermark 20"), "+I 1 1 10 1 1\n+I 1 2 10 3 2\n+I 2 7 20 7 1");
+    assert_eq!(
+        op.run("+I 2 9 20\n+I 2 1 21\nwatermark 35"),
+        "+I 2 1 21 8 2\n+I 1 5 30 8 3"
+    );
+    assert_eq!(op.metrics.late_records_dropped.get(), 1);
+    assert_eq!(op.run("end"), "+I 1 NULL 40 8 4");
+}
+
+#[test]
+fn rows_of_one_time_share_a_range() {
+    let mut op = harness(&sum_and_count(OverFrame::UnboundedRange));
+    assert_eq!(
+        op.run(&format!("{ROWS}\nend")),
+        "+I 1 1 10 3 2\n+I 1 2 10 3 2\n+I 2 7 20 7 1\n+I 1 5 30 8 3\n+I 1 NULL 40 8 4"
+    );
+}
+
+#[test]
+fn bounded_frames_take_back_what_leaves_them() {
+    let calls = || {
+        vec![
+            call("SUM", &[1]),
+            call("MIN", &[1]),
+            AggregateCall {
+                distinct: true,
+                ..call("COUNT", &[1])
+            },
+        ]
+    };
+    let rows =
+        "+I 1 5 10\n+I 1 5 20\n+I 1 9 30\n+I 1 7 40\nwatermark 40\n+I 1 NULL 50\n+I 1 8 40\n+I 1 6 51\nwatermark 60";
+    let mut op = harness(&spec(OverFrame::Rows { preceding: 1 }, calls()));
+    assert_eq!(
+        op.run(rows),
+        "+I 1 5 10 5 5 1\n+I 1 5 20 10 5 1\n+I 1 9 30 14 5 2\n+I 1 7 40 16 7 2\n+I 1 NULL 50 7 7 1\n+I 1 6 51 6 6 1"
+    );
+    assert_eq!(op.metrics.late_records_dropped.get(), 1, "40 was told before");
+    let mut op = harness(&spec(OverFrame::Range { preceding_ms: 10 }, calls()));
+    assert_eq!(
+        op.run(rows),
+        "+I 1 5 10 5 5 1\n+I 1 5 20 10 5 1\n+I 1 9 30 14 5 2\n+I 1 7 40 16 7 2\n+I 1 NULL 50 7 7 1\n+I 1 6 51 6 6 1"
+    );
+}
+
+#[test]
+fn a_partition_without_young_rows_is_forgotten() {
+    let mut op = harness(&sum_and_count(OverFrame::Range { preceding_ms: 10 }));
+    assert_eq!(
+        op.run("+I 1 5 10\n+I 2 5 5000\nwatermark 6000\nwatermark 9000")
+            .lines()
+            .count(),
+        2
+    );
+    let mut second = Harness::restored(
+        Box::new(OverAggregate::new(&sum_and_count(OverFrame::Range { preceding_ms: 10 })).unwrap()),
+        SCHEMA,
+        (0, 1),
+        vec![op.snapshot()],
+    );
+    assert_eq!(
+        second.run("+I 1 1 9\nend"),
+        "+I 1 1 9 1 1",
+        "nothing is known of key 1 any more"
+    );
+}
+
+#[test]
+fn rows_are_numbered_and_ranked() {
+    let number = spec(OverFrame::UnboundedRows, vec![call("ROW_NUMBER", &[])]);
+    let rows = "+I 1 1 10\n+I 1 2 10\n+I 1 3 20\nwatermark 15\n+I 1 4 20\n+I 1 5 30\nend";
+    assert_eq!(
+        harness(&number).run(rows),
+        "+I 1 1 10 1\n+I 1 2 10 2\n+I 1 3 20 3\n+I 1 4 20 4\n+I 1 5 30 5"
+    );
+    let ranks = spec(
+        OverFrame::UnboundedRange,
+        vec![call("RANK", &[]), call("DENSE_RANK", &[])],
+    );
+    assert_eq!(
+        harness(&ranks).run(rows),
+        "+I 1 1 10 1 1\n+I 1 2 10 1 1\n+I 1 3 20 3 2\n+I 1 4 20 3 2\n+I 1 5 30 5 3"
+    );
+}
+
+#[test]
+fn at_processing_time_rows_are_told_as_they_come() {
+    let at_once = |frame| OverAggregateSpec {
+        order: OverOrder::ProcessingTime,
+        ..sum_and_count(frame)
+    };
+    let mut op = harness(&at_once(OverFrame::UnboundedRange));
+    assert_eq!(
+        op.run("+I 1 5 0\n+I 2 1 0\n+I 1 2 0"),
+        "+I 1 5 0 5 1\n+I 2 1 0 1 1\n+I 1 2 0 7 2"
+    );
+    let mut op = harness(&at_once(OverFrame::Rows { preceding: 1 }));
+    assert_eq!(
+        op.run("+I 1 5 0\n+I 1 2 0\nbatch\n+I 1 1 0"),
+        "+I 1 5 0 5 1\n+I 1 2 0 7 2\n+I 1 1 0 3 2"
+    );
+    let mut op = harness(&at_once(OverFrame::Range { preceding_ms: 10 }));
+    assert_eq!(op.run("clock 100\n+I 1 5 0\n+I 1 2 0"), "");
+    assert_eq!(op.next_timer(), Some(101));
+    assert_eq!(op.run("timer 101"), "+I 1 5 0 7 2\n+I 1 2 0 7 2");
+    assert_eq!(op.run("clock 105\n+I 1 1 0\ntimer 106"), "+I 1 1 0 8 3");
+    assert_eq!(op.run("clock 112\n+I 1 1 0\ntimer 113"), "+I 1 1 0 2 2");
+}
+
+#[test]
+fn without_partition_all_rows_are_one() {
+    let all = OverAggregateSpec {
+        partition: vec![],
+        ..sum_and_count(OverFrame::Rows { preceding: 1 })
+    };
+    let mut op = harness(&all);
+    assert_eq!(
+        op.run("+I 1 1 1\n+I 2 2 2\n+I 3 3 3\nwatermark 2"),
+        "+I 1 1 1 1 1\n+I 2 2 2 3 2"
+    );
+    let mut second = Harness::restored(
+        Box::new(OverAggregate::new(&all).unwrap()),
+        SCHEMA,
+        (0, 1),
+        vec![op.snapshot()],
+    );
+    assert_eq!(second.run("end"), "+I 3 3 3 5 2");
+}
+
+#[test]
+fn waiting_rows_and_frames_are_taken_over_at_another_parallelism() {
+    let calls = || {
+        vec![
+            call("SUM", &[1]),
+            call("MAX", &[1]),
+            AggregateCall {
+                distinct: true,
+                ..call("COUNT", &[1])
+            },
+        ]
+    };
+    for frame in [
+        OverFrame::UnboundedRows,
+        OverFrame::UnboundedRange,
+        OverFrame::Rows { preceding: 3 },
+        OverFrame::Range { preceding_ms: 40 },
+    ] {
+        let spec = spec(frame, calls());
+        let rows: Vec<String> = (0..200i64)
+            .map(|i| format!("+I {} {} {}", i % 7, i * 37 % 11, i / 2))
+            .collect();
+        let rows = rows.join("\n");
+        let mut straight = harness(&spec);
+        straight.run(&rows);
+        straight.run("watermark 50");
+        let mut expected: Vec<String> = straight.run("end").lines().map(str::to_owned).collect();
+        assert!(expected.len() > 50);
+        expected.sort();
+        for parallelism in [1, 3] {
+            let mut first = harness(&spec);
+            first.run(&rows);
+            first.run("watermark 50");
+            let mut out = vec![];
+            for index in 0..parallelism {
+                let operator = Box::new(OverAggregate::new(&spec).unwrap());
+                let mut second = Harness::restored(operator, SCHEMA, (index, parallelism), vec![first.snapshot()]);
+                let told = second.run("end");
+                let mine: Vec<String> = told.lines().map(str::to_owned).collect();
+                let key = |row: &String| row.split(' ').nth(1).unwrap().parse().unwrap();
+                assert!(mine.iter().all(|row| owner(key(row), parallelism) == index));
+                out.extend(mine);
+            }
+            out.sort();
+            assert_eq!(out, expected, "{frame:?} restored at parallelism {parallelism}");
+        }
+    }
+}
+
+#[test]
+fn partitions_without_bound_are_forgotten_by_time_to_live() {
+    let spec = OverAggregateSpec {
+        ttl_ms: 1000,
+        ..sum_and_count(OverFrame::UnboundedRows)
+    };
+    let mut op = harness(&spec);
+    assert_eq!(op.run("clock 100\n+I 1 5 10\nwatermark 10"), "+I 1 5 10 5 1");
+    assert_eq!(op.run("timer 5000\n+I 1 2 20\nwatermark 20"), "+I 1 2 20 2 1");
+}
+
+#[test]
+fn many_rows_are_told_in_pieces() {
+    for frame in [OverFrame::UnboundedRange, OverFrame::Rows { preceding: 2 }] {
+        let mut op = harness(&sum_and_count(frame));
+        let rows: String = (0..20_000)
+            .map(|i| format!("+I {} 1 {}\n", i % 3, i / 10_000))
+            .collect();
+        op.run(&rows);
+        assert_eq!(op.run("end").lines().count(), 20_000);
+        assert!(op.largest_call <= 8192, "{} rows in one call", op.largest_call);
+    }
+}

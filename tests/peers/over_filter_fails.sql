@@ -1,0 +1,3 @@
+-- no FILTER before OVER
+CREATE TABLE v (k STRING, n INT, ts TIMESTAMP(3), d DECIMAL(6, 2), WATERMARK FOR ts AS ts - INTERVAL '40' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/over.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT SUM(n) FILTER (WHERE n > 1) OVER (PARTITION BY k ORDER BY ts) FROM v;

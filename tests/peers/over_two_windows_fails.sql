@@ -1,0 +1,3 @@
+-- all windows of a query must be the same
+CREATE TABLE v (k STRING, n INT, ts TIMESTAMP(3), d DECIMAL(6, 2), WATERMARK FOR ts AS ts - INTERVAL '40' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/over.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT SUM(n) OVER (PARTITION BY k ORDER BY ts), SUM(n) OVER (ORDER BY ts) FROM v;

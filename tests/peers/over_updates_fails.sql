@@ -1,0 +1,3 @@
+-- inserts only
+CREATE TABLE v (k STRING, n INT, ts TIMESTAMP(3), d DECIMAL(6, 2), WATERMARK FOR ts AS ts - INTERVAL '40' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/over.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT SUM(c) OVER (ORDER BY pt) FROM (SELECT k, COUNT(*) AS c, PROCTIME() AS pt FROM v GROUP BY k);
