@@ -160,6 +160,7 @@ impl Session {
                 Ok(Outcome::Text(explain(&job, self.chaining()?)))
             }
             StatementKind::ShowTables => Ok(names("table name", self.catalog.names())),
+            StatementKind::ShowFunctions => Ok(show_functions()),
             StatementKind::ShowViews => Ok(names("view name", self.catalog.views())),
             StatementKind::Describe(name) => self.describe(source, name),
         }
@@ -351,6 +352,16 @@ fn description(
         .iter()
         .map(|s| (*s).to_owned())
         .collect()
+}
+
+/// Every function with its signatures and a line of text.
+fn show_functions() -> Outcome {
+    let mut rows: Vec<Vec<String>> = crate::expr::listing().into_iter().map(Vec::from).collect();
+    rows.sort();
+    Outcome::Rows {
+        columns: ["function name", "signature", "description"].map(str::to_owned).into(),
+        rows,
+    }
 }
 
 fn names<'a>(column: &str, names: impl Iterator<Item = &'a str>) -> Outcome {

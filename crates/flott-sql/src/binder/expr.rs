@@ -4,7 +4,7 @@ use super::literal;
 use super::scope::field_of;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, FunctionError, Literal, resolve_call, resolve_cast};
-use crate::parser::types;
+use crate::parser::{json, types};
 use flott_core::{LogicalType, TypeKind};
 use sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CeilFloorKind, DataType, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
@@ -167,6 +167,7 @@ fn bind_node(expr: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
             args.extend(overlay_for.as_deref().map(bind).transpose()?);
             call("OVERLAY", args)
         }
+        ast::Expr::Prefixed { prefix, value } => bind_word(&prefix.value, value),
         ast::Expr::Tuple(items) => call("ROW", items.iter().map(bind).collect::<SqlResult<_>>()?),
         ast::Expr::Array(array) => call("ARRAY", array.elem.iter().map(bind).collect::<SqlResult<_>>()?),
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => Err(SqlError::new(
@@ -275,6 +276,33 @@ fn path_prefix<'a>(
     Ok((names.column(&parts)?, rest))
 }
 
+/// A keyword or a type among the arguments of a call, as [`crate::parser::json`] keeps them.
+fn bind_word(prefix: &str, value: &ast::Expr) -> SqlResult<Expr> {
+    let text = match value {
+        ast::Expr::Value(v) => match &v.value {
+            Value::SingleQuotedString(text) => text,
+            _ => return Err(SqlError::new(Step::Syntax, format!("{prefix} needs a text"))),
+        },
+        _ => {
+            return Err(SqlError::new(
+                Step::Unsupported,
+                format!("the prefix {prefix} is not supported"),
+            ));
+        }
+    };
+    match prefix {
+        json::SYMBOL => Ok(Expr::symbol(text)),
+        json::TYPE => {
+            let ty = types::parse_text(text).map_err(|e| SqlError::new(Step::Syntax, e.to_string()))?;
+            Ok(Expr::null(ty.kind))
+        }
+        _ => Err(SqlError::new(
+            Step::Unsupported,
+            format!("the prefix {prefix} is not supported"),
+        )),
+    }
+}
+
 fn bind_unary(op: UnaryOperator, expr: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
     if let (UnaryOperator::Minus, ast::Expr::Value(v)) = (op, expr)
         && let Value::Number(text, _) = &v.value
@@ -297,7 +325,36 @@ fn bind_unary(op: UnaryOperator, expr: &ast::Expr, names: &dyn Resolver) -> SqlR
     }
 }
 
+/// `(start, end or length) OVERLAPS (start, end or length)`: the periods have a moment in common, their ends included.
+fn bind_overlaps(left: &ast::Expr, right: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
+    let period = |side: &ast::Expr| -> SqlResult<[Expr; 2]> {
+        let ast::Expr::Tuple(items) = side else {
+            return Err(SqlError::new(Step::Syntax, "OVERLAPS needs two periods")
+                .remedy("write (start, end) OVERLAPS (start, end)"));
+        };
+        let [start, end] = items.as_slice() else {
+            return Err(SqlError::new(
+                Step::Syntax,
+                "a period has a start and an end (or a length)",
+            ));
+        };
+        let (start, mut end) = (bind_expr(start, names)?, bind_expr(end, names)?);
+        if crate::expr::types::is_interval(&end.ty().kind) {
+            end = call("+", vec![start.clone(), end])?;
+        }
+        // the earlier of the two comes first
+        let swapped = call(">", vec![start.clone(), end.clone()])?;
+        let first = call("CASE", vec![swapped.clone(), end.clone(), start.clone()])?;
+        Ok([first, call("CASE", vec![swapped, start, end])?])
+    };
+    let ([a, b], [c, d]) = (period(left)?, period(right)?);
+    call("AND", vec![call(">=", vec![b, c])?, call(">=", vec![d, a])?])
+}
+
 fn bind_binary(left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
+    if op == &BinaryOperator::Overlaps {
+        return bind_overlaps(left, right, names);
+    }
     let function = match op {
         BinaryOperator::Plus => "+",
         BinaryOperator::Minus => "-",

@@ -130,10 +130,10 @@ pub fn bind_typed(typed: &ast::TypedString, span: Span) -> SqlResult<Expr> {
         }
         DataType::Time(..) => {
             let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").map_err(|_| wrong("TIME", "TIME '23:59:59'"))?;
-            let ms = time.num_seconds_from_midnight() * 1000 + time.nanosecond() / 1_000_000;
+            // a fraction is read and dropped: Flink's constant is a TIME(0)
             Ok(Expr::literal(
-                Literal::Time(ms as i32),
-                LogicalType::not_null(TypeKind::Time(fraction_digits(text))),
+                Literal::Time(time.num_seconds_from_midnight() as i32 * 1000),
+                LogicalType::not_null(TypeKind::Time(0)),
             ))
         }
         DataType::Timestamp(..) => {
@@ -172,7 +172,14 @@ pub fn bind_interval(interval: &ast::Interval, span: Span) -> SqlResult<Expr> {
             .at_span(span)
             .remedy("write for example INTERVAL '10' SECOND, INTERVAL '1' DAY or INTERVAL '1:30' HOUR TO MINUTE")
     };
-    let text = match interval.value.as_ref() {
+    let (outer_sign, value) = match interval.value.as_ref() {
+        ast::Expr::UnaryOp {
+            op: ast::UnaryOperator::Minus,
+            expr,
+        } => (-1, expr.as_ref()),
+        other => (1, other),
+    };
+    let text = match value {
         ast::Expr::Value(v) => match &v.value {
             Value::SingleQuotedString(text) => text.clone(),
             other => return Err(wrong(format!("the interval {other} must be in single quotes"))),
@@ -197,7 +204,7 @@ pub fn bind_interval(interval: &ast::Interval, span: Span) -> SqlResult<Expr> {
     };
     let value = parse_interval(body, first, last).ok_or_else(|| wrong(format!("'{text}' is no such interval")))?;
     let value = value
-        .checked_mul(sign)
+        .checked_mul(sign * outer_sign)
         .ok_or_else(|| wrong(format!("'{text}' is too long")))?;
     if first <= MONTH {
         let months = i32::try_from(value).map_err(|_| wrong(format!("'{text}' is too long")))?;

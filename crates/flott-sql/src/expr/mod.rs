@@ -29,6 +29,6 @@ pub use display::Notation;
 pub use error::{ExprError, FunctionError};
 pub use ir::{Expr, Literal};
 pub use program::{CompiledExpr, CompiledExprs, EvalContext, compile, compile_many, fold_constants};
-pub use registry::function_names;
+pub use registry::{function_names, listing};
 pub use resolve::{resolve_call, resolve_cast};
 pub use time_zone::TimeZone;

@@ -92,6 +92,23 @@ pub fn function_names() -> Vec<&'static str> {
     names
 }
 
+/// Name, signatures and a line of text of every function, aggregates among them.
+pub fn listing() -> Vec<[String; 3]> {
+    let scalar = TABLE.values().map(|f| {
+        let text = functions::descriptions::description(f.name);
+        [f.name.to_owned(), f.signatures.to_owned(), text.to_owned()]
+    });
+    let aliases = super::resolve::ALIASES.iter().map(|(alias, function)| {
+        let text = format!("another form of {function}");
+        [(*alias).to_owned(), format!("{alias}(...)"), text]
+    });
+    let aggregates = super::aggregate_names().into_iter().map(|name| {
+        let text = "aggregate function".to_owned();
+        [name.to_owned(), format!("{name}(...)"), text]
+    });
+    scalar.chain(aliases).chain(aggregates).collect()
+}
+
 /// The error for an unknown name, with the nearest known one.
 pub fn unknown(name: &str) -> FunctionError {
     FunctionError::Unknown {

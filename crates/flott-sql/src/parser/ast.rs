@@ -40,6 +40,8 @@ pub enum StatementKind {
     ShowTables,
     /// `SHOW VIEWS`
     ShowViews,
+    /// `SHOW FUNCTIONS`
+    ShowFunctions,
     /// `DESCRIBE table`
     Describe(ObjectName),
 }

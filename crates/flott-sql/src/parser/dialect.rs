@@ -4,10 +4,11 @@
 //! switched off here. [`Dialect::parse_prefix`] reads `CAST` (Flink's types), `MAP[…]` and `TABLE name` (the argument
 //! of window functions), which no built-in dialect does.
 
+use super::json::{JsonArguments, json_test};
 use super::types;
 use sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName,
+    ObjectName, TrimWhereField, UnaryOperator,
 };
 use sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use sqlparser::keywords::Keyword;
@@ -84,6 +85,20 @@ impl Dialect for FlinkDialect {
         true
     }
 
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        let (function, negated) = json_test(parser)?;
+        let name = ObjectName::from(vec![Ident::new(function)]);
+        let test = call(name, vec![expr.clone()]);
+        Some(Ok(if negated {
+            Expr::UnaryOp {
+                op: UnaryOperator::Not,
+                expr: Box::new(test),
+            }
+        } else {
+            test
+        }))
+    }
+
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let [first, second] = parser.peek_tokens();
         let Token::Word(word) = first else { return None };
@@ -94,11 +109,66 @@ impl Dialect for FlinkDialect {
             ("CAST", Token::LParen) => Some(parse_cast(parser, CastKind::Cast)),
             ("TRY_CAST", Token::LParen) => Some(parse_cast(parser, CastKind::TryCast)),
             ("MAP", Token::LBracket) => Some(parse_map(parser)),
+            (name @ ("JSON_EXISTS" | "JSON_VALUE" | "JSON_QUERY" | "JSON_OBJECT" | "JSON_ARRAY"), Token::LParen) => {
+                Some(parse_json(parser, name))
+            }
+            ("TRIM", Token::LParen) => Some(parse_trim(parser)),
             ("TABLE", Token::Word(_)) => Some(parse_table_argument(parser)),
+            // what BETWEEN does anyhow
+            ("ASYMMETRIC", next) if starts_operand(&next) => {
+                parser.advance_token();
+                Some(parser.parse_subexpr(self.prec_value(Precedence::Between)))
+            }
             ("SYMMETRIC", next) if starts_operand(&next) => Some(self.parse_symmetric(parser)),
             _ => None,
         }
     }
+}
+
+/// `JSON_VALUE(…)` and its kin become plain calls.
+fn parse_json(parser: &mut Parser, name: &str) -> Result<Expr, ParserError> {
+    let function = Ident::with_span(parser.next_token().span, name);
+    parser.expect_token(&Token::LParen)?;
+    let args = JsonArguments::new(parser).read(name)?;
+    Ok(call(ObjectName::from(vec![function]), args))
+}
+
+/// `TRIM([[BOTH|LEADING|TRAILING] [characters] FROM] text)`; sqlparser wants characters behind `LEADING`.
+fn parse_trim(parser: &mut Parser) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    parser.expect_token(&Token::LParen)?;
+    let [next, behind] = parser.peek_tokens();
+    let side = match (&next, &behind) {
+        // a column may be named so
+        (Token::Word(_), Token::RParen) => None,
+        (Token::Word(w), _) if w.quote_style.is_none() => match w.keyword {
+            Keyword::BOTH => Some(TrimWhereField::Both),
+            Keyword::LEADING => Some(TrimWhereField::Leading),
+            Keyword::TRAILING => Some(TrimWhereField::Trailing),
+            _ => None,
+        },
+        _ => None,
+    };
+    if side.is_some() {
+        parser.advance_token();
+    }
+    let (what, text) = if side.is_some() && parser.parse_keyword(Keyword::FROM) {
+        (None, parser.parse_expr()?)
+    } else {
+        let first = parser.parse_expr()?;
+        if parser.parse_keyword(Keyword::FROM) {
+            (Some(Box::new(first)), parser.parse_expr()?)
+        } else {
+            (None, first)
+        }
+    };
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Trim {
+        expr: Box::new(text),
+        trim_where: side,
+        trim_what: what,
+        trim_characters: None,
+    })
 }
 
 impl FlinkDialect {

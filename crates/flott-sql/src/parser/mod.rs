@@ -8,6 +8,7 @@
 
 pub mod ast;
 pub mod dialect;
+pub mod json;
 mod statement;
 mod tokens;
 pub mod types;

@@ -573,9 +573,11 @@ impl StatementParser<'_> {
             Ok(StatementKind::ShowTables)
         } else if self.word("VIEWS") {
             Ok(StatementKind::ShowViews)
+        } else if self.word("FUNCTIONS") {
+            Ok(StatementKind::ShowFunctions)
         } else {
             self.p
-                .expected("TABLES or VIEWS (no other SHOW is supported yet)", token)
+                .expected("TABLES, VIEWS or FUNCTIONS (no other SHOW is supported yet)", token)
         }
     }
 }

@@ -24,6 +24,20 @@ fn node_names(script: &str) -> Vec<String> {
 }
 
 #[test]
+fn show_functions_lists_signatures_and_texts() {
+    let script = Script::parse("SHOW FUNCTIONS;", &variable).unwrap();
+    let outcomes = session().execute_all(&script).unwrap();
+    let [Outcome::Rows { columns, rows }] = outcomes.as_slice() else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(columns, &["function name", "signature", "description"]);
+    assert!(rows.len() > 150, "{} functions", rows.len());
+    assert!(rows.iter().flatten().all(|cell| !cell.is_empty()), "{rows:?}");
+    let md5 = rows.iter().find(|r| r[0] == "MD5").unwrap();
+    assert_eq!(md5[1..], ["MD5(STRING)", "MD5 digest in hexadecimal digits"]);
+}
+
+#[test]
 fn every_kind_of_statement_is_taken() {
     let script = format!(
         "{SOURCE}

@@ -15,10 +15,12 @@ pub mod collection;
 pub mod compare;
 pub mod date_format;
 pub mod decimal;
+pub mod descriptions;
 pub mod digest;
 pub mod equality;
 pub mod fields;
 pub mod java_pattern;
+pub mod json;
 pub mod like;
 pub mod logic;
 pub mod maps;
@@ -34,7 +36,7 @@ pub mod to_time;
 pub mod url;
 
 /// All tables.
-pub fn tables() -> [&'static [Function]; 23] {
+pub fn tables() -> [&'static [Function]; 25] {
     [
         about::FUNCTIONS,
         arithmetic::FUNCTIONS,
@@ -46,6 +48,8 @@ pub fn tables() -> [&'static [Function]; 23] {
         date_format::FUNCTIONS,
         digest::FUNCTIONS,
         fields::FUNCTIONS,
+        json::FUNCTIONS,
+        json::construct::FUNCTIONS,
         like::FUNCTIONS,
         logic::FUNCTIONS,
         maps::FUNCTIONS,

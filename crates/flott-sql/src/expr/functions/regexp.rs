@@ -269,7 +269,9 @@ fn build_count(call: &Call<'_>) -> Result<Kernel, ExprError> {
             let number = if count {
                 regex.find_iter(text).count()
             } else {
-                regex.find(text).map_or(0, |m| text[..m.start()].chars().count() + 1)
+                regex
+                    .find(text)
+                    .map_or(0, |m| text[..m.start()].encode_utf16().count() + 1)
             };
             i32::try_from(number).ok()
         };

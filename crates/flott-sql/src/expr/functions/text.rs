@@ -354,9 +354,12 @@ fn build_pad(call: &Call<'_>) -> Result<Kernel, ExprError> {
         rows_of_text(rows, text_bytes(&args[0]), |row, out| {
             let (text, pad) = (text.get(row)?, pad.get(row)?);
             let length = usize::try_from(length.get(row)?).ok()?;
-            let have = text.chars().count();
+            if !(text.is_ascii() && pad.is_ascii()) {
+                return pad_units(text, length, pad, left, out);
+            }
+            let have = text.len();
             if have >= length {
-                out.extend(text.chars().take(length));
+                out.push_str(&text[..length]);
                 return Some(());
             }
             if pad.is_empty() {
@@ -373,6 +376,23 @@ fn build_pad(call: &Call<'_>) -> Result<Kernel, ExprError> {
             Some(())
         })
     }))
+}
+
+/// Pads to a length in UTF-16 units, which is how Flink counts here; a character cut in two is a question mark.
+fn pad_units(text: &str, length: usize, pad: &str, left: bool, out: &mut String) -> Option<()> {
+    let text: Vec<u16> = text.encode_utf16().take(length).collect();
+    let pad: Vec<u16> = pad.encode_utf16().collect();
+    if pad.is_empty() && text.len() < length {
+        return None;
+    }
+    let filling = pad.iter().copied().cycle().take(length - text.len());
+    let units: Vec<u16> = if left {
+        filling.chain(text.iter().copied()).collect()
+    } else {
+        text.iter().copied().chain(filling).collect()
+    };
+    out.extend(char::decode_utf16(units).map(|c| c.unwrap_or('?')));
+    Some(())
 }
 
 fn infer_repeat(args: &mut Arguments) -> Result<LogicalType, Refusal> {

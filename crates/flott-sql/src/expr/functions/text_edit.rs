@@ -301,20 +301,6 @@ impl Delimiter {
     }
 }
 
-/// Order of the keys in Java's `HashMap`, by whose buckets Flink's map is read.
-fn java_map_order<T>(entries: &mut [(&str, T)]) {
-    let mut capacity = 16u32;
-    while entries.len() as u64 * 4 > u64::from(capacity) * 3 {
-        capacity *= 2;
-    }
-    entries.sort_by_key(|(key, _)| {
-        let hash = key
-            .encode_utf16()
-            .fold(0i32, |h, unit| h.wrapping_mul(31).wrapping_add(i32::from(unit))) as u32;
-        (hash ^ (hash >> 16)) & (capacity - 1)
-    });
-}
-
 fn build_str_to_map(call: &Call<'_>) -> Result<Kernel, ExprError> {
     let DataType::Map(entry_field, _) = call.ty.to_arrow() else {
         return Err(call.not_executable());
@@ -354,7 +340,6 @@ fn build_str_to_map(call: &Call<'_>) -> Result<Kernel, ExprError> {
                     }
                 }
             }
-            java_map_order(&mut entries);
             for (name, value) in entries {
                 out.keys().append_value(name);
                 out.values().append_option(value);

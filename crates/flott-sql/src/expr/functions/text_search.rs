@@ -5,7 +5,7 @@ use super::text::{offset, rows_of_text, strings, text_bytes};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
-use crate::expr::value::{Primitives, Strings, Value, mismatch};
+use crate::expr::value::{Bytes, Primitives, Strings, Value, mismatch};
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
@@ -31,8 +31,18 @@ pub const FUNCTIONS: &[Function] = &[
         build_position,
     ),
     entry("INSTR", "INSTR(STRING, search STRING)", infer_position, build_position),
-    entry("STARTSWITH", "STARTSWITH(STRING, STRING)", infer_test, build_test),
-    entry("ENDSWITH", "ENDSWITH(STRING, STRING)", infer_test, build_test),
+    entry(
+        "STARTSWITH",
+        "STARTSWITH(STRING|BYTES, STRING|BYTES)",
+        infer_test,
+        build_test,
+    ),
+    entry(
+        "ENDSWITH",
+        "ENDSWITH(STRING|BYTES, STRING|BYTES)",
+        infer_test,
+        build_test,
+    ),
     entry("SPLIT", "SPLIT(STRING, delimiter STRING)", infer_split, build_split),
     entry(
         "SPLIT_INDEX",
@@ -180,15 +190,17 @@ fn build_position(call: &Call<'_>) -> Result<Kernel, ExprError> {
 
 fn infer_test(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     args.count(2, 2)?;
-    args.string(0)?;
-    args.string(1)?;
+    if !(args.kind(0).is_binary() && args.kind(1).is_binary()) {
+        args.string(0)?;
+        args.string(1)?;
+    }
     Ok(args.result(TypeKind::Boolean))
 }
 
 fn build_test(call: &Call<'_>) -> Result<Kernel, ExprError> {
     let start = call.name == "STARTSWITH";
     Ok(Box::new(move |args, rows| {
-        let (text, part) = (Strings::new(&args[0])?, Strings::new(&args[1])?);
+        let (text, part) = (Bytes::new(&args[0])?, Bytes::new(&args[1])?);
         let row = |row: usize| {
             let (text, part) = (text.get(row)?, part.get(row)?);
             Some(if start {

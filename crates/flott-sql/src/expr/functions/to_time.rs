@@ -10,8 +10,9 @@ use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
 use crate::expr::temporal::{DAY_S, days, month_length, write_timestamp};
 use crate::expr::time_zone::TimeZone;
+use crate::expr::types::is_approximate;
 use crate::expr::value::{Primitives, Strings, Value};
-use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{Date32Array, Int64Array, TimestampMillisecondArray};
 use flott_core::types::MAX_LENGTH;
 use flott_core::{LogicalType, TypeKind};
@@ -233,7 +234,12 @@ fn infer_ltz(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     } else {
         args.count(1, 2)?;
         args.require(0, TypeKind::is_numeric, TypeKind::BigInt)?;
-        args.cast(0, &TypeKind::BigInt)?;
+        let exact = if is_approximate(args.kind(0)) {
+            TypeKind::Double
+        } else {
+            TypeKind::BigInt
+        };
+        args.cast(0, &exact)?;
         if args.len() == 2 {
             args.int(1)?;
         }
@@ -242,7 +248,6 @@ fn infer_ltz(args: &mut Arguments) -> Result<LogicalType, Refusal> {
 }
 
 fn build_ltz(call: &Call<'_>) -> Result<Kernel, ExprError> {
-    let zone = call.context.time_zone;
     if call.args[0].ty().kind.is_string() {
         return Ok(Box::new(move |args, rows| {
             let texts = Strings::new(&args[0])?;
@@ -250,28 +255,37 @@ fn build_ltz(call: &Call<'_>) -> Result<Kernel, ExprError> {
             let zones = args.get(2).map(Strings::new).transpose()?;
             let row = |row: usize| {
                 let local = timestamp_ms(texts.get(row)?, formats.at(row)?)?;
-                let zone = match &zones {
+                // without a zone the text is a time in UTC, whatever the session's zone
+                let zone: TimeZone = match &zones {
                     Some(zones) => zones.get(row)?.parse().ok()?,
-                    None => zone,
+                    None => TimeZone::UTC,
                 };
                 Some(local - zone.offset_of_local(local.div_euclid(1000)) * 1000)
             };
             Ok(Arc::new((0..rows).map(row).collect::<TimestampMillisecondArray>()))
         }));
     }
-    Ok(Box::new(|args, rows| {
-        let numbers = Primitives::<Int64Type>::new(&args[0])?;
+    let approximate = is_approximate(&call.args[0].ty().kind);
+    Ok(Box::new(move |args, rows| {
         let precisions = args.get(1).map(Primitives::<Int32Type>::new).transpose()?;
-        let row = |row: usize| {
-            let precision = match &precisions {
-                Some(precisions) => precisions.get(row)?,
-                None => 3,
-            };
-            match precision {
-                0 => numbers.get(row)?.checked_mul(1000),
-                3 => numbers.get(row),
+        let precision = |row: usize| match &precisions {
+            Some(precisions) => precisions.get(row),
+            None => Some(3),
+        };
+        if approximate {
+            let numbers = Primitives::<Float64Type>::new(&args[0])?;
+            let row = |row: usize| match precision(row)? {
+                0 => Some((numbers.get(row)? * 1000.0) as i64),
+                3 => Some(numbers.get(row)? as i64),
                 _ => None,
-            }
+            };
+            return Ok(Arc::new((0..rows).map(row).collect::<TimestampMillisecondArray>()));
+        }
+        let numbers = Primitives::<Int64Type>::new(&args[0])?;
+        let row = |row: usize| match precision(row)? {
+            0 => numbers.get(row)?.checked_mul(1000),
+            3 => numbers.get(row),
+            _ => None,
         };
         Ok(Arc::new((0..rows).map(row).collect::<TimestampMillisecondArray>()))
     }))
@@ -318,7 +332,9 @@ fn build_convert(_: &Call<'_>) -> Result<Kernel, ExprError> {
         );
         rows_of_text(rows, rows * 19, |row, out| {
             let local = parse::timestamp(texts.get(row)?, 0)?.div_euclid(1000);
-            let (from, to): (TimeZone, TimeZone) = (from.get(row)?.parse().ok()?, to.get(row)?.parse().ok()?);
+            // Java takes an unknown zone for UTC
+            let zone = |name: &str| name.parse().unwrap_or(TimeZone::UTC);
+            let (from, to): (TimeZone, TimeZone) = (zone(from.get(row)?), zone(to.get(row)?));
             let instant = local - from.offset_of_local(local);
             write_timestamp((instant + to.offset_at(instant)) * 1000, 0, out);
             Some(())

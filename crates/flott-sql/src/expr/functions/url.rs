@@ -2,14 +2,12 @@
 //! port makes it none.
 
 use super::entry;
-use super::java_pattern::{Pattern, pattern};
 use super::text::{rows_of_text, text_bytes};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
 use crate::expr::value::Strings;
 use flott_core::LogicalType;
-use regex::Regex;
 
 /// The entries of this group.
 pub const FUNCTIONS: &[Function] = &[
@@ -101,31 +99,18 @@ fn without_port(host: &str) -> Option<&str> {
     port_fits.then_some(name)
 }
 
-/// Patterns of query keys; the last one stays compiled.
-#[derive(Default)]
-struct Keys<'a>(Option<(&'a str, Option<Regex>)>);
-
-impl<'a> Keys<'a> {
-    /// The value of `key`, which Flink reads as a part of a regular expression.
-    fn value<'q>(&mut self, query: &'q str, key: &'a str) -> Option<&'q str> {
-        if self.0.as_ref().is_none_or(|(known, _)| *known != key) {
-            let regex = match pattern(&format!("(?:&|^){key}=([^&]*)")) {
-                Pattern::Ready(regex) => Some(*regex),
-                Pattern::Invalid | Pattern::Unsupported(_) => None,
-            };
-            self.0 = Some((key, regex));
-        }
-        let (_, regex) = self.0.as_ref()?;
-        let captures = regex.as_ref()?.captures(query)?;
-        captures.get(1).map(|m| m.as_str())
-    }
+/// The value of the first `key=value` of a query with this key.
+fn query_value<'q>(query: &'q str, key: &str) -> Option<&'q str> {
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+        .filter(|_| !key.is_empty())
 }
 
 fn build_parse(_: &Call<'_>) -> Result<Kernel, ExprError> {
     Ok(Box::new(|args, rows| {
         let (urls, parts) = (Strings::new(&args[0])?, Strings::new(&args[1])?);
         let keys = args.get(2).map(Strings::new).transpose()?;
-        let mut patterns = Keys::default();
         rows_of_text(rows, text_bytes(&args[0]), |row, out| {
             let (url, part) = (urls.get(row)?, parts.get(row)?);
             let url = Url::read(url)?;
@@ -134,7 +119,7 @@ fn build_parse(_: &Call<'_>) -> Result<Kernel, ExprError> {
                 if part != "QUERY" {
                     return None;
                 }
-                out.push_str(patterns.value(url.query?, key)?);
+                out.push_str(query_value(url.query?, key)?);
                 return Some(());
             }
             out.push_str(match part {
