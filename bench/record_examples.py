@@ -2,9 +2,9 @@
 """Run the scripts of examples/ on a running Apache Flink and Kafka (flink-up.sh, flink-gateway.sh, kafka-up.sh) and write their golden rows.
 
 Flink does not know our option 'bad-rows': it is taken out, and with it the malformed lines of the input. Topics get names of their own, and
-sources that would never end are bounded at the latest offset.
+sources that would never end are bounded at the latest offset. `record_examples.py files` leaves out what needs Kafka.
 """
-import re, subprocess, tempfile, time
+import re, subprocess, sys, tempfile, time
 from pathlib import Path
 
 from bench import BOOT, E, REST, call
@@ -61,8 +61,47 @@ def put(path, lines):
     print(path.relative_to(EXAMPLES), len(lines), "lines")
 
 
+def lines_of(folder):
+    """The lines of all visible files below a folder, each behind its own folder's path; marks of complete partitions too."""
+    out = []
+    for f in sorted(folder.rglob("*")):
+        if f.is_file() and not f.name.startswith("."):
+            at = str(f.parent.relative_to(folder))
+            out += [f"{at} {f.name}"] if f.name == "_SUCCESS" else [f"{at} {l}" for l in f.read_text().splitlines()]
+    return sorted(out)
+
+
+def record_files(tag, tmp):
+    """The examples that read files: printed rows, or the files that they write."""
+    golden = lambda name: EXAMPLES / name / "golden"
+    for name, script, given, to in (
+        ("clicks-per-window", "tumble.sql", "clicks.csv", "tumble.txt"),
+        ("clicks-per-window", "hop.sql", "clicks.csv", "hop.txt"),
+        ("sales-trend", "job.sql", "events.json", "printed.txt"),
+        ("traffic-alarm", "job.sql", "requests.csv", "printed.txt"),
+    ):
+        g = golden(name)
+        put(g / to, sorted(run(g.parent / script, {"INPUT": g / given}, tag)))
+    g = golden("times-two")
+    put(g / "printed.txt", run(g.parent / "job.sql", {}, tag))
+    for name, script, given, to in (
+        ("upper-case-csv", "from-files.sql", "my-topic.json", "my_sink.csv"),
+        ("auction-files", "job.sql", "bids.json", "files.txt"),
+        ("order-pipeline", "job.sql", "orders.json", "files.txt"),
+    ):
+        g = golden(name)
+        run(g.parent / script, {"INPUT": g / given, "OUTPUT": tmp / name}, tag)
+        lines = lines_of(tmp / name)
+        put(g / to, [l.removeprefix(". ") for l in lines])
+    g = golden("auction-files")
+    put(g / "read.txt", sorted(run(g.parent / "read.sql", {"INPUT": tmp / "auction-files"}, tag)))
+
+
 def main():
     tag, tmp = f"example-{int(time.time())}-", Path(tempfile.mkdtemp())
+    record_files(tag, tmp)
+    if sys.argv[1:] == ["files"]:
+        return
     g = EXAMPLES / "website-traffic" / "golden"
     load(f"{tag}website-logs", "stamped", without_malformed(g / "records.txt", tmp))
     run(g.parent / "job.sql", {"BOOTSTRAP": BOOT}, tag)

@@ -6,6 +6,7 @@ mod command;
 mod demo;
 mod disk;
 mod exactly_once;
+mod examples;
 mod golden;
 mod s3;
 mod security;
