@@ -39,7 +39,12 @@ RETAINED = 1_000
 
 
 def tool(name, *args):
-    return subprocess.run([*JVM, *LIBS, f"org.apache.kafka.tools.{name}", "--bootstrap-server", BROKERS, *args], capture_output=True, text=True, check=True).stdout
+    """What one of Kafka's tools answers. A second try, since a busy machine can be too slow for its time-out; then its own words."""
+    for _ in range(2):
+        done = subprocess.run([*JVM, *LIBS, f"org.apache.kafka.tools.{name}", "--bootstrap-server", BROKERS, *args], capture_output=True, text=True)
+        if done.returncode == 0:
+            return done.stdout
+    sys.exit(f"{name} {' '.join(args)} failed with code {done.returncode}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}")
 
 
 def kcat(topic, fmt, isolation="read_committed"):
@@ -49,7 +54,7 @@ def kcat(topic, fmt, isolation="read_committed"):
 
 def make_topics(*names):
     for name in names:
-        tool("TopicCommand", "--create", "--topic", name, "--partitions", str(PARTITIONS))
+        tool("TopicCommand", "--create", "--if-not-exists", "--topic", name, "--partitions", str(PARTITIONS))
 
 
 def oracle(topic):
