@@ -12,6 +12,7 @@
 //! <savepoint directory>/
 //!   savepoint-5cd2e0-9b1f3c7a2d44/       short job id and a random number
 //!     _metadata                          the manifest
+//!     committed                          its sinks have committed
 //!     g3-a1-5cd2e07b-0.state
 //! ```
 //!
@@ -21,6 +22,9 @@ use flott_core::{CheckpointId, Generation, JobId, OperatorId};
 
 /// Name of a savepoint's manifest.
 pub const SAVEPOINT_MANIFEST: &str = "_metadata";
+
+/// Name of the note in a savepoint's folder that its sinks have committed.
+pub const SAVEPOINT_COMMITTED: &str = "committed";
 
 /// What a name within a job's folder stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! Snapshots to restore from: [`Snapshot`], found by path; and savepoints, which are written here: [`Savepoint`].
 
 use crate::error::CheckpointError;
-use crate::layout::{self, Entry, SAVEPOINT_MANIFEST};
+use crate::layout::{self, Entry, SAVEPOINT_COMMITTED, SAVEPOINT_MANIFEST};
 use crate::manifest::{Location, Manifest, SnapshotKind};
 use crate::protocol::{Facts, SnapshotId};
 use crate::root::Root;
 use crate::store::check_files;
 use crate::writer::StateWriter;
+use bytes::Bytes;
 use flott_core::{Generation, JobId, Options};
 use std::collections::BTreeMap;
 
@@ -80,9 +81,9 @@ impl Snapshot {
         Ok(Self {
             path: root.display(""),
             manifest,
+            is_committed: files.contains_key(SAVEPOINT_COMMITTED),
             root,
             id: None,
-            is_committed: false,
         })
     }
 }
@@ -155,6 +156,14 @@ impl Savepoint {
             .collect();
         check_files(&self.root, &manifest, |path| files.get(path))?;
         self.root.put_own(SAVEPOINT_MANIFEST, manifest.encode()?).await
+    }
+
+    /// Notes that everything the savepoint lists is committed, so that a restore need not ask the sinks again.
+    ///
+    /// # Errors
+    /// If the store refuses; nothing is lost then, since commits can be repeated.
+    pub async fn mark_committed(&self) -> Result<(), CheckpointError> {
+        self.root.put_own(SAVEPOINT_COMMITTED, Bytes::from_static(b"\n")).await
     }
 
     /// Deletes what was written, if the savepoint was not completed.

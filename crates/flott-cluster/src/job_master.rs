@@ -503,8 +503,7 @@ impl JobMaster {
         let Some(collecting) = self.collecting.get(&id) else {
             return;
         };
-        let is_checkpoint = matches!(collecting.place, Place::Checkpoint);
-        if is_checkpoint {
+        if matches!(collecting.place, Place::Checkpoint) {
             collecting.parts.values().for_each(|part| part.ticket.confirm());
         }
         if matches!(collecting.kind, CheckpointKind::Savepoint { .. })
@@ -513,7 +512,7 @@ impl JobMaster {
             let _ = answer.send(Ok(collecting.place.to_string()));
         }
         let listed = committables(&self.ctx, &self.committers, &collecting.parts);
-        let (storage, sender) = (self.storage.clone(), self.sender.clone());
+        let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
         tokio::spawn(async move {
             let mut result = Ok(());
             for (committer, committables) in listed {
@@ -523,7 +522,7 @@ impl JobMaster {
             }
             let event = match result {
                 Ok(()) => {
-                    if is_checkpoint && let Err(error) = storage.committed(id).await {
+                    if let Err(error) = storage.committed(&place, id).await {
                         tracing::warn!(checkpoint = id, %error, "the commit could not be noted; a restore repeats it");
                     }
                     Event::Committed(id)

@@ -96,8 +96,12 @@ impl RestorePoint {
         }
     }
 
-    /// What the sink `operator` had prepared.
+    /// What the sink `operator` had prepared; nothing, if it is known to be committed: what is outside may have forgotten it by
+    /// now, and would call it lost.
     pub(crate) fn committables(&self, operator: OperatorId) -> Vec<Bytes> {
+        if self.snapshot.is_committed {
+            return vec![];
+        }
         let subtasks = self.manifest().operator(operator).into_iter().flat_map(|o| &o.subtasks);
         subtasks
             .flat_map(|s| s.committables.iter().map(|c| c.0.clone()))
@@ -327,8 +331,11 @@ impl Storage {
         lock(&self.0.newest).clone()
     }
 
-    /// Notes that a checkpoint's sinks are committed.
-    pub(crate) async fn committed(&self, id: CheckpointId) -> Result<(), CheckpointError> {
+    /// Notes that the sinks of a checkpoint or savepoint are committed.
+    pub(crate) async fn committed(&self, place: &Place, id: CheckpointId) -> Result<(), CheckpointError> {
+        if let Place::Savepoint(savepoint) = place {
+            return savepoint.mark_committed().await;
+        }
         let permit = lock(&self.0.permits).remove(&id);
         match permit {
             Some(permit) => self.0.leader.mark_committed(&permit).await,

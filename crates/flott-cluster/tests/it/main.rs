@@ -118,6 +118,34 @@ async fn a_stopped_job_goes_on_at_another_parallelism() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_to_be_committed_is_not_asked_of_a_sink_that_may_have_forgotten_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (checkpoints, savepoints) = (dir_option(dir.path()), dir_option(&dir.path().join("savepoints")));
+    let world = World::with(-1);
+    let options = [OFTEN, ("execution.checkpointing.dir", checkpoints.as_str())];
+    let mut from = Restore::Fresh;
+    for round in ["fresh", "savepoint", "checkpoint"] {
+        let before = world.committed.lock().unwrap().len();
+        let job = start(&world, toys::plan(2, &options), from).await.unwrap();
+        until("progress", || {
+            world.committed.lock().unwrap().len() > before + 5_000 || job.status().is_terminal()
+        })
+        .await;
+        assert_eq!(job.status(), JobStatus::Running, "{round}: {:?}", job.stats.failure());
+        from = if round == "fresh" {
+            Restore::Path(job.savepoint(Some(savepoints.clone()), true).await.unwrap())
+        } else {
+            job.stop();
+            Restore::Latest
+        };
+        assert_eq!(ended(&job).await, JobStatus::Finished);
+        // As brokers do with transactions after a week.
+        world.seen.lock().unwrap().clear();
+    }
+    assert!(world.check() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_savepoint_can_be_restored_after_it_was_moved() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::with(-1);
