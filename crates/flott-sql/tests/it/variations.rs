@@ -89,6 +89,22 @@ fn is_won_by_the_youngest(golden: &Golden) -> bool {
     golden.name.starts_with("upsert_sink_") || golden.name == "cdc_sink_by_other_key"
 }
 
+/// Whether a golden's answer hangs on when watermarks come: with one behind every row, some of its rows are late. At another
+/// parallelism time stands still until every subtask has told its own, also one that reads nothing, so how many rows come
+/// before that, and are in time, has no answer; in Flink neither.
+fn hangs_on_watermarks(golden: &Golden) -> bool {
+    let behind_every_row = [
+        "'pipeline.auto-watermark-interval' = '0 ms'",
+        "'scan.watermark.emit.strategy' = 'on-event'",
+    ];
+    behind_every_row.iter().any(|option| golden.text.contains(option))
+}
+
+/// Whether a golden has one answer at another parallelism.
+fn can_be_rescaled(golden: &Golden) -> bool {
+    !is_won_by_the_youngest(golden) && !hangs_on_watermarks(golden)
+}
+
 /// Whether a golden has the thousand events, which take larger steps.
 fn is_large(golden: &Golden) -> bool {
     golden.is_benchmark
@@ -151,7 +167,7 @@ fn rescaled_on_every_restore() {
     let counts = vary(
         &small,
         false,
-        |g| !is_large(g) && !is_won_by_the_youngest(g),
+        |g| !is_large(g) && can_be_rescaled(g),
         |c| c.rescales > 0,
     );
     assert!(
@@ -184,7 +200,7 @@ fn rescaled_on_every_restore_with_two_phases_and_mini_batch() {
         }),
     };
     let is_aggregate = |g: &Golden| {
-        !is_large(g) && !is_won_by_the_youngest(g) && g.text.contains("GROUP BY") && !g.text.contains("mini-batch")
+        !is_large(g) && can_be_rescaled(g) && g.text.contains("GROUP BY") && !g.text.contains("mini-batch")
     };
     let counts = vary(&variation, false, is_aggregate, |c| c.rescales > 0);
     assert!(counts.rescales > 40, "{counts:?}");
