@@ -3,11 +3,12 @@
 //! One [`Rows`] is shared by the command, which opens and closes the table of each SELECT, and by the sinks' writers,
 //! which add rows to it. Every row carries its kind (`+I`, `-U`, `+U`, `-D`) where the query may take rows back. The
 //! columns' widths follow from their types, as rows are printed before the next ones are known; a longer value moves its
-//! own line only.
+//! own line only. `sql-client.execution.result-mode` asks for another form ([`Form`]).
 
 use arrow_array::Array;
+use flott_core::options::OptionError;
 use flott_core::types::TypeKind;
-use flott_core::{Batch, Field, Options};
+use flott_core::{Batch, Field, Options, RowKind};
 use flott_formats::RowPrinter;
 use flott_runtime::connector::{
     Boundedness, ChangelogMode, ConnectorError, ScanSpec, Sink, SinkSpec, SinkWriter, TableConnector, TableInfo,
@@ -17,11 +18,27 @@ use flott_runtime::context::OperatorContext;
 use flott_runtime::operator::Flow;
 use flott_runtime::{Source, TaskError};
 use flott_sql::script::COLLECT;
+use flott_sql::table_text;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Width of columns of text, as Flink's client has it.
 const TEXT_WIDTH: usize = 30;
+/// The form of the answer.
+const RESULT_MODE: &str = "sql-client.execution.result-mode";
+/// Width of columns of text; the first wins, as in Flink.
+const COLUMN_WIDTH: [&str; 2] = ["table.display.max-column-width", "sql-client.display.max-column-width"];
+
+/// How a SELECT's rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Nothing was asked for: row by row, with kinds where rows may be taken back, and nothing cut off.
+    Plain,
+    /// `tableau`, `changelog`: row by row with kinds, long values cut, as Flink's client prints it.
+    Changelog,
+    /// `table`: the rows that are left at the end.
+    Final,
+}
 
 /// The table of the SELECT that runs.
 #[derive(Debug, Clone, Default)]
@@ -30,36 +47,35 @@ pub struct Rows(Arc<Mutex<Option<Table>>>);
 #[derive(Debug)]
 struct Table {
     columns: Vec<Field>,
+    form: Form,
+    text_width: usize,
     /// Whether rows may be taken back; known once the job's sink is made.
     updating: bool,
     is_open: bool,
     rows: u64,
+    /// The rows that are left, for [`Form::Final`].
+    left: Vec<Vec<String>>,
 }
 
 impl Rows {
     /// Begins the table of a SELECT with these columns; it is printed when its first rows come, or at its end.
-    pub fn begin(&self, columns: &[Field]) {
-        *self.lock() = Some(Table {
-            columns: columns.to_vec(),
-            updating: false,
-            is_open: false,
-            rows: 0,
-        });
+    ///
+    /// # Errors
+    /// If an option of the client has a value that it cannot have.
+    pub fn begin(&self, columns: &[Field], options: &Options) -> Result<(), OptionError> {
+        *self.lock() = Some(Table::new(columns, options)?);
+        Ok(())
     }
 
-    /// Ends the table and gives the number of its rows.
+    /// Ends the table and gives the number of its rows, which Flink's forms tell by themselves.
     ///
     /// # Errors
     /// If standard output cannot be written.
-    pub fn end(&self) -> io::Result<u64> {
+    pub fn end(&self) -> io::Result<Option<u64>> {
         let Some(mut table) = self.lock().take() else {
-            return Ok(0);
+            return Ok(None);
         };
-        let mut out = io::stdout().lock();
-        table.open(&mut out)?;
-        writeln!(out, "{}", table.border())?;
-        out.flush()?;
-        Ok(table.rows)
+        table.close(&mut io::stdout().lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Table>> {
@@ -68,33 +84,86 @@ impl Rows {
 }
 
 impl Table {
-    fn widths(&self) -> impl Iterator<Item = usize> {
+    fn new(columns: &[Field], options: &Options) -> Result<Self, OptionError> {
+        let form = match options.one_of(RESULT_MODE, &["table", "changelog", "tableau"])? {
+            None => Form::Plain,
+            Some(0) => Form::Final,
+            Some(_) => Form::Changelog,
+        };
+        let mut text_width = TEXT_WIDTH;
+        for key in COLUMN_WIDTH.iter().rev() {
+            text_width = options.positive(key)?.unwrap_or(text_width);
+        }
+        Ok(Self {
+            columns: columns.to_vec(),
+            form,
+            text_width,
+            updating: false,
+            is_open: false,
+            rows: 0,
+            left: vec![],
+        })
+    }
+
+    /// Prints what is still to be printed.
+    fn close(&mut self, out: &mut impl Write) -> io::Result<Option<u64>> {
+        let is_empty = self.rows == 0;
+        match self.form {
+            Form::Final => {
+                let names: Vec<String> = self.columns.iter().map(|c| c.name.clone()).collect();
+                writeln!(out, "{}", table_text::table(&names, &self.left))?;
+            }
+            Form::Changelog if is_empty => writeln!(out, "Empty set")?,
+            Form::Changelog => {
+                let rows = if self.rows == 1 { "row" } else { "rows" };
+                writeln!(out, "{}\nReceived a total of {} {rows}", self.border(), self.rows)?;
+            }
+            Form::Plain => {
+                self.open(out)?;
+                writeln!(out, "{}", self.border())?;
+            }
+        }
+        out.flush()?;
+        Ok((self.form == Form::Plain).then_some(self.rows))
+    }
+
+    fn shows_kinds(&self) -> bool {
+        self.updating || self.form == Form::Changelog
+    }
+
+    fn widths(&self) -> Vec<usize> {
         self.columns
             .iter()
-            .map(|c| width_of(&c.ty.kind).max(c.name.chars().count()))
+            .map(|c| {
+                let width = match self.form {
+                    Form::Changelog => width_in_flink(&c.ty.kind, self.text_width),
+                    Form::Plain | Form::Final => width_of(&c.ty.kind),
+                };
+                width.max(table_text::display_width(&c.name))
+            })
+            .collect()
     }
 
     fn border(&self) -> String {
-        let op = if self.updating { "+----" } else { "" };
-        op.to_owned()
-            + &self
-                .widths()
-                .map(|w| format!("+{}", "-".repeat(w + 2)))
-                .collect::<String>()
-            + "+"
+        let op = if self.shows_kinds() { "+----" } else { "" };
+        op.to_owned() + &table_text::border(&self.widths())
     }
 
     fn line<'a>(&self, op: &str, cells: impl Iterator<Item = &'a str>) -> String {
+        let widths = self.widths();
+        if self.form == Form::Changelog {
+            return format!("| {op} {}", table_text::line(cells, &widths));
+        }
         let op = if self.updating {
             format!("| {op} ")
         } else {
             String::new()
         };
-        op + &cells
-            .zip(self.widths())
-            .map(|(cell, w)| format!("| {cell:>w$} "))
-            .collect::<String>()
-            + "|"
+        let cells = cells.zip(widths).map(|(text, width)| {
+            let blanks = width.saturating_sub(table_text::display_width(text));
+            format!("| {}{text} ", " ".repeat(blanks))
+        });
+        op + &cells.collect::<String>() + "|"
     }
 
     fn open(&mut self, out: &mut impl Write) -> io::Result<()> {
@@ -107,16 +176,33 @@ impl Table {
     }
 
     fn print(&mut self, batch: &Batch, cells: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
-        self.open(out)?;
+        if self.form != Form::Final {
+            self.open(out)?;
+        }
         for (row, values) in cells.iter().enumerate() {
             let shown = values
                 .iter()
                 .zip(batch.columns())
                 .map(|(v, c)| if c.is_null(row) { "<NULL>" } else { v.as_str() });
-            writeln!(out, "{}", self.line(batch.kind(row).short(), shown))?;
+            match self.form {
+                Form::Final => {
+                    let cells = shown.map(str::to_owned).collect();
+                    self.keep(batch.kind(row), cells);
+                }
+                _ => writeln!(out, "{}", self.line(batch.kind(row).short(), shown))?,
+            }
         }
         self.rows += cells.len() as u64;
         out.flush()
+    }
+
+    /// Adds a row to those that are left, or takes it from them.
+    fn keep(&mut self, kind: RowKind, row: Vec<String>) {
+        if !kind.is_retraction() {
+            self.left.push(row);
+        } else if let Some(index) = self.left.iter().rposition(|held| *held == row) {
+            self.left.remove(index);
+        }
     }
 }
 
@@ -136,6 +222,18 @@ fn width_of(kind: &TypeKind) -> usize {
         TypeKind::Timestamp(precision) => 19 + fraction(*precision),
         TypeKind::TimestampLtz(precision) => 20 + fraction(*precision),
         _ => TEXT_WIDTH,
+    }
+}
+
+/// The width that Flink's client gives a type.
+fn width_in_flink(kind: &TypeKind, text_width: usize) -> usize {
+    match kind {
+        TypeKind::Float | TypeKind::Double | TypeKind::Char(_) | TypeKind::Varchar(_) => text_width,
+        TypeKind::Decimal(precision, _) => usize::from(*precision) + 2,
+        TypeKind::TimestampLtz(precision) => width_of(&TypeKind::Timestamp(*precision)),
+        TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) => text_width,
+        TypeKind::Binary(_) | TypeKind::Varbinary(_) => text_width,
+        kind => width_of(kind),
     }
 }
 
@@ -233,9 +331,14 @@ mod tests {
     use super::*;
     use arrow_array::{ArrayRef, Int64Array, StringArray};
     use arrow_buffer::ScalarBuffer;
-    use flott_core::{LogicalType, RowKind};
+    use flott_core::LogicalType;
 
     fn printed(updating: bool) -> String {
+        table(updating, &[]).1
+    }
+
+    /// A table of two rows, and what it has printed so far.
+    fn table(updating: bool, options: &[(&str, &str)]) -> (Table, String) {
         let field = |name: &str, ty| Field {
             name: name.to_owned(),
             ty,
@@ -252,15 +355,47 @@ mod tests {
             batch = batch.with_kinds(Some(ScalarBuffer::from(kinds)));
         }
         let cells = RowPrinter::new(columns.clone()).cells(&batch).unwrap();
-        let mut table = Table {
-            columns,
-            updating,
-            is_open: false,
-            rows: 0,
-        };
+        let options: Options = options.iter().copied().collect();
+        let mut table = Table::new(&columns, &options).unwrap();
+        table.updating = updating;
         let mut out = vec![];
         table.print(&batch, &cells, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        (table, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn modes_print_a_changelog_or_what_is_left() {
+        let mode = |mode| [("sql-client.execution.result-mode", mode)];
+        let (mut changelog, mut printed) = table(false, &mode("tableau"));
+        let mut out = vec![];
+        assert_eq!(changelog.close(&mut out).unwrap(), None);
+        printed += std::str::from_utf8(&out).unwrap();
+        let expected = "\
++----+--------------------------------+----------------------+
+| op |                           word |                    n |
++----+--------------------------------+----------------------+
+| +I |                              a |                    1 |
+| +I |                         <NULL> |                   -2 |
++----+--------------------------------+----------------------+
+Received a total of 2 rows
+";
+        assert_eq!(printed, expected);
+        let (mut left, nothing) = table(true, &mode("TABLE"));
+        assert_eq!(nothing, "");
+        left.keep(RowKind::Delete, vec!["a".into(), "1".into()]);
+        let mut out = vec![];
+        left.close(&mut out).unwrap();
+        let expected = "\
++--------+----+
+|   word |  n |
++--------+----+
+| <NULL> | -2 |
++--------+----+
+1 row in set
+";
+        assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+        let wrong: Options = mode("tabel").into_iter().collect();
+        assert!(Table::new(&[], &wrong).unwrap_err().to_string().contains("tableau"));
     }
 
     #[test]

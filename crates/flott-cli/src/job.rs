@@ -73,6 +73,19 @@ pub async fn stop(job: &JobHandle, savepoint_dir: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Ends a job at once, without a last checkpoint.
+pub async fn cancel(job: &JobHandle) -> Result<()> {
+    job.cancel();
+    match tokio::time::timeout(STOP_TIMEOUT, job.ended()).await {
+        Ok(_) => Ok(()),
+        Err(_) => bail!(
+            "job '{}' has not ended {} s after it was cancelled",
+            job.name,
+            STOP_TIMEOUT.as_secs()
+        ),
+    }
+}
+
 /// Stops several jobs at once.
 pub async fn stop_all(jobs: &[JobHandle], savepoint_dir: Option<&str>) -> Result<()> {
     let mut stopping = tokio::task::JoinSet::new();

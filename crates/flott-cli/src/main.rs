@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod run;
 mod script;
+mod shell;
 mod state;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Run a SQL script until its jobs end or are stopped.
     Run(run::RunArgs),
+    /// Type SQL statements one after the other.
+    Sql(shell::SqlArgs),
     /// Run the website-traffic job on an embedded broker with generated data.
     Demo(demo::DemoArgs),
     /// Show the plans of a script's jobs.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Sql(args) => shell::sql(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Explain(args) => script::explain(&args),
         Command::Check(args) => script::check(&args),

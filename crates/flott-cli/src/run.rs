@@ -6,7 +6,7 @@
 
 use crate::collect::Rows;
 use crate::job::{self, StopSignal};
-use crate::script::{ScriptArgs, for_each_job};
+use crate::script::{ScriptArgs, Step, for_each_job, jobs_answer, print_answer};
 use crate::{metrics, output, progress};
 use anyhow::{Context, Result};
 use flott_cluster::{JobHandle, Restore, Submission, submit};
@@ -87,8 +87,12 @@ pub fn run(args: &RunArgs) -> Result<()> {
         is_stopped: false,
         shows_progress: !args.quiet,
     };
-    let executed = for_each_job(&args.script, registry.clone(), options, |planned| {
-        runtime.block_on(command.execute(planned, &rows, &registry, restore.clone()))
+    let executed = for_each_job(&args.script, registry.clone(), options, |step| match step {
+        Step::Job(planned) => runtime.block_on(command.execute(*planned, &rows, &registry, restore.clone())),
+        Step::ShowJobs => {
+            print_answer(&jobs_answer(&command.jobs));
+            Ok(())
+        }
     });
     let result = match executed {
         Ok(_) if !command.is_stopped => {
@@ -132,7 +136,7 @@ impl Command<'_> {
         let select = planned.collect.clone();
         self.shows_progress &= !(std::io::stdout().is_terminal() && prints(&planned));
         if let Some(columns) = &select {
-            rows.begin(columns);
+            rows.begin(columns, &planned.plan.options)?;
         }
         let started = tokio::select! {
             started = start(registry, planned, restore, self.args.allow_non_restored_state) => started?,
@@ -150,7 +154,9 @@ impl Command<'_> {
         }
         let result = self.watch(&[started]).await;
         let count = rows.end().context("standard output cannot be written")?;
-        if !self.args.quiet {
+        if let Some(count) = count
+            && !self.args.quiet
+        {
             eprintln!("{count} row(s)");
         }
         if self.is_stopped {

@@ -3,9 +3,11 @@
 use crate::config::{self, ConfigArgs};
 use crate::output;
 use anyhow::{Context, Result, anyhow, bail};
+use flott_cluster::JobHandle;
 use flott_core::Options;
 use flott_runtime::Registry;
 use flott_sql::script::{Job, Outcome, Script, Session};
+use flott_sql::table_text;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,14 +43,7 @@ impl ScriptArgs {
             }
             (None, None) => bail!("a script is needed: a file, or -e \"SQL\""),
         };
-        let mut variables = BTreeMap::new();
-        for pair in &self.variables {
-            let Some((key, value)) = pair.split_once('=') else {
-                bail!("--var {pair}: a variable is written NAME=VALUE, e.g. --var BOOTSTRAP=localhost:9092");
-            };
-            variables.insert(key.to_owned(), value.to_owned());
-        }
-        let lookup = |name: &str| variables.get(name).cloned().or_else(|| std::env::var(name).ok());
+        let lookup = lookup(&self.variables)?;
         Script::parse(&text, &lookup).map_err(|e| anyhow!("{name}: {e}"))
     }
 
@@ -58,60 +53,77 @@ impl ScriptArgs {
     }
 }
 
+/// What `${NAME}` stands for: a variable of the command line (`NAME=VALUE`), or one of the environment.
+pub fn lookup(pairs: &[String]) -> Result<impl Fn(&str) -> Option<String> + 'static> {
+    let mut variables = BTreeMap::new();
+    for pair in pairs {
+        let Some((key, value)) = pair.split_once('=') else {
+            bail!("--var {pair}: a variable is written NAME=VALUE, e.g. --var BOOTSTRAP=localhost:9092");
+        };
+        variables.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(move |name: &str| variables.get(name).cloned().or_else(|| std::env::var(name).ok()))
+}
+
+/// The answer of SHOW JOBS.
+pub fn jobs_answer(jobs: &[JobHandle]) -> Outcome {
+    let columns = ["job id", "job name", "status"];
+    let row = |job: &JobHandle| vec![job.job_id.to_string(), job.name.clone(), job.status().to_string()];
+    Outcome::Rows {
+        columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+        rows: jobs.iter().map(row).collect(),
+    }
+}
+
+/// Prints the answer of a statement that is no job.
+pub fn print_answer(outcome: &Outcome) {
+    match outcome {
+        Outcome::Warned(warning) => eprintln!("warning: {warning}"),
+        Outcome::Text(text) => output::line(text),
+        Outcome::Rows { columns, rows } => output::line(table_text::table(columns, rows)),
+        Outcome::Done | Outcome::Job(_) | Outcome::Jobs => {}
+    }
+}
+
+/// What a script asks of whoever runs its jobs.
+#[derive(Debug)]
+pub enum Step {
+    /// To run one.
+    Job(Box<Job>),
+    /// To list them.
+    ShowJobs,
+}
+
 /// Executes the statements up to each job, and hands the jobs over in order.
 pub fn for_each_job(
     args: &ScriptArgs,
     registry: Arc<Registry>,
     options: Options,
-    mut submit: impl FnMut(Job) -> Result<()>,
+    mut submit: impl FnMut(Step) -> Result<()>,
 ) -> Result<usize> {
     let script = args.read()?;
     let mut session = Session::new(registry, options);
     let mut jobs = 0;
     for statement in script.statements() {
         match session.execute(&script, statement).map_err(|e| anyhow!("{e}"))? {
-            Outcome::Done => {}
-            Outcome::Warned(warning) => eprintln!("warning: {warning}"),
-            Outcome::Text(text) => output::line(text),
-            Outcome::Rows { columns, rows } => print_table(&columns, &rows),
             Outcome::Job(job) => {
                 jobs += 1;
-                submit(*job)?;
+                submit(Step::Job(job))?;
             }
+            Outcome::Jobs => submit(Step::ShowJobs)?,
+            other => print_answer(&other),
         }
     }
     Ok(jobs)
 }
 
-/// Prints rows as a table with a frame.
-pub fn print_table(columns: &[String], rows: &[Vec<String>]) {
-    let width = |i: usize| {
-        rows.iter()
-            .map(|r| r[i].chars().count())
-            .chain([columns[i].chars().count()])
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let line: String = widths
-        .iter()
-        .map(|w| format!("+{}", "-".repeat(w + 2)))
-        .collect::<String>()
-        + "+";
-    let row = |cells: &[String]| {
-        let cell = |(c, w): (&String, &usize)| format!("| {c}{} ", " ".repeat(w - c.chars().count()));
-        cells.iter().zip(&widths).map(cell).collect::<String>() + "|"
-    };
-    output::line(format_args!("{line}\n{}\n{line}", row(columns)));
-    rows.iter().for_each(|cells| output::line(row(cells)));
-    output::line(line);
-}
-
 /// `flott explain`
 pub fn explain(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
-    let jobs = for_each_job(args, registry, args.options()?, |job| {
-        output::line(job.explanation);
+    let jobs = for_each_job(args, registry, args.options()?, |step| {
+        if let Step::Job(job) = step {
+            output::line(job.explanation);
+        }
         Ok(())
     })?;
     if jobs == 0 {
@@ -124,7 +136,8 @@ pub fn explain(args: &ScriptArgs) -> Result<()> {
 pub fn check(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
     let mut warnings = 0;
-    let jobs = for_each_job(args, registry, args.options()?, |job| {
+    let jobs = for_each_job(args, registry, args.options()?, |step| {
+        let Step::Job(job) = step else { return Ok(()) };
         output::line(format_args!("{}: valid", job.plan.name));
         for warning in &job.warnings {
             warnings += 1;

@@ -4,8 +4,12 @@
 //! the session; an INSERT, a statement set or a SELECT becomes an executable [`Job`]. A session holds no thread and
 //! does no I/O: whoever drives it submits the jobs.
 
+mod alter;
+mod create;
+mod show;
+
 use crate::binder::{Binder, BoundInsert};
-use crate::catalog::{Catalog, Object, Table};
+use crate::catalog::{Catalog, Table};
 use crate::check::{Warning, check_job};
 use crate::config::PlannerConfig;
 use crate::error::{SqlError, SqlResult, Step};
@@ -13,12 +17,11 @@ use crate::explain::{explain, explain_json};
 use crate::parser::ast::{CreateTable, CreateView, Explained, Insert, Statement, StatementKind};
 use crate::parser::{self, Source};
 use crate::physical::{self, PlannedJob};
-use crate::rel::TimeKind;
 use flott_core::{Field, Options, suggest};
 use flott_plan::Plan;
 use flott_runtime::Registry;
 use flott_runtime::connector::{ChangelogMode, TableSpec};
-use sqlparser::ast::{ObjectName, Query};
+use sqlparser::ast::Query;
 use std::sync::Arc;
 
 /// `connector` of the sink of a SELECT: its rows go to whoever runs the job.
@@ -42,6 +45,11 @@ impl Script {
             source: Arc::new(source),
             statements,
         })
+    }
+
+    /// Whether `text` ends with a whole statement, so that a shell need not ask for another line.
+    pub fn is_complete(text: &str) -> bool {
+        parser::is_complete(text)
     }
 
     /// The statements in order.
@@ -72,6 +80,8 @@ pub enum Outcome {
     Warned(String),
     /// It is a job to submit.
     Job(Box<Job>),
+    /// It asks for the jobs of this session: whoever submits them knows.
+    Jobs,
     /// It has an answer of one text.
     Text(String),
     /// It has an answer of rows.
@@ -112,6 +122,18 @@ impl Session {
     /// The tables and views now.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Names that a statement may use now: catalogs, databases, tables, views, and the columns of tables. Sorted.
+    pub fn names(&self) -> Vec<String> {
+        let catalogs = self.catalog.catalogs();
+        let mut names: Vec<String> = catalogs.keys().cloned().collect();
+        names.extend(catalogs.values().flat_map(|c| c.databases.keys().cloned()));
+        names.extend(self.catalog.names());
+        names.extend(self.catalog.columns());
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Executes a statement of `script`.
@@ -159,10 +181,14 @@ impl Session {
                 }
                 Ok(Outcome::Text(explain(&job, self.chaining()?)))
             }
-            StatementKind::ShowTables => Ok(names("table name", self.catalog.names())),
-            StatementKind::ShowFunctions => Ok(show_functions()),
-            StatementKind::ShowViews => Ok(names("view name", self.catalog.views())),
-            StatementKind::Describe(name) => self.describe(source, name),
+            StatementKind::Show(show) => self.show(source, show),
+            StatementKind::Describe(describe) => self.describe(source, describe),
+            StatementKind::Database(statement) => self.catalog.change_database(statement).map(|()| Outcome::Done),
+            StatementKind::Catalog(statement) => self.catalog.change_catalog(statement).map(|()| Outcome::Done),
+            StatementKind::CreateTableLike(like) => self.create_table_like(like, source),
+            StatementKind::CreateTableAs(create) => self.create_table_as(create, source),
+            StatementKind::AlterTable(alter) => self.alter_table(alter, source),
+            StatementKind::AlterView(alter) => self.alter_view(alter, source),
         }
     }
 
@@ -175,7 +201,7 @@ impl Session {
     }
 
     fn create_table(&mut self, create: &CreateTable, source: &Arc<Source>) -> SqlResult<Outcome> {
-        let table = Table::resolve(create, source)?;
+        let table = Table::resolve(create, &self.catalog.path(&create.name)?, source)?;
         self.catalog
             .add_table(table, create.temporary, create.if_not_exists, &create.name)?;
         Ok(Outcome::Done)
@@ -280,97 +306,6 @@ impl Session {
             plan: job.plan,
             collect,
         })))
-    }
-
-    fn describe(&self, source: &Arc<Source>, name: &ObjectName) -> SqlResult<Outcome> {
-        let columns = ["name", "type", "null", "key", "extras", "watermark"];
-        let rows = match self.catalog.find(name)? {
-            Object::Table(table) => describe_table(table),
-            Object::View(view) => {
-                let rel = self.binder(source).query(&view.query)?;
-                let named = |i: usize, f: &str| view.columns.get(i).map_or_else(|| f.to_owned(), |c| c.value.clone());
-                rel.fields
-                    .iter()
-                    .enumerate()
-                    .map(|(i, f)| description(&named(i, &f.name), &f.ty, f.time, "", "", ""))
-                    .collect()
-            }
-        };
-        Ok(Outcome::Rows {
-            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
-            rows,
-        })
-    }
-}
-
-fn describe_table(table: &Table) -> Vec<Vec<String>> {
-    let raw: Vec<String> = table.raw().into_iter().map(|f| f.name).collect();
-    let physical = table.spec.columns.len();
-    table
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(i, column)| {
-            let key = match table.spec.primary_key.contains(&column.name) {
-                true => format!("PRI({})", table.spec.primary_key.join(", ")),
-                false => String::new(),
-            };
-            let text = |e: &crate::expr::Expr| e.explain(&raw, crate::expr::Notation::Infix).to_string();
-            let extras = match &column.expr {
-                crate::expr::Expr::InputRef { index, .. } if *index < physical => String::new(),
-                crate::expr::Expr::InputRef { index, .. } => {
-                    let metadata = &table.spec.metadata[*index - physical];
-                    let kind = if metadata.is_virtual { " VIRTUAL" } else { "" };
-                    format!("METADATA FROM '{}'{kind}", metadata.key)
-                }
-                expr => format!("AS {}", text(expr)),
-            };
-            let watermark = match &table.watermark {
-                Some(w) if w.column == i => text(&w.expr),
-                _ => String::new(),
-            };
-            description(&column.name, &column.ty, column.time, &key, &extras, &watermark)
-        })
-        .collect()
-}
-
-fn description(
-    name: &str,
-    ty: &flott_core::LogicalType,
-    time: Option<TimeKind>,
-    key: &str,
-    extras: &str,
-    watermark: &str,
-) -> Vec<String> {
-    let mark = match time {
-        Some(TimeKind::Rowtime) => " *ROWTIME*",
-        Some(TimeKind::Proctime) => " *PROCTIME*",
-        None => "",
-    };
-    let nullable = if ty.nullable { "TRUE" } else { "FALSE" };
-    [name, &format!("{}{mark}", ty.kind), nullable, key, extras, watermark]
-        .iter()
-        .map(|s| (*s).to_owned())
-        .collect()
-}
-
-/// Every function with its signatures and a line of text.
-fn show_functions() -> Outcome {
-    let mut rows: Vec<Vec<String>> = crate::expr::listing().into_iter().map(Vec::from).collect();
-    rows.sort();
-    Outcome::Rows {
-        columns: ["function name", "signature", "description"].map(str::to_owned).into(),
-        rows,
-    }
-}
-
-fn names<'a>(column: &str, names: impl Iterator<Item = &'a str>) -> Outcome {
-    let mut rows: Vec<Vec<String>> = names.map(|n| vec![n.to_owned()]).collect();
-    rows.sort();
-    rows.dedup();
-    Outcome::Rows {
-        columns: vec![column.to_owned()],
-        rows,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::job::{self, StopSignal};
 use crate::output;
 use crate::progress::{self, Line, Totals, thousands};
 use crate::run;
-use crate::script::{ScriptArgs, for_each_job};
+use crate::script::{ScriptArgs, Step, for_each_job};
 use anyhow::{Context, Result, anyhow, bail};
 use board::Board;
 use flott_broker::Broker;
@@ -102,8 +102,10 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     };
     let registry = Arc::new(job::registry(&Rows::default()));
     let mut started = None;
-    for_each_job(&script, registry.clone(), script.options()?, |planned| {
-        started = Some(runtime.block_on(run::start(&registry, planned, Restore::Fresh, false))?);
+    for_each_job(&script, registry.clone(), script.options()?, |step| {
+        if let Step::Job(planned) = step {
+            started = Some(runtime.block_on(run::start(&registry, *planned, Restore::Fresh, false))?);
+        }
         Ok(())
     })?;
     let job = started.ok_or_else(|| anyhow!("the example holds no job"))?;

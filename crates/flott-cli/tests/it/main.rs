@@ -10,6 +10,7 @@ mod examples;
 mod golden;
 mod s3;
 mod security;
+mod shell;
 mod state;
 mod support;
 mod trial;

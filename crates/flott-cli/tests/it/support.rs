@@ -5,7 +5,7 @@ use flott_connectors::kafka::client::batch::walk::{RecordWalker, WalkOptions};
 use flott_connectors::kafka::client::fetch::{FetchConfig, FetchEvent, Fetcher};
 use flott_connectors::kafka::client::offsets::{Isolation, OffsetAt, TopicPartition};
 use flott_connectors::kafka::client::{KafkaClient, KafkaProperties};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -87,6 +87,15 @@ pub fn start(args: &[&str]) -> Running {
 
 /// Starts `flott` with further environment variables.
 pub fn start_with(args: &[&str], envs: &[(&str, &str)]) -> Running {
+    spawn(args, envs, Stdio::null())
+}
+
+/// Starts `flott` with standard input to type into.
+pub fn start_typing(args: &[&str]) -> Running {
+    spawn(args, &[], Stdio::piped())
+}
+
+fn spawn(args: &[&str], envs: &[(&str, &str)], input: Stdio) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flott"));
     for variable in [
         "FLINK_PROPERTIES",
@@ -100,7 +109,7 @@ pub fn start_with(args: &[&str], envs: &[(&str, &str)]) -> Running {
     }
     command.args(args).envs(envs.iter().copied()).current_dir(root());
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -141,6 +150,24 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Writes to its standard input, which must have been piped.
+    pub fn type_in(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
+        input.flush().unwrap();
+    }
+
+    /// What it has written to standard output so far.
+    pub fn out(&self) -> String {
+        self.out.so_far()
+    }
+
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        let kill = format!("kill -INT {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// What it has written to standard error so far.
     pub fn err(&self) -> String {
         self.err.so_far()
@@ -160,6 +187,8 @@ impl Running {
 
     /// Waits for its end.
     pub fn ended(mut self) -> Ended {
+        // The end of what is typed.
+        drop(self.child.stdin.take());
         let deadline = Instant::now() + DEADLINE;
         while self.is_running() {
             if Instant::now() > deadline {

@@ -143,7 +143,10 @@ impl Binder<'_> {
         }
         let last = name.0.last().and_then(|p| p.as_ident());
         let hints = last.map_or(&[][..], |i| self.source.hints.of(i.span.start));
-        let object = self.catalog.find(name).map_err(|e| self.with_ctes(e, name))?;
+        let object = self
+            .catalog
+            .find_from(name, &self.home)
+            .map_err(|e| self.with_ctes(e, name))?;
         match object {
             Object::Table(table) => {
                 let rel = self.scan(table, hints, name.span())?;
@@ -174,9 +177,9 @@ impl Binder<'_> {
     }
 
     /// Binds a view in its own text.
-    pub(super) fn view(&self, view: &View) -> SqlResult<Rel> {
+    pub(crate) fn view(&self, view: &View) -> SqlResult<Rel> {
         let bound = self
-            .for_view(&view.source)?
+            .for_view(view)?
             .query(&view.query)
             .map_err(|e| e.in_source(&view.source.text))?;
         rename(bound, &view.columns, view.columns.first().map(|c| c.span))

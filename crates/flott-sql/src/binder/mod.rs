@@ -19,7 +19,7 @@ mod window;
 pub use insert::BoundInsert;
 pub use scope::ExprScope;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Home, View};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::Source;
 use crate::rel::Rel;
@@ -36,6 +36,8 @@ const MAX_DEPTH: usize = 64;
 #[derive(Clone)]
 pub struct Binder<'a> {
     catalog: &'a Catalog,
+    /// Where short names are looked for.
+    home: Home,
     registry: &'a Registry,
     /// Options of the job, for sinks to judge.
     options: &'a Options,
@@ -49,6 +51,7 @@ impl<'a> Binder<'a> {
     /// A binder for statements of `source`.
     pub fn new(catalog: &'a Catalog, registry: &'a Registry, options: &'a Options, source: Arc<Source>) -> Self {
         Self {
+            home: catalog.home(),
             catalog,
             registry,
             options,
@@ -60,7 +63,7 @@ impl<'a> Binder<'a> {
     }
 
     /// The same binder for the text of a view.
-    fn for_view(&self, source: &Arc<Source>) -> SqlResult<Self> {
+    fn for_view(&self, view: &View) -> SqlResult<Self> {
         if self.depth >= MAX_DEPTH {
             return Err(SqlError::new(
                 Step::Name,
@@ -68,7 +71,8 @@ impl<'a> Binder<'a> {
             ));
         }
         Ok(Self {
-            source: source.clone(),
+            home: view.home.clone(),
+            source: view.source.clone(),
             ctes: vec![],
             depth: self.depth + 1,
             ..self.clone()

@@ -1,12 +1,18 @@
-//! Tables and views by name: `default_catalog.default_database`, in memory.
+//! Tables and views by name: catalogs of databases, in memory.
 //!
-//! A table is resolved when it is created ([`Table`]): types, computed columns and the watermark are checked then, the
-//! connector and its options when a query uses it, as in Flink. A view keeps its query and is bound where it is used.
-//! Temporary objects hide permanent ones of the same name.
+//! A session begins with `default_catalog.default_database` and resolves shorter names from its current catalog and
+//! database. A table is resolved when it is created ([`Table`]): types, computed columns and the watermark are checked
+//! then, the connector and its options when a query uses it, as in Flink. A view keeps its query and is bound where it is
+//! used. Temporary objects hide permanent ones of the same name. Cloning a [`Catalog`] copies names, not tables, so a
+//! statement that fails half-way is undone by putting the clone back.
 
+mod databases;
+mod definition;
 mod resolve;
 mod table;
 
+pub use databases::{CatalogEntry, DEFAULT_DATABASE_OPTION, Database};
+pub use definition::{create_text, expr_text, liken, options_text, quoted, reads};
 pub use table::{Column, Table, Watermark};
 
 use crate::error::{SqlError, SqlResult, Step};
@@ -15,22 +21,60 @@ use crate::parser::ast::{CreateView, Drop};
 use flott_core::suggest;
 use sqlparser::ast::{Ident, ObjectName, Query, Spanned};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-/// The only catalog.
+/// The catalog that a session begins with.
 pub const CATALOG: &str = "default_catalog";
-/// The only database.
+/// Its database.
 pub const DATABASE: &str = "default_database";
 
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Path {
+    /// Its catalog.
+    pub catalog: String,
+    /// Its database.
+    pub database: String,
+    /// Its own name.
+    pub name: String,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.catalog, self.database, self.name)
+    }
+}
+
+impl Path {
+    /// In backquotes, as SHOW CREATE writes it.
+    pub fn quoted(&self) -> String {
+        format!("`{}`.`{}`.`{}`", self.catalog, self.database, self.name)
+    }
+}
+
+/// The catalog and database in which short names are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The catalog.
+    pub catalog: String,
+    /// The database.
+    pub database: String,
+}
+
 /// A view: its query, and the script that the query's places refer to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct View {
     /// Full name.
     pub path: String,
     /// New names of the columns; empty: those of the query.
     pub columns: Vec<Ident>,
+    /// `COMMENT`
+    pub comment: Option<String>,
     /// What it stands for.
     pub query: Box<Query>,
+    /// Where short names of the query are looked for.
+    pub home: Home,
     /// Where it was written.
     pub source: Arc<Source>,
 }
@@ -44,35 +88,121 @@ pub enum Object {
     View(Arc<View>),
 }
 
+impl Object {
+    /// Whether it is a view.
+    pub fn is_view(&self) -> bool {
+        matches!(self, Self::View(_))
+    }
+}
+
 /// The objects of a session.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
-    permanent: BTreeMap<String, Object>,
-    temporary: BTreeMap<String, Object>,
+    catalogs: BTreeMap<String, CatalogEntry>,
+    temporary: BTreeMap<Path, Object>,
+    catalog: String,
+    database: String,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            catalogs: [(CATALOG.to_owned(), CatalogEntry::with_database(DATABASE))].into(),
+            temporary: BTreeMap::new(),
+            catalog: CATALOG.to_owned(),
+            database: DATABASE.to_owned(),
+        }
+    }
 }
 
 impl Catalog {
+    /// The full path of a name; nothing need be there.
+    ///
+    /// # Errors
+    /// If its catalog or database does not exist.
+    pub fn path(&self, name: &ObjectName) -> SqlResult<Path> {
+        self.path_from(name, &self.home())
+    }
+
+    /// Where short names are looked for now.
+    pub fn home(&self) -> Home {
+        Home {
+            catalog: self.catalog.clone(),
+            database: self.database.clone(),
+        }
+    }
+
+    fn path_from(&self, name: &ObjectName, home: &Home) -> SqlResult<Path> {
+        let parts: Vec<&str> = name
+            .0
+            .iter()
+            .filter_map(|p| p.as_ident())
+            .map(|i| i.value.as_str())
+            .collect();
+        let (catalog, database, name_part) = match parts.as_slice() {
+            [table] => (home.catalog.as_str(), home.database.as_str(), *table),
+            [database, table] => (home.catalog.as_str(), *database, *table),
+            [catalog, database, table] => (*catalog, *database, *table),
+            _ => return Err(SqlError::new(Step::Name, "a name has one to three parts").at_span(name.span())),
+        };
+        self.entry(catalog)
+            .and_then(|entry| entry.database(catalog, database))
+            .map_err(|e| e.at_span(name.span()))?;
+        Ok(Path {
+            catalog: catalog.to_owned(),
+            database: database.to_owned(),
+            name: name_part.to_owned(),
+        })
+    }
+
+    fn at(&self, path: &Path) -> Option<&Object> {
+        self.temporary.get(path).or_else(|| {
+            let database = self.catalogs.get(&path.catalog)?.databases.get(&path.database)?;
+            database.objects.get(&path.name)
+        })
+    }
+
+    /// Whether the object at `path` is a temporary one.
+    pub fn is_temporary(&self, path: &Path) -> bool {
+        self.temporary.contains_key(path)
+    }
+
     /// The object of this name.
     ///
     /// # Errors
     /// If there is none; names the nearest.
     pub fn find(&self, name: &ObjectName) -> SqlResult<&Object> {
-        let short = local_name(name)?;
-        self.temporary
-            .get(&short)
-            .or_else(|| self.permanent.get(&short))
-            .ok_or_else(|| {
-                let hint = suggest::hint(&short, self.names());
-                let error = SqlError::new(Step::Name, format!("there is no table or view '{short}'{hint}"))
-                    .at_span(name.span());
-                match hint.is_empty() {
-                    true => error.remedy("create it before this statement with CREATE TABLE or CREATE VIEW"),
-                    false => error,
-                }
-            })
+        self.find_from(name, &self.home())
     }
 
-    /// Adds a table.
+    /// The object of a name that was written where short names meant `home`.
+    ///
+    /// # Errors
+    /// As [`Catalog::find`].
+    pub fn find_from(&self, name: &ObjectName, home: &Home) -> SqlResult<&Object> {
+        let path = self.path_from(name, home)?;
+        self.at(&path).ok_or_else(|| {
+            let names = self.names_in(&path.catalog, &path.database, false);
+            let hint = suggest::hint(&path.name, names.iter().map(String::as_str));
+            let error = SqlError::new(Step::Name, format!("there is no table or view '{}'{hint}", path.name))
+                .at_span(name.span());
+            match hint.is_empty() {
+                true => error.remedy("create it before this statement with CREATE TABLE or CREATE VIEW"),
+                false => error,
+            }
+        })
+    }
+
+    /// The permanent objects of the database of `path`, or the temporary ones.
+    fn objects_mut(&mut self, path: &Path) -> SqlResult<&mut BTreeMap<String, Object>> {
+        let entry = self.catalogs.get_mut(&path.catalog);
+        entry
+            .and_then(|c| c.databases.get_mut(&path.database))
+            .map(|d| &mut d.objects)
+            .ok_or_else(|| SqlError::new(Step::Name, format!("there is no database '{}'", path.database)))
+    }
+
+    /// Adds a table under its own full name.
     ///
     /// # Errors
     /// If the name is taken and `if_not_exists` is off.
@@ -92,31 +222,66 @@ impl Catalog {
     /// As [`Catalog::add_table`].
     pub fn add_view(&mut self, view: &CreateView, source: &Arc<Source>) -> SqlResult<()> {
         let object = Object::View(Arc::new(View {
-            path: full_name(&view.name)?,
+            path: self.path(&view.name)?.to_string(),
             columns: view.columns.clone(),
+            comment: view.comment.clone(),
             query: view.query.clone(),
+            home: self.home(),
             source: source.clone(),
         }));
         self.add(&view.name, object, view.temporary, view.if_not_exists)
     }
 
+    /// Whether something of this permanence has the name already.
+    ///
+    /// # Errors
+    /// If its catalog or database does not exist.
+    pub fn contains(&self, name: &ObjectName, temporary: bool) -> SqlResult<bool> {
+        let path = self.path(name)?;
+        Ok(match temporary {
+            true => self.temporary.contains_key(&path),
+            false => self
+                .entry(&path.catalog)?
+                .database(&path.catalog, &path.database)?
+                .objects
+                .contains_key(&path.name),
+        })
+    }
+
     fn add(&mut self, name: &ObjectName, object: Object, temporary: bool, if_not_exists: bool) -> SqlResult<()> {
-        let short = local_name(name)?;
-        let objects = match temporary {
-            true => &mut self.temporary,
-            false => &mut self.permanent,
-        };
-        if objects.contains_key(&short) {
+        let path = self.path(name)?;
+        if self.contains(name, temporary)? {
             if if_not_exists {
                 return Ok(());
             }
             return Err(
-                SqlError::new(Step::Name, format!("a table or view '{short}' exists already"))
+                SqlError::new(Step::Name, format!("a table or view '{}' exists already", path.name))
                     .at_span(name.span())
                     .remedy("drop it first, choose another name, or write IF NOT EXISTS"),
             );
         }
-        objects.insert(short, object);
+        match temporary {
+            true => self.temporary.insert(path, object),
+            false => self.objects_mut(&path)?.insert(path.name, object),
+        };
+        Ok(())
+    }
+
+    /// Takes the object at `path` out and puts another one, as temporary as it was, at `new_path`.
+    ///
+    /// # Errors
+    /// If a catalog or database does not exist.
+    pub fn exchange(&mut self, path: &Path, new_path: Path, object: Object) -> SqlResult<()> {
+        match self.temporary.remove(path) {
+            Some(_) => {
+                self.temporary.insert(new_path, object);
+            }
+            None => {
+                self.objects_mut(&new_path)?;
+                self.objects_mut(path)?.remove(&path.name);
+                self.objects_mut(&new_path)?.insert(new_path.name, object);
+            }
+        }
         Ok(())
     }
 
@@ -125,18 +290,20 @@ impl Catalog {
     /// # Errors
     /// If there is none of that name and kind, and `IF EXISTS` was not written.
     pub fn drop(&mut self, drop: &Drop) -> SqlResult<()> {
-        let short = local_name(&drop.name)?;
+        let path = self.path(&drop.name)?;
+        let short = path.name.clone();
         let kind = if drop.view { "view" } else { "table" };
-        let names: Vec<String> = self.names().map(str::to_owned).collect();
-        let objects = match drop.temporary {
-            true => &mut self.temporary,
-            false => &mut self.permanent,
+        let names = self.names_in(&path.catalog, &path.database, false);
+        let is_hidden = self.temporary.contains_key(&path);
+        let found = match drop.temporary {
+            true => self.temporary.get(&path),
+            false => self.objects_mut(&path)?.get(&short),
         };
-        let fits = objects
-            .get(&short)
-            .is_some_and(|o| matches!(o, Object::View(_)) == drop.view);
-        if fits {
-            objects.remove(&short);
+        if found.is_some_and(|o| o.is_view() == drop.view) {
+            match drop.temporary {
+                true => self.temporary.remove(&path),
+                false => self.objects_mut(&path)?.remove(&short),
+            };
             return Ok(());
         }
         if drop.if_exists {
@@ -149,7 +316,7 @@ impl Catalog {
         };
         let error = SqlError::new(Step::Name, format!("there is no {temporary}{kind} '{short}'{hint}"))
             .at_span(drop.name.span());
-        Err(if self.temporary.contains_key(&short) && !drop.temporary {
+        Err(if is_hidden && !drop.temporary {
             error.remedy(format!("it is temporary: DROP TEMPORARY {}", kind.to_uppercase()))
         } else if names.contains(&short) {
             error.remedy(format!("it is a {}", if drop.view { "table" } else { "view" }))
@@ -158,43 +325,44 @@ impl Catalog {
         })
     }
 
-    /// Names of all objects.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.temporary.keys().chain(self.permanent.keys()).map(String::as_str)
-    }
-
-    /// Names of the views only.
-    pub fn views(&self) -> impl Iterator<Item = &str> {
-        self.temporary
+    /// Names of the objects of a database, sorted; of the views only, if so asked.
+    pub fn names_in(&self, catalog: &str, database: &str, views_only: bool) -> Vec<String> {
+        let permanent = self
+            .catalogs
+            .get(catalog)
+            .and_then(|c| c.databases.get(database))
+            .into_iter()
+            .flat_map(|d| &d.objects);
+        let temporary = self
+            .temporary
             .iter()
-            .chain(&self.permanent)
-            .filter(|(_, o)| matches!(o, Object::View(_)))
-            .map(|(n, _)| n.as_str())
+            .filter(|(p, _)| p.catalog == catalog && p.database == database)
+            .map(|(p, o)| (&p.name, o));
+        let mut names: Vec<String> = permanent
+            .chain(temporary)
+            .filter(|(_, o)| !views_only || o.is_view())
+            .map(|(n, _)| n.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
     }
-}
 
-/// Full name of an object.
-///
-/// # Errors
-/// If it names another catalog or database.
-pub fn full_name(name: &ObjectName) -> SqlResult<String> {
-    Ok(format!("{CATALOG}.{DATABASE}.{}", local_name(name)?))
-}
+    /// Names of the columns of all tables of the current database.
+    pub fn columns(&self) -> impl Iterator<Item = String> + '_ {
+        let paths = self.names().into_iter().map(|name| Path {
+            catalog: self.catalog.clone(),
+            database: self.database.clone(),
+            name,
+        });
+        paths.filter_map(|path| self.at(&path)).flat_map(|object| match object {
+            Object::Table(table) => table.columns.iter().map(|c| c.name.clone()).collect(),
+            Object::View(_) => vec![],
+        })
+    }
 
-/// The last part, if the others are the catalog and database that exist.
-fn local_name(name: &ObjectName) -> SqlResult<String> {
-    let parts: Vec<&Ident> = name.0.iter().filter_map(|p| p.as_ident()).collect();
-    let values: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
-    match values.as_slice() {
-        [table] | [DATABASE, table] | [CATALOG, DATABASE, table] => Ok((*table).to_owned()),
-        _ => Err(SqlError::new(
-            Step::Name,
-            format!(
-                "there is no database '{}'",
-                values[..values.len().saturating_sub(1)].join(".")
-            ),
-        )
-        .at_span(name.span())
-        .remedy(format!("{CATALOG}.{DATABASE} is the only one so far"))),
+    /// Names of the tables and views of the current database.
+    pub fn names(&self) -> Vec<String> {
+        self.names_in(&self.catalog, &self.database, false)
     }
 }

@@ -1,6 +1,6 @@
 //! From `CREATE TABLE` to a [`Table`].
 
-use super::{Column, Table, Watermark, full_name};
+use super::{Column, Path, Table, Watermark};
 use crate::binder::ExprScope;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, resolve_cast};
@@ -18,11 +18,11 @@ impl Table {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn resolve(create: &CreateTable, source: &Arc<Source>) -> SqlResult<Self> {
+    pub fn resolve(create: &CreateTable, path: &Path, source: &Arc<Source>) -> SqlResult<Self> {
         check_names(create)?;
         let key = create.primary_key.clone().unwrap_or_default();
         let mut spec = TableSpec {
-            name: full_name(&create.name)?,
+            name: path.to_string(),
             options: Options::new(),
             columns: vec![],
             metadata: vec![],
@@ -40,6 +40,7 @@ impl Table {
         let mut table = Self {
             columns: vec![],
             watermark: None,
+            definition: with_key_not_null(create, &key),
             option_places,
             source: source.clone(),
             spec,
@@ -49,6 +50,19 @@ impl Table {
         check_keys(create, &table)?;
         Ok(table)
     }
+}
+
+/// The definition as it is kept: columns of the key stay NOT NULL when the key goes.
+fn with_key_not_null(create: &CreateTable, key: &[Ident]) -> CreateTable {
+    let mut definition = create.clone();
+    for column in &mut definition.columns {
+        if let ColumnKind::Physical(ty) = &mut column.kind
+            && key.iter().any(|k| k.value == column.name.value)
+        {
+            ty.nullable = false;
+        }
+    }
+    definition
 }
 
 fn check_names(create: &CreateTable) -> SqlResult<()> {

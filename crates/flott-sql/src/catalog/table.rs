@@ -2,6 +2,7 @@
 
 use crate::expr::Expr;
 use crate::parser::Source;
+use crate::parser::ast::CreateTable;
 use crate::rel::TimeKind;
 use flott_core::{Field, LogicalType};
 use flott_runtime::connector::TableSpec;
@@ -19,6 +20,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// `WATERMARK FOR`.
     pub watermark: Option<Watermark>,
+    /// What was written.
+    pub definition: CreateTable,
     /// Where each option stands in the script.
     pub option_places: BTreeMap<String, Location>,
     /// Where the table was written.

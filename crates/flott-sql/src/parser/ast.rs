@@ -1,5 +1,6 @@
 //! What the statement parser yields: Flink's statements over sqlparser's queries and expressions.
 
+pub use super::ddl::*;
 use flott_core::LogicalType;
 use sqlparser::ast::{Expr, Ident, ObjectName, Query};
 use sqlparser::tokenizer::Location;
@@ -36,14 +37,22 @@ pub enum StatementKind {
     Query(Box<Query>),
     /// `EXPLAIN`
     Explain(Explain),
-    /// `SHOW TABLES`
-    ShowTables,
-    /// `SHOW VIEWS`
-    ShowViews,
-    /// `SHOW FUNCTIONS`
-    ShowFunctions,
-    /// `DESCRIBE table`
-    Describe(ObjectName),
+    /// `SHOW`
+    Show(Show),
+    /// `DESCRIBE`, `DESC`
+    Describe(Describe),
+    /// `CREATE`, `ALTER`, `DROP DATABASE`, `USE`
+    Database(DatabaseStatement),
+    /// `CREATE`, `ALTER`, `DROP CATALOG`, `USE CATALOG`
+    Catalog(CatalogStatement),
+    /// `CREATE TABLE … LIKE`
+    CreateTableLike(Box<CreateTableLike>),
+    /// `CREATE TABLE … AS`
+    CreateTableAs(Box<CreateTableAs>),
+    /// `ALTER TABLE`
+    AlterTable(Box<AlterTable>),
+    /// `ALTER VIEW`
+    AlterView(AlterView),
 }
 
 /// `CREATE [TEMPORARY] TABLE`.
@@ -76,6 +85,8 @@ pub struct ColumnDef {
     pub name: Ident,
     /// What fills it.
     pub kind: ColumnKind,
+    /// `COMMENT`
+    pub comment: Option<String>,
 }
 
 /// What fills a column.
@@ -116,6 +127,8 @@ pub struct CreateView {
     pub if_not_exists: bool,
     /// New names of the columns.
     pub columns: Vec<Ident>,
+    /// `COMMENT`
+    pub comment: Option<String>,
     /// What it stands for.
     pub query: Box<Query>,
 }

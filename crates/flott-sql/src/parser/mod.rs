@@ -7,6 +7,7 @@
 //! statement sets, types, hints) is read here.
 
 pub mod ast;
+mod ddl;
 pub mod dialect;
 pub mod json;
 mod statement;
@@ -42,6 +43,15 @@ pub fn parse(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> SqlResul
     };
     let (hints, statements) = read(&text).map_err(|e| e.in_source(&text))?;
     Ok((Source { text, hints }, statements))
+}
+
+/// Whether `text` ends with a whole statement and its semicolon, so that a shell need not ask for more lines. Text with an
+/// error that more lines cannot mend counts as whole.
+pub fn is_complete(text: &str) -> bool {
+    match tokens::is_complete(text) {
+        Ok(complete) => complete,
+        Err(open) => !open,
+    }
 }
 
 #[cfg(test)]

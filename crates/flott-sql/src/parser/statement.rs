@@ -1,5 +1,8 @@
 //! The statement parser: which statement it is by its first words, then each part in Flink's order.
 
+mod alter;
+mod show;
+
 use super::ast::*;
 use super::dialect::FlinkDialect;
 use super::tokens::{StatementTokens, is_word};
@@ -14,13 +17,12 @@ type Parsed<T> = Result<T, ParserError>;
 
 const STARTS: &[&str] = &[
     "CREATE", "DROP", "SET", "RESET", "INSERT", "EXECUTE", "BEGIN", "EXPLAIN", "SELECT", "WITH", "VALUES", "SHOW",
-    "DESCRIBE", "DESC",
+    "DESCRIBE", "DESC", "USE", "ALTER",
 ];
 
 /// Statements of Flink that are known and not taken yet.
 const LATER: &[&str] = &[
-    "ALTER", "USE", "CALL", "ADD", "REMOVE", "LOAD", "UNLOAD", "COMPILE", "STOP", "UPDATE", "DELETE", "TRUNCATE",
-    "ANALYZE",
+    "CALL", "ADD", "REMOVE", "LOAD", "UNLOAD", "COMPILE", "STOP", "UPDATE", "DELETE", "TRUNCATE", "ANALYZE",
 ];
 
 /// Reads one statement; `text` is the script.
@@ -143,11 +145,10 @@ impl StatementParser<'_> {
             "EXECUTE" | "BEGIN" => self.statement_set().map(StatementKind::StatementSet),
             "EXPLAIN" => self.explain().map(StatementKind::Explain),
             "SELECT" | "WITH" | "VALUES" => self.query().map(StatementKind::Query),
-            "SHOW" => self.show(),
-            "DESCRIBE" | "DESC" => {
-                self.p.advance_token();
-                self.name().map(StatementKind::Describe)
-            }
+            "SHOW" => self.show().map(StatementKind::Show),
+            "DESCRIBE" | "DESC" => self.describe().map(StatementKind::Describe),
+            "USE" => self.use_statement(),
+            "ALTER" => self.alter(),
             word if LATER.contains(&word) => self.p.expected(
                 &format!(
                     "a statement that is supported so far ({word} is not yet): {}",
@@ -235,12 +236,17 @@ impl StatementParser<'_> {
         let token = self.p.peek_token();
         if self.word("TABLE") {
             self.create_table(temporary)
-                .map(|t| StatementKind::CreateTable(Box::new(t)))
         } else if self.word("VIEW") {
             self.create_view(temporary).map(StatementKind::CreateView)
+        } else if !temporary && self.word("DATABASE") {
+            self.create_database().map(StatementKind::Database)
+        } else if !temporary && self.word("CATALOG") {
+            self.create_catalog().map(StatementKind::Catalog)
         } else {
-            self.p
-                .expected("TABLE or VIEW (no other CREATE is supported yet)", token)
+            self.p.expected(
+                "TABLE, VIEW, DATABASE or CATALOG (no other CREATE is supported yet)",
+                token,
+            )
         }
     }
 
@@ -252,9 +258,7 @@ impl StatementParser<'_> {
         } else {
             vec![]
         };
-        if self.word("COMMENT") {
-            self.string()?;
-        }
+        let comment = self.comment()?;
         self.expect_words(&["AS"])?;
         let query = self.query()?;
         Ok(CreateView {
@@ -262,11 +266,20 @@ impl StatementParser<'_> {
             temporary,
             if_not_exists,
             columns,
+            comment,
             query,
         })
     }
 
-    fn create_table(&mut self, temporary: bool) -> Parsed<CreateTable> {
+    /// `COMMENT 'text'`, if it is there.
+    fn comment(&mut self) -> Parsed<Option<String>> {
+        match self.word("COMMENT") {
+            true => self.string().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn create_table(&mut self, temporary: bool) -> Parsed<StatementKind> {
         let if_not_exists = self.words(&["IF", "NOT", "EXISTS"]);
         let mut table = CreateTable {
             name: self.name()?,
@@ -279,10 +292,43 @@ impl StatementParser<'_> {
             comment: None,
             options: vec![],
         };
+        let has_elements = self.p.peek_token().token == Token::LParen;
+        if has_elements {
+            self.table_elements(&mut table)?;
+        }
+        loop {
+            let token = self.p.peek_token();
+            if self.word("COMMENT") {
+                table.comment = Some(self.string()?);
+            } else if self.words(&["PARTITIONED", "BY"]) {
+                table.partitioned_by = self.names_in_parens()?;
+            } else if self.word("WITH") {
+                table.options = self.options()?;
+            } else if self.word("LIKE") {
+                return self.like(table).map(|t| StatementKind::CreateTableLike(Box::new(t)));
+            } else if self.word("AS") {
+                if !table.columns.is_empty() {
+                    return self
+                        .p
+                        .expected("a table without columns before AS (they come from the query)", token);
+                }
+                let query = self.query()?;
+                return Ok(StatementKind::CreateTableAs(Box::new(CreateTableAs { table, query })));
+            } else if self.word("DISTRIBUTED") {
+                return self.p.expected("WITH (DISTRIBUTED is not supported yet)", token);
+            } else if has_elements {
+                return Ok(StatementKind::CreateTable(Box::new(table)));
+            } else {
+                return self.p.expected("'(' with the table's columns, LIKE, or AS", token);
+            }
+        }
+    }
+
+    fn table_elements(&mut self, table: &mut CreateTable) -> Parsed<()> {
         self.p.expect_token(&Token::LParen)?;
         if self.p.peek_token().token != Token::RParen {
             loop {
-                self.table_element(&mut table)?;
+                self.table_element(table)?;
                 if !self.p.consume_token(&Token::Comma) {
                     break;
                 }
@@ -292,22 +338,7 @@ impl StatementParser<'_> {
             return self.p.expected("',' or ')' after a column", self.p.peek_token());
         }
         self.p.advance_token();
-        loop {
-            let token = self.p.peek_token();
-            if self.word("COMMENT") {
-                table.comment = Some(self.string()?);
-            } else if self.words(&["PARTITIONED", "BY"]) {
-                table.partitioned_by = self.names_in_parens()?;
-            } else if self.word("WITH") {
-                table.options = self.options()?;
-            } else if self.word("LIKE") || self.word("AS") || self.word("DISTRIBUTED") {
-                return self
-                    .p
-                    .expected("WITH (LIKE, AS and DISTRIBUTED are not supported yet)", token);
-            } else {
-                return Ok(table);
-            }
-        }
+        Ok(())
     }
 
     fn table_element(&mut self, table: &mut CreateTable) -> Parsed<()> {
@@ -361,10 +392,8 @@ impl StatementParser<'_> {
     }
 
     fn column(&mut self, table: &mut CreateTable, name: Ident, kind: ColumnKind) -> Parsed<()> {
-        if self.word("COMMENT") {
-            self.string()?;
-        }
-        table.columns.push(ColumnDef { name, kind });
+        let comment = self.comment()?;
+        table.columns.push(ColumnDef { name, kind, comment });
         Ok(())
     }
 
@@ -414,9 +443,18 @@ impl StatementParser<'_> {
         self.expect_words(&["DROP"])?;
         let temporary = self.word("TEMPORARY");
         let token = self.p.peek_token();
+        if !temporary && self.word("DATABASE") {
+            return self.drop_database().map(StatementKind::Database);
+        }
+        if !temporary && self.word("CATALOG") {
+            return self.drop_catalog().map(StatementKind::Catalog);
+        }
         let view = self.word("VIEW");
         if !view && !self.word("TABLE") {
-            return self.p.expected("TABLE or VIEW (no other DROP is supported yet)", token);
+            return self.p.expected(
+                "TABLE, VIEW, DATABASE or CATALOG (no other DROP is supported yet)",
+                token,
+            );
         }
         let if_exists = self.words(&["IF", "EXISTS"]);
         let name = self.name()?;
@@ -564,21 +602,6 @@ impl StatementParser<'_> {
             return self.p.expected("SELECT, INSERT or STATEMENT SET BEGIN", token);
         };
         Ok(Explain { inserts, json })
-    }
-
-    fn show(&mut self) -> Parsed<StatementKind> {
-        self.expect_words(&["SHOW"])?;
-        let token = self.p.peek_token();
-        if self.word("TABLES") {
-            Ok(StatementKind::ShowTables)
-        } else if self.word("VIEWS") {
-            Ok(StatementKind::ShowViews)
-        } else if self.word("FUNCTIONS") {
-            Ok(StatementKind::ShowFunctions)
-        } else {
-            self.p
-                .expected("TABLES, VIEWS or FUNCTIONS (no other SHOW is supported yet)", token)
-        }
     }
 }
 

@@ -103,6 +103,39 @@ fn read_hint(hint: &str, before: Option<Location>, hints: &mut Hints) -> SqlResu
     Ok(())
 }
 
+/// Whether the last statement of `text` has its semicolon. The error says whether a string, name or comment is still open,
+/// so that more text may follow.
+pub fn is_complete(text: &str) -> Result<bool, bool> {
+    let dialect = FlinkDialect;
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| {
+        ["Unterminated", "Unexpected EOF", "Expected close delimiter"]
+            .iter()
+            .any(|w| e.message.contains(w))
+    })?;
+    let words: Vec<TokenWithSpan> = tokens
+        .into_iter()
+        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
+        .collect();
+    let ends = words.last().is_some_and(|t| t.token == Token::SemiColon);
+    // Inside of a statement set, semicolons do not end it.
+    let open_set = statements(words).last().is_some_and(|last| {
+        let set = |at: usize| {
+            ["STATEMENT", "SET"]
+                .iter()
+                .enumerate()
+                .all(|(i, w)| last.get(at + i).is_some_and(|t| is_word(t, w)))
+        };
+        set(1)
+            && (is_word(&last[0], "EXECUTE") || is_word(&last[0], "BEGIN"))
+            && !last
+                .iter()
+                .rev()
+                .find(|t| t.token != Token::SemiColon)
+                .is_some_and(|t| is_word(t, "END"))
+    });
+    Ok(ends && !open_set)
+}
+
 /// Cuts at semicolons, except inside of a statement set.
 fn statements(tokens: Vec<TokenWithSpan>) -> Vec<StatementTokens> {
     let mut all = vec![];

@@ -22,6 +22,8 @@ mod scripts;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]
+mod statements;
+#[cfg(test)]
 mod stepped;
 #[cfg(test)]
 mod variations;

@@ -76,14 +76,14 @@ SELECT COUNT(*) FROM orders"
     let described: Vec<String> = rows(&outcomes[6]).iter().map(|r| r.join("|")).collect();
     assert_eq!(
         described[2],
-        "when|TIMESTAMP(3) *ROWTIME*|TRUE||METADATA FROM 'timestamp' VIRTUAL|(when - 5000:INTERVAL DAY TO SECOND)"
+        "when|TIMESTAMP(3) *ROWTIME*|TRUE||METADATA FROM 'timestamp' VIRTUAL|`when` - INTERVAL '5' SECOND|"
     );
     assert!(
         described[6].starts_with("cents|BIGINT|TRUE||AS CAST("),
         "{}",
         described[6]
     );
-    assert_eq!(described[7], "pt|TIMESTAMP_LTZ(3) *PROCTIME*|FALSE||AS PROCTIME()|");
+    assert_eq!(described[7], "pt|TIMESTAMP_LTZ(3) *PROCTIME*|FALSE||AS PROCTIME()||");
 }
 
 #[test]

@@ -1,0 +1,315 @@
+//! Catalogs and databases: making, changing, dropping and choosing them.
+
+use super::{Catalog, Object};
+use crate::error::{SqlError, SqlResult, Step};
+use crate::parser::ast::{CatalogChange, CatalogStatement, DatabaseStatement, OptionList};
+use flott_core::suggest;
+use sqlparser::ast::{ObjectName, Spanned};
+use std::collections::BTreeMap;
+
+/// The only type of catalog.
+const IN_MEMORY: &str = "generic_in_memory";
+/// Option that names the database that a catalog begins with.
+pub const DEFAULT_DATABASE_OPTION: &str = "default-database";
+
+/// A catalog.
+#[derive(Debug, Clone, Default)]
+pub struct CatalogEntry {
+    /// `COMMENT`
+    pub comment: Option<String>,
+    /// `WITH`; empty for the catalog that a session begins with.
+    pub options: BTreeMap<String, String>,
+    /// Its databases.
+    pub databases: BTreeMap<String, Database>,
+    /// The one that `USE CATALOG` chooses.
+    pub default_database: String,
+}
+
+/// A database.
+#[derive(Debug, Clone, Default)]
+pub struct Database {
+    /// `COMMENT`
+    pub comment: Option<String>,
+    /// `WITH`
+    pub options: BTreeMap<String, String>,
+    /// Its permanent tables and views.
+    pub(super) objects: BTreeMap<String, Object>,
+}
+
+impl CatalogEntry {
+    /// A catalog with one empty database.
+    pub(super) fn with_database(name: &str) -> Self {
+        Self {
+            databases: [(name.to_owned(), Database::default())].into(),
+            default_database: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Begins with the database that the options name. Flink makes an altered catalog anew, and loses its tables; here only
+    /// databases without any give way.
+    fn choose_default(&mut self) {
+        let named = self.options.get(DEFAULT_DATABASE_OPTION);
+        self.default_database = named.map_or("default", String::as_str).to_owned();
+        self.databases.retain(|_, database| !database.objects.is_empty());
+        self.databases.entry(self.default_database.clone()).or_default();
+    }
+
+    /// The database of this name; `own_name` is the catalog's.
+    ///
+    /// # Errors
+    /// If there is none; names the nearest.
+    pub fn database(&self, own_name: &str, name: &str) -> SqlResult<&Database> {
+        self.databases.get(name).ok_or_else(|| {
+            let hint = suggest::hint(name, self.databases.keys().map(String::as_str));
+            let error = SqlError::new(Step::Name, format!("there is no database '{own_name}.{name}'{hint}"));
+            error.remedy("SHOW DATABASES lists those that exist; CREATE DATABASE makes one")
+        })
+    }
+}
+
+fn taken(what: &str, name: &str) -> SqlError {
+    SqlError::new(Step::Name, format!("the {what} '{name}' exists already"))
+        .remedy("choose another name, or write IF NOT EXISTS")
+}
+
+fn in_use(what: &str, name: &str) -> SqlError {
+    SqlError::new(
+        Step::Name,
+        format!("the {what} '{name}' is in use and cannot be dropped"),
+    )
+    .remedy(format!(
+        "choose another {what} first: USE {}…",
+        if what == "catalog" { "CATALOG " } else { "" }
+    ))
+}
+
+fn map_of(options: &OptionList) -> BTreeMap<String, String> {
+    options.iter().cloned().collect()
+}
+
+impl Catalog {
+    /// Name of the current catalog.
+    pub fn current_catalog(&self) -> &str {
+        &self.catalog
+    }
+
+    /// Name of the current database.
+    pub fn current_database(&self) -> &str {
+        &self.database
+    }
+
+    /// The catalogs by name.
+    pub fn catalogs(&self) -> &BTreeMap<String, CatalogEntry> {
+        &self.catalogs
+    }
+
+    /// The catalog of this name.
+    ///
+    /// # Errors
+    /// If there is none; names the nearest.
+    pub fn entry(&self, name: &str) -> SqlResult<&CatalogEntry> {
+        self.catalogs.get(name).ok_or_else(|| self.no_catalog(name))
+    }
+
+    fn no_catalog(&self, name: &str) -> SqlError {
+        let hint = suggest::hint(name, self.catalogs.keys().map(String::as_str));
+        SqlError::new(Step::Name, format!("there is no catalog '{name}'{hint}"))
+            .remedy("SHOW CATALOGS lists those that exist; CREATE CATALOG makes one")
+    }
+
+    fn entry_mut(&mut self, name: &str) -> SqlResult<&mut CatalogEntry> {
+        let missing = self.no_catalog(name);
+        self.catalogs.get_mut(name).ok_or(missing)
+    }
+
+    /// Catalog and database of a name of one or two parts.
+    ///
+    /// # Errors
+    /// If it has more parts or its catalog does not exist.
+    pub fn database_path(&self, name: &ObjectName) -> SqlResult<(String, String)> {
+        let parts: Vec<&str> = name
+            .0
+            .iter()
+            .filter_map(|p| p.as_ident())
+            .map(|i| i.value.as_str())
+            .collect();
+        match parts.as_slice() {
+            [database] => Ok((self.catalog.clone(), (*database).to_owned())),
+            [catalog, database] => {
+                self.entry(catalog).map_err(|e| e.at_span(name.span()))?;
+                Ok(((*catalog).to_owned(), (*database).to_owned()))
+            }
+            _ => Err(SqlError::new(Step::Name, "a database's name has one or two parts").at_span(name.span())),
+        }
+    }
+
+    /// Executes a statement on databases.
+    ///
+    /// # Errors
+    /// If a name is taken or missing, or the database is in use or not empty.
+    pub fn change_database(&mut self, statement: &DatabaseStatement) -> SqlResult<()> {
+        let (DatabaseStatement::Create { name, .. }
+        | DatabaseStatement::Alter { name, .. }
+        | DatabaseStatement::Drop { name, .. }
+        | DatabaseStatement::Use(name)) = statement;
+        let span = name.span();
+        self.database_statement(statement, name).map_err(|e| e.at_span(span))
+    }
+
+    fn database_statement(&mut self, statement: &DatabaseStatement, name: &ObjectName) -> SqlResult<()> {
+        let (catalog, database) = self.database_path(name)?;
+        let is_current = catalog == self.catalog && database == self.database;
+        let entry = self.entry_mut(&catalog)?;
+        let exists = entry.databases.contains_key(&database);
+        match statement {
+            DatabaseStatement::Create { if_not_exists, .. } if exists => match if_not_exists {
+                true => Ok(()),
+                false => Err(taken("database", &database)),
+            },
+            DatabaseStatement::Create { comment, options, .. } => {
+                let made = Database {
+                    comment: comment.clone(),
+                    options: map_of(options),
+                    objects: BTreeMap::new(),
+                };
+                entry.databases.insert(database, made);
+                Ok(())
+            }
+            DatabaseStatement::Drop { if_exists: true, .. } if !exists => Ok(()),
+            _ if !exists => entry.database(&catalog, &database).map(|_| ()),
+            DatabaseStatement::Drop { .. } if is_current => Err(in_use("database", &database)),
+            DatabaseStatement::Drop { cascade, .. } => {
+                let is_empty = entry.databases.get(&database).is_none_or(|d| d.objects.is_empty());
+                if !is_empty && !cascade {
+                    return Err(
+                        SqlError::new(Step::Name, format!("the database '{database}' is not empty"))
+                            .remedy("drop its tables first, or all together: DROP DATABASE … CASCADE"),
+                    );
+                }
+                entry.databases.remove(&database);
+                self.temporary
+                    .retain(|p, _| (p.catalog.as_str(), p.database.as_str()) != (&*catalog, &*database));
+                Ok(())
+            }
+            DatabaseStatement::Alter { options, .. } => {
+                if let Some(held) = entry.databases.get_mut(&database) {
+                    held.options.extend(options.iter().cloned());
+                }
+                Ok(())
+            }
+            DatabaseStatement::Use(_) => {
+                (self.catalog, self.database) = (catalog, database);
+                Ok(())
+            }
+        }
+    }
+
+    /// Executes a statement on catalogs.
+    ///
+    /// # Errors
+    /// If a name is taken or missing, the catalog is in use, or its type is not known.
+    pub fn change_catalog(&mut self, statement: &CatalogStatement) -> SqlResult<()> {
+        let (CatalogStatement::Create { name, .. }
+        | CatalogStatement::Alter { name, .. }
+        | CatalogStatement::Drop { name, .. }
+        | CatalogStatement::Use(name)) = statement;
+        self.catalog_statement(statement, &name.value)
+            .map_err(|e| e.at_span(name.span))
+    }
+
+    fn catalog_statement(&mut self, statement: &CatalogStatement, name: &str) -> SqlResult<()> {
+        let exists = self.catalogs.contains_key(name);
+        match statement {
+            CatalogStatement::Create { if_not_exists, .. } if exists => match if_not_exists {
+                true => Ok(()),
+                false => Err(taken("catalog", name)),
+            },
+            CatalogStatement::Create { comment, options, .. } => {
+                let options = map_of(options);
+                check_options(&options)?;
+                let mut made = CatalogEntry {
+                    comment: comment.clone(),
+                    options,
+                    ..CatalogEntry::default()
+                };
+                made.choose_default();
+                self.catalogs.insert(name.to_owned(), made);
+                Ok(())
+            }
+            CatalogStatement::Drop { if_exists: true, .. } if !exists => Ok(()),
+            CatalogStatement::Drop { .. } if exists && self.catalog == name => Err(in_use("catalog", name)),
+            CatalogStatement::Drop { .. } => {
+                self.entry(name)?;
+                self.catalogs.remove(name);
+                self.temporary.retain(|p, _| p.catalog != name);
+                Ok(())
+            }
+            CatalogStatement::Alter { change, .. } => alter(self.entry_mut(name)?, change),
+            CatalogStatement::Use(_) => {
+                let database = self.entry(name)?.default_database.clone();
+                (self.catalog, self.database) = (name.to_owned(), database);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn check_options(options: &BTreeMap<String, String>) -> SqlResult<()> {
+    let wrong = |message: String| SqlError::new(Step::Option, message);
+    match options.get("type").map(String::as_str) {
+        Some(IN_MEMORY) => {}
+        Some(other) => {
+            let hint = suggest::hint(other, [IN_MEMORY]);
+            return Err(wrong(format!("there is no catalog of the type '{other}'{hint}"))
+                .remedy(format!("'type' = '{IN_MEMORY}' is the only one so far")));
+        }
+        None => {
+            return Err(
+                wrong("the option 'type' is missing".to_owned()).remedy(format!("add 'type' = '{IN_MEMORY}' to WITH"))
+            );
+        }
+    }
+    let known = ["type", DEFAULT_DATABASE_OPTION];
+    match options.keys().find(|k| !known.contains(&k.as_str())) {
+        Some(key) => Err(wrong(format!(
+            "a catalog of the type '{IN_MEMORY}' has no option '{key}'{}",
+            suggest::hint(key, known)
+        ))
+        .remedy(format!("it has {}", known.join(", ")))),
+        None => Ok(()),
+    }
+}
+
+fn alter(entry: &mut CatalogEntry, change: &CatalogChange) -> SqlResult<()> {
+    let mut options = entry.options.clone();
+    match change {
+        CatalogChange::Comment(comment) => entry.comment = Some(comment.clone()),
+        CatalogChange::Set(set) => {
+            if set.iter().any(|(key, _)| key == "type") {
+                return Err(SqlError::new(
+                    Step::Option,
+                    "the option 'type' of a catalog cannot be changed",
+                ));
+            }
+            options.extend(set.iter().cloned());
+        }
+        CatalogChange::Reset(keys) => {
+            if keys.iter().any(|key| key == "type") {
+                return Err(SqlError::new(
+                    Step::Option,
+                    "the option 'type' of a catalog cannot be reset",
+                ));
+            }
+            keys.iter().for_each(|key| {
+                options.remove(key);
+            });
+        }
+    }
+    if options != entry.options {
+        check_options(&options)?;
+        entry.options = options;
+        entry.choose_default();
+    }
+    Ok(())
+}

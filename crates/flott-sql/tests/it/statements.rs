@@ -1,0 +1,116 @@
+//! Statements on the session: SHOW, DESCRIBE, databases, catalogs, LIKE, ALTER, with the answers of Flink's client.
+
+use crate::connectors::variable;
+use crate::snapshot::{folder, report};
+use flott_core::Options;
+use flott_sql::{Outcome, Script, Session, table_text};
+use std::sync::Arc;
+
+/// A session with the real connectors.
+fn session() -> Session {
+    Session::new(Arc::new(flott::registry()), Options::new())
+}
+
+/// What the client prints for each statement; the session goes on after an error.
+fn answers(session: &mut Session, text: &str) -> Vec<(String, String)> {
+    let script = Script::parse(text, &variable).unwrap();
+    let statements = script.statements().iter();
+    statements
+        .map(|statement| {
+            let answer = match session.execute(&script, statement) {
+                Err(e) => format!("ERROR {e}"),
+                Ok(Outcome::Rows { columns, rows }) => table_text::table(&columns, &rows),
+                Ok(Outcome::Text(text)) => text,
+                Ok(Outcome::Job(_)) => "JOB".to_owned(),
+                Ok(_) => "OK".to_owned(),
+            };
+            (statement.text.clone(), answer)
+        })
+        .collect()
+}
+
+#[test]
+fn answers_are_those_of_flink() {
+    let folder = folder("statements");
+    let text = std::fs::read_to_string(folder.join("session.sql")).unwrap();
+    let expected = std::fs::read_to_string(folder.join("session.txt")).unwrap();
+    let expected: Vec<&str> = expected.trim_end_matches('\n').split("\n----\n").collect();
+    let given = answers(&mut session(), &text);
+    assert_eq!(given.len(), expected.len());
+    let mut differences = vec![];
+    for ((statement, given), expected) in given.iter().zip(expected) {
+        let same = given == expected || (expected == "ERROR" && given.starts_with("ERROR "));
+        if !same {
+            differences.push(format!("{statement}\n--- Flink\n{expected}\n--- here\n{given}"));
+        }
+    }
+    report(&differences);
+}
+
+fn last(text: &str) -> String {
+    answers(&mut session(), text).pop().unwrap().1
+}
+
+const TABLE: &str = "CREATE TABLE t (id BIGINT, name STRING) WITH ('connector' = 'datagen');";
+
+#[test]
+fn a_table_as_select_is_made_and_filled() {
+    let made = "CREATE TABLE s WITH ('connector' = 'print') AS SELECT id + 1 AS n, name FROM t;";
+    let given = answers(&mut session(), &format!("{TABLE}{made}DESCRIBE s;"));
+    assert_eq!(given[1].1, "JOB");
+    assert!(given[2].1.contains("|    n | BIGINT |"), "{}", given[2].1);
+    let refused = "CREATE TABLE s WITH ('connector' = 'nope') AS SELECT id FROM t; SHOW TABLES;";
+    let given = answers(&mut session(), &format!("{TABLE}{refused}"));
+    assert!(
+        given[1].1.starts_with("ERROR") && !given[2].1.contains(" s |"),
+        "{given:?}"
+    );
+}
+
+#[test]
+fn a_view_finds_its_tables_from_every_database() {
+    let text = format!(
+        "{TABLE} CREATE VIEW v AS SELECT id FROM t; CREATE DATABASE d; USE d;
+        CREATE VIEW w AS SELECT id FROM default_database.v; SELECT * FROM w;"
+    );
+    assert_eq!(last(&text), "JOB");
+    assert!(last(&format!("{text} SELECT * FROM v;")).contains("there is no table or view 'v'"));
+}
+
+#[test]
+fn functions_have_signatures() {
+    let given = last("SHOW FUNCTIONS LIKE 'upp%';");
+    assert!(given.contains("|         UPPER | UPPER("), "{given}");
+}
+
+#[test]
+fn a_view_is_shown_with_its_own_text() {
+    let given = last(&format!(
+        "{TABLE} CREATE VIEW v (a) COMMENT 'c' AS SELECT id FROM t; SHOW CREATE VIEW v;"
+    ));
+    assert!(
+        given.contains("VIEW `default_catalog`.`default_database`.`v` (\n  `a`\n)\nCOMMENT 'c'\nAS SELECT id FROM t\n"),
+        "{given}"
+    );
+}
+
+#[test]
+fn a_shell_knows_when_a_statement_is_whole() {
+    for whole in [
+        "SELECT 1;",
+        "SELECT ';' ;\n",
+        "SELECT 1 -- a\n;",
+        "BEGIN STATEMENT SET; INSERT INTO a SELECT 1; END;",
+    ] {
+        assert!(Script::is_complete(whole), "{whole}");
+    }
+    for open in [
+        "SELECT 1",
+        "SELECT ';",
+        "/* ;",
+        "BEGIN STATEMENT SET; INSERT INTO a SELECT 1;",
+        "SELECT 1 -- ;",
+    ] {
+        assert!(!Script::is_complete(open), "{open}");
+    }
+}
