@@ -250,6 +250,41 @@ def run_flink(sql, tag, events, options=MINIBATCH):
     return {"engine": "flink", "wall_s": r["wall_s"], "cpu_s": r["tm_cpu_s"], "jm_cpu_s": r["jm_cpu_s"], "mem_mb": rss("tm1") + rss("jm"), "submit_s": r["submit_to_running_s"]}
 
 
+def endless_flott(a, job):
+    """Start a job that does not end; gives what stops it."""
+    f = tempfile.NamedTemporaryFile("w", suffix=".sql")
+    f.write(job.sql("flott")); f.flush()
+    p = subprocess.Popen([a.flott, "run", f.name, "-p", str(a.parallelism), *sum((["-D", f"{k}={v}"] for k, v in a.options.items()), [])],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    def stop():
+        p.terminate(); p.wait(); f.close()
+    return stop
+
+
+def endless_flink(a, job):
+    s = Session(a.options)
+    st = statements(job.sql("flink"))
+    for x in st[:-1]:
+        s.run(x)
+    r = s.run(st[-1])
+    jid = r.get("jobID") or r["results"]["data"][0]["fields"][0]
+    def stop():
+        bench.call(f"{bench.REST}/jobs/{jid}?mode=cancel", method="PATCH"); s.close()
+    return stop
+
+
+def until_still(job, stop, still_s=15, limit_s=90):
+    """The output rows once no more have come for longer than a window; stops the job."""
+    rows, since, t0 = Counter(), time.time(), time.time()
+    while time.time() - since < still_s and time.time() - t0 < limit_s:
+        now = job.rows()
+        if now != rows or not now:
+            rows, since = now, time.time()
+        time.sleep(1)
+    stop()
+    return rows
+
+
 DUCK = {
     "q0": "SELECT bit_xor(hash(bid.auction, bid.bidder, bid.price, bid.dateTime, bid.extra)) FROM b",
     "q1": "SELECT bit_xor(hash(bid.auction, bid.bidder, 0.908 * bid.price, bid.dateTime, bid.extra)) FROM b",
@@ -311,10 +346,15 @@ def check_plan(a, name):
 def check_outputs(a, name):
     """Both engines over the small input, outputs through Kafka: (same, rows, digest)"""
     job = Job(name, a.check_events, "kafka")
-    run_flott(a.flott, job.sql("flott"), a.parallelism, a.options)
-    ours = job.rows()
-    run_flink(job.sql("flink"), name, a.check_events, a.options)
-    theirs = job.rows()
+    if name in TOTALS:
+        # At the end of bounded input Flink drops windows of processing time that are still open, so this input does not end.
+        job.text = job.text.replace("'connector' = 'filesystem'", "'connector' = 'filesystem', 'source.monitor-interval' = '1 s'")
+        ours, theirs = until_still(job, endless_flott(a, job)), until_still(job, endless_flink(a, job))
+    else:
+        run_flott(a.flott, job.sql("flott"), a.parallelism, a.options)
+        ours = job.rows()
+        run_flink(job.sql("flink"), name, a.check_events, a.options)
+        theirs = job.rows()
     if ours != theirs:
         for title, bag in (("only Flott", ours - theirs), ("only Flink", theirs - ours)):
             print(f"{name}: {title}: {sum(bag.values())} rows, e.g. {list(bag)[:3]}", file=sys.stderr)
