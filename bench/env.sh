@@ -16,6 +16,7 @@ KAFKA_TLS=${KAFKA_TLS:-$BENCH_HOME/tls}             # stores of the TLS listener
 KAFKA_USER=${KAFKA_USER:-alice}                     # the one user of PLAIN and SCRAM
 KAFKA_PASSWORD=${KAFKA_PASSWORD:-alice-secret}
 MOTO_VERSION=${MOTO_VERSION:-5.2.1}
+PYARROW_VERSION=${PYARROW_VERSION:-26.0.1}
 S3_PORT=${S3_PORT:-15555}
 S3_BUCKET=${S3_BUCKET:-flott}
 S3_RUN=${S3_RUN:-$BENCH_HOME/run/s3-$S3_PORT}

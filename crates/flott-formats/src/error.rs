@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, Error)]
 pub enum FormatError {
     /// No format has this name.
-    #[error("there is no format '{name}'; formats are csv, debezium-json, json and raw{hint}")]
+    #[error("there is no format '{name}'; formats are csv, debezium-json, json and raw, and for files parquet{hint}")]
     UnknownFormat {
         /// The name that was asked for.
         name: String,

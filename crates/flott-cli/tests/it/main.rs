@@ -8,6 +8,7 @@ mod disk;
 mod exactly_once;
 mod examples;
 mod golden;
+mod parquet;
 mod s3;
 mod security;
 mod shell;

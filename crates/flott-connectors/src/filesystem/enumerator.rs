@@ -1,9 +1,9 @@
 //! Files into splits.
 
-use super::RANGE_BYTES;
 use super::compression::Compression;
 use super::listing::{FoundFile, list};
 use super::options::ScanOptions;
+use super::{RANGE_BYTES, ROW_GROUP_RANGE_BYTES};
 use async_trait::async_trait;
 use flott_runtime::SplitEnumerator;
 use flott_runtime::connector::{ConnectorError, Split};
@@ -16,15 +16,25 @@ use std::time::Duration;
 /// Most ranges of one file.
 const MAX_RANGES: u64 = 1024;
 
+/// Where files may be cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Splitting {
+    Nowhere,
+    LineEnds,
+    /// A range owns the row groups that begin in it.
+    RowGroups,
+}
+
 /// State of a split: a range of a file, and how far it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileSplit {
     pub path: PathBuf,
     /// First byte of the range.
     pub start: u64,
-    /// Lines that begin before this byte belong to the range; `u64::MAX`: all.
+    /// Lines or row groups that begin before this byte belong to the range; `u64::MAX`: all.
     pub end: u64,
-    /// Start of the next line to read; `None` before the first one was looked for.
+    /// Start of the next line to read, or for parquet the number of the file's next row; `None` before the first one was
+    /// looked for.
     pub position: Option<u64>,
     /// Place in the order in which ranges are dealt.
     pub ordinal: u64,
@@ -36,7 +46,7 @@ pub(super) struct FileSplit {
 pub(super) struct FileEnumerator {
     table: String,
     options: Arc<ScanOptions>,
-    splits_at_line_ends: bool,
+    splitting: Splitting,
     /// Every file found so far.
     known: BTreeSet<PathBuf>,
     /// Number of the next range dealt.
@@ -53,7 +63,7 @@ impl FileEnumerator {
     pub(super) fn new(
         table: &str,
         options: Arc<ScanOptions>,
-        splits_at_line_ends: bool,
+        splitting: Splitting,
         restored: Option<&[u8]>,
     ) -> Result<Self, ConnectorError> {
         let snapshot = match restored {
@@ -69,7 +79,7 @@ impl FileEnumerator {
         Ok(Self {
             table: table.to_owned(),
             options,
-            splits_at_line_ends,
+            splitting,
             known: snapshot.known,
             next_ordinal: snapshot.next_ordinal,
         })
@@ -77,11 +87,16 @@ impl FileEnumerator {
 
     /// The ranges of a file, as start and end.
     fn ranges(&self, file: &FoundFile) -> Vec<(u64, u64)> {
-        let is_packed = Compression::of(&file.path) != Compression::None;
-        if !self.splits_at_line_ends || is_packed || file.size_bytes <= RANGE_BYTES {
+        let is_packed = self.splitting == Splitting::LineEnds && Compression::of(&file.path) != Compression::None;
+        let range_bytes = match self.splitting {
+            Splitting::LineEnds if !is_packed => RANGE_BYTES,
+            Splitting::RowGroups => ROW_GROUP_RANGE_BYTES,
+            _ => u64::MAX,
+        };
+        if file.size_bytes <= range_bytes {
             return vec![(0, u64::MAX)];
         }
-        let count = file.size_bytes.div_ceil(RANGE_BYTES).min(MAX_RANGES);
+        let count = file.size_bytes.div_ceil(range_bytes).min(MAX_RANGES);
         let cut = |i: u64| (u128::from(file.size_bytes) * u128::from(i) / u128::from(count)) as u64;
         (0..count)
             .map(|i| (cut(i), if i + 1 == count { u64::MAX } else { cut(i + 1) }))
@@ -91,7 +106,7 @@ impl FileEnumerator {
     fn splits(&mut self, files: Vec<FoundFile>) -> Result<Vec<Split>, ConnectorError> {
         let mut ranges: Vec<(usize, u64, u64, FoundFile)> = vec![];
         for file in files {
-            if Compression::of(&file.path) == Compression::Unknown {
+            if self.splitting != Splitting::RowGroups && Compression::of(&file.path) == Compression::Unknown {
                 return Err(ConnectorError::Fatal {
                     message: format!(
                         "table '{}': '{}' is compressed in a way that cannot be read; unpack it or use gzip or zst",

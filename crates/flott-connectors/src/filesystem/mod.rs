@@ -5,7 +5,7 @@
 //! names begin with `.` or `_` are left out. A file whose lines can be told apart anywhere (`json`, `raw`, unquoted `csv`)
 //! is cut into ranges of [`RANGE_BYTES`] or more, so that subtasks share it; a line belongs to the range in which it
 //! begins. Quoted `csv` may hold line ends in fields and is read from its start, as are compressed files
-//! (`.gz`, `.deflate`, `.zst`). The columns of PARTITIONED BY come from the folders `key=value` of a file's path ([`partition`]).
+//! (`.gz`, `.deflate`, `.zst`). Files of `parquet` are cut between row groups ([`parquet`]). The columns of PARTITIONED BY come from the folders `key=value` of a file's path ([`partition`]).
 //! With `source.monitor-interval` new files are looked for again and again, each is read once.
 //!
 //! Ranges are numbered across the files (first ranges of all files, then second ones, …) and dealt to the subtasks in that
@@ -31,6 +31,7 @@ mod lines;
 mod listing;
 mod metadata;
 mod options;
+mod parquet;
 mod partition;
 mod partition_commit;
 mod partition_time;
@@ -38,6 +39,7 @@ mod reader;
 mod writer;
 
 use crate::table;
+use enumerator::Splitting;
 use flott_core::Options;
 use flott_runtime::connector::{
     ChangelogMode, Committer, CommitterContext, ConnectorError, ScanSpec, SinkSpec, TableInfo, TableSpec,
@@ -50,6 +52,8 @@ use std::sync::Arc;
 
 /// Least size of a range of a file.
 pub(crate) const RANGE_BYTES: u64 = 16 << 20;
+/// Least size of a range of a file of row groups: reading one begins with the file's footer.
+pub(crate) const ROW_GROUP_RANGE_BYTES: u64 = 64 << 20;
 /// Most parts that a writer has open at once; the one that was written to longest ago ends for the next.
 pub(crate) const MAX_OPEN_PARTS: usize = 64;
 /// Most files that a reader has open at once.
@@ -66,9 +70,7 @@ impl TableConnector for FilesystemConnector {
 
     fn check_source(&self, table: &TableSpec) -> Result<TableInfo, ConnectorError> {
         let options = ScanOptions::read(table)?;
-        let columns = options.partitioning.in_files(&table.columns);
-        flott_formats::decoder(&options.format, &table.options, &columns, &columns)
-            .map_err(|e| table::wrong(table, e))?;
+        reader::rows_of(table, &options, &table.columns, reader::BATCH_ROWS)?;
         Ok(TableInfo {
             metadata: metadata::keys(),
             ..table::plain_info(changelog(&options.format), options.boundedness())
@@ -77,8 +79,7 @@ impl TableConnector for FilesystemConnector {
 
     fn check_sink(&self, table: &TableSpec, _job: &Options) -> Result<TableInfo, ConnectorError> {
         let options = SinkOptions::read(table)?;
-        let columns = options.partitioning.in_files(&table.columns);
-        flott_formats::encoder(&options.format, &table.options, &columns).map_err(|e| table::wrong(table, e))?;
+        writer::encoding_of(table, &options, &table.columns)?;
         Ok(table::plain_info(
             changelog(&options.format),
             flott_runtime::connector::Boundedness::Bounded,
@@ -88,10 +89,10 @@ impl TableConnector for FilesystemConnector {
     fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
         let options = ScanOptions::read(&scan.table)?;
         // Made once here, so that a wrong format is an error of the plan and splitting is known.
-        let decoder = reader::decoder_of(scan, &options)?;
+        let rows = reader::rows_of(&scan.table, &options, &scan.fields, reader::BATCH_ROWS)?;
         metadata::check(&scan.metadata)?;
         Ok(Box::new(FileSource {
-            splits_at_line_ends: decoder.splits_at_line_ends(),
+            splitting: rows.splitting(),
             scan: Arc::new(scan.clone()),
             options: Arc::new(options),
         }))
@@ -99,9 +100,7 @@ impl TableConnector for FilesystemConnector {
 
     fn sink(&self, sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
         let options = SinkOptions::read(&sink.table)?;
-        let columns = options.partitioning.in_files(&sink.fields);
-        flott_formats::encoder(&options.format, &sink.table.options, &columns)
-            .map_err(|e| table::wrong(&sink.table, e))?;
+        writer::encoding_of(&sink.table, &options, &sink.fields)?;
         Ok(Box::new(FileSink {
             sink: Arc::new(sink.clone()),
             options: Arc::new(options),
@@ -120,7 +119,7 @@ fn changelog(format: &str) -> ChangelogMode {
 struct FileSource {
     scan: Arc<ScanSpec>,
     options: Arc<ScanOptions>,
-    splits_at_line_ends: bool,
+    splitting: Splitting,
 }
 
 impl Source for FileSource {
@@ -132,7 +131,7 @@ impl Source for FileSource {
         Ok(Box::new(enumerator::FileEnumerator::new(
             self.scan.table.short_name(),
             self.options.clone(),
-            self.splits_at_line_ends,
+            self.splitting,
             restored,
         )?))
     }

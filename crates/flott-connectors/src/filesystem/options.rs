@@ -89,7 +89,8 @@ pub(super) struct Rolling {
 /// What both need: path and format.
 fn read_common(table: &TableSpec) -> Result<(String, String), ConnectorError> {
     let known: Vec<&str> = OPTIONS.iter().chain(&WATERMARK_OPTIONS).copied().collect();
-    table::check_options_with(table, &known, is_format_option)?;
+    let is_known = |key: &str| is_format_option(key) || key.starts_with("parquet.");
+    table::check_options_with(table, &known, is_known)?;
     let required = |key: &str| {
         let value = table.options.get(key).filter(|v| !v.trim().is_empty());
         value.ok_or_else(|| wrong(table, format!("connector 'filesystem' needs the option '{key}'")))

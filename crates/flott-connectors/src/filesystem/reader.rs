@@ -1,47 +1,42 @@
 //! The reader: batches from the open ranges in turn.
 
 use super::MAX_OPEN;
-use super::enumerator::FileSplit;
+use super::enumerator::{FileSplit, Splitting};
 use super::lines::LineReader;
 use super::metadata;
 use super::options::ScanOptions;
+use super::parquet::{self, ParquetReader, ParquetScan, ReadError};
 use super::partition::Partitioning;
 use crate::bad_rows::{BadRows, DeadLetter, DeadLetterFile};
 use crate::table;
 use arrow_array::ArrayRef;
 use flott_core::{Batch, CheckpointId, Field};
 use flott_formats::{Decoder, LineLimits, RowError};
-use flott_runtime::connector::{ConnectorError, MetadataKey, ReaderPoll, ScanSpec, Split};
+use flott_runtime::connector::{ConnectorError, MetadataKey, ReaderPoll, ScanSpec, Split, TableSpec};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{FailureLabel, OperatorContext, SourceReader, TaskError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Most rows of a batch, where the job asks for no other number.
-const BATCH_ROWS: usize = 8192;
+pub(super) const BATCH_ROWS: usize = 8192;
 /// About the most bytes of a batch.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Reads the ranges of one subtask.
 pub(super) struct FileReader {
-    table: String,
-    decoder: Box<dyn Decoder>,
+    rows: Rows,
     /// Where each column asked for comes from.
     columns: Vec<Origin>,
     partitioning: Partitioning,
     metadata: Vec<MetadataKey>,
-    bad_rows: BadRows,
-    dead_letters: Option<DeadLetterFile>,
-    metrics: Arc<OperatorMetrics>,
-    subtask: usize,
+    judge: Judge,
     batch_rows: usize,
     splits: Vec<State>,
     /// Indices of splits not yet opened, in their order.
     waiting: VecDeque<usize>,
     open: VecDeque<Open>,
     no_more: bool,
-    /// Rows that the format had dropped when they were last counted.
-    dropped: u64,
 }
 
 /// Where a column comes from.
@@ -52,12 +47,39 @@ enum Origin {
     Path(usize),
 }
 
-/// The decoder for those columns of a scan that are in files.
-pub(super) fn decoder_of(scan: &ScanSpec, options: &ScanOptions) -> Result<Box<dyn Decoder>, ConnectorError> {
-    let table = &scan.table;
+/// How a file's bytes become rows.
+pub(super) enum Rows {
+    Lines(Box<dyn Decoder>),
+    Parquet(Arc<ParquetScan>),
+}
+
+impl Rows {
+    /// Where files may be cut.
+    pub(super) fn splitting(&self) -> Splitting {
+        match self {
+            Self::Lines(decoder) if decoder.splits_at_line_ends() => Splitting::LineEnds,
+            Self::Lines(_) => Splitting::Nowhere,
+            Self::Parquet(_) => Splitting::RowGroups,
+        }
+    }
+}
+
+/// What reads those of the columns `fields` that are in files.
+pub(super) fn rows_of(
+    table: &TableSpec,
+    options: &ScanOptions,
+    fields: &[Field],
+    batch_rows: usize,
+) -> Result<Rows, ConnectorError> {
     let physical = options.partitioning.in_files(&table.columns);
-    let projected = options.partitioning.in_files(&scan.fields);
-    flott_formats::decoder(&options.format, &table.options, &physical, &projected).map_err(|e| table::wrong(table, e))
+    let projected = options.partitioning.in_files(fields);
+    if options.format == parquet::NAME {
+        let read = parquet::check(&table.options, &physical).map_err(|e| table::wrong(table, e))?;
+        return Ok(Rows::Parquet(Arc::new(ParquetScan::new(&read, projected, batch_rows))));
+    }
+    flott_formats::decoder(&options.format, &table.options, &physical, &projected)
+        .map(Rows::Lines)
+        .map_err(|e| table::wrong(table, e))
 }
 
 struct State {
@@ -70,128 +92,44 @@ struct State {
 
 struct Open {
     index: usize,
-    lines: LineReader,
+    content: Content,
 }
 
-impl FileReader {
-    pub(super) fn new(scan: &ScanSpec, options: &ScanOptions, ctx: &OperatorContext) -> Result<Self, TaskError> {
-        let table = &scan.table;
-        let keys = &options.partitioning.keys;
-        let origin = |field: &Field| match keys.iter().position(|k| k.name == field.name) {
-            Some(key) => Origin::Path(key),
-            None => Origin::File,
-        };
-        Ok(Self {
-            table: table.short_name().to_owned(),
-            decoder: decoder_of(scan, options)?,
-            columns: scan.fields.iter().map(origin).collect(),
-            partitioning: options.partitioning.clone(),
-            metadata: scan.metadata.clone(),
-            bad_rows: options.bad_rows.clone(),
-            dead_letters: None,
-            metrics: ctx.metrics.clone(),
-            subtask: ctx.task.subtask,
-            batch_rows: ctx.task.batching()?.rows_or(BATCH_ROWS),
-            splits: vec![],
-            waiting: VecDeque::new(),
-            open: VecDeque::new(),
-            no_more: false,
-            dropped: 0,
-        })
+enum Content {
+    Lines(LineReader),
+    Parquet(Box<ParquetReader>),
+}
+
+impl Content {
+    /// Where to go on after a restart.
+    fn position(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.position(),
+            Self::Parquet(groups) => groups.position(),
+        }
     }
 
-    fn io_error(&self, split: &FileSplit, e: std::io::Error) -> TaskError {
-        let message = format!("table '{}': '{}' cannot be read: {e}", self.table, split.path.display());
-        TaskError::caused(FailureLabel::Infrastructure, message, e)
+    fn is_finished(&self) -> bool {
+        match self {
+            Self::Lines(lines) => lines.is_finished(),
+            Self::Parquet(groups) => groups.is_finished(),
+        }
     }
+}
 
-    /// Opens waiting ranges of files of which none is open, up to the most at once.
-    fn open_more(&mut self) -> Result<(), TaskError> {
-        let mut at = 0;
-        while self.open.len() < MAX_OPEN && at < self.waiting.len() {
-            let index = self.waiting[at];
-            let split = &self.splits[index].split;
-            if self.open.iter().any(|o| self.splits[o.index].split.path == split.path) {
-                at += 1;
-                continue;
-            }
-            let lines = LineReader::open(split).map_err(|e| self.io_error(split, e))?;
-            self.waiting.remove(at);
-            self.splits[index].opened = true;
-            self.open.push_back(Open { index, lines });
-        }
-        Ok(())
-    }
+/// What is done with bad rows.
+struct Judge {
+    table: String,
+    bad_rows: BadRows,
+    dead_letters: Option<DeadLetterFile>,
+    metrics: Arc<OperatorMetrics>,
+    subtask: usize,
+}
 
-    /// A batch of the range's next lines; `None` if nothing of it was readable.
-    fn read(&mut self, open: &mut Open) -> Result<Option<Batch>, TaskError> {
-        let mut bytes_read = 0;
-        while !open.lines.is_finished() {
-            let (block, last) = open.lines.block();
-            let limits = LineLimits {
-                rows: self.batch_rows,
-                bytes: BATCH_BYTES,
-                last,
-            };
-            let consumed = self.decoder.decode_lines(block, limits);
-            if let Some((error, range)) = consumed.bad {
-                let row = String::from_utf8_lossy(&block[range.clone()]).into_owned();
-                let position = open.lines.position() + range.start as u64;
-                self.judge(open.index, position, &row, &error)?;
-            }
-            open.lines.consume(consumed.bytes);
-            if self.decoder.rows() >= self.batch_rows || self.decoder.bytes() >= BATCH_BYTES {
-                break;
-            }
-            if consumed.bytes == 0 && !open.lines.is_finished() {
-                let filled = open
-                    .lines
-                    .fill()
-                    .map_err(|e| self.io_error(&self.splits[open.index].split, e))?;
-                bytes_read += filled;
-            }
-        }
-        self.metrics.bytes_in.add(bytes_read as u64);
-        let dropped = self.decoder.dropped_rows();
-        self.metrics.bad_rows.add(dropped - self.dropped);
-        self.dropped = dropped;
-        let rows = self.decoder.rows();
-        if rows == 0 {
-            return Ok(None);
-        }
-        let kinds = self.decoder.take_kinds();
-        let mut columns = self.columns_of(open.index, rows)?;
-        columns.extend(metadata::columns(&self.metadata, &self.splits[open.index].split, rows));
-        Ok(Some(Batch::new(columns, rows).with_kinds(kinds.map(Into::into))))
-    }
-
-    /// The decoder's columns and those that the file's path tells, in the order asked for.
-    fn columns_of(&mut self, index: usize, rows: usize) -> Result<Vec<ArrayRef>, TaskError> {
-        let decoded = self.decoder.finish();
-        if self.partitioning.is_none() {
-            return Ok(decoded);
-        }
-        let wrong = |problem: String| TaskError::data(format!("table '{}': {problem}", self.table)).fatal();
-        let path = &self.splits[index].split.path;
-        let values = self.partitioning.values_of(path).map_err(wrong)?;
-        let mut decoded = decoded.into_iter();
-        let mut columns = Vec::with_capacity(self.columns.len() + self.metadata.len());
-        for origin in &self.columns {
-            match origin {
-                Origin::File => columns.extend(decoded.next()),
-                Origin::Path(key) => {
-                    let value = values[*key].as_deref();
-                    let column = Partitioning::column(&self.partitioning.keys[*key], value, rows);
-                    columns.push(column.map_err(|e| wrong(format!("'{}': {e}", path.display())))?);
-                }
-            }
-        }
-        Ok(columns)
-    }
-
+impl Judge {
     /// Does with a bad row what the table asks for.
-    fn judge(&mut self, index: usize, position: u64, row: &str, error: &RowError) -> Result<(), TaskError> {
-        let place = format!("'{}' byte {position}", self.splits[index].split.path.display());
+    fn judge(&mut self, split: &FileSplit, position: u64, row: &[u8], error: &RowError) -> Result<(), TaskError> {
+        let place = format!("'{}' byte {position}", split.path.display());
         match &self.bad_rows {
             BadRows::Fail => {
                 return Err(TaskError::data(format!(
@@ -210,12 +148,189 @@ impl FileReader {
                     table: &self.table,
                     place: &place,
                     error: &error.to_string(),
-                    row,
+                    row: &String::from_utf8_lossy(row),
                 })?;
             }
         }
         self.metrics.bad_rows.add(1);
         Ok(())
+    }
+
+    /// Makes dead letters durable.
+    fn sync(&mut self) -> Result<(), TaskError> {
+        match &mut self.dead_letters {
+            Some(letters) => Ok(letters.sync()?),
+            None => Ok(()),
+        }
+    }
+
+    fn io_error(&self, split: &FileSplit, e: std::io::Error) -> TaskError {
+        let message = format!("table '{}': '{}' cannot be read: {e}", self.table, split.path.display());
+        TaskError::caused(FailureLabel::Infrastructure, message, e)
+    }
+
+    /// The error of a file of row groups. Only its reading can be tried again.
+    fn file_error(&self, split: &FileSplit, e: ReadError) -> TaskError {
+        match e {
+            ReadError::Io(e) => self.io_error(split, e),
+            wrong => {
+                let message = format!(
+                    "table '{}': '{}' cannot be read: {wrong}",
+                    self.table,
+                    split.path.display()
+                );
+                TaskError::caused(FailureLabel::Data, message, wrong).fatal()
+            }
+        }
+    }
+}
+
+/// Columns of a file, their number of rows and, where they are changes, the kinds of the rows.
+type FileRows = (Vec<ArrayRef>, usize, Option<Vec<u8>>);
+
+/// The next lines of a range, as far as they were readable.
+fn read_lines(
+    decoder: &mut dyn Decoder,
+    lines: &mut LineReader,
+    split: &FileSplit,
+    batch_rows: usize,
+    judge: &mut Judge,
+) -> Result<FileRows, TaskError> {
+    let dropped = decoder.dropped_rows();
+    let mut bytes_read = 0;
+    while !lines.is_finished() {
+        let (block, last) = lines.block();
+        let limits = LineLimits {
+            rows: batch_rows,
+            bytes: BATCH_BYTES,
+            last,
+        };
+        let consumed = decoder.decode_lines(block, limits);
+        if let Some((error, range)) = consumed.bad {
+            let position = lines.position() + range.start as u64;
+            judge.judge(split, position, &block[range], &error)?;
+        }
+        lines.consume(consumed.bytes);
+        if decoder.rows() >= batch_rows || decoder.bytes() >= BATCH_BYTES {
+            break;
+        }
+        if consumed.bytes == 0 && !lines.is_finished() {
+            bytes_read += lines.fill().map_err(|e| judge.io_error(split, e))?;
+        }
+    }
+    judge.metrics.bytes_in.add(bytes_read as u64);
+    judge.metrics.bad_rows.add(decoder.dropped_rows() - dropped);
+    let rows = decoder.rows();
+    if rows == 0 {
+        return Ok((vec![], 0, None));
+    }
+    let kinds = decoder.take_kinds();
+    Ok((decoder.finish(), rows, kinds))
+}
+
+impl FileReader {
+    pub(super) fn new(scan: &ScanSpec, options: &ScanOptions, ctx: &OperatorContext) -> Result<Self, TaskError> {
+        let table = &scan.table;
+        let keys = &options.partitioning.keys;
+        let origin = |field: &Field| match keys.iter().position(|k| k.name == field.name) {
+            Some(key) => Origin::Path(key),
+            None => Origin::File,
+        };
+        let batch_rows = ctx.task.batching()?.rows_or(BATCH_ROWS);
+        Ok(Self {
+            rows: rows_of(table, options, &scan.fields, batch_rows)?,
+            columns: scan.fields.iter().map(origin).collect(),
+            partitioning: options.partitioning.clone(),
+            metadata: scan.metadata.clone(),
+            judge: Judge {
+                table: table.short_name().to_owned(),
+                bad_rows: options.bad_rows.clone(),
+                dead_letters: None,
+                metrics: ctx.metrics.clone(),
+                subtask: ctx.task.subtask,
+            },
+            batch_rows,
+            splits: vec![],
+            waiting: VecDeque::new(),
+            open: VecDeque::new(),
+            no_more: false,
+        })
+    }
+
+    /// Opens waiting ranges of files of which none is open, up to the most at once.
+    fn open_more(&mut self) -> Result<(), TaskError> {
+        let mut at = 0;
+        while self.open.len() < MAX_OPEN && at < self.waiting.len() {
+            let index = self.waiting[at];
+            let split = &self.splits[index].split;
+            if self.open.iter().any(|o| self.splits[o.index].split.path == split.path) {
+                at += 1;
+                continue;
+            }
+            let content = match &self.rows {
+                Rows::Lines(_) => {
+                    let lines = LineReader::open(split).map_err(|e| self.judge.io_error(split, e))?;
+                    Content::Lines(lines)
+                }
+                Rows::Parquet(scan) => {
+                    let groups = ParquetReader::open(split, scan.clone());
+                    Content::Parquet(Box::new(groups.map_err(|e| self.judge.file_error(split, e))?))
+                }
+            };
+            self.waiting.remove(at);
+            self.splits[index].opened = true;
+            self.open.push_back(Open { index, content });
+        }
+        Ok(())
+    }
+
+    /// A batch of the range's next rows; `None` if nothing of it was readable.
+    fn read(&mut self, open: &mut Open) -> Result<Option<Batch>, TaskError> {
+        let split = &self.splits[open.index].split;
+        let (decoded, rows, kinds) = match (&mut open.content, &mut self.rows) {
+            (Content::Lines(lines), Rows::Lines(decoder)) => {
+                read_lines(decoder.as_mut(), lines, split, self.batch_rows, &mut self.judge)?
+            }
+            (Content::Parquet(groups), _) => {
+                let read = groups.next().map_err(|e| self.judge.file_error(split, e))?;
+                let (columns, rows) = read.unwrap_or_default();
+                let bytes: usize = columns.iter().map(|c| c.get_buffer_memory_size()).sum();
+                self.judge.metrics.bytes_in.add(bytes as u64);
+                (columns, rows, None)
+            }
+            (Content::Lines(_), Rows::Parquet(_)) => {
+                return Err(TaskError::internal("a file of row groups was opened as lines"));
+            }
+        };
+        if rows == 0 {
+            return Ok(None);
+        }
+        let mut columns = self.columns_of(open.index, decoded, rows)?;
+        columns.extend(metadata::columns(&self.metadata, &self.splits[open.index].split, rows));
+        Ok(Some(Batch::new(columns, rows).with_kinds(kinds.map(Into::into))))
+    }
+
+    /// The file's columns and those that its path tells, in the order asked for.
+    fn columns_of(&self, index: usize, decoded: Vec<ArrayRef>, rows: usize) -> Result<Vec<ArrayRef>, TaskError> {
+        if self.partitioning.is_none() {
+            return Ok(decoded);
+        }
+        let wrong = |problem: String| TaskError::data(format!("table '{}': {problem}", self.judge.table)).fatal();
+        let path = &self.splits[index].split.path;
+        let values = self.partitioning.values_of(path).map_err(wrong)?;
+        let mut decoded = decoded.into_iter();
+        let mut columns = Vec::with_capacity(self.columns.len() + self.metadata.len());
+        for origin in &self.columns {
+            match origin {
+                Origin::File => columns.extend(decoded.next()),
+                Origin::Path(key) => {
+                    let value = values[*key].as_deref();
+                    let column = Partitioning::column(&self.partitioning.keys[*key], value, rows);
+                    columns.push(column.map_err(|e| wrong(format!("'{}': {e}", path.display())))?);
+                }
+            }
+        }
+        Ok(columns)
     }
 }
 
@@ -225,7 +340,7 @@ impl SourceReader for FileReader {
             let state: FileSplit = serde_json::from_slice(&split.state).map_err(|e| {
                 let message = format!(
                     "table '{}': the position of split '{}' is unreadable",
-                    self.table, split.id
+                    self.judge.table, split.id
                 );
                 TaskError::caused(FailureLabel::Internal, message, e)
             })?;
@@ -256,8 +371,8 @@ impl SourceReader for FileReader {
                 continue;
             }
             let batch = self.read(&mut open)?;
-            self.splits[index].split.position = Some(open.lines.position());
-            let finished = open.lines.is_finished();
+            self.splits[index].split.position = Some(open.content.position());
+            let finished = open.content.is_finished();
             match batch {
                 Some(batch) => {
                     // The end is told by the next turn.
@@ -272,8 +387,8 @@ impl SourceReader for FileReader {
             }
         }
         let done = self.no_more && self.waiting.is_empty() && self.open.is_empty();
-        if done && let Some(letters) = &mut self.dead_letters {
-            letters.sync()?;
+        if done {
+            self.judge.sync()?;
         }
         Ok(if done {
             ReaderPoll::Finished
@@ -283,9 +398,7 @@ impl SourceReader for FileReader {
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<Vec<Split>, TaskError> {
-        if let Some(letters) = &mut self.dead_letters {
-            letters.sync()?;
-        }
+        self.judge.sync()?;
         let unfinished = self.splits.iter().filter(|s| !s.finished);
         let split = |s: &State| {
             let state = serde_json::to_vec(&s.split).map_err(|e| TaskError::internal(e.to_string()))?;

@@ -39,7 +39,7 @@ fn scan(table: TableSpec, metadata: Vec<MetadataKey>) -> ScanSpec {
 }
 
 /// A context; its runtime is the one that the test runs in.
-fn context(subtask: usize, attempt: u64) -> OperatorContext {
+pub(super) fn context(subtask: usize, attempt: u64) -> OperatorContext {
     OperatorContext {
         task: Arc::new(TaskInfo {
             job_id: JobId::of("submission"),
@@ -62,12 +62,12 @@ fn context(subtask: usize, attempt: u64) -> OperatorContext {
     }
 }
 
-async fn splits_of(source: &dyn Source) -> Vec<Split> {
+pub(super) async fn splits_of(source: &dyn Source) -> Vec<Split> {
     source.enumerator(None).unwrap().discover().await.unwrap()
 }
 
 /// Reads `batches` batches, or all there are.
-fn read(reader: &mut dyn SourceReader, batches: usize) -> Vec<(usize, Batch)> {
+pub(super) fn read(reader: &mut dyn SourceReader, batches: usize) -> Vec<(usize, Batch)> {
     let mut read = vec![];
     while read.len() < batches {
         match reader.poll(0).unwrap() {
@@ -83,7 +83,7 @@ fn read(reader: &mut dyn SourceReader, batches: usize) -> Vec<(usize, Batch)> {
     read
 }
 
-fn numbers(batches: &[(usize, Batch)]) -> Vec<i64> {
+pub(super) fn numbers(batches: &[(usize, Batch)]) -> Vec<i64> {
     let numbers = batches
         .iter()
         .flat_map(|(_, b)| b.column(0).as_primitive::<Int64Type>().values().to_vec());
@@ -318,7 +318,7 @@ fn rows(numbers: std::ops::Range<i64>) -> Batch {
     Batch::new(columns, count)
 }
 
-fn committer_of(sink: &dyn Sink) -> Box<dyn Committer> {
+pub(super) fn committer_of(sink: &dyn Sink) -> Box<dyn Committer> {
     committer_named(sink, "sink")
 }
 
@@ -352,7 +352,7 @@ fn committed(directory: &Path) -> (Vec<String>, usize) {
     (lines, files)
 }
 
-fn checkpoint(writer: &mut dyn SinkWriter, id: u64) -> Vec<Bytes> {
+pub(super) fn checkpoint(writer: &mut dyn SinkWriter, id: u64) -> Vec<Bytes> {
     assert_eq!(writer.flush().unwrap(), Flow::Done);
     writer.prepare_commit(id).unwrap()
 }
