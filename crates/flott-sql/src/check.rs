@@ -284,6 +284,7 @@ fn watermarks(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
 fn has_event_windows(rel: &Rel) -> bool {
     let is_over_time = matches!(&rel.op, RelOp::Over(o) if o.input.fields[o.order].time == Some(TimeKind::Rowtime));
     is_over_time
+        || matches!(&rel.op, RelOp::Sort(s) if s.fetch.is_none() && s.order.first().is_some_and(|k| s.input.fields[k.column].time == Some(TimeKind::Rowtime)))
         || matches!(&rel.op, RelOp::WindowAggregate(_) | RelOp::WindowTvf { .. })
         || rel.inputs().into_iter().any(has_event_windows)
 }

@@ -208,7 +208,7 @@ impl Session {
     }
 
     fn create_view(&mut self, create: &CreateView, source: &Arc<Source>) -> SqlResult<Outcome> {
-        let rel = self.binder(source).query(&create.query)?;
+        let rel = self.binder(source).subquery(&create.query)?;
         if !create.columns.is_empty() && create.columns.len() != rel.fields.len() {
             return Err(SqlError::new(
                 Step::Name,

@@ -89,7 +89,7 @@ impl Binder<'_> {
                 subquery,
                 alias,
                 sample: None,
-            } => aliased(self.query(subquery)?, alias.as_ref(), vec![]),
+            } => aliased(self.subquery(subquery)?, alias.as_ref(), vec![]),
             TableFactor::TableFunction { expr, alias } => aliased(self.window_function(expr)?, alias.as_ref(), vec![]),
             TableFactor::UNNEST {
                 alias,

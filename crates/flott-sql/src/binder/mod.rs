@@ -10,6 +10,7 @@ mod group_window;
 mod grouping_sets;
 mod insert;
 mod literal;
+mod order;
 mod over;
 mod query;
 mod scope;

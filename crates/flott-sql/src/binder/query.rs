@@ -1,4 +1,5 @@
-//! Queries: WITH, UNION ALL and SELECT in the order of their meaning: FROM, WHERE, GROUP BY, HAVING, SELECT, DISTINCT.
+//! Queries: WITH, UNION and SELECT in the order of their meaning: FROM, WHERE, GROUP BY, HAVING, SELECT, DISTINCT, ORDER BY,
+//! LIMIT.
 
 use super::Binder;
 use super::aggregate::{Grouping, aggregate, contains_aggregate};
@@ -6,6 +7,7 @@ use super::expr::{condition, span_of};
 use super::from::{Relation, rename};
 use super::group_window::{GroupWindow, group_window_of};
 use super::grouping_sets::{SetFunctions, group_sets};
+use super::order::{Order, Ordered, Tail, add_order, output_order};
 use super::over::{Overs, item_has_over};
 use super::scope::{ExprScope, dotted, field_of};
 use super::values::{cast_to, common_type};
@@ -16,8 +18,8 @@ use crate::rel::{Rel, RelField, RelOp, generated_name};
 use crate::rules::window_of;
 use flott_core::TypeKind;
 use sqlparser::ast::{
-    self, Distinct, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
-    SetQuantifier, Spanned,
+    self, Distinct, Ident, OrderByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    SetOperator, SetQuantifier, Spanned,
 };
 
 impl Binder<'_> {
@@ -26,6 +28,18 @@ impl Binder<'_> {
     /// # Errors
     /// The first thing in it that is wrong or not supported, with its place.
     pub fn query(&self, query: &Query) -> SqlResult<Rel> {
+        self.bound_query(query, true)
+    }
+
+    /// Binds a query inside another one.
+    ///
+    /// # Errors
+    /// As [`Binder::query`].
+    pub(crate) fn subquery(&self, query: &Query) -> SqlResult<Rel> {
+        self.bound_query(query, false)
+    }
+
+    fn bound_query(&self, query: &Query, is_outermost: bool) -> SqlResult<Rel> {
         let mut binder = self.clone();
         if let Some(with) = &query.with {
             if with.recursive {
@@ -35,20 +49,28 @@ impl Binder<'_> {
                 );
             }
             for cte in &with.cte_tables {
-                let bound = binder.query(&cte.query)?;
+                let bound = binder.subquery(&cte.query)?;
                 let columns: Vec<Ident> = cte.alias.columns.iter().map(|c| c.name.clone()).collect();
                 let bound = rename(bound, &columns, Some(cte.alias.name.span))?;
                 binder.ctes.push((cte.alias.name.value.clone(), bound));
             }
         }
-        check_tail(query)?;
-        binder.set_expr(&query.body)
+        let tail = Tail::of(query)?;
+        let body = match query.body.as_ref() {
+            SetExpr::Select(select) => binder.select(select, &tail.order)?,
+            SetExpr::Query(inner) => {
+                let rel = binder.bound_query(inner, is_outermost && tail.is_empty())?;
+                output_order(rel, &tail.order)?
+            }
+            other => output_order(binder.set_expr(other)?, &tail.order)?,
+        };
+        tail.apply(body, is_outermost)
     }
 
     fn set_expr(&self, body: &SetExpr) -> SqlResult<Rel> {
         match body {
-            SetExpr::Select(select) => self.select(select),
-            SetExpr::Query(query) => self.query(query),
+            SetExpr::Select(select) => Ok(self.select(select, &[])?.rel),
+            SetExpr::Query(query) => self.subquery(query),
             SetExpr::Values(values) => self.values(values),
             SetExpr::SetOperation {
                 left,
@@ -74,7 +96,8 @@ impl Binder<'_> {
         }
     }
 
-    fn select(&self, select: &Select) -> SqlResult<Rel> {
+    /// Binds a SELECT and what it is sorted by.
+    fn select(&self, select: &Select, order: &[&OrderByExpr]) -> SqlResult<Ordered> {
         check_select(select)?;
         let Relation { mut rel, scope } = match select.from.is_empty() {
             true => Relation {
@@ -100,24 +123,34 @@ impl Binder<'_> {
             .at_span(select.select_token.0.span)
             .remedy("aggregate in a sub-query, and look OVER its rows"));
         } else if grouped || aggregates || select.having.is_some() {
-            self.grouped(rel, &scope, &sets, select)?
+            self.grouped(rel, &scope, &sets, select, order)?
         } else if over {
             let overs = Overs::new(&scope, &select.named_window);
-            let items = select_items(&select.projection, &scope, &|e| overs.bind(e))?;
-            overs.into_rel(rel, items)
+            let (items, sorted) = ordered_items(select, &scope, order, &|e| overs.bind(e))?;
+            sorted.of(overs.into_rel(rel, items))
         } else {
-            let items = select_items(&select.projection, &scope, &|e| scope.bind(e))?;
-            Rel::calc(rel, items, None)
+            let (items, sorted) = ordered_items(select, &scope, order, &|e| scope.bind(e))?;
+            sorted.of(Rel::calc(rel, items, None))
         };
         match &select.distinct {
             None | Some(Distinct::All) => Ok(bound),
-            Some(Distinct::Distinct) => Ok(distinct(bound)),
+            Some(Distinct::Distinct) => Ok(Ordered {
+                rel: distinct(bound.rel),
+                ..bound
+            }),
             Some(Distinct::On(columns)) => Err(SqlError::new(Step::Unsupported, "Flink has no DISTINCT ON")
                 .at_span(columns.first().map_or_else(sqlparser::tokenizer::Span::empty, span_of))),
         }
     }
 
-    fn grouped(&self, rel: Rel, scope: &ExprScope, sets: &[Vec<&ast::Expr>], select: &Select) -> SqlResult<Rel> {
+    fn grouped(
+        &self,
+        rel: Rel,
+        scope: &ExprScope,
+        sets: &[Vec<&ast::Expr>],
+        select: &Select,
+        order: &[&OrderByExpr],
+    ) -> SqlResult<Ordered> {
         let is_grouped = sets.iter().any(|set| !set.is_empty());
         let mut rel = rel;
         let mut window: Option<GroupWindow> = None;
@@ -163,9 +196,10 @@ impl Binder<'_> {
             _ => SetFunctions::levels(&bound_sets, keys.len())?,
         };
         let mut branches = vec![];
+        let mut order_of_all = Order::default();
         for level in levels {
             let grouping = Grouping::new(scope, keys.clone(), is_grouped, level, window.as_ref());
-            let items = select_items(&select.projection, scope, &|e| grouping.bind(e))?;
+            let (items, sorted) = ordered_items(select, scope, order, &|e| grouping.bind(e))?;
             let having = match &select.having {
                 Some(having) => Some(condition(grouping.bind(having)?, "HAVING", span_of(having))?),
                 None => None,
@@ -173,11 +207,13 @@ impl Binder<'_> {
             let aggregated = grouping.into_rel(rel.clone(), &items);
             check_slices(&aggregated, sets)?;
             branches.push(Rel::calc(aggregated, items, having));
+            order_of_all = sorted;
         }
-        match branches.len() {
-            1 => Ok(branches.remove(0)),
-            _ => union(branches),
-        }
+        let rel = match branches.len() {
+            1 => branches.remove(0),
+            _ => union(branches)?,
+        };
+        Ok(order_of_all.of(rel))
     }
 }
 
@@ -222,6 +258,23 @@ fn check_slices(aggregated: &Rel, sets: &[Vec<&ast::Expr>]) -> SqlResult<()> {
             None => error,
         }
     })
+}
+
+/// Names and bound forms of a SELECT list and of what it is sorted by besides.
+fn ordered_items(
+    select: &Select,
+    scope: &ExprScope,
+    order: &[&OrderByExpr],
+    bind: &dyn Fn(&ast::Expr) -> SqlResult<Expr>,
+) -> SqlResult<(Vec<(String, Expr)>, Order)> {
+    let mut items = select_items(&select.projection, scope, bind)?;
+    let shown = items.len();
+    let only_shown = match &select.distinct {
+        None | Some(Distinct::All) => None,
+        Some(_) => Some("DISTINCT"),
+    };
+    let columns = add_order(&mut items, order, only_shown, bind)?;
+    Ok((items, Order { shown, columns }))
 }
 
 /// Names and bound forms of a SELECT list.
@@ -345,28 +398,6 @@ fn item_has_aggregate(item: &SelectItem) -> bool {
         SelectItem::UnnamedExpr(e) | SelectItem::ExprWithAlias { expr: e, .. } => contains_aggregate(e),
         _ => false,
     }
-}
-
-/// What follows a query's body: none of it has a bounded state on a stream yet.
-fn check_tail(query: &Query) -> SqlResult<()> {
-    if let Some(order_by) = &query.order_by {
-        return Err(SqlError::new(
-            Step::Unsupported,
-            "ORDER BY on a stream has no end to sort to, and sorting by time is not supported yet",
-        )
-        .at_span(order_by.span())
-        .remedy("sort where the result is read, for example in the table that it is written to"));
-    }
-    if let Some(limit) = &query.limit_clause {
-        return Err(SqlError::new(Step::Unsupported, "LIMIT is not supported yet").at_span(limit.span()));
-    }
-    if query.fetch.is_some() {
-        return Err(SqlError::new(Step::Unsupported, "FETCH is not supported yet").at_span(query.body.span()));
-    }
-    if !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
-        return Err(SqlError::new(Step::Syntax, "this clause does not exist in Flink SQL").at_span(query.body.span()));
-    }
-    Ok(())
 }
 
 fn check_select(select: &Select) -> SqlResult<()> {

@@ -187,7 +187,7 @@ impl Binder<'_> {
                     _ => Err(SqlError::new(Step::Plan, "TABLE without a name").at_span(span_of(data))),
                 }
             }
-            ast::Expr::Subquery(query) => self.query(query),
+            ast::Expr::Subquery(query) => self.subquery(query),
             other => Err(SqlError::new(Step::Syntax, format!("'{other}' is no table argument"))
                 .at_span(span_of(other))
                 .remedy("write TABLE before the table's name, or a sub-query in parentheses")),

@@ -20,6 +20,8 @@
 //! | [`kind::DROP_UPDATE_BEFORE`] | [`DropUpdateBeforeSpec`] | its input without -U, or with -D in its place |
 //! | [`kind::SINK_CONSTRAINTS`] | [`SinkConstraintsSpec`] | its input, enforced |
 //! | [`kind::OVER_AGGREGATE`] | [`OverAggregateSpec`] | its input, then the aggregates |
+//! | [`kind::LIMIT`], [`kind::SORT_LIMIT`] | [`LimitSpec`] | the first rows of its input |
+//! | [`kind::TEMPORAL_SORT`] | [`TemporalSortSpec`] | its input in the order of time |
 //! | [`kind::CHANGELOG_NORMALIZE`] | [`ChangelogNormalizeSpec`] | its input as a whole changelog |
 //! | [`kind::SINK_MATERIALIZER`] | [`SinkMaterializerSpec`] | the last row of each primary key |
 //!
@@ -34,6 +36,7 @@ mod changes;
 mod group;
 mod over;
 mod rows;
+mod sort;
 mod window;
 
 pub use aggregate::{AggregateCall, PartialColumn, partial_columns};
@@ -45,6 +48,7 @@ pub use rows::{
     CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, ExpandSet, ExpandSpec, NotNullEnforcer,
     SinkConstraintsSpec, TypeLengthEnforcer, ValuesSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec,
 };
+pub use sort::{LimitSpec, SortKey, TemporalSortSpec};
 pub use window::{
     EmitSpec, TimeAttribute, WindowAggregateSpec, WindowProperty, WindowPropertyKind, WindowSpec,
     WindowTableFunctionSpec,
@@ -87,6 +91,12 @@ pub mod kind {
     pub const SINK_CONSTRAINTS: &str = "stream-exec-constraint-enforcer";
     /// Aggregates of the rows before each row.
     pub const OVER_AGGREGATE: &str = "stream-exec-over-aggregate";
+    /// The first rows to arrive.
+    pub const LIMIT: &str = "stream-exec-limit";
+    /// The first rows of an order.
+    pub const SORT_LIMIT: &str = "stream-exec-sort-limit";
+    /// Rows in the order of time.
+    pub const TEMPORAL_SORT: &str = "stream-exec-temporal-sort";
     /// A whole changelog out of upserts and deletions by key.
     pub const CHANGELOG_NORMALIZE: &str = "stream-exec-changelog-normalize";
     /// The last row of each primary key, before a sink whose key is not that of the query's updates.

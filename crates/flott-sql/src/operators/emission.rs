@@ -20,6 +20,11 @@ pub(crate) struct Emission {
 const FROM_STATE: u32 = 1 << 31;
 
 impl Emission {
+    /// Rows that wait to be taken.
+    pub(crate) fn len(&self) -> usize {
+        self.kinds.len()
+    }
+
     /// Emits a row of the batch.
     pub(crate) fn of_batch(&mut self, kind: RowKind, row: usize) {
         self.kinds.push(kind as u8);

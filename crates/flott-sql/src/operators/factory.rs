@@ -8,6 +8,8 @@ use super::group::local::LocalGroupAggregate;
 use super::materialize::SinkUpsertMaterializer;
 use super::normalize::ChangelogNormalize;
 use super::over::aggregate::OverAggregate;
+use super::sort::limit::SortLimit;
+use super::sort::temporal::TemporalSort;
 use super::unnest::Unnest;
 use super::values::Values;
 use super::watermark::SqlWatermark;
@@ -64,6 +66,10 @@ pub fn register(registry: &mut Registry) {
         boxed(spec(node).map(SinkConstraints::new))
     });
     registry.operator(kind::OVER_AGGREGATE, |node, _| boxed(OverAggregate::new(&spec(node)?)));
+    for kind in [kind::LIMIT, kind::SORT_LIMIT] {
+        registry.operator(kind, |node, _| boxed(SortLimit::new(&spec(node)?)));
+    }
+    registry.operator(kind::TEMPORAL_SORT, |node, _| boxed(TemporalSort::new(&spec(node)?)));
     registry.operator(kind::CHANGELOG_NORMALIZE, |node, _| {
         boxed(ChangelogNormalize::new(&spec(node)?))
     });
@@ -96,6 +102,8 @@ pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
         kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
         kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
         kind::OVER_AGGREGATE => Ok(OverAggregate::new(&spec(node)?)?.state_tables()),
+        kind::LIMIT | kind::SORT_LIMIT => Ok(SortLimit::new(&spec(node)?)?.state_tables()),
+        kind::TEMPORAL_SORT => Ok(TemporalSort::new(&spec(node)?)?.state_tables()),
         kind::CHANGELOG_NORMALIZE => Ok(ChangelogNormalize::new(&spec(node)?)?.state_tables()),
         kind::SINK_MATERIALIZER => Ok(SinkUpsertMaterializer::new(&spec(node)?)?.state_tables()),
         _ => Ok(vec![]),

@@ -8,6 +8,7 @@
 //! | [`expand`] | a row per grouping set |
 //! | [`group`] | aggregation with a changelog, with and without mini-batch, in one phase or two |
 //! | [`over`] | aggregates of the rows before each row |
+//! | [`sort`] | ORDER BY time, LIMIT with and without an order |
 //! | [`unnest`] | a row per element of a collection |
 //! | [`values`] | constant rows, as a source |
 //! | [`materialize`] | the last row of each primary key, before a sink that is keyed otherwise than the query |
@@ -28,6 +29,7 @@ mod materialize;
 mod normalize;
 mod over;
 mod row_table;
+mod sort;
 mod unnest;
 mod values;
 mod wall_clock;

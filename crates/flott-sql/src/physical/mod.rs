@@ -12,6 +12,7 @@ mod describe;
 mod over;
 mod sink;
 mod skeleton;
+mod sort;
 mod source;
 
 use crate::binder::BoundInsert;
@@ -355,6 +356,7 @@ impl Planner {
             RelOp::Aggregate { input, keys, calls } => self.group_aggregate(rel, input, keys, calls, need),
             RelOp::WindowAggregate(window) => self.window_aggregate(rel, window, need),
             RelOp::Over(over) => self.over_aggregate(over),
+            RelOp::Sort(sort) => self.sort(rel, sort, need),
         }
     }
 

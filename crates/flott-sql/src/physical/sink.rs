@@ -231,10 +231,12 @@ impl Planner {
     }
 }
 
-/// Whether a condition stands between the sink and what makes the updates.
+/// Whether a condition or a limit stands between the sink and what makes the updates.
 fn is_filtered(rel: &Rel) -> bool {
     match &rel.op {
         RelOp::Calc { condition: Some(_), .. } => true,
+        // Another row may take the place of the one that is taken back.
+        RelOp::Sort(sort) => sort.fetch.is_some(),
         RelOp::Calc { .. } | RelOp::Union { .. } | RelOp::Unnest { .. } => rel.inputs().into_iter().any(is_filtered),
         _ => false,
     }

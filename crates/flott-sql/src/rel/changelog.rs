@@ -48,6 +48,11 @@ impl ModifyKinds {
                 }
             }
             RelOp::Values(_) | RelOp::WindowAggregate(_) | RelOp::Over(_) => Self::APPEND,
+            RelOp::Sort(sort) => match sort.fetch {
+                Some(_) if !sort.order.is_empty() => Self::ALL,
+                Some(_) if !Self::of(&sort.input).is_append() => Self::ALL,
+                _ => Self::of(&sort.input),
+            },
             RelOp::Calc { input, condition, .. } => {
                 let kinds = Self::of(input);
                 Self {

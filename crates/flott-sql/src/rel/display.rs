@@ -2,7 +2,7 @@
 
 use super::{AggCall, Rel, RelOp, WindowTime};
 use crate::expr::{Expr, Notation};
-use crate::nodes::{ExpandSet, WindowSpec};
+use crate::nodes::{ExpandSet, SortKey, WindowSpec};
 use std::fmt::Write as _;
 
 impl Rel {
@@ -99,6 +99,21 @@ impl Rel {
                     calls_text(&o.calls, &names)
                 ),
             ),
+            RelOp::Sort(s) => {
+                let keys: Vec<String> = s
+                    .order
+                    .iter()
+                    .enumerate()
+                    .map(|(i, k)| format!("sort{i}=[${}]", k.column))
+                    .collect();
+                let dirs: Vec<String> = (s.order.iter().enumerate())
+                    .map(|(i, k)| format!("dir{i}=[{}]", direction(k)))
+                    .collect();
+                let offset = (s.offset > 0).then(|| format!("offset=[{}]", s.offset));
+                let fetch = s.fetch.map(|n| format!("fetch=[{n}]"));
+                let parts: Vec<String> = keys.into_iter().chain(dirs).chain(offset).chain(fetch).collect();
+                line(depth, format!("LogicalSort({})", parts.join(", ")));
+            }
             RelOp::Union { .. } => line(depth, "LogicalUnion(all=[true])".to_owned()),
             RelOp::Unnest { collection, .. } => {
                 line(
@@ -111,6 +126,25 @@ impl Rel {
             input.write_tree(below, out);
         }
     }
+}
+
+/// `ASC` and `DESC`, with the place of NULL where it is not the usual one.
+fn direction(key: &SortKey) -> &'static str {
+    match (key.descending, key.nulls_last) {
+        (false, false) => "ASC",
+        (false, true) => "ASC-nulls-last",
+        (true, true) => "DESC",
+        (true, false) => "DESC-nulls-first",
+    }
+}
+
+/// `a ASC, b DESC`
+pub fn order_text(order: &[SortKey], names: &[String]) -> String {
+    let keys: Vec<String> = order
+        .iter()
+        .map(|k| format!("{} {}", names[k.column], direction(k)))
+        .collect();
+    keys.join(", ")
 }
 
 /// Names of a relation's columns.

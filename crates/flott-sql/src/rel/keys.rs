@@ -19,6 +19,7 @@ pub fn upsert_keys(rel: &Rel) -> Vec<BTreeSet<usize>> {
                 .map(|p| keys.clone().chain([first_property + p]).collect())
                 .collect()
         }
+        RelOp::Sort(sort) => upsert_keys(&sort.input),
         RelOp::Calc { input, projection, .. } => upsert_keys(input)
             .into_iter()
             .filter_map(|key| through(projection, &key))

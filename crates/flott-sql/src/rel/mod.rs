@@ -10,12 +10,12 @@ mod display;
 mod keys;
 
 pub use changelog::{Changelog, ModifyKinds};
-pub use display::{call_text, duration_text, names_of, sets_text, window_text};
+pub use display::{call_text, duration_text, names_of, order_text, sets_text, window_text};
 pub use keys::upsert_keys;
 
 use crate::catalog::Table;
 use crate::expr::{Expr, Literal};
-use crate::nodes::{CorrelateJoin, EmitSpec, ExpandSet, OverFrame, WindowPropertyKind, WindowSpec};
+use crate::nodes::{CorrelateJoin, EmitSpec, ExpandSet, OverFrame, SortKey, WindowPropertyKind, WindowSpec};
 use flott_core::{Field, LogicalType};
 use flott_runtime::connector::{ChangelogMode, MetadataKey, TableInfo};
 use std::sync::Arc;
@@ -137,6 +137,8 @@ pub enum RelOp {
     WindowAggregate(WindowAggregate),
     /// Aggregates OVER the rows before each row: the input's columns, then the calls.
     Over(OverAggregate),
+    /// `ORDER BY`, `LIMIT`: the input's columns.
+    Sort(Sort),
     /// `UNION ALL`.
     Union {
         /// Two or more inputs of equal types.
@@ -250,6 +252,19 @@ pub struct OverAggregate {
     pub calls: Vec<AggCall>,
 }
 
+/// Rows in an order, or the first ones of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sort {
+    /// Its input.
+    pub input: Box<Rel>,
+    /// ORDER BY; empty: the order of arrival.
+    pub order: Vec<SortKey>,
+    /// OFFSET.
+    pub offset: u64,
+    /// LIMIT, FETCH.
+    pub fetch: Option<u64>,
+}
+
 /// What a window is cut by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowTime {
@@ -294,6 +309,31 @@ impl Rel {
         Self::calc(input, columns, Some(condition))
     }
 
+    /// Rows in an order, or the first ones of it.
+    pub fn sort(input: Rel, order: Vec<SortKey>, offset: u64, fetch: Option<u64>) -> Self {
+        let mut fields = input.fields.clone();
+        if fetch == Some(0) {
+            fields.iter_mut().for_each(|f| (f.time, f.window) = (None, None));
+            return Self {
+                op: RelOp::Values(vec![]),
+                fields,
+            };
+        }
+        if fetch.is_some() {
+            // What is told may be taken back, so windows are never complete.
+            fields.iter_mut().for_each(|f| f.window = None);
+        }
+        Self {
+            op: RelOp::Sort(Sort {
+                input: Box::new(input),
+                order,
+                offset,
+                fetch,
+            }),
+            fields,
+        }
+    }
+
     /// All columns as they are.
     pub fn identity(&self) -> Vec<(String, Expr)> {
         self.fields
@@ -314,6 +354,7 @@ impl Rel {
             | RelOp::Unnest { input, .. } => vec![input],
             RelOp::WindowAggregate(w) => vec![&w.input],
             RelOp::Over(o) => vec![&o.input],
+            RelOp::Sort(s) => vec![&s.input],
             RelOp::Union { inputs } => inputs.iter().collect(),
         }
     }
@@ -363,6 +404,10 @@ impl Rel {
             RelOp::Over(o) => RelOp::Over(OverAggregate {
                 input: boxed(o.input, map),
                 ..o
+            }),
+            RelOp::Sort(s) => RelOp::Sort(Sort {
+                input: boxed(s.input, map),
+                ..s
             }),
             RelOp::Union { inputs } => RelOp::Union {
                 inputs: inputs.into_iter().map(map).collect(),

@@ -140,7 +140,7 @@ fn can_pass(rel: &Rel, condition: &Expr) -> bool {
         RelOp::Aggregate { keys, .. } => !keys.is_empty() && !refs.is_empty() && only_below(keys.len()),
         RelOp::WindowAggregate(w) => !w.keys.is_empty() && !refs.is_empty() && only_below(w.keys.len()),
         RelOp::Union { .. } => true,
-        RelOp::Over(_) | RelOp::Scan(_) | RelOp::Values(_) | RelOp::Calc { .. } => false,
+        RelOp::Over(_) | RelOp::Sort(_) | RelOp::Scan(_) | RelOp::Values(_) | RelOp::Calc { .. } => false,
     }
 }
 

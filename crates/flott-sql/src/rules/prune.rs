@@ -1,8 +1,8 @@
 //! Drops columns that nobody reads.
 
 use crate::expr::Expr;
-use crate::nodes::WindowPropertyKind;
-use crate::rel::{AggCall, OverAggregate, Rel, RelField, RelOp, TimeKind, WindowAggregate, WindowTime};
+use crate::nodes::{SortKey, WindowPropertyKind};
+use crate::rel::{AggCall, OverAggregate, Rel, RelField, RelOp, Sort, TimeKind, WindowAggregate, WindowTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Prunes below the root, which keeps all of its columns.
@@ -139,6 +139,7 @@ fn prune_to(rel: Rel, needed: &BTreeSet<usize>) -> Pruned {
         RelOp::Aggregate { input, keys, calls } => prune_aggregate(*input, &keys, calls, &fields, needed),
         RelOp::WindowAggregate(window) => prune_window(window, &fields, needed),
         RelOp::Over(over) => prune_over(over, &fields, needed),
+        RelOp::Sort(sort) => prune_sort(sort, &fields, needed),
         RelOp::Union { inputs } => {
             let kept: Vec<usize> = match needed.is_empty() {
                 true => vec![0],
@@ -247,6 +248,35 @@ fn prune_aggregate(
             fields: pick(fields, kept.iter().copied()),
         },
         position: positions(kept),
+    }
+}
+
+fn prune_sort(sort: Sort, fields: &[RelField], needed: &BTreeSet<usize>) -> Pruned {
+    let mut below = needed.clone();
+    below.extend(sort.order.iter().map(|k| k.column));
+    let input = prune_to(*sort.input, &below);
+    let order = sort
+        .order
+        .iter()
+        .map(|k| SortKey {
+            column: input.position[&k.column],
+            ..*k
+        })
+        .collect();
+    let mut own = input.rel.fields.clone();
+    for (old, new) in &input.position {
+        own[*new] = fields[*old].clone();
+    }
+    Pruned {
+        rel: Rel {
+            op: RelOp::Sort(Sort {
+                input: Box::new(input.rel),
+                order,
+                ..sort
+            }),
+            fields: own,
+        },
+        position: input.position,
     }
 }
 

@@ -3,4 +3,4 @@ CREATE TABLE clicks (
   WATERMARK FOR at AS at - INTERVAL '5' SECOND
 ) WITH ('connector' = 'kafka', 'topic' = 'clicks', 'properties.bootstrap.servers' = 'broker:9092', 'format' = 'json');
 CREATE TABLE out_print (userId STRING, n BIGINT) WITH ('connector' = 'print');
-SELECT userId FROM clicks LIMIT 10;
+SELECT userId FROM clicks OFFSET 10 ROWS;

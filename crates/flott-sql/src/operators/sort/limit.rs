@@ -1,0 +1,489 @@
+//! LIMIT, with and without an order: [`SortLimit`].
+
+use super::keys::{SortBytes, SortKeys};
+use super::{ROW, keep_rows, read_rows};
+use crate::nodes::LimitSpec;
+use crate::operators::emission::Emission;
+use crate::operators::keyed_rows::row_encoder;
+use crate::operators::{MAX_EMITTED_ROWS, spec_error};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, UInt32Array};
+use flott_checkpoint::{ColumnType, TableDescriptor};
+use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, RowKind, TypeKind};
+use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
+use flott_state::{KeyedTable, OperatorSnapshot};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Name of the keyed state, as Flink's.
+pub(crate) const STATE_NAME: &str = "data-state";
+/// No row of the batch is kept under this.
+const NO_SLOT: u32 = u32::MAX;
+
+/// Where a row stands: by the order, then by arrival.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    bytes: Box<[u8]>,
+    number: i64,
+}
+
+/// Tells the first rows of an order and keeps what it told up to date.
+///
+/// ```text
+///   order:  0 … offset … offset + fetch … end
+///           └────── top ──────┘└── rest ──┘      rest: only where rows may be taken back
+///               └── told ────┘
+/// ```
+///
+/// Rows that the order does not tell apart stand in the order of arrival. Without an offset a row that enters the top pushes
+/// the last one out (-D, then +I; with one row only -U, +U, as long as nothing is taken back), and one that leaves it lets
+/// the first of the rest in (-D, then +I). With an offset ranks count: every told rank behind the change gets its new row
+/// (-U, +U), the last one +I or -D. A row that is taken back and was never there is ignored.
+///
+/// State: `data-state` (number of arrival -> row). Without retractions it never holds more than offset + fetch rows.
+pub(crate) struct SortLimit {
+    // Constant.
+    keys: SortKeys,
+    types: Vec<LogicalType>,
+    offset: usize,
+    /// Behind the last row that is told.
+    end: usize,
+    is_sorted: bool,
+    keeps_rest: bool,
+    state: Arc<TableDescriptor>,
+    // State.
+    table: KeyedTable,
+    next_number: i64,
+    top: BTreeMap<Place, u32>,
+    rest: BTreeMap<Place, u32>,
+    // A batch that made more rows than one call may tell.
+    pending: Option<Pending>,
+    // Scratch.
+    emission: Emission,
+    gone: Vec<u32>,
+}
+
+/// A batch at work.
+struct Pending {
+    batch: Batch,
+    order: SortBytes,
+    /// Where each row is kept; [`NO_SLOT`] for those that are taken back.
+    slots: Vec<u32>,
+    first_number: i64,
+    next_row: usize,
+}
+
+impl SortLimit {
+    /// The operator of a spec.
+    ///
+    /// # Errors
+    /// If the spec cannot run.
+    pub(crate) fn new(spec: &LimitSpec) -> Result<Self, TaskError> {
+        spec.validate().map_err(spec_error)?;
+        let number = LogicalType::not_null(TypeKind::BigInt);
+        let state = TableDescriptor::new(STATE_NAME, vec![number])
+            .placed_by(0)
+            .nullable("row", ColumnType::Bytes);
+        let state = Arc::new(state);
+        let size = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+        Ok(Self {
+            keys: SortKeys::new(&spec.order),
+            types: spec.input.iter().map(|f| f.ty.clone()).collect(),
+            offset: size(spec.offset),
+            end: size(spec.offset.saturating_add(spec.fetch)),
+            is_sorted: !spec.order.is_empty(),
+            keeps_rest: spec.input_retracts,
+            // The real table is made in `open`, which knows the subtask's key groups.
+            table: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
+            state,
+            next_number: 0,
+            top: BTreeMap::new(),
+            rest: BTreeMap::new(),
+            pending: None,
+            emission: Emission::default(),
+            gone: vec![],
+        })
+    }
+
+    /// What is kept in checkpoints.
+    pub(crate) fn state_tables(&self) -> Vec<TableDescriptor> {
+        vec![self.state.as_ref().clone()]
+    }
+
+    /// Puts the restored rows in order.
+    fn arrange(&mut self) -> Result<(), TaskError> {
+        let slots: Vec<u32> = self.table.live_slots().collect();
+        for slots in slots.chunks(MAX_EMITTED_ROWS) {
+            let numbers = self.table.keys(slots)?;
+            let numbers = numbers[0].as_primitive::<Int64Type>();
+            let order = self
+                .keys
+                .bytes(&read_rows(&self.table, slots, &self.types)?, slots.len())?;
+            for (row, &slot) in slots.iter().enumerate() {
+                let number = numbers.value(row);
+                self.next_number = self.next_number.max(number + 1);
+                let bytes = order.row(row).into();
+                self.rest.insert(Place { bytes, number }, slot);
+            }
+        }
+        let mut places = std::mem::take(&mut self.rest).into_iter();
+        self.top.extend(places.by_ref().take(self.end));
+        self.rest = places.collect();
+        Ok(())
+    }
+
+    /// Whether a row with these sort bytes, the last to arrive, is behind a full top.
+    fn is_behind(&self, bytes: &[u8]) -> bool {
+        self.top.len() >= self.end && self.top.last_key_value().is_some_and(|(last, _)| bytes >= &*last.bytes)
+    }
+
+    /// The rows of a batch that may be told, now or later, with their sort bytes.
+    fn candidates(&self, batch: Batch) -> Result<(Batch, SortBytes), TaskError> {
+        let rows = batch.num_rows();
+        if !self.is_sorted && !self.keeps_rest {
+            let kept = self.end.saturating_sub(self.top.len()).min(rows);
+            let batch = if kept < rows { batch.slice(0, kept) } else { batch };
+            let order = self.keys.bytes(batch.columns(), batch.num_rows())?;
+            return Ok((batch, order));
+        }
+        let order = self.keys.bytes(batch.columns(), rows)?;
+        if self.keeps_rest {
+            return Ok((batch, order));
+        }
+        let kept: Vec<u32> = (0..rows as u32)
+            .filter(|r| !self.is_behind(order.row(*r as usize)))
+            .collect();
+        if kept.len() == rows {
+            return Ok((batch, order));
+        }
+        let batch = batch.take(&UInt32Array::from(kept))?;
+        let order = self.keys.bytes(batch.columns(), batch.num_rows())?;
+        Ok((batch, order))
+    }
+
+    /// Keeps the rows of a batch that are not taken back.
+    fn begin(&mut self, batch: Batch, order: SortBytes) -> Result<Pending, TaskError> {
+        let rows = batch.num_rows();
+        let is_kept = |row: &u32| !batch.kind(*row as usize).is_retraction();
+        let kept: Vec<u32> = (0..rows as u32).filter(is_kept).collect();
+        let first_number = self.next_number;
+        self.next_number += rows as i64;
+        let numbers = kept.iter().map(|r| first_number + i64::from(*r));
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
+        let mut kept_slots = Vec::with_capacity(kept.len());
+        let kept_rows = match kept.len() == rows {
+            true => batch.clone(),
+            false => batch.take(&UInt32Array::from(kept.clone()))?,
+        };
+        keep_rows(
+            &mut self.table,
+            &[numbers],
+            kept_rows.columns(),
+            kept.len(),
+            &mut kept_slots,
+        )?;
+        let mut slots = vec![NO_SLOT; rows];
+        for (row, slot) in kept.iter().zip(kept_slots) {
+            slots[*row as usize] = slot;
+        }
+        Ok(Pending {
+            batch,
+            order,
+            slots,
+            first_number,
+            next_row: 0,
+        })
+    }
+
+    /// Goes on with the batch at work until it ends or a call's rows are full.
+    fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        let Some(mut pending) = self.pending.take() else {
+            return Ok(Flow::Done);
+        };
+        let encoder = row_encoder(pending.batch.columns())?;
+        let rows = pending.batch.num_rows();
+        let mut bytes = vec![];
+        while pending.next_row < rows && self.emission.len() < MAX_EMITTED_ROWS {
+            let row = pending.next_row;
+            pending.next_row += 1;
+            let order = pending.order.row(row);
+            match pending.slots[row] {
+                NO_SLOT => {
+                    bytes.clear();
+                    encoder.encode(row, &mut bytes);
+                    self.take_back(row, order, &bytes);
+                }
+                slot => self.add(row, order, pending.first_number + row as i64, slot),
+            }
+        }
+        self.table.remove(&self.gone);
+        self.gone.clear();
+        if let Some(told) = self.emission.finish(pending.batch.columns(), rows, &self.types)? {
+            out.emit(told);
+        }
+        if pending.next_row == rows {
+            return Ok(Flow::Done);
+        }
+        self.pending = Some(pending);
+        Ok(Flow::More)
+    }
+
+    /// Row `row` of the batch is new.
+    fn add(&mut self, row: usize, bytes: &[u8], number: i64, slot: u32) {
+        if self.is_behind(bytes) {
+            match self.keeps_rest {
+                true => {
+                    let bytes = bytes.into();
+                    self.rest.insert(Place { bytes, number }, slot);
+                }
+                false => self.gone.push(slot),
+            }
+            return;
+        }
+        let place = Place {
+            bytes: bytes.into(),
+            number,
+        };
+        let rank = self.rank_of(&place);
+        self.top.insert(place, slot);
+        let fallen = match self.top.len() > self.end {
+            true => self.top.pop_last(),
+            false => None,
+        };
+        let held = self.table.bytes_column(ROW);
+        let held = |slot: u32| held.get(slot).unwrap_or_default();
+        if self.offset > 0 {
+            let mut occupants = self.top.values().copied().skip(rank.max(self.offset)).peekable();
+            while let Some(now) = occupants.next() {
+                let before = occupants.peek().copied().or(fallen.as_ref().map(|(_, slot)| *slot));
+                match before {
+                    Some(before) => {
+                        self.emission.of_state(RowKind::UpdateBefore, held(before));
+                        self.emission.of_state(RowKind::UpdateAfter, held(now));
+                    }
+                    None => self.emission.of_state(RowKind::Insert, held(now)),
+                }
+            }
+        } else if let Some((_, fallen)) = &fallen {
+            let replaces = self.end == 1 && !self.keeps_rest;
+            let (gone, come) = match replaces {
+                true => (RowKind::UpdateBefore, RowKind::UpdateAfter),
+                false => (RowKind::Delete, RowKind::Insert),
+            };
+            self.emission.of_state(gone, held(*fallen));
+            self.emission.of_batch(come, row);
+        } else {
+            self.emission.of_batch(RowKind::Insert, row);
+        }
+        if let Some((place, slot)) = fallen {
+            match self.keeps_rest {
+                true => {
+                    self.rest.insert(place, slot);
+                }
+                false => self.gone.push(slot),
+            }
+        }
+    }
+
+    /// A row like row `row` of the batch, whose bytes are `bytes`, is taken back.
+    fn take_back(&mut self, row: usize, order: &[u8], bytes: &[u8]) {
+        if let Some((place, slot)) = self.find(&self.top, order, bytes) {
+            let rank = self.rank_of(&place);
+            self.top.remove(&place);
+            let raised = self.rest.pop_first();
+            let raised_slot = raised.as_ref().map(|(_, slot)| *slot);
+            self.top.extend(raised);
+            let held = self.table.bytes_column(ROW);
+            let held = |slot: u32| held.get(slot).unwrap_or_default();
+            if self.offset > 0 {
+                let from = rank.max(self.offset);
+                // Who was at the first told rank: the row itself, or the one that has moved before it.
+                let mut before = match rank >= self.offset {
+                    true => Some(slot),
+                    false => self.top.values().copied().nth(self.offset - 1),
+                };
+                for now in self.top.values().copied().skip(from) {
+                    let Some(gone) = before else { break };
+                    self.emission.of_state(RowKind::UpdateBefore, held(gone));
+                    self.emission.of_state(RowKind::UpdateAfter, held(now));
+                    before = (Some(now) != raised_slot).then_some(now);
+                }
+                if let Some(gone) = before {
+                    self.emission.of_state(RowKind::Delete, held(gone));
+                }
+            } else {
+                self.emission.of_batch(RowKind::Delete, row);
+                if let Some(slot) = raised_slot {
+                    self.emission.of_state(RowKind::Insert, held(slot));
+                }
+            }
+            self.gone.push(slot);
+        } else if let Some((place, slot)) = self.find(&self.rest, order, bytes) {
+            self.rest.remove(&place);
+            self.gone.push(slot);
+        }
+    }
+
+    /// How many rows stand before a place of the top; counted only where ranks matter.
+    fn rank_of(&self, place: &Place) -> usize {
+        match self.offset {
+            0 => 0,
+            _ => self.top.range(..place.clone()).count(),
+        }
+    }
+
+    /// The first row with these bytes.
+    fn find(&self, rows: &BTreeMap<Place, u32>, order: &[u8], bytes: &[u8]) -> Option<(Place, u32)> {
+        let held = self.table.bytes_column(ROW);
+        let first = Place {
+            bytes: order.into(),
+            number: i64::MIN,
+        };
+        rows.range(first..)
+            .take_while(|(place, _)| *place.bytes == *order)
+            .find(|(_, slot)| held.get(**slot) == Some(bytes))
+            .map(|(place, slot)| (place.clone(), *slot))
+    }
+}
+
+impl Operator for SortLimit {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
+        self.table = KeyedTable::new(Arc::clone(&self.state), max_parallelism, key_groups);
+        if let Some(restored) = ctx.restored.take() {
+            restored.load_table(&mut self.table)?;
+            self.arrange()?;
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        let (batch, order) = self.candidates(batch)?;
+        if batch.is_empty() {
+            return Ok(Flow::Done);
+        }
+        self.pending = Some(self.begin(batch, order)?);
+        self.advance(out)
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        self.advance(out)
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        Ok(OperatorSnapshot {
+            keyed: vec![self.table.capture(checkpoint)],
+            ..OperatorSnapshot::default()
+        })
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.table.bytes() + (self.top.len() + self.rest.len()) * 64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::SortKey;
+    use crate::operators::harness::Harness;
+    use flott_core::Field;
+
+    const SCHEMA: &str = "k BIGINT, s STRING";
+
+    fn spec(is_sorted: bool, offset: u64, fetch: u64, input_retracts: bool) -> LimitSpec {
+        let key = SortKey {
+            column: 0,
+            descending: true,
+            nulls_last: true,
+        };
+        LimitSpec {
+            input: vec![
+                Field::new("k", LogicalType::bigint()),
+                Field::new("s", LogicalType::string()),
+            ],
+            order: if is_sorted { vec![key] } else { vec![] },
+            offset,
+            fetch,
+            input_retracts,
+        }
+    }
+
+    fn operator(spec: &LimitSpec) -> Box<SortLimit> {
+        Box::new(SortLimit::new(spec).unwrap())
+    }
+
+    /// What a spec tells of rows, in batches as written and one by one; also checked against its state taken over.
+    fn told(spec: &LimitSpec, rows: &str) -> String {
+        let told = Harness::new(operator(spec), SCHEMA).run(rows);
+        let one_by_one = rows.replace('\n', "\nbatch\n");
+        assert_eq!(Harness::new(operator(spec), SCHEMA).run(&one_by_one), told);
+        let lines: Vec<&str> = rows.lines().collect();
+        for cut in 0..lines.len() {
+            let mut first = Harness::new(operator(spec), SCHEMA);
+            let mut both = first.run(&lines[..cut].join("\n"));
+            let mut second = Harness::restored(operator(spec), SCHEMA, (0, 1), vec![first.snapshot()]);
+            let rest = second.run(&lines[cut..].join("\n"));
+            if !both.is_empty() && !rest.is_empty() {
+                both.push('\n');
+            }
+            assert_eq!(both + &rest, told, "taken over behind row {cut}");
+        }
+        told
+    }
+
+    #[test]
+    fn a_limit_passes_the_first_rows() {
+        let rows = "+I 1 a\n+I 2 b\n+I 3 c\n+I 4 d\n+I 5 e";
+        assert_eq!(told(&spec(false, 0, 2, false), rows), "+I 1 a\n+I 2 b");
+        assert_eq!(told(&spec(false, 1, 2, false), rows), "+I 2 b\n+I 3 c");
+        assert_eq!(told(&spec(false, 9, 2, false), rows), "");
+    }
+
+    #[test]
+    fn the_top_of_appended_rows_loses_its_last() {
+        let rows = "+I 1 a\n+I 3 b\n+I 2 c\n+I 3 d\n+I 3 e\n+I NULL x\n+I 9 f";
+        assert_eq!(
+            told(&spec(true, 0, 2, false), rows),
+            "+I 1 a\n+I 3 b\n-D 1 a\n+I 2 c\n-D 2 c\n+I 3 d\n-D 3 d\n+I 9 f"
+        );
+        assert_eq!(
+            told(&spec(true, 0, 1, false), rows),
+            "+I 1 a\n-U 1 a\n+U 3 b\n-U 3 b\n+U 9 f"
+        );
+        assert_eq!(
+            told(&spec(true, 1, 2, false), "+I 1 a\n+I 3 b\n+I 2 c\n+I 4 d"),
+            "+I 1 a\n-U 1 a\n+U 2 c\n+I 1 a\n-U 2 c\n+U 3 b\n-U 1 a\n+U 2 c"
+        );
+    }
+
+    #[test]
+    fn rows_behind_the_top_take_the_place_of_those_that_leave() {
+        let rows = "+I 1 a\n+I 3 b\n+I 2 c\n-D 3 b\n-D 7 z\n+I 1 d\n-U 1 a\n+U 5 a\n-D 2 c\n-D 5 a\n-D 1 d\n+I 4 e";
+        assert_eq!(
+            told(&spec(true, 0, 2, true), rows),
+            "+I 1 a\n+I 3 b\n-D 1 a\n+I 2 c\n-D 3 b\n+I 1 a\n-D 1 a\n+I 1 d\n-D 1 d\n+I 5 a\n-D 2 c\n+I 1 d\n-D 5 a\n-D 1 d\n+I 4 e"
+        );
+        assert_eq!(
+            told(
+                &spec(true, 1, 1, true),
+                "+I 1 a\n+I 3 b\n+I 2 c\n-D 3 b\n-D 1 a\n-D 2 c"
+            ),
+            "+I 1 a\n-U 1 a\n+U 2 c\n-U 2 c\n+U 1 a\n-D 1 a"
+        );
+        assert_eq!(
+            told(&spec(false, 0, 2, true), "+I 1 a\n+I 1 a\n+I 2 b\n-D 1 a\n-D 2 b"),
+            "+I 1 a\n+I 1 a\n-D 1 a\n+I 2 b\n-D 2 b"
+        );
+    }
+
+    #[test]
+    fn a_call_tells_about_as_many_rows_as_it_may() {
+        let rows: Vec<String> = (0..400).map(|i| format!("+I {i} a")).collect();
+        let mut op = Harness::new(operator(&spec(true, 1, 300, false)), SCHEMA);
+        let told = op.run(&rows.join("\n"));
+        assert!(told.lines().count() > 50_000);
+        assert!(op.largest_call <= MAX_EMITTED_ROWS + 600, "{}", op.largest_call);
+    }
+}

@@ -1,0 +1,3 @@
+-- a limit inside a query
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT COUNT(*), SUM(amount) FROM (SELECT * FROM sales LIMIT 4) AS t;

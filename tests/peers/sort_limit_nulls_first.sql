@@ -1,0 +1,3 @@
+-- NULLS FIRST
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT id, shop FROM sales ORDER BY shop DESC NULLS FIRST, id LIMIT 3;

@@ -1,0 +1,3 @@
+-- NULLS LAST
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT id, amount FROM sales ORDER BY amount NULLS LAST, id LIMIT 3;

@@ -1,0 +1,3 @@
+-- the first row is replaced
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT id, price FROM sales ORDER BY price DESC LIMIT 1;

@@ -1,0 +1,3 @@
+-- by number
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT shop, id FROM sales ORDER BY 2 DESC LIMIT 2;

@@ -1,0 +1,3 @@
+-- no such column
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT shop, id FROM sales ORDER BY 3 LIMIT 2;

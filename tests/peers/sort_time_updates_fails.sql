@@ -1,0 +1,3 @@
+-- updates are not sorted by time
+CREATE TABLE v (k STRING, n INT, ts TIMESTAMP(3), d DECIMAL(6, 2), pt AS PROCTIME(), WATERMARK FOR ts AS ts - INTERVAL '40' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/over.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT ts, COUNT(*) FROM v GROUP BY ts ORDER BY ts;
