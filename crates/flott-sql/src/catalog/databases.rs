@@ -1,5 +1,6 @@
 //! Catalogs and databases: making, changing, dropping and choosing them.
 
+use super::files::Loaded;
 use super::{Catalog, Object};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::ast::{CatalogChange, CatalogStatement, DatabaseStatement, OptionList};
@@ -7,8 +8,12 @@ use flott_core::suggest;
 use sqlparser::ast::{ObjectName, Spanned};
 use std::collections::BTreeMap;
 
-/// The only type of catalog.
+/// The type of catalogs that a session keeps for itself.
 const IN_MEMORY: &str = "generic_in_memory";
+/// The type of catalogs whose tables are files.
+const FILE: &str = "file";
+/// Option that names the folder of a catalog's files.
+const PATH_OPTION: &str = "path";
 /// Option that names the database that a catalog begins with.
 pub const DEFAULT_DATABASE_OPTION: &str = "default-database";
 
@@ -23,6 +28,8 @@ pub struct CatalogEntry {
     pub databases: BTreeMap<String, Database>,
     /// The one that `USE CATALOG` chooses.
     pub default_database: String,
+    /// Why it cannot be used.
+    pub(super) broken: Option<SqlError>,
 }
 
 /// A database.
@@ -34,6 +41,8 @@ pub struct Database {
     pub options: BTreeMap<String, String>,
     /// Its permanent tables and views.
     pub(super) objects: BTreeMap<String, Object>,
+    /// What was read of its files.
+    pub(super) loaded: Loaded,
 }
 
 impl CatalogEntry {
@@ -46,12 +55,39 @@ impl CatalogEntry {
         }
     }
 
+    /// A catalog with these options.
+    ///
+    /// # Errors
+    /// If an option is missing, unknown or wrong.
+    pub(super) fn defined(comment: Option<String>, options: BTreeMap<String, String>) -> SqlResult<Self> {
+        check_options(&options)?;
+        let mut made = Self {
+            comment,
+            options,
+            ..Self::default()
+        };
+        made.choose_default();
+        Ok(made)
+    }
+
+    /// The folder of its files, if its tables are files.
+    pub(super) fn folder(&self) -> Option<&str> {
+        let is_file = self.options.get("type").is_some_and(|t| t == FILE);
+        let path = self.options.get(PATH_OPTION).filter(|_| is_file)?;
+        match path.trim_end_matches('/') {
+            "" => Some(path),
+            trimmed => Some(trimmed),
+        }
+    }
+
     /// Begins with the database that the options name. Flink makes an altered catalog anew, and loses its tables; here only
     /// databases without any give way.
     fn choose_default(&mut self) {
         let named = self.options.get(DEFAULT_DATABASE_OPTION);
         self.default_database = named.map_or("default", String::as_str).to_owned();
-        self.databases.retain(|_, database| !database.objects.is_empty());
+        let is_file = self.folder().is_some();
+        self.databases
+            .retain(|_, database| !is_file && !database.objects.is_empty());
         self.databases.entry(self.default_database.clone()).or_default();
     }
 
@@ -109,7 +145,11 @@ impl Catalog {
     /// # Errors
     /// If there is none; names the nearest.
     pub fn entry(&self, name: &str) -> SqlResult<&CatalogEntry> {
-        self.catalogs.get(name).ok_or_else(|| self.no_catalog(name))
+        let entry = self.catalogs.get(name).ok_or_else(|| self.no_catalog(name))?;
+        match &entry.broken {
+            Some(error) => Err(error.clone()),
+            None => Ok(entry),
+        }
     }
 
     fn no_catalog(&self, name: &str) -> SqlError {
@@ -171,31 +211,42 @@ impl Catalog {
                 let made = Database {
                     comment: comment.clone(),
                     options: map_of(options),
-                    objects: BTreeMap::new(),
+                    ..Database::default()
                 };
-                entry.databases.insert(database, made);
+                if !self.make_database(&catalog, &database, &made)? {
+                    return match statement {
+                        DatabaseStatement::Create {
+                            if_not_exists: true, ..
+                        } => Ok(()),
+                        _ => Err(taken("database", &database)),
+                    };
+                }
+                self.entry_mut(&catalog)?.databases.insert(database, made);
                 Ok(())
             }
             DatabaseStatement::Drop { if_exists: true, .. } if !exists => Ok(()),
             _ if !exists => entry.database(&catalog, &database).map(|_| ()),
             DatabaseStatement::Drop { .. } if is_current => Err(in_use("database", &database)),
             DatabaseStatement::Drop { cascade, .. } => {
-                let is_empty = entry.databases.get(&database).is_none_or(|d| d.objects.is_empty());
+                let is_empty = |d: &Database| d.objects.is_empty() && d.loaded.damaged.is_empty();
+                let is_empty = entry.databases.get(&database).is_none_or(is_empty);
                 if !is_empty && !cascade {
                     return Err(
                         SqlError::new(Step::Name, format!("the database '{database}' is not empty"))
                             .remedy("drop its tables first, or all together: DROP DATABASE … CASCADE"),
                     );
                 }
-                entry.databases.remove(&database);
+                self.erase_database(&catalog, &database)?;
+                self.entry_mut(&catalog)?.databases.remove(&database);
                 self.temporary
                     .retain(|p, _| (p.catalog.as_str(), p.database.as_str()) != (&*catalog, &*database));
                 Ok(())
             }
             DatabaseStatement::Alter { options, .. } => {
-                if let Some(held) = entry.databases.get_mut(&database) {
-                    held.options.extend(options.iter().cloned());
-                }
+                let mut changed = entry.databases.get(&database).cloned().unwrap_or_default();
+                changed.options.extend(options.iter().cloned());
+                self.write_database(&catalog, &database, &changed)?;
+                self.entry_mut(&catalog)?.databases.insert(database, changed);
                 Ok(())
             }
             DatabaseStatement::Use(_) => {
@@ -226,26 +277,38 @@ impl Catalog {
                 false => Err(taken("catalog", name)),
             },
             CatalogStatement::Create { comment, options, .. } => {
-                let options = map_of(options);
-                check_options(&options)?;
-                let mut made = CatalogEntry {
-                    comment: comment.clone(),
-                    options,
-                    ..CatalogEntry::default()
-                };
-                made.choose_default();
+                let made = CatalogEntry::defined(comment.clone(), map_of(options))?;
+                if !self.make_catalog(name, &made)? {
+                    return match statement {
+                        CatalogStatement::Create {
+                            if_not_exists: true, ..
+                        } => Ok(()),
+                        _ => Err(taken("catalog", name)),
+                    };
+                }
                 self.catalogs.insert(name.to_owned(), made);
+                self.refresh();
                 Ok(())
             }
             CatalogStatement::Drop { if_exists: true, .. } if !exists => Ok(()),
             CatalogStatement::Drop { .. } if exists && self.catalog == name => Err(in_use("catalog", name)),
             CatalogStatement::Drop { .. } => {
-                self.entry(name)?;
+                if !exists {
+                    return Err(self.no_catalog(name));
+                }
+                self.unstore_catalog(name)?;
                 self.catalogs.remove(name);
                 self.temporary.retain(|p, _| p.catalog != name);
                 Ok(())
             }
-            CatalogStatement::Alter { change, .. } => alter(self.entry_mut(name)?, change),
+            CatalogStatement::Alter { change, .. } => {
+                let mut changed = self.entry_mut(name)?.clone();
+                alter(&mut changed, change)?;
+                self.store_catalog(name, &changed)?;
+                self.catalogs.insert(name.to_owned(), changed);
+                self.refresh();
+                Ok(())
+            }
             CatalogStatement::Use(_) => {
                 let database = self.entry(name)?.default_database.clone();
                 (self.catalog, self.database) = (name.to_owned(), database);
@@ -257,24 +320,30 @@ impl Catalog {
 
 fn check_options(options: &BTreeMap<String, String>) -> SqlResult<()> {
     let wrong = |message: String| SqlError::new(Step::Option, message);
-    match options.get("type").map(String::as_str) {
-        Some(IN_MEMORY) => {}
+    let known: &[&str] = match options.get("type").map(String::as_str) {
+        Some(IN_MEMORY) => &["type", DEFAULT_DATABASE_OPTION],
+        Some(FILE) => &["type", DEFAULT_DATABASE_OPTION, PATH_OPTION],
         Some(other) => {
-            let hint = suggest::hint(other, [IN_MEMORY]);
+            let hint = suggest::hint(other, [IN_MEMORY, FILE]);
             return Err(wrong(format!("there is no catalog of the type '{other}'{hint}"))
-                .remedy(format!("'type' = '{IN_MEMORY}' is the only one so far")));
+                .remedy(format!("the types are '{IN_MEMORY}' and '{FILE}'")));
         }
         None => {
-            return Err(
-                wrong("the option 'type' is missing".to_owned()).remedy(format!("add 'type' = '{IN_MEMORY}' to WITH"))
-            );
+            return Err(wrong("the option 'type' is missing".to_owned())
+                .remedy(format!("add 'type' = '{IN_MEMORY}' or 'type' = '{FILE}' to WITH")));
         }
+    };
+    if known.contains(&PATH_OPTION) && options.get(PATH_OPTION).is_none_or(|p| p.trim().is_empty()) {
+        return Err(wrong(format!(
+            "a catalog of the type '{FILE}' needs the option '{PATH_OPTION}'"
+        ))
+        .remedy(format!("add '{PATH_OPTION}' = '/folder/of/its/tables' to WITH")));
     }
-    let known = ["type", DEFAULT_DATABASE_OPTION];
     match options.keys().find(|k| !known.contains(&k.as_str())) {
         Some(key) => Err(wrong(format!(
-            "a catalog of the type '{IN_MEMORY}' has no option '{key}'{}",
-            suggest::hint(key, known)
+            "a catalog of the type '{}' has no option '{key}'{}",
+            options.get("type").map_or(IN_MEMORY, String::as_str),
+            suggest::hint(key, known.iter().copied())
         ))
         .remedy(format!("it has {}", known.join(", ")))),
         None => Ok(()),

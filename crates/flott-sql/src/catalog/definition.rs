@@ -67,11 +67,13 @@ fn names(idents: &[Ident]) -> String {
 
 /// `WITH (…)` with one option a line; empty without options. Secrets are masked.
 pub fn options_text<'a>(options: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let masked = |key: &str, value: &'a str| if is_secret(key) { "******" } else { value };
+    whole_options_text(options.map(|(k, v)| (k, masked(k, v))))
+}
+
+fn whole_options_text<'a>(options: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let lines: Vec<String> = options
-        .map(|(k, v)| {
-            let value = if is_secret(k) { "******" } else { v };
-            format!("  {} = {}", quoted(k), quoted(value))
-        })
+        .map(|(k, v)| format!("  {} = {}", quoted(k), quoted(v)))
         .collect();
     match lines.is_empty() {
         true => String::new(),
@@ -81,6 +83,22 @@ pub fn options_text<'a>(options: impl Iterator<Item = (&'a str, &'a str)>) -> St
 
 /// The statement that would make this table, as SHOW CREATE TABLE prints it.
 pub fn create_text(table: &CreateTable, path: &str, temporary: bool) -> String {
+    table_text(table, path, temporary) + &options_text(sorted_options(table))
+}
+
+/// The statement that makes this table, secrets included.
+pub fn definition_text(table: &CreateTable, path: &str) -> String {
+    table_text(table, path, false) + &whole_options_text(sorted_options(table))
+}
+
+fn sorted_options(table: &CreateTable) -> impl Iterator<Item = (&str, &str)> {
+    let mut options: Vec<(&str, &str)> = table.options.iter().map(|(k, v, _)| (k.as_str(), v.as_str())).collect();
+    options.sort_unstable();
+    options.into_iter()
+}
+
+/// The statement up to the options.
+fn table_text(table: &CreateTable, path: &str, temporary: bool) -> String {
     let columns: Vec<&str> = table.columns.iter().map(|c| c.name.value.as_str()).collect();
     let key = table.primary_key.as_deref().unwrap_or_default();
     let mut lines = vec![];
@@ -127,9 +145,7 @@ pub fn create_text(table: &CreateTable, path: &str, temporary: bool) -> String {
     if !table.partitioned_by.is_empty() {
         let _ = writeln!(out, "PARTITIONED BY ({})", names(&table.partitioned_by));
     }
-    let mut options: Vec<(&str, &str)> = table.options.iter().map(|(k, v, _)| (k.as_str(), v.as_str())).collect();
-    options.sort_unstable();
-    out + &options_text(options.into_iter())
+    out
 }
 
 /// The definition that `LIKE` makes of a base table and what is written besides.

@@ -1,18 +1,19 @@
-//! Tables and views by name: catalogs of databases, in memory.
+//! Tables and views by name: catalogs of databases, in memory or as files ([`files`]).
 //!
 //! A session begins with `default_catalog.default_database` and resolves shorter names from its current catalog and
 //! database. A table is resolved when it is created ([`Table`]): types, computed columns and the watermark are checked
 //! then, the connector and its options when a query uses it, as in Flink. A view keeps its query and is bound where it is
-//! used. Temporary objects hide permanent ones of the same name. Cloning a [`Catalog`] copies names, not tables, so a
-//! statement that fails half-way is undone by putting the clone back.
+//! used. Temporary objects hide permanent ones of the same name.
 
 mod databases;
 mod definition;
+mod files;
 mod resolve;
 mod table;
 
 pub use databases::{CatalogEntry, DEFAULT_DATABASE_OPTION, Database};
-pub use definition::{create_text, expr_text, liken, options_text, quoted, reads};
+pub use definition::{create_text, definition_text, expr_text, liken, options_text, quoted, reads};
+pub use files::CatalogFiles;
 pub use table::{Column, Table, Watermark};
 
 use crate::error::{SqlError, SqlResult, Step};
@@ -73,6 +74,8 @@ pub struct View {
     pub comment: Option<String>,
     /// What it stands for.
     pub query: Box<Query>,
+    /// The query's own words.
+    pub text: String,
     /// Where short names of the query are looked for.
     pub home: Home,
     /// Where it was written.
@@ -102,6 +105,10 @@ pub struct Catalog {
     temporary: BTreeMap<Path, Object>,
     catalog: String,
     database: String,
+    /// Where files can be reached.
+    files: Option<Arc<dyn CatalogFiles>>,
+    /// The folder with the definitions of catalogs, if they are kept.
+    store: Option<String>,
 }
 
 impl Default for Catalog {
@@ -111,6 +118,8 @@ impl Default for Catalog {
             temporary: BTreeMap::new(),
             catalog: CATALOG.to_owned(),
             database: DATABASE.to_owned(),
+            files: None,
+            store: None,
         }
     }
 }
@@ -162,6 +171,15 @@ impl Catalog {
         })
     }
 
+    /// Why the object at `path` cannot be read, if it is there and cannot.
+    fn damage_at(&self, path: &Path) -> Option<&SqlError> {
+        if self.temporary.contains_key(path) {
+            return None;
+        }
+        let database = self.catalogs.get(&path.catalog)?.databases.get(&path.database)?;
+        database.loaded.damaged.get(&path.name)
+    }
+
     /// Whether the object at `path` is a temporary one.
     pub fn is_temporary(&self, path: &Path) -> bool {
         self.temporary.contains_key(path)
@@ -181,6 +199,9 @@ impl Catalog {
     /// As [`Catalog::find`].
     pub fn find_from(&self, name: &ObjectName, home: &Home) -> SqlResult<&Object> {
         let path = self.path_from(name, home)?;
+        if let Some(error) = self.damage_at(&path) {
+            return Err(error.clone().at_span(name.span()));
+        }
         self.at(&path).ok_or_else(|| {
             let names = self.names_in(&path.catalog, &path.database, false);
             let hint = suggest::hint(&path.name, names.iter().map(String::as_str));
@@ -226,6 +247,7 @@ impl Catalog {
             columns: view.columns.clone(),
             comment: view.comment.clone(),
             query: view.query.clone(),
+            text: view.text.clone(),
             home: self.home(),
             source: source.clone(),
         }));
@@ -240,17 +262,21 @@ impl Catalog {
         let path = self.path(name)?;
         Ok(match temporary {
             true => self.temporary.contains_key(&path),
-            false => self
-                .entry(&path.catalog)?
-                .database(&path.catalog, &path.database)?
-                .objects
-                .contains_key(&path.name),
+            false => {
+                let database = self.entry(&path.catalog)?.database(&path.catalog, &path.database)?;
+                database.objects.contains_key(&path.name) || database.loaded.damaged.contains_key(&path.name)
+            }
         })
     }
 
     fn add(&mut self, name: &ObjectName, object: Object, temporary: bool, if_not_exists: bool) -> SqlResult<()> {
         let path = self.path(name)?;
-        if self.contains(name, temporary)? {
+        let is_taken = self.contains(name, temporary)?
+            || (!temporary
+                && !self
+                    .write_object(&path, &object, false)
+                    .map_err(|e| e.at_span(name.span()))?);
+        if is_taken {
             if if_not_exists {
                 return Ok(());
             }
@@ -278,6 +304,16 @@ impl Catalog {
             }
             None => {
                 self.objects_mut(&new_path)?;
+                let is_renamed = *path != new_path;
+                if !self.write_object(&new_path, &object, !is_renamed)? {
+                    return Err(SqlError::new(
+                        Step::Name,
+                        format!("a table or view '{}' exists already", new_path.name),
+                    ));
+                }
+                if is_renamed {
+                    self.erase_object(path)?;
+                }
                 self.objects_mut(path)?.remove(&path.name);
                 self.objects_mut(&new_path)?.insert(new_path.name, object);
             }
@@ -295,6 +331,10 @@ impl Catalog {
         let kind = if drop.view { "view" } else { "table" };
         let names = self.names_in(&path.catalog, &path.database, false);
         let is_hidden = self.temporary.contains_key(&path);
+        if !drop.temporary && self.damage_at(&path).is_some() {
+            // What it was nobody knows; the file goes.
+            return self.erase_object(&path).map_err(|e| e.at_span(drop.name.span()));
+        }
         let found = match drop.temporary {
             true => self.temporary.get(&path),
             false => self.objects_mut(&path)?.get(&short),
@@ -302,7 +342,10 @@ impl Catalog {
         if found.is_some_and(|o| o.is_view() == drop.view) {
             match drop.temporary {
                 true => self.temporary.remove(&path),
-                false => self.objects_mut(&path)?.remove(&short),
+                false => {
+                    self.erase_object(&path).map_err(|e| e.at_span(drop.name.span()))?;
+                    self.objects_mut(&path)?.remove(&short)
+                }
             };
             return Ok(());
         }
@@ -325,6 +368,21 @@ impl Catalog {
         })
     }
 
+    /// Takes a table out again that was just made.
+    ///
+    /// # Errors
+    /// If its file cannot be removed.
+    pub fn unmake(&mut self, path: &Path, temporary: bool) -> SqlResult<()> {
+        match temporary {
+            true => self.temporary.remove(path),
+            false => {
+                self.erase_object(path)?;
+                self.objects_mut(path)?.remove(&path.name)
+            }
+        };
+        Ok(())
+    }
+
     /// Names of the objects of a database, sorted; of the views only, if so asked.
     pub fn names_in(&self, catalog: &str, database: &str, views_only: bool) -> Vec<String> {
         let permanent = self
@@ -343,6 +401,9 @@ impl Catalog {
             .filter(|(_, o)| !views_only || o.is_view())
             .map(|(n, _)| n.clone())
             .collect();
+        if !views_only && let Some(d) = self.catalogs.get(catalog).and_then(|c| c.databases.get(database)) {
+            names.extend(d.loaded.damaged.keys().cloned());
+        }
         names.sort();
         names.dedup();
         names

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod catalogs;
+#[cfg(test)]
 mod connectors;
 #[cfg(test)]
 mod engine;
