@@ -96,6 +96,8 @@ const KNOWN: &[&str] = &[
     "table.optimizer.reuse-sub-plan-enabled",
     "table.optimizer.reuse-source-enabled",
     "table.dml-sync",
+    "table.catalog-store.kind",
+    "table.catalog-store.file.path",
     "sql-client.execution.result-mode",
 ];
 

@@ -2,19 +2,20 @@
 //!
 //! [`Script::parse`] reads a text; [`Session::execute`] takes its statements in order. Definitions and options change
 //! the session; an INSERT, a statement set or a SELECT becomes an executable [`Job`]. A session holds no thread and
-//! does no I/O: whoever drives it submits the jobs.
+//! does no I/O: whoever drives it submits the jobs, and gives it [`CatalogFiles`] for catalogs that are files.
 
 mod alter;
 mod create;
+mod derive;
 mod show;
 
 use crate::binder::{Binder, BoundInsert};
-use crate::catalog::{Catalog, Table};
+use crate::catalog::{Catalog, CatalogFiles, Table};
 use crate::check::{Warning, check_job};
 use crate::config::PlannerConfig;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::explain::{explain, explain_json};
-use crate::parser::ast::{CreateTable, CreateView, Explained, Insert, Statement, StatementKind};
+use crate::parser::ast::{CreateTable, CreateView, Explained, Insert, Statement, StatementKind, StopJob};
 use crate::parser::{self, Source};
 use crate::physical::{self, PlannedJob};
 use flott_core::{Field, Options, suggest};
@@ -26,6 +27,11 @@ use std::sync::Arc;
 
 /// `connector` of the sink of a SELECT: its rows go to whoever runs the job.
 pub const COLLECT: &str = "collect";
+
+/// Where the definitions of catalogs are kept.
+const STORE_KIND: &str = "table.catalog-store.kind";
+/// The folder of those that are kept as files.
+const STORE_PATH: &str = "table.catalog-store.file.path";
 
 /// A script, read and not yet executed.
 #[derive(Debug, Clone)]
@@ -82,6 +88,8 @@ pub enum Outcome {
     Job(Box<Job>),
     /// It asks for the jobs of this session: whoever submits them knows.
     Jobs,
+    /// It asks to stop a job: whoever submits them knows it.
+    StopJob(StopJob),
     /// It has an answer of one text.
     Text(String),
     /// It has an answer of rows.
@@ -114,6 +122,34 @@ impl Session {
         }
     }
 
+    /// The same session with access to files; it takes over the catalogs of the store that its options name.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn with_files(mut self, files: Arc<dyn CatalogFiles>) -> SqlResult<Self> {
+        self.catalog = self.catalog.with_files(files);
+        self.open_store(&self.options.clone(), true)?;
+        Ok(self)
+    }
+
+    /// Takes over the catalogs of the store that the options name, if they name one.
+    fn open_store(&mut self, options: &Options, is_whole: bool) -> SqlResult<()> {
+        let kind = options
+            .one_of(STORE_KIND, &["generic_in_memory", "file"])
+            .map_err(|e| SqlError::new(Step::Option, e.to_string()))?;
+        match (kind, options.get(STORE_PATH)) {
+            (Some(1), Some(path)) => self.catalog.open_store(path),
+            (Some(1), None) if is_whole => Err(SqlError::new(
+                Step::Option,
+                format!("'{STORE_KIND}' is 'file', but '{STORE_PATH}' is missing"),
+            )
+            .remedy(format!(
+                "name the folder of the definitions: '{STORE_PATH}' = '/folder'"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The options now.
     pub fn options(&self) -> &Options {
         &self.options
@@ -141,6 +177,7 @@ impl Session {
     /// # Errors
     /// What is wrong with it, with its place; the session stays as it was.
     pub fn execute(&mut self, script: &Script, statement: &Statement) -> SqlResult<Outcome> {
+        self.catalog.refresh();
         self.run(&script.source, statement)
             .map_err(|e| e.at(statement.location).in_source(&script.source.text))
     }
@@ -181,6 +218,7 @@ impl Session {
                 }
                 Ok(Outcome::Text(explain(&job, self.chaining()?)))
             }
+            StatementKind::StopJob(stop) => Ok(Outcome::StopJob(stop.clone())),
             StatementKind::Show(show) => self.show(source, show),
             StatementKind::Describe(describe) => self.describe(source, describe),
             StatementKind::Database(statement) => self.catalog.change_database(statement).map(|()| Outcome::Done),
@@ -228,6 +266,9 @@ impl Session {
         let mut options = self.options.clone();
         options.set(key, value);
         PlannerConfig::check_values(&options)?;
+        if [STORE_KIND, STORE_PATH].contains(&key) {
+            self.open_store(&options, false)?;
+        }
         self.options = options;
         Ok(match crate::check::unknown_option(key) {
             Some(warning) => Outcome::Warned(warning),

@@ -431,6 +431,9 @@ impl Resolver for Grouping<'_> {
         {
             return Ok(Some(bound));
         }
+        if super::scope::is_current_database(expr) {
+            return self.input.bind(expr).map(Some);
+        }
         if contains_aggregate(expr) {
             return Ok(None);
         }

@@ -1,6 +1,7 @@
 //! INSERT INTO: matches a query with its sink: number and types of columns, keys and changes.
 
 use super::Binder;
+use super::ExprScope;
 use super::from::metadata_key;
 use super::values::cast_to;
 use crate::catalog::{Column, Object, Table};
@@ -47,8 +48,10 @@ impl Binder<'_> {
             spec.options.set(key, value);
         }
         let info = self.check_table(&table, hints, span, |c| c.check_sink(&spec, self.options))?;
-        let targets = targets(&table, &insert.columns)?;
+        let mut targets = targets(&table, &insert.columns)?;
+        let partition = static_partition(&table, insert, &mut targets)?;
         check_count(&table, &targets, &rel, span)?;
+        let rel = with_partition(&table, rel, &mut targets, partition);
         let rel = self.fit(&table, &targets, rel, span)?;
         let mut metadata = vec![];
         for column in spec.metadata.iter().filter(|m| !m.is_virtual) {
@@ -117,6 +120,62 @@ impl Binder<'_> {
         }
         Ok(Rel::calc(rel, columns, None))
     }
+}
+
+/// The values of PARTITION (…) by the sink's columns, which the query does not fill then.
+fn static_partition(table: &Table, insert: &Insert, targets: &mut Vec<usize>) -> SqlResult<Vec<(usize, Expr)>> {
+    let sinks: Vec<&Column> = table.sink_columns().collect();
+    let keys = &table.spec.partition_keys;
+    let mut values: Vec<(usize, Expr)> = vec![];
+    for (name, value) in &insert.partition {
+        let position = sinks
+            .iter()
+            .position(|c| c.name == name.value && keys.contains(&c.name));
+        let Some(position) = position else {
+            let hint = suggest::hint(&name.value, keys.iter().map(String::as_str));
+            let error = SqlError::new(
+                Step::Sink,
+                format!(
+                    "'{}' is no partition column of the table '{}'{hint}",
+                    name.value,
+                    table.spec.short_name()
+                ),
+            )
+            .at_span(name.span);
+            return Err(match keys.is_empty() {
+                true => error.remedy("the table has no PARTITIONED BY: let the query give the value"),
+                false => error.remedy(format!("it is PARTITIONED BY ({})", keys.join(", "))),
+            });
+        };
+        let is_filled = !insert.columns.is_empty() && targets.contains(&position);
+        if is_filled || values.iter().any(|(p, _)| *p == position) {
+            return Err(
+                SqlError::new(Step::Sink, format!("the column '{}' is named twice", name.value)).at_span(name.span),
+            );
+        }
+        let value = ExprScope::default().bind(value)?;
+        if !matches!(value, Expr::Literal { .. }) {
+            return Err(SqlError::new(Step::Sink, "PARTITION takes literals").at_span(name.span));
+        }
+        let value = cast_to(value, &sinks[position].ty).map_err(|e| e.at_span(name.span))?;
+        values.push((position, value));
+    }
+    targets.retain(|t| values.iter().all(|(p, _)| p != t));
+    Ok(values)
+}
+
+/// The query's rows with the values of PARTITION (…) behind them.
+fn with_partition(table: &Table, rel: Rel, targets: &mut Vec<usize>, partition: Vec<(usize, Expr)>) -> Rel {
+    if partition.is_empty() {
+        return rel;
+    }
+    let sinks: Vec<&Column> = table.sink_columns().collect();
+    let mut columns = rel.identity();
+    for (position, value) in partition {
+        columns.push((sinks[position].name.clone(), value));
+        targets.push(position);
+    }
+    Rel::calc(rel, columns, None)
 }
 
 /// Names and types of the sink's columns: physical, then metadata.

@@ -106,6 +106,7 @@ impl Binder<'_> {
             },
             false => self.from(&select.from)?,
         };
+        let scope = scope.in_database(self.catalog.current_database());
         if let Some(selection) = &select.selection {
             let filter = condition(scope.bind(selection)?, "WHERE", span_of(selection))?;
             rel = Rel::filter(rel, filter);

@@ -2,9 +2,9 @@
 
 use super::expr::{Resolver, bind_expr};
 use crate::error::{SqlError, SqlResult, Step};
-use crate::expr::Expr;
+use crate::expr::{Expr, Literal};
 use crate::rel::RelField;
-use flott_core::{TypeKind, suggest};
+use flott_core::{LogicalType, TypeKind, suggest};
 use sqlparser::ast::{self, Ident};
 use sqlparser::tokenizer::Span;
 
@@ -22,6 +22,8 @@ struct Relation {
 pub struct ExprScope {
     relations: Vec<Relation>,
     fields: Vec<RelField>,
+    /// What CURRENT_DATABASE() is.
+    database: Option<String>,
 }
 
 impl ExprScope {
@@ -41,6 +43,13 @@ impl ExprScope {
             start,
             end: self.fields.len(),
         });
+    }
+
+    /// The same scope, where CURRENT_DATABASE() is known.
+    #[must_use]
+    pub fn in_database(mut self, name: &str) -> Self {
+        self.database = Some(name.to_owned());
+        self
     }
 
     /// All columns.
@@ -167,13 +176,32 @@ impl Resolver for ExprScope {
                     .at_span(super::expr::span_of(expr))
                     .remedy("use it in SELECT or HAVING; where its argument is an aggregate, put the inner one into a sub-query"),
             ),
-            None => Ok(None),
+            None => Ok(self.database.as_deref().filter(|_| is_current_database(expr)).map(current_database)),
         }
     }
 
     fn column(&self, parts: &[Ident]) -> SqlResult<Expr> {
         let (index, used) = self.find_path(parts)?;
         parts[used..].iter().try_fold(self.column_reference(index), field_of)
+    }
+}
+
+/// Whether an expression is `CURRENT_DATABASE()`.
+pub fn is_current_database(expr: &ast::Expr) -> bool {
+    let ast::Expr::Function(function) = expr else {
+        return false;
+    };
+    let is_empty = match &function.args {
+        ast::FunctionArguments::List(list) => list.args.is_empty(),
+        _ => false,
+    };
+    is_empty && function.name.to_string().eq_ignore_ascii_case("CURRENT_DATABASE")
+}
+
+fn current_database(name: &str) -> Expr {
+    Expr::Literal {
+        value: Literal::String(name.to_owned()),
+        ty: LogicalType::string().with_nullable(false),
     }
 }
 

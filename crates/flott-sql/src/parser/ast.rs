@@ -49,6 +49,8 @@ pub enum StatementKind {
     CreateTableLike(Box<CreateTableLike>),
     /// `CREATE TABLE … AS`
     CreateTableAs(Box<CreateTableAs>),
+    /// `STOP JOB`
+    StopJob(StopJob),
     /// `ALTER TABLE`
     AlterTable(Box<AlterTable>),
     /// `ALTER VIEW`
@@ -131,6 +133,21 @@ pub struct CreateView {
     pub comment: Option<String>,
     /// What it stands for.
     pub query: Box<Query>,
+    /// The query's own words.
+    pub text: String,
+}
+
+/// `STOP JOB 'id' [WITH SAVEPOINT] [WITH DRAIN]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopJob {
+    /// Its id, as SHOW JOBS lists it.
+    pub id: String,
+    /// Where the id stands.
+    pub location: Location,
+    /// `WITH SAVEPOINT`
+    pub with_savepoint: bool,
+    /// `WITH DRAIN`
+    pub with_drain: bool,
 }
 
 /// `DROP [TEMPORARY] TABLE|VIEW`.
@@ -151,7 +168,9 @@ pub struct Drop {
 pub struct Insert {
     /// The sink.
     pub table: ObjectName,
-    /// Columns to fill; empty: all.
+    /// `PARTITION (column = value)`: columns that have one value in all rows.
+    pub partition: Vec<(Ident, Expr)>,
+    /// Columns that the query fills; empty: all others.
     pub columns: Vec<Ident>,
     /// What to write.
     pub query: Box<Query>,

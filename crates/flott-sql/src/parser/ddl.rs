@@ -284,6 +284,6 @@ pub struct AlterView {
 pub enum ViewChange {
     /// `RENAME TO`
     RenameTo(ObjectName),
-    /// `AS`
-    As(Box<Query>),
+    /// `AS`, with the query's own words.
+    As(Box<Query>, String),
 }

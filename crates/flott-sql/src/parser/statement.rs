@@ -9,7 +9,7 @@ use super::tokens::{StatementTokens, is_word};
 use super::types;
 use crate::error::{SqlError, SqlResult, Step};
 use flott_core::suggest;
-use sqlparser::ast::{Ident, ObjectName, Query};
+use sqlparser::ast::{Expr, Ident, ObjectName, Query};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
@@ -17,12 +17,36 @@ type Parsed<T> = Result<T, ParserError>;
 
 const STARTS: &[&str] = &[
     "CREATE", "DROP", "SET", "RESET", "INSERT", "EXECUTE", "BEGIN", "EXPLAIN", "SELECT", "WITH", "VALUES", "SHOW",
-    "DESCRIBE", "DESC", "USE", "ALTER",
+    "DESCRIBE", "DESC", "USE", "ALTER", "STOP",
 ];
 
-/// Statements of Flink that are known and not taken yet.
-const LATER: &[&str] = &[
-    "CALL", "ADD", "REMOVE", "LOAD", "UNLOAD", "COMPILE", "STOP", "UPDATE", "DELETE", "TRUNCATE", "ANALYZE",
+/// Statements of Flink that are known and not taken, and why.
+const LATER: &[(&str, &str)] = &[
+    (
+        "ADD",
+        "jars cannot be loaded, and need not be: connectors, formats and functions are built in",
+    ),
+    ("REMOVE", "jars cannot be loaded, so there are none to remove"),
+    ("LOAD", "modules are not supported; all functions are there without one"),
+    ("UNLOAD", "modules are not supported"),
+    ("CALL", "no catalog has procedures so far"),
+    (
+        "COMPILE",
+        "plans are not written by a statement so far; EXPLAIN JSON_EXECUTION_PLAN shows one",
+    ),
+    (
+        "UPDATE",
+        "UPDATE is for batch jobs; on a stream write the new row to a table with a PRIMARY KEY",
+    ),
+    (
+        "DELETE",
+        "DELETE is for batch jobs; on a stream rows are taken back by what they were computed from",
+    ),
+    ("TRUNCATE", "TRUNCATE TABLE is for batch jobs"),
+    (
+        "ANALYZE",
+        "ANALYZE TABLE is for batch jobs; plans of streams use no statistics",
+    ),
 ];
 
 /// Reads one statement; `text` is the script.
@@ -33,6 +57,8 @@ pub fn parse(text: &str, tokens: StatementTokens) -> SqlResult<Statement> {
     let dialect = FlinkDialect;
     let mut statement = StatementParser {
         p: Parser::new(&dialect).with_tokens_with_locations(tokens.clone()),
+        text,
+        end,
     };
     statement
         .statement()
@@ -126,6 +152,10 @@ fn read_place(text: &str) -> Option<Location> {
 
 struct StatementParser<'a> {
     p: Parser<'a>,
+    /// The script.
+    text: &'a str,
+    /// Where the statement ends in it.
+    end: Location,
 }
 
 impl StatementParser<'_> {
@@ -149,13 +179,10 @@ impl StatementParser<'_> {
             "DESCRIBE" | "DESC" => self.describe().map(StatementKind::Describe),
             "USE" => self.use_statement(),
             "ALTER" => self.alter(),
-            word if LATER.contains(&word) => self.p.expected(
-                &format!(
-                    "a statement that is supported so far ({word} is not yet): {}",
-                    STARTS.join(", ")
-                ),
-                first,
-            ),
+            "STOP" => self.stop_job().map(StatementKind::StopJob),
+            word if let Some((_, why)) = LATER.iter().find(|(later, _)| *later == word) => {
+                self.p.expected(&format!("another statement: {why}"), first)
+            }
             word => {
                 let hint = suggest::hint(word, STARTS.iter().copied());
                 self.p
@@ -173,6 +200,13 @@ impl StatementParser<'_> {
 
     fn query(&mut self) -> Parsed<Box<Query>> {
         self.p.parse_query()
+    }
+
+    /// A query that the statement ends with, and its words.
+    fn query_with_text(&mut self) -> Parsed<(Box<Query>, String)> {
+        let start = self.p.peek_token().span.start;
+        let query = self.query()?;
+        Ok((query, slice(self.text, start, self.end).to_owned()))
     }
 
     fn name(&mut self) -> Parsed<ObjectName> {
@@ -260,7 +294,7 @@ impl StatementParser<'_> {
         };
         let comment = self.comment()?;
         self.expect_words(&["AS"])?;
-        let query = self.query()?;
+        let (query, text) = self.query_with_text()?;
         Ok(CreateView {
             name,
             temporary,
@@ -268,6 +302,7 @@ impl StatementParser<'_> {
             columns,
             comment,
             query,
+            text,
         })
     }
 
@@ -517,11 +552,16 @@ impl StatementParser<'_> {
         self.expect_words(&["INTO"])?;
         let table = self.name()?;
         let token = self.p.peek_token();
-        if self.word("PARTITION") {
-            return self
-                .p
-                .expected("a query (static partitions are not supported yet)", token);
-        }
+        let partition = if self.word("PARTITION") {
+            self.static_partition()?
+        } else {
+            vec![]
+        };
+        let token = if partition.is_empty() {
+            token
+        } else {
+            self.p.peek_token()
+        };
         let is_columns = token.token == Token::LParen
             && !["SELECT", "WITH", "VALUES"]
                 .iter()
@@ -534,7 +574,38 @@ impl StatementParser<'_> {
             return self.p.expected("SELECT, WITH or VALUES", token);
         }
         let query = self.query()?;
-        Ok(Insert { table, columns, query })
+        Ok(Insert {
+            table,
+            partition,
+            columns,
+            query,
+        })
+    }
+
+    /// `(column = value, …)`
+    fn static_partition(&mut self) -> Parsed<Vec<(Ident, Expr)>> {
+        self.p.expect_token(&Token::LParen)?;
+        let partition = self.p.parse_comma_separated(|p| {
+            let column = p.parse_identifier()?;
+            p.expect_token(&Token::Eq)?;
+            Ok((column, p.parse_expr()?))
+        })?;
+        self.p.expect_token(&Token::RParen)?;
+        Ok(partition)
+    }
+
+    fn stop_job(&mut self) -> Parsed<StopJob> {
+        self.expect_words(&["STOP", "JOB"])?;
+        let location = self.p.peek_token().span.start;
+        let id = self.string()?;
+        let with_savepoint = self.words(&["WITH", "SAVEPOINT"]);
+        let with_drain = self.words(&["WITH", "DRAIN"]);
+        Ok(StopJob {
+            id,
+            location,
+            with_savepoint,
+            with_drain,
+        })
     }
 
     fn statement_set(&mut self) -> Parsed<Vec<Insert>> {

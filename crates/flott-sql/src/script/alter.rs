@@ -1,7 +1,8 @@
 //! ALTER TABLE and ALTER VIEW: a changed definition is resolved anew, so that it must hold as one that was just written.
 
+use super::derive::Derived;
 use super::{Outcome, Session};
-use crate::catalog::{Object, Table, View, reads};
+use crate::catalog::{Object, View, reads};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::Source;
 use crate::parser::ast::{
@@ -36,7 +37,26 @@ impl Session {
             }
             change => change_definition(&mut definition, change, alter.name.span())?,
         }
-        let changed = Table::resolve(&definition, &new_path, source)?;
+        let elements: &[TableElement] = match &alter.change {
+            TableChange::Add(elements) | TableChange::Modify(elements) => elements,
+            _ => &[],
+        };
+        let new_column = |e: &'_ TableElement| match e {
+            TableElement::Column(column, _) => Some(column.name.value.clone()),
+            _ => None,
+        };
+        let columns: Vec<String> = elements.iter().filter_map(new_column).collect();
+        let derived = Derived {
+            definition,
+            base: &table,
+            place: alter.name.span(),
+            columns: columns.iter().map(String::as_str).collect(),
+            has_watermark: elements.iter().any(|e| matches!(e, TableElement::Watermark(_))),
+            has_key: elements.iter().any(|e| matches!(e, TableElement::PrimaryKey(_))),
+            // Those that SET gives stand where the table is named, too.
+            is_new_option: &|_| false,
+        };
+        let changed = derived.resolve(&new_path, source)?;
         self.catalog
             .exchange(&path, new_path, Object::Table(Arc::new(changed)))?;
         Ok(Outcome::Done)
@@ -64,13 +84,14 @@ impl Session {
                 self.catalog
                     .exchange(&path, new_path, Object::View(Arc::new(renamed)))?;
             }
-            ViewChange::As(query) => {
-                self.binder(source).query(query)?;
+            ViewChange::As(query, text) => {
+                self.binder(source).subquery(query)?;
                 let changed = View {
                     path: path.to_string(),
                     columns: vec![],
                     comment: view.comment.clone(),
                     query: query.clone(),
+                    text: text.clone(),
                     home: self.catalog.home(),
                     source: source.clone(),
                 };
@@ -179,7 +200,8 @@ fn check_unread(table: &CreateTable, name: &Ident, also: &[Ident], what: &str) -
             "the column '{}' cannot be {what}: it is used by {by}",
             name.value
         ))
-        .at_span(name.span))
+        .at_span(name.span)
+        .remedy("change or drop that first"))
     };
     for column in &table.columns {
         let goes = also.iter().any(|n| n.value == column.name.value);

@@ -1,5 +1,6 @@
 //! CREATE TABLE … LIKE and CREATE TABLE … AS.
 
+use super::derive::Derived;
 use super::{Outcome, Session};
 use crate::catalog::{Object, liken};
 use crate::error::{SqlError, SqlResult, Step};
@@ -11,14 +12,27 @@ use std::sync::Arc;
 impl Session {
     pub(super) fn create_table_like(&mut self, like: &CreateTableLike, source: &Arc<Source>) -> SqlResult<Outcome> {
         let base = match self.catalog.find(&like.base)? {
-            Object::Table(table) => table.definition.clone(),
+            Object::Table(table) => table.clone(),
             Object::View(_) => {
                 return Err(SqlError::new(Step::Table, "LIKE copies a table, but this is a view")
                     .at_span(like.base.span())
                     .remedy("CREATE TABLE … AS SELECT makes a table of a query"));
             }
         };
-        self.create_table(&liken(like, &base)?, source)
+        let own = &like.table;
+        let derived = Derived {
+            definition: liken(like, &base.definition)?,
+            base: &base,
+            place: like.base.span(),
+            columns: own.columns.iter().map(|c| c.name.value.as_str()).collect(),
+            has_watermark: own.watermark.is_some(),
+            has_key: own.primary_key.is_some(),
+            is_new_option: &|key| own.options.iter().any(|(k, ..)| k == key),
+        };
+        let table = derived.resolve(&self.catalog.path(&own.name)?, source)?;
+        self.catalog
+            .add_table(table, own.temporary, own.if_not_exists, &own.name)?;
+        Ok(Outcome::Done)
     }
 
     /// Makes the table and the job that fills it; without the job there is no table either.
@@ -38,18 +52,18 @@ impl Session {
             columns: columns.collect(),
             ..definition.clone()
         };
-        let before = self.catalog.clone();
         let insert = Insert {
             table: definition.name.clone(),
+            partition: vec![],
             columns: vec![],
             query: create.query.clone(),
         };
-        let made = self
-            .create_table(&table, source)
-            .and_then(|_| self.job(source, &[insert]));
-        if made.is_err() {
-            self.catalog = before;
+        self.create_table(&table, source)?;
+        let job = self.job(source, &[insert]);
+        if job.is_err() {
+            let path = self.catalog.path(&definition.name)?;
+            self.catalog.unmake(&path, definition.temporary)?;
         }
-        made
+        job
     }
 }

@@ -214,6 +214,14 @@ fn functions(like: Option<&Like>) -> Outcome {
         .map(Vec::from)
         .filter(|row| fits(like, &row[0].to_lowercase()))
         .collect();
+    let of_session = [
+        "CURRENT_DATABASE",
+        "CURRENT_DATABASE()",
+        "the name of the current database",
+    ];
+    if fits(like, "current_database") {
+        rows.push(of_session.map(str::to_owned).into());
+    }
     rows.sort();
     table(&["function name", "signature", "description"], rows)
 }

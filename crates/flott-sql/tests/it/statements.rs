@@ -114,3 +114,44 @@ fn a_shell_knows_when_a_statement_is_whole() {
         assert!(!Script::is_complete(open), "{open}");
     }
 }
+
+/// In the shell every statement is a text of its own: what is wrong with an older part is said where ALTER or LIKE names its table.
+#[test]
+fn errors_of_derived_tables_point_into_their_own_statement() {
+    let mut session = session();
+    let made = "CREATE TABLE t (\n  a INT,\n  b AS a + 1\n) WITH ('connector' = 'datagen', 'rows-per-second' = 'x');";
+    answers(&mut session, made);
+    let mut error = |text: &str| answers(&mut session, text).pop().unwrap().1;
+    let old = error("ALTER TABLE t\n MODIFY a ARRAY<INT>;");
+    assert!(
+        old.contains("at line 1, column 13") && old.contains("    1 | ALTER TABLE t\n"),
+        "{old}"
+    );
+    let new = error("ALTER TABLE t ADD (\n  c AS a * d\n);");
+    assert!(
+        new.contains("at line 2, column 12") && new.contains("    2 |   c AS a * d\n"),
+        "{new}"
+    );
+    let like = error("CREATE TABLE u (a AS 1,\n  c AS b * d) LIKE t (OVERWRITING GENERATED);");
+    assert!(like.contains("at line 2, column 12"), "{like}");
+    assert_eq!(error("CREATE TABLE v (c INT)\nLIKE t;"), "OK");
+    let option = error("SELECT a FROM v;");
+    assert!(option.contains("    2 | LIKE t;"), "{option}");
+    assert_eq!(error("ALTER TABLE t ADD e INT;"), "OK");
+    let option = error("SELECT a FROM t;");
+    assert!(option.contains("    1 | ALTER TABLE t ADD e INT;"), "{option}");
+}
+
+#[test]
+fn a_partition_has_one_value_in_all_rows() {
+    let text = "CREATE TABLE parts (id INT, day STRING, n BIGINT) PARTITIONED BY (day) WITH ('connector' = 'print');
+                EXPLAIN INSERT INTO parts PARTITION (day = 'x') (n) SELECT 7;";
+    let plan = last(text);
+    assert!(plan.contains("'x'"), "{plan}");
+    assert_eq!(
+        last(
+            "CREATE TABLE parts (id INT, day STRING) PARTITIONED BY (day) WITH ('connector' = 'print'); INSERT INTO parts PARTITION (day = 'x') SELECT 7;"
+        ),
+        "JOB"
+    );
+}

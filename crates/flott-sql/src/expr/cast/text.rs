@@ -17,6 +17,22 @@ use flott_core::TypeKind;
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// How values look.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Where TIMESTAMP_LTZ is shown.
+    pub zone: &'a TimeZone,
+    /// Bytes as `x'00ff'`, as Flink's client shows them, and not as the text that they are.
+    pub hex_bytes: bool,
+}
+
+impl<'a> Look<'a> {
+    /// What CAST makes.
+    pub fn of_cast(zone: &'a TimeZone) -> Self {
+        Self { zone, hex_bytes: false }
+    }
+}
+
 /// Every value of `array`, which is of this kind, as text; NULL stays NULL.
 ///
 /// # Errors
@@ -34,7 +50,7 @@ pub fn to_strings(array: &ArrayRef, kind: &TypeKind, zone: &TimeZone) -> Result<
         if array.is_null(row) {
             out.append_null();
         } else {
-            write_value(array, kind, row, zone, &mut out)?;
+            write_value(array, kind, row, &Look::of_cast(zone), &mut out)?;
             out.append_value("");
         }
     }
@@ -83,7 +99,7 @@ pub fn write_value(
     array: &ArrayRef,
     kind: &TypeKind,
     row: usize,
-    zone: &TimeZone,
+    look: &Look<'_>,
     out: &mut impl Write,
 ) -> Result<(), ExprError> {
     let bad = || mismatch("CAST", array);
@@ -130,6 +146,12 @@ pub fn write_value(
         }
         TypeKind::Binary(_) | TypeKind::Varbinary(_) => {
             let bytes = array.as_binary_opt::<i32>().ok_or_else(bad)?.value(row);
+            if look.hex_bytes {
+                let _ = out.write_str("x'");
+                bytes.iter().for_each(|b| drop(write!(out, "{b:02x}")));
+                let _ = out.write_str("'");
+                return Ok(());
+            }
             out.write_str(&String::from_utf8_lossy(bytes))
         }
         TypeKind::Date => {
@@ -159,7 +181,7 @@ pub fn write_value(
         }
         TypeKind::TimestampLtz(p) => {
             let (count, unit) = (counts(array)?[row], per_second(*p));
-            let local = count + zone.offset_at(count.div_euclid(unit)) * unit;
+            let local = count + look.zone.offset_at(count.div_euclid(unit)) * unit;
             write_timestamp(local, *p, out);
             Ok(())
         }
@@ -181,24 +203,24 @@ pub fn write_value(
             let _ = out.write_str("[");
             for i in 0..values.len() {
                 let _ = out.write_str(if i > 0 { ", " } else { "" });
-                write_nullable(&values, &element.kind, i, zone, out)?;
+                write_nullable(&values, &element.kind, i, look, out)?;
             }
             out.write_str("]")
         }
         TypeKind::Map(key, value) => {
             let entries = array.as_map_opt().ok_or_else(bad)?.value(row);
-            write_entries(&entries, &key.kind, &value.kind, zone, out)?
+            write_entries(&entries, &key.kind, &value.kind, look, out)?
         }
         TypeKind::Multiset(element) => {
             let entries = array.as_map_opt().ok_or_else(bad)?.value(row);
-            write_entries(&entries, &element.kind, &TypeKind::Int, zone, out)?
+            write_entries(&entries, &element.kind, &TypeKind::Int, look, out)?
         }
         TypeKind::Row(fields) => {
             let columns = array.as_struct_opt().ok_or_else(bad)?.columns();
             let _ = out.write_str("(");
             for (i, (column, field)) in columns.iter().zip(fields).enumerate() {
                 let _ = out.write_str(if i > 0 { ", " } else { "" });
-                write_nullable(column, &field.ty.kind, row, zone, out)?;
+                write_nullable(column, &field.ty.kind, row, look, out)?;
             }
             out.write_str(")")
         }
@@ -211,15 +233,15 @@ fn write_entries(
     entries: &arrow_array::StructArray,
     key: &TypeKind,
     value: &TypeKind,
-    zone: &TimeZone,
+    look: &Look<'_>,
     out: &mut impl Write,
 ) -> Result<std::fmt::Result, ExprError> {
     let _ = out.write_str("{");
     for i in 0..entries.len() {
         let _ = out.write_str(if i > 0 { ", " } else { "" });
-        write_nullable(entries.column(0), key, i, zone, out)?;
+        write_nullable(entries.column(0), key, i, look, out)?;
         let _ = out.write_str("=");
-        write_nullable(entries.column(1), value, i, zone, out)?;
+        write_nullable(entries.column(1), value, i, look, out)?;
     }
     Ok(out.write_str("}"))
 }
@@ -228,14 +250,14 @@ fn write_nullable(
     array: &ArrayRef,
     kind: &TypeKind,
     row: usize,
-    zone: &TimeZone,
+    look: &Look<'_>,
     out: &mut impl Write,
 ) -> Result<(), ExprError> {
     if array.is_null(row) {
         let _ = out.write_str("NULL");
         return Ok(());
     }
-    write_value(array, kind, row, zone, out)
+    write_value(array, kind, row, look, out)
 }
 
 /// Java's text of a floating point number: plain from 10^-3 to 10^7, else with an exponent; always a fraction.

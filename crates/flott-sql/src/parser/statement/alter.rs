@@ -46,7 +46,8 @@ impl StatementParser<'_> {
         let change = if self.words(&["RENAME", "TO"]) {
             ViewChange::RenameTo(self.name()?)
         } else if self.word("AS") {
-            ViewChange::As(self.query()?)
+            let (query, text) = self.query_with_text()?;
+            ViewChange::As(query, text)
         } else {
             return self.p.expected("RENAME TO or AS", token);
         };
