@@ -3,13 +3,13 @@
 //! One [`Rows`] is shared by the command, which opens and closes the table of each SELECT, and by the sinks' writers,
 //! which add rows to it. Every row carries its kind (`+I`, `-U`, `+U`, `-D`) where the query may take rows back. The
 //! columns' widths follow from their types, as rows are printed before the next ones are known; a longer value moves its
-//! own line only. `sql-client.execution.result-mode` asks for another form ([`Form`]).
+//! own line only. `sql-client.execution.result-mode` asks for another form ([`Form`]); on a terminal the shell shows `table` as a
+//! screen ([`Rows::screen`]).
 
-use arrow_array::Array;
-use flott_core::options::OptionError;
+use anyhow::anyhow;
+use arrow_array::{Array, ArrayRef};
 use flott_core::types::TypeKind;
 use flott_core::{Batch, Field, Options, RowKind};
-use flott_formats::RowPrinter;
 use flott_runtime::connector::{
     Boundedness, ChangelogMode, ConnectorError, ScanSpec, Sink, SinkSpec, SinkWriter, TableConnector, TableInfo,
     TableSpec,
@@ -17,15 +17,24 @@ use flott_runtime::connector::{
 use flott_runtime::context::OperatorContext;
 use flott_runtime::operator::Flow;
 use flott_runtime::{Source, TaskError};
+use flott_sql::config::PlannerConfig;
+use flott_sql::expr::cast::text::{Look, write_value};
+use flott_sql::expr::{ExprError, TimeZone};
 use flott_sql::script::COLLECT;
 use flott_sql::table_text;
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Width of columns of text, as Flink's client has it.
 const TEXT_WIDTH: usize = 30;
 /// The form of the answer.
 const RESULT_MODE: &str = "sql-client.execution.result-mode";
+/// How many rows the form `table` keeps.
+const MAX_ROWS: &str = "sql-client.execution.max-table-result.rows";
+/// So many rows are left at most, as in Flink's client; the oldest go.
+const DEFAULT_MAX_ROWS: usize = 1_000_000;
 /// Width of columns of text; the first wins, as in Flink.
 const COLUMN_WIDTH: [&str; 2] = ["table.display.max-column-width", "sql-client.display.max-column-width"];
 
@@ -36,7 +45,7 @@ enum Form {
     Plain,
     /// `tableau`, `changelog`: row by row with kinds, long values cut, as Flink's client prints it.
     Changelog,
-    /// `table`: the rows that are left at the end.
+    /// `table`: the rows that are left at the end, or now on a screen.
     Final,
 }
 
@@ -51,10 +60,14 @@ struct Table {
     text_width: usize,
     /// Whether rows may be taken back; known once the job's sink is made.
     updating: bool,
+    /// Where TIMESTAMP_LTZ is shown.
+    zone: TimeZone,
+    began: Instant,
     is_open: bool,
     rows: u64,
     /// The rows that are left, for [`Form::Final`].
-    left: Vec<Vec<String>>,
+    left: VecDeque<Vec<String>>,
+    max_rows: usize,
 }
 
 impl Rows {
@@ -62,7 +75,7 @@ impl Rows {
     ///
     /// # Errors
     /// If an option of the client has a value that it cannot have.
-    pub fn begin(&self, columns: &[Field], options: &Options) -> Result<(), OptionError> {
+    pub fn begin(&self, columns: &[Field], options: &Options) -> anyhow::Result<()> {
         *self.lock() = Some(Table::new(columns, options)?);
         Ok(())
     }
@@ -78,13 +91,28 @@ impl Rows {
         table.close(&mut io::stdout().lock())
     }
 
+    /// Whether the rows that are left are asked for, and so can be shown as a screen.
+    pub fn is_table(&self) -> bool {
+        self.lock().as_ref().is_some_and(|t| t.form == Form::Final)
+    }
+
+    /// Shows columns, the rows that are left, and the width of text to `show`.
+    pub fn screen<T>(&self, show: impl FnOnce(&[Field], &VecDeque<Vec<String>>, usize) -> T) -> Option<T> {
+        self.lock().as_ref().map(|t| show(&t.columns, &t.left, t.text_width))
+    }
+
+    /// Ends the table without printing it.
+    pub fn forget(&self) {
+        *self.lock() = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Table>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    fn new(columns: &[Field], options: &Options) -> Result<Self, OptionError> {
+    fn new(columns: &[Field], options: &Options) -> anyhow::Result<Self> {
         let form = match options.one_of(RESULT_MODE, &["table", "changelog", "tableau"])? {
             None => Form::Plain,
             Some(0) => Form::Final,
@@ -94,14 +122,20 @@ impl Table {
         for key in COLUMN_WIDTH.iter().rev() {
             text_width = options.positive(key)?.unwrap_or(text_width);
         }
+        let zone = PlannerConfig::of(options).map_err(|e| anyhow!("{e}"))?.time_zone;
         Ok(Self {
             columns: columns.to_vec(),
             form,
             text_width,
             updating: false,
+            zone: zone
+                .parse()
+                .map_err(|e: String| anyhow!("'table.local-time-zone': {e}"))?,
+            began: Instant::now(),
             is_open: false,
             rows: 0,
-            left: vec![],
+            left: VecDeque::new(),
+            max_rows: options.positive(MAX_ROWS)?.unwrap_or(DEFAULT_MAX_ROWS),
         })
     }
 
@@ -111,12 +145,18 @@ impl Table {
         match self.form {
             Form::Final => {
                 let names: Vec<String> = self.columns.iter().map(|c| c.name.clone()).collect();
-                writeln!(out, "{}", table_text::table(&names, &self.left))?;
+                writeln!(out, "{}", table_text::table(&names, self.left.make_contiguous()))?;
             }
             Form::Changelog if is_empty => writeln!(out, "Empty set")?,
             Form::Changelog => {
                 let rows = if self.rows == 1 { "row" } else { "rows" };
-                writeln!(out, "{}\nReceived a total of {} {rows}", self.border(), self.rows)?;
+                let seconds = self.began.elapsed().as_secs_f64();
+                writeln!(
+                    out,
+                    "{}\nReceived a total of {} {rows} ({seconds:.2} seconds)",
+                    self.border(),
+                    self.rows
+                )?;
             }
             Form::Plain => {
                 self.open(out)?;
@@ -175,33 +215,59 @@ impl Table {
         writeln!(out, "{border}\n{names}\n{border}", border = self.border())
     }
 
-    fn print(&mut self, batch: &Batch, cells: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
+    /// The texts of the cells of a batch, row by row, as Flink's client shows them.
+    fn cells(&self, batch: &Batch) -> Result<Vec<Vec<String>>, ExprError> {
+        let look = Look {
+            zone: &self.zone,
+            hex_bytes: true,
+        };
+        let cell = |row: usize, (column, field): (&ArrayRef, &Field)| {
+            if column.is_null(row) {
+                return Ok("<NULL>".to_owned());
+            }
+            let mut text = String::new();
+            write_value(column, &field.ty.kind, row, &look, &mut text)?;
+            Ok(text)
+        };
+        (0..batch.num_rows())
+            .map(|row| {
+                batch
+                    .columns()
+                    .iter()
+                    .zip(&self.columns)
+                    .map(|c| cell(row, c))
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn print(&mut self, batch: &Batch, out: &mut impl Write) -> io::Result<()> {
+        let cells = self.cells(batch).map_err(io::Error::other)?;
         if self.form != Form::Final {
             self.open(out)?;
         }
-        for (row, values) in cells.iter().enumerate() {
-            let shown = values
-                .iter()
-                .zip(batch.columns())
-                .map(|(v, c)| if c.is_null(row) { "<NULL>" } else { v.as_str() });
+        self.rows += cells.len() as u64;
+        for (row, cells) in cells.into_iter().enumerate() {
             match self.form {
-                Form::Final => {
-                    let cells = shown.map(str::to_owned).collect();
-                    self.keep(batch.kind(row), cells);
+                Form::Final => self.keep(batch.kind(row), cells),
+                _ => {
+                    let cells = cells.iter().map(String::as_str);
+                    writeln!(out, "{}", self.line(batch.kind(row).short(), cells))?;
                 }
-                _ => writeln!(out, "{}", self.line(batch.kind(row).short(), shown))?,
             }
         }
-        self.rows += cells.len() as u64;
         out.flush()
     }
 
     /// Adds a row to those that are left, or takes it from them.
     fn keep(&mut self, kind: RowKind, row: Vec<String>) {
         if !kind.is_retraction() {
-            self.left.push(row);
+            self.left.push_back(row);
+            if self.left.len() > self.max_rows {
+                self.left.pop_front();
+            }
         } else if let Some(index) = self.left.iter().rposition(|held| *held == row) {
-            self.left.remove(index);
+            let _ = self.left.remove(index);
         }
     }
 }
@@ -284,39 +350,31 @@ impl TableConnector for CollectConnector {
         }
         Ok(Box::new(CollectSink {
             rows: self.rows.clone(),
-            columns: sink.fields.clone(),
         }))
     }
 }
 
 struct CollectSink {
     rows: Rows,
-    columns: Vec<Field>,
 }
 
 impl Sink for CollectSink {
     fn writer(&self, _ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
         Ok(Box::new(CollectWriter {
             rows: self.rows.clone(),
-            printer: RowPrinter::new(self.columns.clone()),
         }))
     }
 }
 
 struct CollectWriter {
     rows: Rows,
-    printer: RowPrinter,
 }
 
 impl SinkWriter for CollectWriter {
     fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
-        let cells = self
-            .printer
-            .cells(batch)
-            .map_err(|e| TaskError::user(e.to_string()).fatal())?;
         if let Some(table) = self.rows.lock().as_mut() {
-            let printed = table.print(batch, &cells, &mut io::stdout().lock());
-            printed.map_err(|e| TaskError::user(format!("standard output cannot be written: {e}")).fatal())?;
+            let printed = table.print(batch, &mut io::stdout().lock());
+            printed.map_err(|e| TaskError::user(format!("the row cannot be shown: {e}")).fatal())?;
         }
         Ok(Flow::Done)
     }
@@ -354,12 +412,11 @@ mod tests {
             let kinds = vec![RowKind::Insert as u8, RowKind::UpdateAfter as u8];
             batch = batch.with_kinds(Some(ScalarBuffer::from(kinds)));
         }
-        let cells = RowPrinter::new(columns.clone()).cells(&batch).unwrap();
         let options: Options = options.iter().copied().collect();
         let mut table = Table::new(&columns, &options).unwrap();
         table.updating = updating;
         let mut out = vec![];
-        table.print(&batch, &cells, &mut out).unwrap();
+        table.print(&batch, &mut out).unwrap();
         (table, String::from_utf8(out).unwrap())
     }
 
@@ -377,9 +434,9 @@ mod tests {
 | +I |                              a |                    1 |
 | +I |                         <NULL> |                   -2 |
 +----+--------------------------------+----------------------+
-Received a total of 2 rows
-";
-        assert_eq!(printed, expected);
+Received a total of 2 rows (";
+        assert!(printed.starts_with(expected), "{printed}");
+        assert!(printed.ends_with(" seconds)\n"), "{printed}");
         let (mut left, nothing) = table(true, &mode("TABLE"));
         assert_eq!(nothing, "");
         left.keep(RowKind::Delete, vec!["a".into(), "1".into()]);

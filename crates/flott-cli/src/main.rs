@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else (progress, warnings, logs) to standard error. Exit codes: 0 done or
 //! stopped as asked, 1 the job or command failed, 2 the command line is wrong.
 
+mod catalog_files;
 mod collect;
 mod config;
 mod demo;

@@ -1,5 +1,6 @@
 //! Scripts on the command line: where their text and variables come from, `flott explain` and `flott check`.
 
+use crate::catalog_files::LocalFiles;
 use crate::config::{self, ConfigArgs};
 use crate::output;
 use anyhow::{Context, Result, anyhow, bail};
@@ -65,6 +66,14 @@ pub fn lookup(pairs: &[String]) -> Result<impl Fn(&str) -> Option<String> + 'sta
     Ok(move |name: &str| variables.get(name).cloned().or_else(|| std::env::var(name).ok()))
 }
 
+/// A session whose catalogs may be files of this machine.
+pub fn session(registry: Arc<Registry>, options: Options) -> Result<Session> {
+    let files = Arc::new(LocalFiles::default());
+    Session::new(registry, options)
+        .with_files(files)
+        .map_err(|e| anyhow!("{e}"))
+}
+
 /// The answer of SHOW JOBS.
 pub fn jobs_answer(jobs: &[JobHandle]) -> Outcome {
     let columns = ["job id", "job name", "status"];
@@ -81,7 +90,7 @@ pub fn print_answer(outcome: &Outcome) {
         Outcome::Warned(warning) => eprintln!("warning: {warning}"),
         Outcome::Text(text) => output::line(text),
         Outcome::Rows { columns, rows } => output::line(table_text::table(columns, rows)),
-        Outcome::Done | Outcome::Job(_) | Outcome::Jobs => {}
+        Outcome::Done | Outcome::Job(_) | Outcome::Jobs | Outcome::StopJob(_) => {}
     }
 }
 
@@ -102,7 +111,7 @@ pub fn for_each_job(
     mut submit: impl FnMut(Step) -> Result<()>,
 ) -> Result<usize> {
     let script = args.read()?;
-    let mut session = Session::new(registry, options);
+    let mut session = session(registry, options)?;
     let mut jobs = 0;
     for statement in script.statements() {
         match session.execute(&script, statement).map_err(|e| anyhow!("{e}"))? {
@@ -111,6 +120,10 @@ pub fn for_each_job(
                 submit(Step::Job(job))?;
             }
             Outcome::Jobs => submit(Step::ShowJobs)?,
+            Outcome::StopJob(stop) => bail!(
+                "STOP JOB '{}' is a statement of the shell (flott sql): a script's jobs end with its command, which Ctrl-C stops",
+                stop.id
+            ),
             other => print_answer(&other),
         }
     }

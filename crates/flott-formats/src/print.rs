@@ -40,23 +40,6 @@ impl RowPrinter {
         }
         Ok(())
     }
-
-    /// The texts of single cells of `batch`, row by row, as they stand in its rows.
-    ///
-    /// # Errors
-    /// If the batch has other columns.
-    pub fn cells(&self, batch: &Batch) -> Result<Vec<Vec<String>>, FormatError> {
-        let cells = view(&self.columns, batch.columns(), "print")?;
-        let show = |row: usize, (cell, column): (&Cells<'_>, &Field)| {
-            let mut text = vec![];
-            write_cell(&mut text, cell, &column.ty.kind, row);
-            String::from_utf8_lossy(&text).into_owned()
-        };
-        let rows = 0..batch.num_rows();
-        Ok(rows
-            .map(|row| cells.iter().zip(&self.columns).map(|pair| show(row, pair)).collect())
-            .collect())
-    }
 }
 
 fn write_row(out: &mut Vec<u8>, kind: RowKind, cells: &[Cells<'_>], kinds: &[&TypeKind], row: usize) {

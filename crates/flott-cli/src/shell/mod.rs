@@ -6,6 +6,7 @@
 //! with it; a SELECT runs until it is done or stopped: Ctrl-C stops the query and leaves the shell.
 
 mod editor;
+mod screen;
 
 use crate::collect::Rows;
 use crate::config::{self, ConfigArgs};
@@ -13,10 +14,11 @@ use crate::job;
 use crate::output;
 use crate::run::{runtime, start};
 use crate::script::{lookup, print_answer};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use editor::{Line, Lines};
 use flott_cluster::{JobHandle, Restore};
 use flott_runtime::Registry;
+use flott_sql::parser::ast::StopJob;
 use flott_sql::script::{Job, Outcome, Script, Session};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Whether an INSERT is waited for.
 const DML_SYNC: &str = "table.dml-sync";
+/// Where STOP JOB … WITH SAVEPOINT puts it.
+const SAVEPOINTS: &str = "execution.checkpointing.savepoint-dir";
 
 /// Arguments of `flott sql`.
 #[derive(Debug, clap::Args)]
@@ -65,6 +69,7 @@ A statement ends with ';' and may have several lines. Tab completes names; the a
   SHOW TABLES; DESCRIBE t;      looks at them; also SHOW VIEWS, COLUMNS, FUNCTIONS, JOBS, CREATE TABLE
   EXPLAIN …;                    shows the plan of a query or INSERT
   SET; SET 'key' = 'value';     lists or sets options; RESET takes them back
+  STOP JOB 'id';                stops one of SHOW JOBS; WITH SAVEPOINT behind a savepoint
   \\timing                       shows how long each statement takes, or no longer
   CLEAR;                        clears the screen
   HELP;                         this text
@@ -99,12 +104,13 @@ pub fn sql(args: &SqlArgs) -> Result<()> {
     let rows = Rows::default();
     let registry = Arc::new(job::registry(&rows));
     let mut shell = Shell {
-        session: Session::new(registry.clone(), options),
+        session: crate::script::session(registry.clone(), options)?,
         registry,
         runtime: runtime()?,
         rows,
         jobs: vec![],
         shows_time: false,
+        is_typed: false,
         variables: Box::new(variables),
     };
     let mut result = args.init.iter().try_for_each(|file| shell.file(file));
@@ -130,6 +136,8 @@ struct Shell {
     /// Those of INSERTs, in the order of their start.
     jobs: Vec<JobHandle>,
     shows_time: bool,
+    /// Whether statements are typed, and not read from a file.
+    is_typed: bool,
     variables: Box<Lookup>,
 }
 
@@ -144,6 +152,7 @@ impl Shell {
     /// Reads statements until there are no more.
     fn converse(&mut self, history: Option<PathBuf>) -> Result<()> {
         let mut lines = Lines::open(history)?;
+        self.is_typed = true;
         loop {
             lines.know(&self.session);
             match lines.next()? {
@@ -182,6 +191,7 @@ impl Shell {
                 Outcome::Job(planned) if planned.collect.is_some() => self.select(*planned)?,
                 Outcome::Job(planned) => self.insert(*planned)?,
                 Outcome::Jobs => print_answer(&crate::script::jobs_answer(&self.jobs)),
+                Outcome::StopJob(stop) => self.stop_job(&stop)?,
                 Outcome::Done => output::line("OK"),
                 other => print_answer(&other),
             }
@@ -196,6 +206,9 @@ impl Shell {
     fn select(&mut self, planned: Job) -> Result<()> {
         if let Some(columns) = &planned.collect {
             self.rows.begin(columns, self.session.options())?;
+        }
+        if self.is_typed && self.rows.is_table() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+            return self.show(planned);
         }
         let registry = &self.registry;
         let ended = self.runtime.block_on(async {
@@ -224,6 +237,27 @@ impl Shell {
         Ok(())
     }
 
+    /// Runs a query and shows its rows as a screen until the screen is left.
+    fn show(&mut self, planned: Job) -> Result<()> {
+        let started = self
+            .runtime
+            .block_on(start(&self.registry, planned, Restore::Fresh, false));
+        let shown = started.and_then(|job| {
+            let left = screen::run(&self.rows, &job);
+            let is_running = !job.status().is_terminal();
+            let ended = match is_running {
+                true => self.runtime.block_on(job::cancel(&job)),
+                false => job::result(&job, job.status()),
+            };
+            left.and(ended).map(|()| is_running)
+        });
+        self.rows.forget();
+        if shown? {
+            eprintln!("the query was stopped");
+        }
+        Ok(())
+    }
+
     /// Starts a job, and waits for it where that is asked for.
     fn insert(&mut self, planned: Job) -> Result<()> {
         let waits = self.session.options().boolean(DML_SYNC)?.unwrap_or(false);
@@ -236,6 +270,28 @@ impl Shell {
             true => self.wait_for_all(),
             false => Ok(()),
         }
+    }
+
+    /// Stops one job of this shell.
+    fn stop_job(&self, stop: &StopJob) -> Result<()> {
+        let Some(job) = self.jobs.iter().find(|j| j.job_id.to_string() == stop.id) else {
+            bail!(
+                "this shell has started no job '{}'; SHOW JOBS lists those that it has",
+                stop.id
+            );
+        };
+        if job.status().is_terminal() {
+            bail!("the job '{}' has ended already: it is {}", stop.id, job.status());
+        }
+        let folder = self.session.options().get(SAVEPOINTS);
+        let folder = match (stop.with_savepoint, folder) {
+            (false, _) => None,
+            (true, Some(folder)) => Some(folder),
+            (true, None) => bail!("WITH SAVEPOINT needs a folder: SET '{SAVEPOINTS}' = '/folder'"),
+        };
+        self.runtime.block_on(job::stop(job, folder))?;
+        output::line("OK");
+        Ok(())
     }
 
     /// Waits until all jobs have ended, or Ctrl-C stops them.

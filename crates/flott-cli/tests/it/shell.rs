@@ -23,7 +23,7 @@ fn statements_are_executed_as_they_come() {
         "|   id |    INT | TRUE |     |        |           |\n",
         "| op |           n |                              s |\n",
         "| +I |           2 |                         <NULL> |\n",
-        "Received a total of 2 rows\n",
+        "Received a total of 2 rows (",
         "+I[7, x]\n",
         "12345",
     ] {
@@ -76,4 +76,58 @@ fn a_script_ends_at_its_first_error() {
         "{}",
         ended.err
     );
+}
+
+/// `cells.sql` in Flink's client 2.2.1 printed the lines of `cells.txt`.
+#[test]
+fn cells_look_as_in_flinks_client() {
+    let ended =
+        crate::support::flott(&["sql", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/cells.sql")]).expect(0);
+    let lines: Vec<&str> = ended.out.lines().filter(|l| l.starts_with("| ")).collect();
+    let expected: Vec<&str> = include_str!("cells.txt").lines().collect();
+    assert_eq!(lines, expected, "{}", ended.out);
+}
+
+#[test]
+fn tables_of_a_file_catalog_are_there_for_the_next_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store").display().to_string();
+    let options = [
+        "-D".to_owned(),
+        "table.catalog-store.kind=file".to_owned(),
+        "-D".to_owned(),
+        format!("table.catalog-store.file.path={store}"),
+    ];
+    let run = |sql: &str| {
+        let file = folder.path().join("script.sql").display().to_string();
+        std::fs::write(&file, sql).unwrap();
+        let args = ["sql", "-f", &file]
+            .into_iter()
+            .chain(options.iter().map(String::as_str));
+        crate::support::flott(&args.collect::<Vec<_>>()).expect(0)
+    };
+    let lake = folder.path().join("lake").display().to_string();
+    run(&format!(
+        "CREATE CATALOG lake WITH ('type' = 'file', 'path' = '{lake}'); USE CATALOG lake; \
+         CREATE VIEW numbers AS SELECT n FROM (VALUES (3), (1), (2)) AS t(n);"
+    ));
+    let text = std::fs::read_to_string(folder.path().join("lake/default/numbers.sql")).unwrap();
+    assert_eq!(
+        text,
+        "CREATE VIEW `numbers` AS\nSELECT n FROM (VALUES (3), (1), (2)) AS t(n);\n"
+    );
+    let ended = run("SELECT MAX(n) + 4700 AS top FROM lake.`default`.numbers;");
+    assert!(ended.out.contains("4703"), "{}", ended.out);
+    std::fs::write(
+        folder.path().join("lake/default/numbers.sql"),
+        "CREATE VIEW `numbers` AS\nSELEC 1;\n",
+    )
+    .unwrap();
+    let file = folder.path().join("script.sql").display().to_string();
+    let args: Vec<&str> = ["sql", "-f", &file]
+        .into_iter()
+        .chain(options.iter().map(String::as_str))
+        .collect();
+    let ended = crate::support::flott(&args).expect(1);
+    assert!(ended.err.contains("numbers.sql, line 2, column 1"), "{}", ended.err);
 }
