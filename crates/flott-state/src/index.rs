@@ -1,9 +1,10 @@
 //! From a key's hash to its slot: [`SlotIndex`].
 //!
 //! Open addressing with linear probing over 64-bit entries: the upper half is the hash's upper half, the lower half the
-//! slot. A look-up touches one cache line here and then the key itself, which the caller compares. The hash's lower half
-//! chooses the place, so the entries of one place differ in bits that the place did not use. No tombstones: a removal
-//! moves the entries behind it forward.
+//! slot. A look-up touches one cache line here and then the key itself, which the caller compares. The lowest bits of the
+//! upper half choose the place, so an entry says itself where it belongs: growing and removing need nothing but the entries
+//! (with the hashes kept elsewhere, a removal cost a cache miss for every entry behind it). The bits above them tell the
+//! entries of one place apart. No tombstones: a removal moves the entries behind it forward.
 
 const EMPTY: u64 = u64::MAX;
 
@@ -37,13 +38,19 @@ impl SlotIndex {
         hash & 0xffff_ffff_0000_0000
     }
 
+    /// The place where the search for a hash, or for an entry, begins.
+    #[inline]
+    fn home(hash: u64, mask: usize) -> usize {
+        (hash >> 32) as usize & mask
+    }
+
     #[cold]
-    fn grow(&mut self, needed: usize, hash_of: impl Fn(u32) -> u64) {
+    fn grow(&mut self, needed: usize) {
         let capacity = (needed * 8 / 5 + 1).next_power_of_two().max(16);
         let old = std::mem::replace(&mut self.entries, vec![EMPTY; capacity]);
         for entry in old {
             if entry != EMPTY {
-                let place = self.first_empty(hash_of(entry as u32));
+                let place = self.first_empty(entry);
                 self.entries[place] = entry;
             }
         }
@@ -55,7 +62,7 @@ impl SlotIndex {
         let entries = self.entries.as_slice();
         let mask = entries.len().wrapping_sub(1);
         let tag = Self::tag(hash);
-        let mut place = hash as usize & mask;
+        let mut place = Self::home(hash, mask);
         while let Some(&entry) = entries.get(place) {
             if entry == EMPTY {
                 break;
@@ -83,12 +90,12 @@ impl SlotIndex {
         let mask = entries.len() - 1;
         let mut fetched = [EMPTY; HINTED_ROWS];
         for (entry, hash) in fetched.iter_mut().zip(hashes) {
-            *entry = entries[*hash as usize & mask];
+            *entry = entries[Self::home(*hash, mask)];
         }
         for ((hint, entry), &hash) in hints.iter_mut().zip(fetched).zip(hashes) {
             let tag = Self::tag(hash);
             let mut entry = entry;
-            let mut place = hash as usize & mask;
+            let mut place = Self::home(hash, mask);
             while Self::tag(entry) != tag && entry != EMPTY {
                 place = (place + 1) & mask;
                 entry = entries[place];
@@ -98,12 +105,11 @@ impl SlotIndex {
         }
     }
 
-    /// Puts a slot at the vacant place that [`Self::find`] gave for this hash; `hash_of` gives the hash of any slot in the
-    /// index.
+    /// Puts a slot at the vacant place that [`Self::find`] gave for this hash.
     #[inline]
-    pub fn put(&mut self, place: usize, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
+    pub fn put(&mut self, place: usize, hash: u64, slot: u32) {
         let place = if (self.len + 1) * 8 > self.entries.len() * 5 {
-            self.grow(self.len + 1, hash_of);
+            self.grow(self.len + 1);
             self.first_empty(hash)
         } else {
             place
@@ -114,21 +120,21 @@ impl SlotIndex {
 
     fn first_empty(&self, hash: u64) -> usize {
         let mask = self.entries.len() - 1;
-        let mut place = hash as usize & mask;
+        let mut place = Self::home(hash, mask);
         while self.entries[place] != EMPTY {
             place = (place + 1) & mask;
         }
         place
     }
 
-    /// Takes out a slot that has this hash; `hash_of` gives the hash of any slot in the index.
-    pub fn remove(&mut self, hash: u64, slot: u32, hash_of: impl Fn(u32) -> u64) {
+    /// Takes out a slot that has this hash.
+    pub fn remove(&mut self, hash: u64, slot: u32) {
         if self.entries.is_empty() {
             return;
         }
         let mask = self.entries.len() - 1;
         let wanted = Self::tag(hash) | u64::from(slot);
-        let mut hole = hash as usize & mask;
+        let mut hole = Self::home(hash, mask);
         while self.entries[hole] != wanted {
             if self.entries[hole] == EMPTY {
                 return;
@@ -137,7 +143,7 @@ impl SlotIndex {
         }
         let mut next = (hole + 1) & mask;
         while self.entries[next] != EMPTY {
-            let home = hash_of(self.entries[next] as u32) as usize & mask;
+            let home = Self::home(self.entries[next], mask);
             // The entry may fill the hole unless its home lies behind the hole, on the way to it.
             if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(hole) & mask) {
                 self.entries[hole] = self.entries[next];
@@ -176,7 +182,7 @@ mod tests {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let hash = ((state >> 33) % 400) | (((state >> 50) % 3) << 40);
+            let hash = (((state >> 33) % 400) << 32) | (((state >> 50) % 3) << 60);
             let found = index.find(hash, |s| hashes[s as usize] == hash);
             assert_eq!(
                 matches!(found, Found::Slot(_)),
@@ -185,14 +191,14 @@ mod tests {
             );
             match found {
                 Found::Slot(slot) if state & 1 == 0 => {
-                    index.remove(hash, slot, |s| hashes[s as usize]);
+                    index.remove(hash, slot);
                     model.remove(&hash);
                 }
                 Found::Slot(slot) => assert_eq!(model[&hash], slot),
                 Found::Vacant(place) => {
                     let slot = hashes.len() as u32;
                     hashes.push(hash);
-                    index.put(place, hash, slot, |s| hashes[s as usize]);
+                    index.put(place, hash, slot);
                     model.insert(hash, slot);
                 }
             }

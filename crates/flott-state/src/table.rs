@@ -132,8 +132,7 @@ impl Rows {
             Found::Slot(slot) => Ok(slot),
             Found::Vacant(place) => {
                 let slot = self.take_slot(store, key, hash, group())?;
-                let hashes = &self.hashes;
-                self.index.put(place, hash, slot, |s| hashes[s as usize]);
+                self.index.put(place, hash, slot);
                 Ok(slot)
             }
         }
@@ -173,8 +172,7 @@ impl Rows {
         if self.null_slot == Some(slot) {
             self.null_slot = None;
         } else {
-            let hashes = &self.hashes;
-            self.index.remove(hashes[slot as usize], slot, |s| hashes[s as usize]);
+            self.index.remove(self.hashes[slot as usize], slot);
         }
         self.live_count -= 1;
         self.free.push(slot);
