@@ -1,9 +1,5 @@
--- distinct aggregates by bucket first
--- deterministic: no
-CREATE TABLE visits (k STRING, g STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '30' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/visits.csv', 'format' = 'csv', 'csv.null-literal' = '');
-SET 'table.exec.mini-batch.enabled' = 'true';
-SET 'table.exec.mini-batch.allow-latency' = '1 s';
-SET 'table.exec.mini-batch.size' = '1000';
+-- one DISTINCT column by bucket, every update
 SET 'table.optimizer.distinct-agg.split.enabled' = 'true';
 SET 'table.optimizer.distinct-agg.split.bucket-num' = '4';
-SELECT k, COUNT(DISTINCT v), SUM(DISTINCT v), COUNT(DISTINCT g) FILTER (WHERE v > 2), COUNT(*), SUM(v), MIN(v), MAX(v), AVG(v) FROM visits GROUP BY k;
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT shop, COUNT(DISTINCT amount), COUNT(*), SUM(amount) FILTER (WHERE price > 8), COUNT(DISTINCT amount) FILTER (WHERE id > 2) FROM sales GROUP BY shop;

@@ -93,6 +93,7 @@ const KNOWN: &[&str] = &[
     "table.optimizer.agg-phase-strategy",
     "table.optimizer.distinct-agg.split.enabled",
     "table.optimizer.distinct-agg.split.bucket-num",
+    "table.optimizer.incremental-agg-enabled",
     "table.optimizer.reuse-sub-plan-enabled",
     "table.optimizer.reuse-source-enabled",
     "table.dml-sync",
@@ -157,7 +158,6 @@ pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
         }));
     }
     parallelism(job, &mut warnings);
-    split(options, &mut warnings);
     materialized(job, options, &mut warnings);
     let mut unique: Vec<Warning> = vec![];
     for w in warnings {
@@ -166,16 +166,6 @@ pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
         }
     }
     unique
-}
-
-/// An option of Flink that is taken, but that no operator here needs.
-fn split(options: &Options, warnings: &mut Vec<Warning>) {
-    if options.get("table.optimizer.distinct-agg.split.enabled") == Some("true") {
-        warnings.push(warning(
-            "'table.optimizer.distinct-agg.split.enabled' changes nothing: DISTINCT aggregates of a key run in one subtask",
-            "leave it away, or group by a part of the values first where one key is too much for a subtask",
-        ));
-    }
 }
 
 fn scans<'a>(rel: &'a Rel, found: &mut Vec<&'a Scan>) {
@@ -207,7 +197,7 @@ fn state(rel: &Rel, options: &Options, warnings: &mut Vec<Warning>) {
         && !keys.is_empty()
     {
         let names = keys.iter().map(|&k| input.fields[k].name.as_str());
-        let names: Vec<&str> = names.filter(|name| *name != "$e").collect();
+        let names: Vec<&str> = names.filter(|name| !name.starts_with('$')).collect();
         let what = if calls.is_empty() { "DISTINCT" } else { "GROUP BY" };
         let only_one_bound = keys.iter().any(|&k| input.fields[k].window.is_some());
         let message = format!(

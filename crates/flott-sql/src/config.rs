@@ -79,6 +79,8 @@ pub struct PlannerConfig {
     pub time_zone: String,
     /// `table.optimizer.agg-phase-strategy`
     pub agg_phase: AggPhase,
+    /// `table.optimizer.distinct-agg.split.bucket-num`, if `.enabled`
+    pub split_distinct: Option<u32>,
     /// `table.exec.emit.*`
     pub emit: EmitConfig,
     /// `table.exec.mini-batch.*`, if it is on.
@@ -175,6 +177,7 @@ impl PlannerConfig {
                 ],
                 AggPhase::Auto,
             )?,
+            split_distinct: split_distinct(options)?,
             emit: EmitConfig::of(options)?,
             mini_batch: None,
             state_ttl_ms: duration(options, "table.exec.state.ttl")?.unwrap_or(0),
@@ -233,6 +236,15 @@ impl PlannerConfig {
         self.max_parallelism
             .unwrap_or_else(|| default_max_parallelism(self.parallelism.max(parallelism)))
     }
+}
+
+fn split_distinct(options: &Options) -> SqlResult<Option<u32>> {
+    let enabled = options.boolean("table.optimizer.distinct-agg.split.enabled");
+    let buckets = options.positive("table.optimizer.distinct-agg.split.bucket-num");
+    let buckets = buckets
+        .map_err(wrong)?
+        .map_or(1024, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    Ok((enabled.map_err(wrong)? == Some(true)).then_some(buckets))
 }
 
 fn mini_batch(options: &Options) -> SqlResult<Option<MiniBatch>> {

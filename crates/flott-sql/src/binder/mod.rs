@@ -17,6 +17,7 @@ mod scope;
 mod values;
 mod window;
 
+pub(crate) use aggregate::aggregate as grouping;
 pub use insert::BoundInsert;
 pub use scope::ExprScope;
 

@@ -83,10 +83,15 @@ pub fn is_dynamic(function: &str) -> bool {
     lookup(function).is_some_and(|f| f.dynamic)
 }
 
+/// The functions that scripts can call: the planner's own ones begin with `$`.
+fn public() -> impl Iterator<Item = &'static Function> {
+    TABLE.values().copied().filter(|f| !f.name.starts_with('$'))
+}
+
 /// Names of all scalar functions and operators, sorted.
 pub fn function_names() -> Vec<&'static str> {
     let aliases = super::resolve::ALIASES.iter().map(|(alias, _)| *alias);
-    let mut names: Vec<&'static str> = TABLE.keys().copied().chain(aliases).collect();
+    let mut names: Vec<&'static str> = public().map(|f| f.name).chain(aliases).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -94,7 +99,7 @@ pub fn function_names() -> Vec<&'static str> {
 
 /// Name, signatures and a line of text of every function, aggregates among them.
 pub fn listing() -> Vec<[String; 3]> {
-    let scalar = TABLE.values().map(|f| {
+    let scalar = public().map(|f| {
         let text = functions::descriptions::description(f.name);
         [f.name.to_owned(), f.signatures.to_owned(), text.to_owned()]
     });

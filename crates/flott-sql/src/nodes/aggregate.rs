@@ -4,11 +4,17 @@
 use super::{SpecError, check_columns};
 use flott_core::{Field, LogicalType, TypeKind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// The sum of BIGINT that is 0 where there is nothing to add: puts counts together. Only the planner writes it.
+pub const SUM0: &str = "$SUM0";
+/// Filters of one set of distinct values that have a bit in the rows between two phases.
+const MAX_FILTERS: usize = 63;
 
 /// One aggregate of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregateCall {
-    /// `COUNT`, `SUM`, `AVG`, `MIN` or `MAX`.
+    /// `COUNT`, `SUM`, `AVG`, `MIN`, `MAX`, or [`SUM0`].
     pub function: String,
     /// Positions of its arguments; none for `COUNT(*)`.
     pub args: Vec<usize>,
@@ -26,6 +32,12 @@ impl AggregateCall {
     /// `COUNT(*)` without DISTINCT and FILTER: the number of rows itself.
     pub fn is_row_count(&self) -> bool {
         self.function == "COUNT" && self.args.is_empty() && !self.distinct && self.filter.is_none()
+    }
+
+    /// The argument whose distinct values it is computed from; those of a MIN or MAX are the same with and without DISTINCT.
+    fn distinct_arg(&self) -> Option<usize> {
+        let is_extreme = matches!(self.function.as_str(), "MIN" | "MAX");
+        self.args.first().copied().filter(|_| self.distinct && !is_extreme)
     }
 }
 
@@ -71,6 +83,10 @@ pub fn partial_columns(input: &[Field], aggregates: &[AggregateCall], input_retr
                 });
                 columns.push(count(format!("count${i}")));
             }
+            (SUM0, Some(_)) => columns.push(PartialColumn {
+                name: format!("sum${i}"),
+                ty: LogicalType::not_null(TypeKind::BigInt),
+            }),
             ("MIN" | "MAX", Some(arg)) => columns.push(PartialColumn {
                 name: format!("{}${i}", call.function.to_lowercase()),
                 ty: LogicalType::new(extreme_kind(arg)),
@@ -82,6 +98,41 @@ pub fn partial_columns(input: &[Field], aggregates: &[AggregateCall], input_retr
         columns.push(count("count1".into()));
     }
     columns
+}
+
+/// The columns that bring distinct values from phase to phase, one a set ([`set_type`]), in the order in which aggregates
+/// need them.
+pub fn set_columns(input: &[Field], aggregates: &[AggregateCall], input_retracts: bool) -> Vec<PartialColumn> {
+    let column = |(i, arg): (usize, &usize)| PartialColumn {
+        name: format!("distinct${i}"),
+        ty: set_type(&input[*arg].ty, input_retracts),
+    };
+    distinct_args(aggregates).iter().enumerate().map(column).collect()
+}
+
+/// A set of distinct values between the phases: an ARRAY of the values, each with the filters under which it counts (a
+/// bit each) and, over input that retracts, by how many it came more often than it went.
+pub(crate) fn set_type(value: &LogicalType, input_retracts: bool) -> LogicalType {
+    let bigint = || LogicalType::not_null(TypeKind::BigInt);
+    let mut fields = vec![
+        Field::new("value", value.with_nullable(false)),
+        Field::new("filters", bigint()),
+    ];
+    if input_retracts {
+        fields.push(Field::new("times", bigint()));
+    }
+    let element = LogicalType::not_null(TypeKind::Row(fields));
+    LogicalType::not_null(TypeKind::Array(Box::new(element)))
+}
+
+fn distinct_args(aggregates: &[AggregateCall]) -> Vec<usize> {
+    let mut args = vec![];
+    for arg in aggregates.iter().filter_map(AggregateCall::distinct_arg) {
+        if !args.contains(&arg) {
+            args.push(arg);
+        }
+    }
+    args
 }
 
 /// How a sum is kept.
@@ -109,11 +160,18 @@ pub(crate) fn extreme_kind(arg: &TypeKind) -> TypeKind {
     }
 }
 
+/// Whether partial rows of these aggregates can be put together: no MIN or MAX over input that retracts, and not too
+/// many filters of one set of distinct values.
 pub(super) fn supports_two_phases(aggregates: &[AggregateCall], input_retracts: bool) -> bool {
     let is_extreme = |a: &AggregateCall| matches!(a.function.as_str(), "MIN" | "MAX");
-    !aggregates
-        .iter()
-        .any(|a| a.distinct || (input_retracts && is_extreme(a)))
+    let filters_of = |arg: usize| {
+        let of_set = aggregates.iter().filter(|a| a.distinct_arg() == Some(arg));
+        of_set.map(|a| a.filter).collect::<BTreeSet<_>>().len()
+    };
+    !aggregates.iter().any(|a| input_retracts && is_extreme(a))
+        && distinct_args(aggregates)
+            .into_iter()
+            .all(|arg| filters_of(arg) <= MAX_FILTERS)
 }
 
 pub(super) fn result_fields(input: &[Field], keys: &[usize], aggregates: &[AggregateCall]) -> Vec<Field> {
@@ -131,6 +189,7 @@ pub(super) fn check_aggregates(aggregates: &[AggregateCall], input: &[Field]) ->
             ("COUNT", []) if !call.distinct => continue,
             ("COUNT", [_]) => continue,
             ("SUM" | "AVG", [t]) if t.is_numeric() => continue,
+            (SUM0, [TypeKind::BigInt]) => continue,
             ("MIN" | "MAX", [t]) if is_ordered(t) => continue,
             ("COUNT", _) => "COUNT takes * or one argument; count a ROW of them, or concatenate them",
             ("SUM" | "AVG", [_]) => "it takes one numeric argument; CAST it",

@@ -1,6 +1,6 @@
 //! Aggregation without windows: [`GroupAggregateSpec`].
 
-use super::aggregate::{AggregateCall, PartialColumn, check_aggregates, partial_columns, result_fields};
+use super::aggregate::{AggregateCall, PartialColumn, check_aggregates, partial_columns, result_fields, set_columns};
 use super::{SpecError, aggregate, check_columns};
 use flott_core::Field;
 use serde::{Deserialize, Serialize};
@@ -40,12 +40,13 @@ impl GroupAggregateSpec {
         result_fields(&self.input, &self.keys, &self.aggregates)
     }
 
-    /// Columns between the phases: keys, partial columns.
+    /// Columns between the phases: keys, partial columns, distinct values.
     pub fn local_output(&self) -> Vec<Field> {
         let mut fields: Vec<Field> = self.keys.iter().map(|&k| self.input[k].clone()).collect();
         fields.extend(
             partial_columns(&self.input, &self.aggregates, self.input_retracts)
                 .into_iter()
+                .chain(set_columns(&self.input, &self.aggregates, self.input_retracts))
                 .map(PartialColumn::field),
         );
         fields
@@ -56,8 +57,8 @@ impl GroupAggregateSpec {
         (0..self.keys.len()).collect()
     }
 
-    /// Whether the aggregates can be computed in two phases: under mini-batch, without DISTINCT, no MIN or MAX over
-    /// input that retracts.
+    /// Whether the aggregates can be computed in two phases: under mini-batch, no MIN or MAX over input that
+    /// retracts.
     pub fn supports_two_phases(&self) -> bool {
         self.mini_batch.is_some() && aggregate::supports_two_phases(&self.aggregates, self.input_retracts)
     }

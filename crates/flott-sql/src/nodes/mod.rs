@@ -29,7 +29,8 @@
 //! by themselves ([`MiniBatch`]).
 //!
 //! Between the two phases of an aggregation flow *partial rows*: the key columns, one or two columns an aggregate
-//! ([`PartialColumn`]), and for windows the slice's end. Both phases are built from one spec, so they cannot disagree.
+//! ([`PartialColumn`]), a column a set of distinct values ([`set_columns`]), and for windows the slice's end. Both
+//! phases are built from one spec, so they cannot disagree.
 
 mod aggregate;
 mod changes;
@@ -39,8 +40,8 @@ mod rows;
 mod sort;
 mod window;
 
-pub use aggregate::{AggregateCall, PartialColumn, partial_columns};
-pub(crate) use aggregate::{average_sum_kind, sum_kind};
+pub use aggregate::{AggregateCall, PartialColumn, SUM0, partial_columns, set_columns};
+pub(crate) use aggregate::{average_sum_kind, set_type, sum_kind};
 pub use changes::{ChangelogNormalizeSpec, SinkMaterializerSpec};
 pub use group::{GroupAggregateSpec, MiniBatch};
 pub use over::{OverAggregateSpec, OverFrame, OverOrder};

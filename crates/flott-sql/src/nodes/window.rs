@@ -1,7 +1,7 @@
 //! Windows: how time is cut ([`WindowSpec`]), aggregates in windows ([`WindowAggregateSpec`]), and windows as columns
 //! ([`WindowTableFunctionSpec`]).
 
-use super::aggregate::{AggregateCall, PartialColumn, check_aggregates, partial_columns, result_fields};
+use super::aggregate::{AggregateCall, PartialColumn, check_aggregates, partial_columns, result_fields, set_columns};
 use super::{SpecError, aggregate, check_columns};
 use flott_core::{Field, LogicalType, TypeKind};
 use serde::{Deserialize, Serialize};
@@ -276,12 +276,13 @@ impl WindowAggregateSpec {
         Some((function, aggregate))
     }
 
-    /// Columns between the phases: keys, partial columns, `$slice_end`.
+    /// Columns between the phases: keys, partial columns, distinct values, `$slice_end`.
     pub fn local_output(&self) -> Vec<Field> {
         let mut fields: Vec<Field> = self.keys.iter().map(|&k| self.input[k].clone()).collect();
         fields.extend(
             partial_columns(&self.input, &self.aggregates, self.input_retracts)
                 .into_iter()
+                .chain(set_columns(&self.input, &self.aggregates, self.input_retracts))
                 .map(PartialColumn::field),
         );
         fields.push(Field::new("$slice_end", LogicalType::not_null(TypeKind::BigInt)));
@@ -293,8 +294,7 @@ impl WindowAggregateSpec {
         (0..self.keys.len()).collect()
     }
 
-    /// Whether the aggregates can be computed in two phases: event time, no DISTINCT, no MIN or MAX over input that
-    /// retracts.
+    /// Whether the aggregates can be computed in two phases: event time, no MIN or MAX over input that retracts.
     pub fn supports_two_phases(&self) -> bool {
         !self.time.is_processing_time()
             && !self.legacy

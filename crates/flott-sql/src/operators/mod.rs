@@ -24,6 +24,7 @@ mod constraints;
 mod emission;
 mod expand;
 mod group;
+mod held;
 mod keyed_rows;
 mod materialize;
 mod normalize;

@@ -24,7 +24,7 @@ impl RowTable {
         }
     }
 
-    /// The partial columns of each row.
+    /// The partial columns of each row, and its distinct values.
     ///
     /// # Errors
     /// If the table refuses the rows, which is a defect of ours.
@@ -35,24 +35,38 @@ impl RowTable {
         rows: usize,
         signs: Option<&[i64]>,
     ) -> Result<Vec<ArrayRef>, TaskError> {
+        let (mut table, slots) = self.table(rows)?;
+        let of_rows = Rows {
+            slots: &slots,
+            columns,
+            signs,
+            passed: &[],
+        };
+        aggregates.accumulate(&mut table, of_rows, &mut [], None);
+        aggregates.count_rows(&mut table, &slots, signs);
+        let mut partials = aggregates.partials(&table, &slots);
+        for set in aggregates.distinct() {
+            partials.push(set.row_lists(columns, rows, signs)?);
+        }
+        Ok(partials)
+    }
+
+    /// Partial columns that add nothing.
+    ///
+    /// # Errors
+    /// As [`Self::partials`].
+    pub(crate) fn nothing(&self, aggregates: &Aggregates, rows: usize) -> Result<Vec<ArrayRef>, TaskError> {
+        let (table, slots) = self.table(rows)?;
+        Ok(aggregates.partials(&table, &slots))
+    }
+
+    fn table(&self, rows: usize) -> Result<(KeyedTable, Vec<u32>), TaskError> {
         let mut table = KeyedTable::new(Arc::clone(&self.descriptor), 1, KeyGroupRange::all(1));
         let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows as i64));
         let mut slots = Vec::with_capacity(rows);
         let hashes = hash_columns(std::slice::from_ref(&keys), rows)?;
         table.slots(&[keys], &hashes, &mut slots)?;
-        aggregates.accumulate(
-            &mut table,
-            Rows {
-                slots: &slots,
-                columns,
-                signs,
-                passed: &[],
-            },
-            &mut [],
-            None,
-        );
-        aggregates.count_rows(&mut table, &slots, signs);
-        Ok(aggregates.partials(&table, &slots))
+        Ok((table, slots))
     }
 }
 

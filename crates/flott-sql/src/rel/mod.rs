@@ -434,6 +434,22 @@ impl Rel {
         }
     }
 
+    /// [`Self::map_inputs`] with a rewrite that may fail.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn try_map_inputs<E>(self, map: &mut impl FnMut(Rel) -> Result<Rel, E>) -> Result<Rel, E> {
+        let mut failed = None;
+        let rel = self.map_inputs(&mut |input| match &failed {
+            Some(_) => input,
+            None => map(input.clone()).unwrap_or_else(|e| {
+                failed = Some(e);
+                input
+            }),
+        });
+        failed.map_or(Ok(rel), Err)
+    }
+
     /// Name and type of every column.
     pub fn schema(&self) -> Vec<Field> {
         self.fields.iter().map(RelField::to_field).collect()

@@ -5,6 +5,7 @@
 //! | [`fold`] | computes constant expressions once |
 //! | [`merge`] | pushes conditions down and makes one Calc of neighbouring ones |
 //! | [`imply`] | simplifies what a condition says about a projection |
+//! | [`split`] | splits DISTINCT aggregates by buckets of their values, where an option asks for it |
 //! | [`window`] | turns GROUP BY over a window function into a window aggregate |
 //! | [`prune`] | drops columns that nobody reads |
 //! | [`narrow`] | leaves only the columns, and fields of ROWs, that are read to the scans of all sinks together |
@@ -16,6 +17,7 @@ mod imply;
 mod merge;
 mod narrow;
 mod prune;
+mod split;
 mod window;
 
 pub use window::window_of;
@@ -25,14 +27,17 @@ use crate::error::SqlResult;
 use crate::expr::EvalContext;
 use crate::rel::Rel;
 
-/// Rewrites the roots of one job together.
+/// Rewrites the roots of one job together; `split` is the number of buckets of DISTINCT aggregates.
 ///
 /// # Errors
 /// If a window cannot be computed.
-pub fn optimize(roots: Vec<Rel>, context: &EvalContext, emit: &EmitConfig) -> SqlResult<Vec<Rel>> {
+pub fn optimize(roots: Vec<Rel>, context: &EvalContext, emit: &EmitConfig, split: Option<u32>) -> SqlResult<Vec<Rel>> {
     let mut rewritten = vec![];
     for root in roots {
-        let root = merge::merge(fold::fold(root, context));
+        let mut root = merge::merge(fold::fold(root, context));
+        if let Some(buckets) = split {
+            root = merge::merge(split::split(root, buckets)?);
+        }
         let root = window::windows(root, emit)?;
         let root = prune::prune(imply::imply(merge::merge(root)));
         let root = imply::imply(merge::merge(root));

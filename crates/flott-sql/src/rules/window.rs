@@ -17,11 +17,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A window function of the query.
 #[derive(Debug, Clone, Copy)]
-struct Function {
+pub(super) struct Function {
     window: WindowSpec,
     proctime: bool,
     local_time: bool,
     legacy: bool,
+}
+
+impl Function {
+    /// Whether groups of its windows may be put together of parts with more keys.
+    pub(super) fn is_splittable(&self) -> bool {
+        !self.proctime && !self.legacy && !self.window.is_session()
+    }
+}
+
+/// The window functions of a query, by their numbers.
+pub(super) fn functions(root: &Rel) -> BTreeMap<u32, Function> {
+    let mut functions = BTreeMap::new();
+    collect(root, &mut functions);
+    functions
 }
 
 /// Rewrites every grouping of windows.
@@ -29,8 +43,7 @@ struct Function {
 /// # Errors
 /// If windows cannot fire as `emit` wants it.
 pub fn windows(root: Rel, emit: &EmitConfig) -> SqlResult<Rel> {
-    let mut functions = BTreeMap::new();
-    collect(&root, &mut functions);
+    let functions = functions(&root);
     rewrite(root, &functions, emit)
 }
 
@@ -62,17 +75,7 @@ fn collect(rel: &Rel, functions: &mut BTreeMap<u32, Function>) {
 }
 
 fn rewrite(rel: Rel, functions: &BTreeMap<u32, Function>, emit: &EmitConfig) -> SqlResult<Rel> {
-    let mut failed = None;
-    let rel = rel.map_inputs(&mut |input| match rewrite(input.clone(), functions, emit) {
-        Ok(rel) => rel,
-        Err(e) => {
-            failed.get_or_insert(e);
-            input
-        }
-    });
-    if let Some(e) = failed {
-        return Err(e);
-    }
+    let rel = rel.try_map_inputs(&mut |input| rewrite(input, functions, emit))?;
     let Rel {
         op: RelOp::Aggregate { input, keys, calls },
         fields,

@@ -1,4 +1,4 @@
-//! Hash functions: the digest of a text's UTF-8 in lower-case hexadecimal digits.
+//! Hash functions: the digest of a text's UTF-8 in lower-case hexadecimal digits, and a number for any value.
 
 use super::bytes::push_hex;
 use super::text::rows_of_text;
@@ -8,10 +8,13 @@ use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
 use crate::expr::value::{Bytes, Primitives};
 use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, Int32Array};
+use flott_core::hash::hash_columns;
 use flott_core::{LogicalType, TypeKind};
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
+use std::sync::Arc;
 
 /// The entries of this group.
 pub const FUNCTIONS: &[Function] = &[
@@ -22,6 +25,8 @@ pub const FUNCTIONS: &[Function] = &[
     entry("SHA384", "SHA384(STRING)", infer, build),
     entry("SHA512", "SHA512(STRING)", infer, build),
     entry("SHA2", "SHA2(STRING, bits INT)", infer_sha2, build_sha2).failing(always),
+    // Split DISTINCT's buckets; scripts cannot write it.
+    entry("$HASH_CODE", "$HASH_CODE(ANY)", infer_hash_code, build_hash_code),
 ];
 
 /// Appends the digest of bytes.
@@ -91,5 +96,24 @@ fn build_sha2(_: &Call<'_>) -> Result<Kernel, ExprError> {
             Some(())
         })?;
         failure.map_or(Ok(result), Err)
+    }))
+}
+
+fn infer_hash_code(args: &mut Arguments) -> Result<LogicalType, Refusal> {
+    args.count(1, 1)?;
+    Ok(args.result(TypeKind::Int))
+}
+
+fn build_hash_code(_: &Call<'_>) -> Result<Kernel, ExprError> {
+    Ok(Box::new(|args, rows| {
+        let values = args[0].array();
+        let hashes = hash_columns(std::slice::from_ref(values), values.len()).map_err(|e| ExprError::Kernel {
+            function: "$HASH_CODE".to_owned(),
+            problem: e.to_string(),
+        })?;
+        // The upper half: the lower one decides the subtask.
+        let codes: Vec<i32> = hashes.iter().map(|hash| (hash >> 33) as i32).collect();
+        let column: ArrayRef = Arc::new(Int32Array::new(codes.into(), values.logical_nulls()));
+        args[0].with(column).into_column(rows)
     }))
 }

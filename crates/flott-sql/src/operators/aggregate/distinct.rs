@@ -5,6 +5,9 @@
 //! with it). It has a column per FILTER that its aggregates use: a flag over input that only adds, else the number of
 //! times that the value came. A row *passes* the set if it changes whether its value is there; only such rows reach
 //! the aggregates, so DISTINCT costs one more look-up a row, however many aggregates share the set.
+//!
+//! Where there are two phases, the first has sets of its own, keyed by the group's slot and the value, which it only adds
+//! to ([`DistinctSpec::add`]); their entries flow to the second as lists ([`super::lists`]), which pass its sets there.
 
 use super::argument::valid_rows;
 use arrow_array::{Array, ArrayRef, UInt32Array};
@@ -20,9 +23,9 @@ use flott_state::KeyedTable;
 pub(crate) struct DistinctSpec {
     /// Position of the argument.
     pub(crate) arg: usize,
-    ty: LogicalType,
-    filters: Vec<Option<usize>>,
-    retracts: bool,
+    pub(super) ty: LogicalType,
+    pub(super) filters: Vec<Option<usize>>,
+    pub(super) retracts: bool,
 }
 
 /// For each filter of a set, the rows that passed it.
@@ -52,8 +55,20 @@ pub(crate) struct Offered<'a> {
     pub(crate) values: &'a ArrayRef,
     /// For each filter, the rows that count (`None`: all).
     pub(crate) valid: &'a [Option<NullBuffer>],
-    /// 1 or -1 a row; `None`: all rows add.
+    /// How many times a row's value comes (below 0: goes); `None`: once.
     pub(crate) signs: Option<&'a [i64]>,
+}
+
+impl Offered<'_> {
+    /// Rows that count under any filter.
+    fn picked(&self) -> Vec<u32> {
+        let counts = |row: usize| self.valid.iter().any(|v| v.as_ref().is_none_or(|v| v.is_valid(row)));
+        (0..self.values.len() as u32).filter(|r| counts(*r as usize)).collect()
+    }
+
+    fn counts(&self, filter: usize, row: u32) -> bool {
+        self.valid[filter].as_ref().is_none_or(|v| v.is_valid(row as usize))
+    }
 }
 
 impl DistinctSpec {
@@ -100,18 +115,16 @@ impl DistinctSpec {
     /// If the table refuses the keys.
     pub(crate) fn pass(&self, table: &mut KeyedTable, offered: Offered<'_>) -> Result<Passed, TaskError> {
         let rows = offered.values.len();
-        let counts = |row: usize| offered.valid.iter().any(|v| v.as_ref().is_none_or(|v| v.is_valid(row)));
-        let picked: Vec<u32> = (0..rows as u32).filter(|r| counts(*r as usize)).collect();
+        let picked = offered.picked();
         let slots = self.slots(table, offered, &picked)?;
         let passed = (0..self.filters.len())
             .map(|filter| {
                 let mut bits = BooleanBufferBuilder::new(rows);
                 bits.append_n(rows, false);
                 for (&slot, &row) in slots.iter().zip(&picked) {
-                    let row = row as usize;
-                    let is_valid = offered.valid[filter].as_ref().is_none_or(|v| v.is_valid(row));
-                    if is_valid && self.change(table, filter, slot, offered.signs.map_or(1, |s| s[row])) {
-                        bits.set_bit(row, true);
+                    let times = || offered.signs.map_or(1, |s| s[row as usize]);
+                    if offered.counts(filter, row) && self.change(table, filter, slot, times()) {
+                        bits.set_bit(row as usize, true);
                     }
                 }
                 NullBuffer::new(bits.finish())
@@ -123,6 +136,32 @@ impl DistinctSpec {
             table.remove(&gone);
         }
         Ok(Passed(passed))
+    }
+
+    /// Puts values into a set of a first phase: how often a value came more than it went may be below 0 there.
+    ///
+    /// # Errors
+    /// If the table refuses the keys.
+    pub(crate) fn add(&self, table: &mut KeyedTable, offered: Offered<'_>) -> Result<(), TaskError> {
+        let picked = offered.picked();
+        let slots = self.slots(table, offered, &picked)?;
+        for filter in 0..self.filters.len() {
+            let counting = slots
+                .iter()
+                .zip(&picked)
+                .filter(|(_, row)| offered.counts(filter, **row));
+            if self.retracts {
+                let column = table.column_mut::<i64>(filter);
+                counting.for_each(|(&slot, &row)| {
+                    let times = offered.signs.map_or(1, |s| s[row as usize]);
+                    column.set(slot, column.get(slot) + times);
+                });
+            } else {
+                let column = table.column_mut::<bool>(filter);
+                counting.for_each(|(&slot, _)| column.set(slot, true));
+            }
+        }
+        Ok(())
     }
 
     fn slots(&self, table: &mut KeyedTable, offered: Offered<'_>, picked: &[u32]) -> Result<Vec<u32>, TaskError> {
@@ -142,13 +181,13 @@ impl DistinctSpec {
         Ok(slots)
     }
 
-    /// Counts a value in or out; whether it is now there and was not, or the other way round.
+    /// Counts a value in or out, so many `times`; whether it is now there and was not, or the other way round.
     #[inline]
-    fn change(&self, table: &mut KeyedTable, filter: usize, slot: u32, sign: i64) -> bool {
+    fn change(&self, table: &mut KeyedTable, filter: usize, slot: u32, times: i64) -> bool {
         if self.retracts {
             let column = table.column_mut::<i64>(filter);
             let before = column.get(slot);
-            let after = (before + sign).max(0);
+            let after = (before + times).max(0);
             column.set(slot, after);
             (before == 0) != (after == 0)
         } else {

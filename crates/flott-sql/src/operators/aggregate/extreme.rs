@@ -5,6 +5,7 @@
 
 use super::argument::{Values, bytes_at};
 use super::fold::Trace;
+use super::sliding::SlidingValues;
 use arrow_array::ArrayRef;
 use arrow_buffer::NullBuffer;
 use flott_state::KeyedTable;
@@ -18,6 +19,8 @@ pub(crate) enum OrderedValues {
     F64(BTreeSet<(u32, u64)>),
     I128(BTreeSet<(u32, i128)>),
     Bytes(BTreeSet<(u32, Box<[u8]>)>),
+    /// Of rows that leave in the order in which they came.
+    Sliding(SlidingValues),
 }
 
 impl OrderedValues {
@@ -45,6 +48,10 @@ impl OrderedValues {
         is_max: bool,
         mut trace: Option<&mut Trace>,
     ) {
+        if let Self::Sliding(values) = self {
+            values.apply(table, first, slots, signs, column, valid, is_max, trace);
+            return;
+        }
         let values = Values::of(column);
         for (row, &slot) in slots.iter().enumerate() {
             if valid.is_none_or(|v| v.is_valid(row)) {
@@ -98,6 +105,7 @@ impl OrderedValues {
                 let value = end(set, slot, Box::default(), is_max).map(AsRef::as_ref);
                 table.bytes_column_mut(column).set(slot, value);
             }
+            Self::Sliding(_) => {}
         }
     }
 
@@ -114,6 +122,7 @@ impl OrderedValues {
             Self::F64(set) => cut(set, slot, 0),
             Self::I128(set) => cut(set, slot, i128::MIN),
             Self::Bytes(set) => cut(set, slot, Box::default()),
+            Self::Sliding(values) => values.remove_group(slot),
         }
     }
 
@@ -124,6 +133,7 @@ impl OrderedValues {
             Self::F64(set) => set.len() * 24,
             Self::I128(set) => set.len() * 48,
             Self::Bytes(set) => set.len() * 56,
+            Self::Sliding(values) => values.bytes(),
         }
     }
 }
@@ -135,11 +145,11 @@ fn end<T: Ord + Clone>(set: &BTreeSet<(u32, T)>, slot: u32, least: T, is_max: bo
 }
 
 /// Bits that sort as `f64::total_cmp` does.
-fn ordered_bits(value: f64) -> u64 {
+pub(super) fn ordered_bits(value: f64) -> u64 {
     let bits = value.to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
-fn from_ordered_bits(bits: u64) -> f64 {
+pub(super) fn from_ordered_bits(bits: u64) -> f64 {
     f64::from_bits(if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits })
 }

@@ -13,30 +13,37 @@
 //! * Integer sums wrap in the argument's type; AVG of integers is cut to a whole number; FLOAT is summed as FLOAT.
 //! * A DECIMAL sum beyond 38 digits is NULL for good (Flink starts anew at the next row: [`fold::DECIMAL_OVERFLOW`]).
 //! * Over input that retracts, SUM and AVG count their values, and are NULL again when none is left; MIN and MAX keep
-//!   all values with their counts ([`distinct`]) in order ([`extreme`]).
+//!   all values with their counts ([`distinct`]) in order ([`extreme`]), or, where rows leave in the order in which they
+//!   came, only those that can still become the extreme ([`sliding`]).
 //! * DISTINCT aggregates of one argument share one set of values ([`distinct`]).
 
 pub(crate) mod argument;
 pub(crate) mod distinct;
 pub(crate) mod extreme;
 pub(crate) mod fold;
+pub(crate) mod lists;
 pub(crate) mod result;
+pub(crate) mod reverse;
+pub(crate) mod sliding;
 
 #[cfg(test)]
 mod tests;
 
 use self::argument::{Values, valid_rows};
-use self::distinct::{DistinctSpec, Passed};
+use self::distinct::{DistinctSpec, Offered, Passed};
 use self::extreme::OrderedValues;
 use self::fold::{Trace, count, count_through, decimal_plus, extreme_bytes, float_plus, fold, gather_bytes, int64};
 use self::result::{Finish, cast_storage, finish};
-use crate::nodes::{AggregateCall, SpecError, average_sum_kind, partial_columns, sum_kind};
+use self::sliding::SlidingValues;
+use crate::nodes::{AggregateCall, SUM0, SpecError, average_sum_kind, partial_columns, sum_kind};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
 use arrow_buffer::NullBuffer;
+use arrow_select::take::take;
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::{Field, LogicalType, TypeKind};
+use flott_runtime::TaskError;
 use flott_state::KeyedTable;
 use std::sync::Arc;
 
@@ -47,6 +54,8 @@ pub(crate) enum Phase {
     Whole,
     /// The first of two phases: additions.
     Local,
+    /// The content of frames: rows leave in the order in which they came.
+    Frame,
 }
 
 /// Which kernel an aggregate runs.
@@ -123,6 +132,8 @@ struct Input<'a> {
 pub(crate) struct Aggregates {
     bound: Vec<Bound>,
     stored: Vec<Stored>,
+    /// State columns that flow between the phases: all but the row counter of a phase whose state expires.
+    partial_width: usize,
     distinct: Vec<DistinctSpec>,
     /// State column that counts the rows of a group, over input that retracts or expires.
     row_count: Option<usize>,
@@ -145,11 +156,13 @@ impl Aggregates {
         let mut this = Self {
             bound: vec![],
             stored: vec![],
+            partial_width: 0,
             distinct: vec![],
             row_count: None,
             phase,
         };
         let partial = partial_columns(input, calls, input_retracts);
+        this.partial_width = partial.len();
         let mut column = 0;
         for call in calls {
             let bound = this.bind(input, call, input_retracts, column)?;
@@ -199,6 +212,7 @@ impl Aggregates {
                 };
                 (Kernel::Sum { counted: true }, finish, 2)
             }
+            SUM0 => (Kernel::Sum { counted: false }, Finish::Plain, 1),
             "MIN" | "MAX" => {
                 let is_max = call.function == "MAX";
                 let kernel = if retracts {
@@ -212,21 +226,17 @@ impl Aggregates {
         };
         // The extremes of a set and of its values are the same, so DISTINCT means nothing to MIN and MAX.
         let needs_set = match kernel {
-            Kernel::RetractedExtreme { .. } => true,
+            Kernel::RetractedExtreme { .. } => self.phase != Phase::Frame,
             Kernel::Extreme { .. } => false,
             _ => call.distinct,
         };
         let distinct = match arg {
             Some(arg) if needs_set => {
-                if self.phase == Phase::Local {
+                if self.phase == Phase::Local && matches!(kernel, Kernel::RetractedExtreme { .. }) {
                     return Err(SpecError::Aggregate {
-                        call: format!(
-                            "{}({}{})",
-                            call.function,
-                            if call.distinct { "DISTINCT " } else { "" },
-                            kind
-                        ),
-                        reason: "it runs in one phase only; plan it without a local phase".into(),
+                        call: format!("{}({kind})", call.function),
+                        reason: "over input that retracts it runs in one phase only; plan it without a local phase"
+                            .into(),
                     });
                 }
                 Some(self.distinct_set(input, arg, call.filter, retracts))
@@ -283,10 +293,27 @@ impl Aggregates {
     /// Empty ordered values for each MIN and MAX over input that retracts; `input` gives the arguments' types.
     pub(crate) fn ordered(&self, input: &[Field]) -> Vec<OrderedValues> {
         let ordered = self.bound.iter().filter(|b| b.ordered.is_some());
+        let empty = |arg: usize| Values::of(&arrow_array::new_empty_array(&input[arg].ty.to_arrow()));
         ordered
             .filter_map(|b| b.arg)
-            .map(|arg| OrderedValues::like(&Values::of(&arrow_array::new_empty_array(&input[arg].ty.to_arrow()))))
+            .map(|arg| match self.phase {
+                Phase::Frame => OrderedValues::Sliding(SlidingValues::like(&empty(arg))),
+                _ => OrderedValues::like(&empty(arg)),
+            })
             .collect()
+    }
+
+    /// Fills the ordered values of frames from their rows, in the order in which they came.
+    pub(crate) fn load_frames(&self, ordered: &mut [OrderedValues], slots: &[u32], columns: &[ArrayRef]) {
+        for bound in &self.bound {
+            if let (Kernel::RetractedExtreme { is_max }, Some(arg), Some(place)) =
+                (bound.kernel, bound.arg, bound.ordered)
+                && let OrderedValues::Sliding(values) = &mut ordered[place]
+            {
+                let valid = valid_rows(Some(&columns[arg]), bound.filter.map(|f| &columns[f]));
+                values.load(slots, &columns[arg], valid.as_ref(), is_max);
+            }
+        }
     }
 
     /// Fills ordered values from entries of set `set`: the groups' slots, the values, and which are there by filter.
@@ -320,7 +347,8 @@ impl Aggregates {
 
     /// Adds rows of the input to the state. The row counter, if there is one, is the caller's (see [`Self::row_count`]).
     ///
-    /// With `traces` (one a state column) the content after each row is noted, except the row counter's.
+    /// With `traces` (one a state column) the content after each row is noted, except the row counter's. A first phase
+    /// leaves out what is computed from distinct values: they are not put together yet.
     pub(crate) fn accumulate(
         &self,
         table: &mut KeyedTable,
@@ -329,7 +357,8 @@ impl Aggregates {
         mut traces: Option<&mut [Trace]>,
     ) {
         for bound in &self.bound {
-            if self.row_count == Some(bound.first) {
+            let is_left_out = self.phase == Phase::Local && bound.distinct.is_some();
+            if self.row_count == Some(bound.first) || is_left_out {
                 continue;
             }
             let (value_trace, count_trace) = match &mut traces {
@@ -354,13 +383,15 @@ impl Aggregates {
         }
     }
 
-    /// Adds values that passed distinct set `set` to the aggregates that are computed from it, and to no others.
+    /// Adds values that passed distinct set `set` to the aggregates that are computed from it, and to no others; `signs`
+    /// are 1 or -1 a value, as in [`Rows`].
     pub(crate) fn accumulate_distinct(
         &self,
         table: &mut KeyedTable,
         set: usize,
         slots: &[u32],
         values: &ArrayRef,
+        signs: Option<&[i64]>,
         passed: &Passed,
     ) {
         for bound in &self.bound {
@@ -369,7 +400,7 @@ impl Aggregates {
             {
                 let input = Input {
                     slots,
-                    signs: None,
+                    signs,
                     arg: Some(values),
                     valid: Some(passed.rows(filter)),
                 };
@@ -402,14 +433,17 @@ impl Aggregates {
     pub(crate) fn unsettle_extremes(&self, table: &mut KeyedTable, slots: &[u32]) {
         let retracted = |b: &&Bound| matches!(b.kernel, Kernel::RetractedExtreme { .. });
         for bound in self.bound.iter().filter(retracted) {
-            for &slot in slots {
-                match self.stored[bound.first].ty {
-                    ColumnType::F64 => table.column_mut::<f64>(bound.first).set_value(slot, None),
-                    ColumnType::I128 => table.column_mut::<i128>(bound.first).set_value(slot, None),
-                    ColumnType::Bytes => table.bytes_column_mut(bound.first).set(slot, None),
-                    ColumnType::I64 | ColumnType::Bool => table.column_mut::<i64>(bound.first).set_value(slot, None),
-                }
-            }
+            slots.iter().for_each(|slot| self.unset(table, bound.first, *slot));
+        }
+    }
+
+    /// Makes a state column of a slot NULL.
+    pub(crate) fn unset(&self, table: &mut KeyedTable, column: usize, slot: u32) {
+        match self.stored[column].ty {
+            ColumnType::F64 => table.column_mut::<f64>(column).set_value(slot, None),
+            ColumnType::I128 => table.column_mut::<i128>(column).set_value(slot, None),
+            ColumnType::Bytes => table.bytes_column_mut(column).set(slot, None),
+            ColumnType::I64 | ColumnType::Bool => table.column_mut::<i64>(column).set_value(slot, None),
         }
     }
 
@@ -445,7 +479,7 @@ impl Aggregates {
                 // Only content can become empty; an addition of nothing may be what a retraction leaves.
                 let zeroes = counts_after
                     .as_deref()
-                    .filter(|_| signs.is_some() && self.phase == Phase::Whole);
+                    .filter(|_| signs.is_some() && self.phase != Phase::Local);
                 self.sum(bound, table, slots, &values, valid, zeroes, trace);
                 if let (Some(Trace::I64(trace)), Some(counts)) = (count_trace, counts_after) {
                     trace.extend(counts);
@@ -514,7 +548,7 @@ impl Aggregates {
     }
 
     /// Adds partial rows (columns in the order of [`Self::partials`]) to the state, the row counter included. Aggregates
-    /// over distinct values are left out: their partial rows cannot be added up ([`Self::accumulate_distinct`]).
+    /// over distinct values are left out: their partial rows cannot be added up ([`Self::merge_lists`]).
     pub(crate) fn merge(&self, table: &mut KeyedTable, slots: &[u32], partials: &[ArrayRef]) {
         for bound in self.bound.iter().filter(|b| b.distinct.is_none()) {
             let column = &partials[bound.first];
@@ -547,12 +581,49 @@ impl Aggregates {
             }
         }
         if let Some(counter) = self.hidden_row_count() {
-            match partials.get(counter) {
+            match partials.get(counter).filter(|_| counter < self.partial_width) {
                 Some(counts) => add_counts(table, counter, slots, counts),
                 // Only whether there are rows matters where state expires.
                 None => count(table.column_mut::<i64>(counter), slots, None, None, None),
             }
         }
+    }
+
+    /// Puts the distinct values of partial rows (columns in the order of [`Self::partials`], then the lists) into the
+    /// sets, and those that were not there into the state. `keys` and `hashes` are those of the rows' groups.
+    ///
+    /// # Errors
+    /// If a set refuses the keys.
+    pub(crate) fn merge_lists(
+        &self,
+        table: &mut KeyedTable,
+        sets: &mut [&mut KeyedTable],
+        slots: &[u32],
+        (keys, hashes): (&[ArrayRef], &[u64]),
+        partials: &[ArrayRef],
+    ) -> Result<(), TaskError> {
+        for (index, (set, of_set)) in self.distinct.iter().zip(sets).enumerate() {
+            let entries = set.entries(&partials[self.partial_width + index]);
+            if entries.rows.is_empty() {
+                continue;
+            }
+            let rows = entries.rows.values();
+            let keys = keys.iter().map(|key| take(key.as_ref(), &entries.rows, None));
+            let keys = keys.collect::<Result<Vec<_>, _>>()?;
+            let hashes: Vec<u64> = rows.iter().map(|row| hashes[*row as usize]).collect();
+            let offered = Offered {
+                keys: &keys,
+                hashes: &hashes,
+                values: &entries.values,
+                valid: &entries.valid,
+                signs: entries.times.as_deref(),
+            };
+            let passed = set.pass(of_set, offered)?;
+            let slots: Vec<u32> = rows.iter().map(|row| slots[*row as usize]).collect();
+            let signs: Option<Vec<i64>> = entries.times.map(|t| t.iter().map(|t| t.signum()).collect());
+            self.accumulate_distinct(table, index, &slots, &entries.values, signs.as_deref(), &passed);
+        }
+        Ok(())
     }
 
     /// The row counter that is no aggregate's own column.
@@ -595,6 +666,7 @@ impl Aggregates {
         state
             .iter()
             .zip(&self.stored)
+            .take(self.partial_width)
             .map(|(column, s)| cast_storage(column, &s.partial.to_arrow()))
             .collect()
     }

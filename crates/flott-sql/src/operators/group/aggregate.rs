@@ -101,11 +101,6 @@ impl GroupAggregate {
             Phase::Whole,
         )
         .map_err(spec_error)?;
-        if input == Input::Partials && !aggregates.distinct().is_empty() {
-            return Err(TaskError::internal(
-                "DISTINCT aggregates run in one phase only, but the plan has two",
-            ));
-        }
         let group: Vec<_> = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
         let mut state = aggregates.descriptor(STATE_NAME, group.clone());
         let expiry = (spec.ttl_ms > 0).then(|| Expiry::new(spec.ttl_ms, state.columns.len()));
@@ -342,8 +337,12 @@ impl GroupAggregate {
         };
         match self.input {
             Input::Partials => {
+                let partials = &located.columns[self.keys.len()..];
+                self.aggregates.merge(&mut self.table, &located.slots, partials);
+                let mut sets: Vec<&mut KeyedTable> = self.sets.iter_mut().collect();
+                let keys = (located.keys.as_slice(), located.hashes.as_slice());
                 self.aggregates
-                    .merge(&mut self.table, &located.slots, &located.columns[self.keys.len()..]);
+                    .merge_lists(&mut self.table, &mut sets, &located.slots, keys, partials)?;
             }
             Input::Rows => {
                 self.count_rows(&mut located)?;

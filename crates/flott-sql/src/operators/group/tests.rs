@@ -285,6 +285,109 @@ fn two_phases_take_rows_back() {
     );
 }
 
+/// Both phases, a bundle at a time, and what one phase tells.
+fn phases(spec: &GroupAggregateSpec, bundles: &[&str]) -> (Vec<String>, Vec<String>) {
+    assert!(spec.supports_two_phases());
+    let mut one = harness(spec);
+    let mut local = Harness::new(Box::new(LocalGroupAggregate::new(spec).unwrap()), SCHEMA);
+    let mut global = Harness::new(Box::new(GroupAggregate::new(spec, Input::Partials).unwrap()), SCHEMA);
+    let (mut of_one, mut of_two) = (vec![], vec![]);
+    for bundle in bundles {
+        of_one.push(one.run(&format!("{bundle}\nbarrier")));
+        let rows: Vec<&str> = bundle.lines().collect();
+        let mut partials = local.process(local.batch(&rows));
+        partials.extend(local.flush());
+        partials.into_iter().for_each(|p| drop(global.process(p)));
+        of_two.push(global.flush().iter().flat_map(lines).collect::<Vec<_>>().join("\n"));
+    }
+    (of_one, of_two)
+}
+
+fn distinct_calls() -> Vec<AggregateCall> {
+    vec![
+        distinct("COUNT", &[1], None),
+        distinct("COUNT", &[1], Some(2)),
+        distinct("SUM", &[1], None),
+        distinct("AVG", &[1], Some(2)),
+        call("COUNT", &[]),
+        distinct("COUNT", &[2], None),
+    ]
+}
+
+#[test]
+fn distinct_values_of_two_phases_are_those_of_one() {
+    let bundles = [
+        "+I 1 5 true\n+I 1 5 false\n+I 2 5 false\n+I 1 NULL true",
+        "+I 1 5 true\n+I 1 7 NULL\n+I 2 5 true\n+I 3 NULL NULL",
+        "+I NULL 1 true\n+I 2 6 true",
+    ];
+    let (one, two) = phases(&mini(spec(distinct_calls()), 100, 1000), &bundles);
+    assert_eq!(two, one);
+    assert_eq!(one[0], "+I 1 1 1 5 5 3 2\n+I 2 1 0 5 NULL 1 1");
+}
+
+#[test]
+fn distinct_values_of_two_phases_are_taken_back() {
+    let bundles = [
+        "+I 1 5 true\n+I 1 5 false\n+I 2 3 true",
+        "-U 1 5 true\n+U 1 8 true\n-D 2 3 true",
+        "-D 1 5 false\n+I 1 8 false\n+I 2 3 false",
+        "-D 1 8 true\n-D 1 8 false\n+I 2 3 true\n-D 2 3 true",
+    ];
+    let (one, two) = phases(&mini(retracting(distinct_calls()), 100, 1000), &bundles);
+    assert_eq!(two, one);
+    assert!(one[3].starts_with("-D 1 1 1 8 8 2 2"), "{one:?}");
+}
+
+#[test]
+fn more_distinct_values_than_a_call_may_emit_come_in_further_rows() {
+    let spec_of = mini(
+        spec(vec![distinct("COUNT", &[1], None), call("COUNT", &[])]),
+        100,
+        1_000_000,
+    );
+    let rows: Vec<String> = (0..20_000).map(|i| format!("+I {} {i} true", i % 2)).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let mut local = Harness::new(Box::new(LocalGroupAggregate::new(&spec_of).unwrap()), SCHEMA);
+    let mut global = Harness::new(
+        Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()),
+        SCHEMA,
+    );
+    assert!(local.process(local.batch(&rows)).is_empty());
+    let partials = local.flush();
+    assert_eq!(partials.len(), 4);
+    assert_eq!(partials.iter().map(flott_core::Batch::num_rows).sum::<usize>(), 4);
+    partials.into_iter().for_each(|p| drop(global.process(p)));
+    assert_eq!(global.run("barrier"), "+I 0 10000 10000\n+I 1 10000 10000");
+}
+
+#[test]
+fn rows_that_are_passed_on_bring_their_distinct_values() {
+    let spec_of = mini(spec(distinct_calls()), 100, 5_000);
+    let mut one = harness(&spec_of);
+    let mut local = Harness::new(Box::new(LocalGroupAggregate::new(&spec_of).unwrap()), SCHEMA);
+    let mut global = Harness::new(
+        Box::new(GroupAggregate::new(&spec_of, Input::Partials).unwrap()),
+        SCHEMA,
+    );
+    // No key repeats, so the second batch is passed on as it comes.
+    for start in [0, 6_000] {
+        let ok = |i: i64| ["true", "false", "NULL"][i as usize % 3];
+        let rows: Vec<String> = (start..start + 6_000)
+            .map(|i| format!("+I {i} {} {}", i % 7, ok(i)))
+            .collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let mut expected = one.process(one.batch(&rows));
+        expected.extend(one.flush());
+        let partials = local.process(local.batch(&rows));
+        assert!(!partials.is_empty(), "the bundle is full, or rows are passed on");
+        let mut told: Vec<_> = partials.into_iter().flat_map(|p| global.process(p)).collect();
+        told.extend(global.flush());
+        let text = |batches: &[flott_core::Batch]| batches.iter().flat_map(lines).collect::<Vec<_>>();
+        assert_eq!(text(&told), text(&expected));
+    }
+}
+
 #[test]
 fn without_keys_there_is_one_group_from_the_first_row_on() {
     let mut spec_of = spec(vec![call("COUNT", &[]), call("MIN", &[1])]);

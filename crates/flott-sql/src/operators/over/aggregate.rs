@@ -1,6 +1,7 @@
 //! The operator of OVER aggregates: [`OverAggregate`].
 
 use super::frames::{Frames, RowAt, Steps};
+use super::waiting::Waiting;
 use crate::nodes::{OverAggregateSpec, OverFrame, OverOrder};
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::OrderedValues;
@@ -23,7 +24,7 @@ use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, TypeKind};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{KeyedTable, NO_SLOT, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Names of the keyed states, as Flink's.
@@ -82,8 +83,7 @@ pub(crate) struct OverAggregate {
     sets: Vec<KeyedTable>,
     ordered: Vec<OrderedValues>,
     frames: Frames,
-    /// Rows that wait, by time, partition and number, with their slots in `rows`.
-    waiting: BTreeMap<(i64, u32, i64), u32>,
+    waiting: Waiting,
     next_number: i64,
     /// Time up to which rows were told.
     progress: EventTime,
@@ -113,7 +113,7 @@ impl OverAggregate {
             &counted,
             frame.is_bounded(),
             false,
-            Phase::Whole,
+            if frame.is_bounded() { Phase::Frame } else { Phase::Whole },
         )
         .map_err(spec_error)?;
         let group: Vec<LogicalType> = spec.partition.iter().map(|&k| spec.input[k].ty.clone()).collect();
@@ -165,7 +165,7 @@ impl OverAggregate {
             clock: Arc::new(SystemClock),
             metrics: Arc::default(),
             frames: Frames::new(frame),
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             next_number: 0,
             progress: NO_WATERMARK,
             target: NO_WATERMARK,
@@ -219,14 +219,21 @@ impl OverAggregate {
             }
         }
         kept.sort_unstable_by_key(|(time, number, row)| (*time, row.partition, *number));
+        let mut told = vec![];
         for (time, number, row) in kept {
             self.next_number = self.next_number.max(number + 1);
             let is_told = self.last_time_of(row.partition).is_some_and(|last| time <= last);
             if is_told {
                 self.frames.load(row);
+                told.push(row);
             } else {
-                self.waiting.insert((time, row.partition, number), row.slot);
+                self.waiting.insert(row, number);
             }
+        }
+        for told in told.chunks(MAX_EMITTED_ROWS) {
+            let columns = self.read(told.iter())?;
+            let partitions: Vec<u32> = told.iter().map(|row| row.partition).collect();
+            self.aggregates.load_frames(&mut self.ordered, &partitions, &columns);
         }
         if let Some(expiry) = &mut self.expiry
             && !self.keys.is_empty()
@@ -417,16 +424,9 @@ impl OverAggregate {
             out.emit(batch);
             return Ok(Flow::More);
         }
-        let mut due: Vec<RowAt> = vec![];
-        while let Some((&(time, partition, _), &slot)) = self.waiting.first_key_value() {
-            let is_of_last = |row: &RowAt| self.frame.is_range() && (row.partition, row.time) == (partition, time);
-            let is_full = due.len() >= MAX_EMITTED_ROWS && !due.last().is_some_and(is_of_last);
-            if time > self.target || is_full {
-                break;
-            }
-            self.waiting.pop_first();
-            due.push(RowAt { partition, time, slot });
-        }
+        let due = self
+            .waiting
+            .take_due(self.target, MAX_EMITTED_ROWS, self.frame.is_range());
         if due.is_empty() {
             self.progress = self.progress.max(self.target);
             self.retire()?;
@@ -445,7 +445,7 @@ impl OverAggregate {
             return Ok(());
         }
         self.next_retire = self.progress.saturating_add(preceding_ms.max(MIN_RETIRE_MS));
-        let waiting: HashSet<u32> = self.waiting.keys().map(|(_, partition, _)| *partition).collect();
+        let waiting = self.waiting.partitions();
         // Rows may still come that are older than the watermark, but younger than the last of their partition.
         let oldest = self.progress.saturating_sub(preceding_ms.saturating_mul(2));
         let (steps, over) = self.frames.retire(oldest, |partition| waiting.contains(&partition));
@@ -464,7 +464,7 @@ impl OverAggregate {
 
     fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
         let Some(expiry) = &mut self.expiry else { return Ok(()) };
-        let waiting: HashSet<u32> = self.waiting.keys().map(|(_, partition, _)| *partition).collect();
+        let waiting = self.waiting.partitions();
         let live = self.keys.live_slots().filter(|slot| !waiting.contains(slot));
         let expired = expiry.expired(&self.keys, live, now_ms);
         if expired.len() == self.keys.len() {
@@ -520,10 +520,8 @@ impl Operator for OverAggregate {
         let rows = partitions.iter().zip(&times).zip(&slots);
         let rows = rows.map(|((&partition, &time), &slot)| RowAt { partition, time, slot });
         if self.waits() {
-            let waiting = rows
-                .zip(first..)
-                .map(|(row, number)| ((row.time, row.partition, number), row.slot));
-            self.waiting.extend(waiting);
+            rows.zip(first..)
+                .for_each(|(row, number)| self.waiting.insert(row, number));
             return Ok(Flow::Done);
         }
         let due: Vec<RowAt> = rows.collect();
@@ -545,8 +543,7 @@ impl Operator for OverAggregate {
 
     fn next_timer(&self) -> Option<i64> {
         let is_clocked = matches!(self.order, OverOrder::ProcessingTime);
-        let due = self.waiting.first_key_value().filter(|_| is_clocked);
-        let due = due.map(|((time, ..), _)| time + 1);
+        let due = self.waiting.first_time().filter(|_| is_clocked).map(|time| time + 1);
         let sweep = self.expiry.as_ref().and_then(Expiry::next_sweep_ms);
         due.into_iter().chain(sweep).min()
     }
@@ -590,6 +587,6 @@ impl Operator for OverAggregate {
     fn state_bytes(&self) -> usize {
         let sets: usize = self.sets.iter().map(KeyedTable::bytes).sum();
         let ordered: usize = self.ordered.iter().map(OrderedValues::bytes).sum();
-        self.keys.bytes() + self.rows.bytes() + sets + ordered + self.frames.bytes() + self.waiting.len() * 48
+        self.keys.bytes() + self.rows.bytes() + sets + ordered + self.frames.bytes() + self.waiting.bytes()
     }
 }

@@ -1,7 +1,7 @@
 //! Which rows enter and leave the frames of partitions, in which order: [`Frames`], pure.
 
 use crate::nodes::OverFrame;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// A row that is due, or held in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,8 @@ pub(crate) struct Steps {
 #[derive(Debug)]
 pub(crate) struct Frames {
     frame: OverFrame,
-    held: HashMap<u32, VecDeque<Held>>,
+    /// By the slot of the partition.
+    held: Vec<VecDeque<Held>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,16 +52,21 @@ const EARLIER: u32 = u32::MAX;
 
 impl Frames {
     pub(crate) fn new(frame: OverFrame) -> Self {
-        Self {
-            frame,
-            held: HashMap::new(),
+        Self { frame, held: vec![] }
+    }
+
+    fn of(&mut self, partition: u32) -> &mut VecDeque<Held> {
+        let partition = partition as usize;
+        if partition >= self.held.len() {
+            self.held.resize_with(partition + 1, VecDeque::new);
         }
+        &mut self.held[partition]
     }
 
     /// Puts a row of restored state into its frame; rows of a partition come in order.
     pub(crate) fn load(&mut self, row: RowAt) {
         let held = Held { row, due: EARLIER };
-        self.held.entry(row.partition).or_default().push_back(held);
+        self.of(row.partition).push_back(held);
     }
 
     /// The steps of due rows: all rows of a partition's time are together, times of a partition ascend.
@@ -91,7 +97,7 @@ impl Frames {
                         row: due[row],
                         due: row as u32,
                     };
-                    self.held.entry(partition).or_default().push_back(held);
+                    self.of(partition).push_back(held);
                 }
             }
             let complete = steps.rows.len() as u32 - 1;
@@ -100,7 +106,7 @@ impl Frames {
             start = group.end;
         }
         for row in due {
-            if let Some(held) = self.held.get_mut(&row.partition) {
+            if let Some(held) = self.held.get_mut(row.partition as usize) {
                 held.iter_mut()
                     .rev()
                     .take_while(|h| h.due != EARLIER)
@@ -112,10 +118,10 @@ impl Frames {
 
     /// The steps that empty the frames of partitions whose youngest row is older than `time`; only for RANGE frames.
     pub(crate) fn retire(&mut self, time: i64, mut is_kept: impl FnMut(u32) -> bool) -> (Steps, Vec<u32>) {
-        let is_over = |held: &VecDeque<Held>| held.back().is_none_or(|h| h.row.time < time);
-        let over = self.held.iter().filter(|(p, held)| is_over(held) && !is_kept(**p));
-        let mut over: Vec<u32> = over.map(|(p, _)| *p).collect();
-        over.sort_unstable();
+        let is_over = |held: &VecDeque<Held>| held.back().is_some_and(|h| h.row.time < time);
+        let partitions = (0u32..).zip(&self.held);
+        let over = partitions.filter(|(partition, held)| is_over(held) && !is_kept(*partition));
+        let over: Vec<u32> = over.map(|(partition, _)| partition).collect();
         let mut steps = Steps::default();
         for &partition in &over {
             self.leave_while(partition, 0, &mut steps, |_, _| true);
@@ -130,7 +136,7 @@ impl Frames {
         steps: &mut Steps,
         mut leaves: impl FnMut(&Held, usize) -> bool,
     ) {
-        let Some(held) = self.held.get_mut(&partition) else {
+        let Some(held) = self.held.get_mut(partition as usize) else {
             return;
         };
         while let Some(front) = held.front().copied().filter(|h| leaves(h, held.len())) {
@@ -146,13 +152,15 @@ impl Frames {
             steps.gone.push(front.row.slot);
         }
         if held.is_empty() {
-            self.held.remove(&partition);
+            // Many partitions fall silent; those that go on need little.
+            *held = VecDeque::new();
         }
     }
 
     /// Memory in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        self.held.values().map(|h| 48 + h.capacity() * size_of::<Held>()).sum()
+        let rows: usize = self.held.iter().map(VecDeque::capacity).sum();
+        self.held.capacity() * size_of::<VecDeque<Held>>() + rows * size_of::<Held>()
     }
 }
 

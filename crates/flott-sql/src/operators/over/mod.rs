@@ -9,10 +9,12 @@
 //! [`frames`] turns due rows into *steps*: a row enters the frame of its partition (+1) or leaves it (-1). The kernels of
 //! [`super::aggregate`] run over the steps of many partitions at once and note the state after each, and each due row
 //! takes the values of the step that completes its frame. So a batch costs a pass over its columns, however many
-//! partitions it has, and bounded frames need what input that retracts needs, and no more.
+//! partitions it has, and bounded frames need what input that retracts needs, but for MIN and MAX: rows leave in the order
+//! in which they came ([`super::aggregate::sliding`]).
 
 pub(crate) mod aggregate;
 pub(crate) mod frames;
+pub(crate) mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use crate::nodes::{TimeAttribute, WindowAggregateSpec, WindowProperty, WindowPropertyKind};
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
+use crate::operators::window::running::Running;
 use crate::operators::window::slices::{Part, Slices};
 use crate::operators::{MAX_EMITTED_ROWS, key_columns, needed_columns, signs_of, spec_error, wall_clock_of};
 use arrow_array::cast::AsArray;
@@ -49,8 +50,7 @@ pub(crate) enum Input {
 /// When the input ends, open windows fire at once (Flink drops them).
 ///
 /// Measured on a busy machine (`examples/bench_ops.rs`, two million rows, firing included): a sum of a TUMBLE 23 ns a row
-/// of a BIGINT key and 35 of a STRING key, a maximum without key 3; a count of a HOP of five slices 75, most of it in
-/// putting slices together (keys came five times a slice).
+/// of a BIGINT key and 35 of a STRING key, a maximum without key 3.
 #[derive(Debug)]
 pub(crate) struct WindowAggregate {
     // Constant.
@@ -62,6 +62,8 @@ pub(crate) struct WindowAggregate {
     input_retracts: bool,
     /// Whether there are MIN or MAX over input that retracts, which are taken from their values when a window fires.
     settles: bool,
+    /// Whether a window of several slices is made of the one before ([`Running`]).
+    runs: bool,
     state: Arc<TableDescriptor>,
     sets_state: Vec<Arc<TableDescriptor>>,
     max_parallelism: usize,
@@ -73,6 +75,7 @@ pub(crate) struct WindowAggregate {
     tables: WindowTables,
     /// A set of distinct values each, by slice.
     sets: Vec<WindowTables>,
+    running: Option<Running>,
     /// Windows up to this time have fired; rows of windows before it are late.
     progress: EventTime,
     /// End of the last window that fired.
@@ -98,6 +101,8 @@ enum FiringSource {
     Slice(i64),
     /// The slices of the window put together.
     Merged(Box<KeyedTable>),
+    /// [`WindowAggregate::running`].
+    Running,
 }
 
 impl WindowAggregate {
@@ -120,11 +125,6 @@ impl WindowAggregate {
                 "sessions and windows that fire early have operators of their own",
             ));
         }
-        if input == Input::Partials && !aggregates.distinct().is_empty() {
-            return Err(TaskError::internal(
-                "DISTINCT aggregates run in one phase only, but the plan has two",
-            ));
-        }
         let clock = if spec.is_local_time() {
             wall_clock_of(&spec.time_zone)?
         } else {
@@ -142,6 +142,9 @@ impl WindowAggregate {
             ),
             Input::Partials => (spec.local_keys(), vec![true; spec.local_output().len()]),
         };
+        let slices = Slices::new(spec.window, spec.time, clock, &spec.input);
+        let settles = !aggregates.ordered(&spec.input).is_empty();
+        let is_plain = aggregates.distinct().is_empty() && !settles && !spec.input_retracts;
         // The real tables are made in `open`, which knows the subtask's key groups.
         let (max_parallelism, key_groups) = (1, KeyGroupRange::all(1));
         Ok(Self {
@@ -150,10 +153,12 @@ impl WindowAggregate {
             needed,
             properties: spec.properties.clone(),
             input_retracts: spec.input_retracts,
-            settles: !aggregates.ordered(&spec.input).is_empty(),
-            slices: Slices::new(spec.window, spec.time, clock, &spec.input),
+            settles,
+            runs: is_plain && !slices.are_windows() && !slices.are_cumulative() && slices.windows_of_row() > 2,
+            slices,
             tables: WindowTables::new(Arc::clone(&state), max_parallelism, key_groups),
             sets: vec![],
+            running: None,
             aggregates,
             state,
             sets_state,
@@ -215,6 +220,9 @@ impl WindowAggregate {
             Some(hashes) => part.of_slice(hashes),
             None => hash_columns(&keys, rows)?.into(),
         };
+        if self.running.as_ref().is_some_and(|r| r.holds(slice_end)) {
+            self.running = None;
+        }
         let table = self.tables.table_mut(slice_end);
         self.scratch.clear();
         if keys.is_empty() {
@@ -225,8 +233,12 @@ impl WindowAggregate {
         }
         let slots = &self.scratch;
         if self.input == Input::Partials {
-            self.aggregates.merge(table, slots, &columns[self.keys.len()..]);
-            return Ok(());
+            let partials = &columns[self.keys.len()..];
+            self.aggregates.merge(table, slots, partials);
+            let mut sets: Vec<&mut KeyedTable> = self.sets.iter_mut().map(|s| s.table_mut(slice_end)).collect();
+            return self
+                .aggregates
+                .merge_lists(table, &mut sets, slots, (&keys, &hashes), partials);
         }
         let signs = signs_of(batch).map(|s| part.of_slice(&s).into_owned());
         let signs = signs.as_deref();
@@ -284,7 +296,7 @@ impl WindowAggregate {
                     self.firing = Some(Firing { next, ..firing });
                     return Ok(Flow::More);
                 }
-                None => self.close(firing.window_end),
+                None => self.close(firing.window_end)?,
             }
             if room == 0 {
                 return Ok(Flow::More);
@@ -305,6 +317,17 @@ impl WindowAggregate {
             [slice] if !self.settles => FiringSource::Slice(*slice),
             slices if self.slices.are_cumulative() && !self.settles => {
                 FiringSource::Slice(self.grow(slices)?.unwrap_or(window_end))
+            }
+            slices if self.runs => {
+                let mut running = self.running.take();
+                let content = running.get_or_insert_with(|| Running::new(&self.aggregates, &self.state));
+                for &slice in slices {
+                    if let Some(table) = self.tables.get(slice).filter(|_| !content.holds(slice)) {
+                        content.add(&self.aggregates, slice, table)?;
+                    }
+                }
+                self.running = running;
+                FiringSource::Running
             }
             slices => FiringSource::Merged(Box::new(self.merge(slices)?)),
         };
@@ -365,6 +388,10 @@ impl WindowAggregate {
                 None => return Ok(None),
             },
             FiringSource::Merged(table) => table,
+            FiringSource::Running => match &self.running {
+                Some(running) => running.table(),
+                None => return Ok(None),
+            },
         };
         let next = table.scan(firing.next, room, &mut self.scratch);
         if let (true, Some(counter)) = (self.input_retracts, self.aggregates.row_count()) {
@@ -388,18 +415,25 @@ impl WindowAggregate {
     }
 
     /// A window is emitted: slices that no later window needs are dropped.
-    fn close(&mut self, window_end: i64) {
+    fn close(&mut self, window_end: i64) -> Result<(), TaskError> {
         self.fired_window = window_end;
         while let Some(first) = self
             .tables
             .first()
             .filter(|s| self.slices.last_window(*s) <= window_end)
         {
-            self.tables.remove(first);
+            let closed = self.tables.remove(first);
+            if let (Some(running), Some(closed)) = (&mut self.running, &closed)
+                && running.holds(first)
+                && !running.evict(&self.aggregates, first, closed, &mut self.tables)?
+            {
+                self.running = None;
+            }
             for set in &mut self.sets {
                 set.remove(first);
             }
         }
+        Ok(())
     }
 }
 
@@ -456,7 +490,7 @@ fn merge_set(
             signs: None,
         };
         let passed = set.pass(to_set, offered)?;
-        aggregates.accumulate_distinct(to, index, &slots, &values, &passed);
+        aggregates.accumulate_distinct(to, index, &slots, &values, None, &passed);
         Ok(())
     })
 }
@@ -545,6 +579,7 @@ impl Operator for WindowAggregate {
     }
 
     fn state_bytes(&self) -> usize {
-        self.tables.bytes() + self.sets.iter().map(WindowTables::bytes).sum::<usize>()
+        let running = self.running.as_ref().map_or(0, Running::bytes);
+        self.tables.bytes() + self.sets.iter().map(WindowTables::bytes).sum::<usize>() + running
     }
 }

@@ -1,24 +1,25 @@
 //! The phase of a window aggregation before the exchange: [`LocalWindowAggregate`].
 
 use crate::nodes::WindowAggregateSpec;
-use crate::operators::aggregate::{Aggregates, Phase, Rows};
+use crate::operators::aggregate::{Aggregates, Phase};
+use crate::operators::held::{Held, HeldState};
 use crate::operators::row_table::{Reduction, RowTable};
 use crate::operators::window::slices::{Part, Slices};
 use crate::operators::{MAX_EMITTED_ROWS, key_columns, needed_columns, signs_of, spec_error, wall_clock_of};
 use arrow_array::{ArrayRef, Int64Array};
-use flott_core::hash::hash_columns;
 use flott_core::time::{END_OF_TIME, EventTime};
-use flott_core::{Batch, CheckpointId, KeyGroupRange};
+use flott_core::{Batch, CheckpointId};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::WindowTables;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Keys of a slice that are held back at most; more are emitted at once.
+/// Keys, or distinct values, that are held back at most; more are emitted at once.
 const MAX_KEYS: usize = 100_000;
 /// Memory that is held back at most.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+
 /// Aggregates rows per key and slice until a watermark makes the slice's first window fire, and emits partial rows: keys,
-/// partial columns, the slice's end.
+/// partial columns, distinct values, the slice's end.
 ///
 /// Nothing is dropped as late here: that is decided behind the exchange. There is no state in checkpoints: everything is
 /// emitted before a barrier passes. Where keys hardly repeat (seen when [`MAX_KEYS`] or [`MAX_BYTES`] is reached), rows
@@ -32,14 +33,13 @@ pub(crate) struct LocalWindowAggregate {
     aggregates: Aggregates,
     // What is held back.
     slices: Slices,
-    tables: WindowTables,
+    state: HeldState,
+    /// By the end of the slice.
+    held: BTreeMap<i64, Held>,
     row_table: RowTable,
     /// Slices whose first window fires by this time are on their way out.
     target: EventTime,
-    /// The slot of the earliest slice to go on with.
-    next: u32,
     reduction: Reduction,
-    scratch: Vec<u32>,
 }
 
 impl LocalWindowAggregate {
@@ -58,19 +58,17 @@ impl LocalWindowAggregate {
             wall_clock_of("UTC")?
         };
         let group = spec.keys.iter().map(|&k| spec.input[k].ty.clone()).collect();
-        let descriptor = Arc::new(aggregates.descriptor("local-window-aggs", group));
+        let state = HeldState::new(&aggregates, "local-window-aggs", group);
         Ok(Self {
             keys: spec.keys.clone(),
             needed: needed_columns(spec.input.len(), &spec.keys, &spec.aggregates),
             slices: Slices::new(spec.window, spec.time, clock, &spec.input),
-            // What is held back lives in no checkpoint, so its key groups mean nothing.
-            tables: WindowTables::new(descriptor, 1, KeyGroupRange::all(1)),
+            state,
+            held: BTreeMap::new(),
             row_table: RowTable::new(&aggregates),
             aggregates,
             target: EventTime::MIN,
-            next: 0,
             reduction: Reduction::default(),
-            scratch: vec![],
         })
     }
 
@@ -78,26 +76,9 @@ impl LocalWindowAggregate {
         let columns = part.of(batch.columns(), &self.needed)?;
         let rows = part.len(batch.num_rows());
         let keys = key_columns(&columns, &self.keys);
-        let hashes = hash_columns(&keys, rows)?;
         let signs = signs_of(batch).map(|s| part.of_slice(&s).into_owned());
-        let table = self.tables.table_mut(slice_end);
-        self.scratch.clear();
-        if keys.is_empty() {
-            table.slots(&keys, &hashes[..1], &mut self.scratch)?;
-            self.scratch.resize(rows, self.scratch[0]);
-        } else {
-            table.slots(&keys, &hashes, &mut self.scratch)?;
-        }
-        let slots = &self.scratch;
-        let rows = Rows {
-            slots,
-            columns: &columns,
-            signs: signs.as_deref(),
-            passed: &[],
-        };
-        self.aggregates.accumulate(table, rows, &mut [], None);
-        self.aggregates.count_rows(table, slots, signs.as_deref());
-        Ok(())
+        let held = self.held.entry(slice_end).or_insert_with(|| Held::new(&self.state));
+        held.add(&self.aggregates, &keys, &columns, rows, signs.as_deref())
     }
 
     /// Emits each row as a partial row of its own.
@@ -118,24 +99,26 @@ impl LocalWindowAggregate {
     /// Emits slices that are due by the target, as far as there is room.
     fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         let mut room = MAX_EMITTED_ROWS;
-        while let Some(slice_end) = self.tables.first().filter(|s| self.slices.has_fired(*s, self.target)) {
+        while let Some(mut first) = self.held.first_entry() {
+            let slice_end = *first.key();
+            if !self.slices.has_fired(slice_end, self.target) {
+                break;
+            }
             if room == 0 {
                 return Ok(Flow::More);
             }
-            let Some(table) = self.tables.get(slice_end) else { break };
-            self.scratch.clear();
-            let next = table.scan(self.next, room, &mut self.scratch);
-            let slots = &self.scratch;
-            room -= slots.len();
-            let mut partial = table.keys(slots)?;
-            partial.extend(self.aggregates.partials(table, slots));
-            partial.push(slice_column(slice_end, slots.len()));
-            out.emit(Batch::new(partial, slots.len()));
-            match next {
-                Some(next) => self.next = next,
+            match first.get_mut().emit(&self.aggregates, &self.row_table, room)? {
+                Some((mut partial, rows)) => {
+                    // The rows of one call are bounded, and so are the distinct values.
+                    room = match self.aggregates.distinct().is_empty() {
+                        true => room - rows,
+                        false => 0,
+                    };
+                    partial.push(slice_column(slice_end, rows));
+                    out.emit(Batch::new(partial, rows));
+                }
                 None => {
-                    self.next = 0;
-                    self.tables.remove(slice_end);
+                    first.remove();
                 }
             }
         }
@@ -149,11 +132,11 @@ impl LocalWindowAggregate {
     }
 
     fn held_keys(&self) -> usize {
-        self.tables
-            .slices()
-            .filter_map(|s| self.tables.get(s))
-            .map(flott_state::KeyedTable::len)
-            .sum()
+        self.held.values().map(Held::len).sum()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held.values().map(Held::bytes).sum()
     }
 }
 
@@ -179,7 +162,7 @@ impl Operator for LocalWindowAggregate {
         }
         self.reduction.count(batch.num_rows());
         let keys = self.held_keys();
-        if keys > MAX_KEYS || self.tables.bytes() > MAX_BYTES {
+        if keys > MAX_KEYS || self.held_bytes() > MAX_BYTES {
             self.reduction.judge(keys as u64);
             return self.flush(out);
         }
@@ -208,6 +191,6 @@ impl Operator for LocalWindowAggregate {
     }
 
     fn state_bytes(&self) -> usize {
-        self.tables.bytes()
+        self.held_bytes()
     }
 }

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! Rows are aggregated per slice ([`slices`]) and key, in a table a slice ([`flott_state::WindowTables`]); a HOP's window
-//! is put together from its slices when it fires, a CUMULATE's grows in its first slice. [`aggregate`] is the phase with state, [`local`] the one before the
-//! exchange, [`table_function`] shows windows as columns without aggregating, [`emitting`] fires windows more than once,
-//! [`expanding`] gives rows their windows where those are not made of slices.
+//! is made of the one before when it fires ([`running`]) or put together from its slices, a CUMULATE's grows in its first
+//! slice. [`aggregate`] is the phase with state, [`local`] the one before the exchange, [`table_function`] shows windows as
+//! columns without aggregating, [`emitting`] fires windows more than once, [`expanding`] gives rows their windows where
+//! those are not made of slices.
 //!
 //! Sessions have no slices: [`sessions`] knows which are open, [`session_aggregate`] aggregates them, [`session_rows`] shows
 //! them as columns.
@@ -17,6 +18,7 @@ pub(crate) mod aggregate;
 pub(crate) mod emitting;
 pub(crate) mod expanding;
 pub(crate) mod local;
+mod running;
 pub(crate) mod session_aggregate;
 pub(crate) mod session_rows;
 pub(crate) mod sessions;

@@ -220,7 +220,7 @@ impl SessionAggregate {
             };
             let passed = set.pass(&mut self.sets[index], offered)?;
             self.aggregates
-                .accumulate_distinct(&mut self.table, index, &slots, &values, &passed);
+                .accumulate_distinct(&mut self.table, index, &slots, &values, None, &passed);
             let met: Vec<u32> = (0..entries.len() as u32)
                 .filter(|r| passed.is_any(*r as usize))
                 .collect();

@@ -259,8 +259,76 @@ fn distinct_values_count_once_a_window_also_across_slices() {
     let mut sum = call("SUM", &[1]);
     sum.distinct = true;
     let script = "+I a 1 0\n+I a 1 1\n+I a 1 3\n+I a 2 3\n+I a NULL 3\nwatermark 99";
-    let out = one_phase(&spec(hop(), vec![distinct, sum, call("COUNT", &[1])])).run(script);
-    assert_eq!(out, "+I a 1 1 2 -4 2\n+I a 2 3 4 -2 4\n+I a 2 3 4 0 6\n+I a 2 3 2 2 8");
+    let spec = spec(hop(), vec![distinct, sum, call("COUNT", &[1])]);
+    let expected = "+I a 1 1 2 -4 2\n+I a 2 3 4 -2 4\n+I a 2 3 4 0 6\n+I a 2 3 2 2 8";
+    assert_eq!(one_phase(&spec).run(script), expected);
+    assert!(spec.supports_two_phases());
+    assert_eq!(two_phases(&spec, script), expected);
+}
+
+/// The rows of the window of length 10 that ends at `end`, from rows (site, n, time).
+fn window_of(rows: &[(usize, Option<i64>, i64)], end: i64) -> Vec<String> {
+    let text = |v: Option<i64>| v.map_or("NULL".to_owned(), |v| v.to_string());
+    let mut lines = vec![];
+    for site in 0..4 {
+        let of_window = rows
+            .iter()
+            .filter(|(s, _, t)| *s == site && (end - 10..end).contains(t));
+        let values: Vec<Option<i64>> = of_window.map(|(_, n, _)| *n).collect();
+        let numbers = || values.iter().flatten().copied();
+        let sum = (numbers().count() > 0).then(|| numbers().sum::<i64>());
+        let average = sum.map(|s| s / numbers().count() as i64);
+        let shown = [sum, numbers().max(), numbers().min(), average].map(text).join(" ");
+        if !values.is_empty() {
+            lines.push(format!("+I {site} {} {shown} {} {end}", values.len(), end - 10));
+        }
+    }
+    lines
+}
+
+#[test]
+fn a_window_made_of_the_one_before_has_the_rows_of_its_slices() {
+    let window = WindowSpec::Hop {
+        size_ms: 10,
+        slide_ms: 2,
+        offset_ms: 0,
+    };
+    let arg = |f: &str| call(f, if f == "COUNT" { &[] } else { &[1] });
+    let mut op = one_phase(&spec(window, ["COUNT", "SUM", "MAX", "MIN", "AVG"].map(arg).to_vec()));
+    let (mut rows, mut state, mut told) = (vec![], 11u64, 0);
+    for time in (20..600).step_by(2) {
+        let mut script = String::new();
+        for _ in 0..4 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let random = (state >> 33) as i64;
+            let site = (random >> 4) as usize % 4;
+            // A site is silent for long, and one has no values for long.
+            let is_silent = site == 3 && time / 30 % 3 != 0;
+            let n = (random % 5 != 0 && (site, time / 20 % 4) != (2, 0)).then_some((random >> 8) % 100);
+            // Some rows come when their first windows have fired.
+            let late = if random % 11 == 0 { 7 } else { 0 };
+            if !is_silent {
+                rows.push((site, n, time + random % 2 - late));
+                let text = n.map_or("NULL".into(), |n| n.to_string());
+                script.push_str(&format!("+I {site} {text} {}\n", time + random % 2 - late));
+            }
+        }
+        // Now and then three windows fire at once.
+        if time % 12 >= 4 && time % 12 < 8 {
+            assert_eq!(op.run(&script), "");
+            continue;
+        }
+        let fired = if time % 12 == 8 { time - 8 } else { time - 4 };
+        let out = op.run(&format!("{script}watermark {}", time - 3));
+        let mut lines: Vec<&str> = out.lines().collect();
+        let expected = (fired + 2..=time - 2).step_by(2).flat_map(|end| window_of(&rows, end));
+        let mut expected: Vec<String> = expected.collect();
+        lines.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(lines, expected, "at {time}");
+        told += lines.len();
+    }
+    assert!(told > 500, "{told}");
 }
 
 #[test]
