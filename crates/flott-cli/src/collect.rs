@@ -18,7 +18,7 @@ use flott_runtime::context::OperatorContext;
 use flott_runtime::operator::Flow;
 use flott_runtime::{Source, TaskError};
 use flott_sql::config::PlannerConfig;
-use flott_sql::expr::cast::text::{Look, write_value};
+use flott_sql::expr::cast::text::{Look, write_shown};
 use flott_sql::expr::{ExprError, TimeZone};
 use flott_sql::script::COLLECT;
 use flott_sql::table_text;
@@ -226,7 +226,7 @@ impl Table {
                 return Ok("<NULL>".to_owned());
             }
             let mut text = String::new();
-            write_value(column, &field.ty.kind, row, &look, &mut text)?;
+            write_shown(column, &field.ty.kind, row, &look, &mut text)?;
             Ok(text)
         };
         (0..batch.num_rows())

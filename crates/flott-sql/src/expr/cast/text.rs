@@ -26,13 +26,6 @@ pub struct Look<'a> {
     pub hex_bytes: bool,
 }
 
-impl<'a> Look<'a> {
-    /// What CAST makes.
-    pub fn of_cast(zone: &'a TimeZone) -> Self {
-        Self { zone, hex_bytes: false }
-    }
-}
-
 /// Every value of `array`, which is of this kind, as text; NULL stays NULL.
 ///
 /// # Errors
@@ -50,7 +43,7 @@ pub fn to_strings(array: &ArrayRef, kind: &TypeKind, zone: &TimeZone) -> Result<
         if array.is_null(row) {
             out.append_null();
         } else {
-            write_value(array, kind, row, &Look::of_cast(zone), &mut out)?;
+            write_value(array, kind, row, zone, &mut out)?;
             out.append_value("");
         }
     }
@@ -91,11 +84,25 @@ where
     Ok(Arc::new(out.finish()))
 }
 
-/// Appends the text of one value that is not NULL.
+/// Appends the text of one value that is not NULL, as CAST makes it.
 ///
 /// # Errors
 /// If the array is not of this kind.
 pub fn write_value(
+    array: &ArrayRef,
+    kind: &TypeKind,
+    row: usize,
+    zone: &TimeZone,
+    out: &mut impl Write,
+) -> Result<(), ExprError> {
+    write_shown(array, kind, row, &Look { zone, hex_bytes: false }, out)
+}
+
+/// Appends the text of one value that is not NULL, as it shall look.
+///
+/// # Errors
+/// If the array is not of this kind.
+pub fn write_shown(
     array: &ArrayRef,
     kind: &TypeKind,
     row: usize,
@@ -147,9 +154,8 @@ pub fn write_value(
         TypeKind::Binary(_) | TypeKind::Varbinary(_) => {
             let bytes = array.as_binary_opt::<i32>().ok_or_else(bad)?.value(row);
             if look.hex_bytes {
-                let _ = out.write_str("x'");
-                bytes.iter().for_each(|b| drop(write!(out, "{b:02x}")));
-                let _ = out.write_str("'");
+                let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+                let _ = write!(out, "x'{digits}'");
                 return Ok(());
             }
             out.write_str(&String::from_utf8_lossy(bytes))
@@ -257,7 +263,7 @@ fn write_nullable(
         let _ = out.write_str("NULL");
         return Ok(());
     }
-    write_value(array, kind, row, look, out)
+    write_shown(array, kind, row, look, out)
 }
 
 /// Java's text of a floating point number: plain from 10^-3 to 10^7, else with an exponent; always a fraction.

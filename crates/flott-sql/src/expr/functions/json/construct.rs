@@ -5,7 +5,7 @@
 //! each value `J` where it is JSON already (made by one of these functions) and `V` where it is not.
 
 use super::document::{Node, number_text, write_text};
-use crate::expr::cast::text::{Look, write_value};
+use crate::expr::cast::text::write_value;
 use crate::expr::display::decimal_text;
 use crate::expr::error::ExprError;
 use crate::expr::functions::text::{rows_of_text, text_bytes};
@@ -224,7 +224,7 @@ fn write(array: &ArrayRef, kind: &TypeKind, row: usize, zone: &TimeZone, out: &m
             };
             let double: ArrayRef = Arc::new(Float64Array::from(vec![value]));
             let mut text = String::new();
-            write_value(&double, &TypeKind::Double, 0, &Look::of_cast(zone), &mut text)?;
+            write_value(&double, &TypeKind::Double, 0, zone, &mut text)?;
             if value.is_finite() {
                 out.push_str(&number_text(&text));
             } else {
