@@ -25,6 +25,7 @@ mod debezium;
 mod decode;
 mod encode;
 mod error;
+mod gathered;
 mod json;
 mod options;
 mod print;

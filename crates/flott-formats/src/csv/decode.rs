@@ -5,10 +5,10 @@ use crate::columns::Column;
 use crate::convert::{Rules, Wrong, set_text};
 use crate::decode::{Consumed, Decoder, LineLimits, SIZE_CHECK_ROWS};
 use crate::error::{FormatError, RowError, RowErrorKind, excerpt};
+use crate::gathered::Gathered;
 use crate::options::CsvOptions;
 use crate::scan::find_any;
 use arrow_array::ArrayRef;
-use arrow_schema::DataType;
 use flott_core::Options;
 use flott_core::types::{Field, TypeKind};
 
@@ -17,15 +17,11 @@ const MAX_BATCH_BYTES: usize = 1 << 30;
 
 /// Reads CSV messages and files.
 pub(crate) struct CsvDecoder {
-    types: Vec<DataType>,
-    columns: Vec<Column>,
+    gathered: Gathered,
     /// For each column of the table, where it goes.
     targets: Vec<Option<Target>>,
     names: Vec<String>,
     settings: Settings,
-    rows: usize,
-    dropped: u64,
-    message_bytes: usize,
     /// Fields with doubled quotes or escapes.
     scratch: Vec<u8>,
 }
@@ -96,8 +92,7 @@ impl CsvDecoder {
             });
         }
         Ok(Self {
-            types: projected.iter().map(|f| f.ty.to_arrow()).collect(),
-            columns: projected.iter().map(|f| Column::new(&f.ty)).collect(),
+            gathered: Gathered::new(projected),
             targets: physical.iter().map(target).collect(),
             names: physical.iter().map(|f| f.name.clone()).collect(),
             settings: Settings {
@@ -115,9 +110,6 @@ impl CsvDecoder {
                 array_delimiter: options.array_delimiter,
                 null_literal: options.null_literal.map(String::into_bytes),
             },
-            rows: 0,
-            dropped: 0,
-            message_bytes: 0,
             scratch: vec![],
         })
     }
@@ -130,7 +122,7 @@ impl CsvDecoder {
         if start >= text.len() {
             return Ok(Record::Nothing(start));
         }
-        let row = self.rows;
+        let row = self.gathered.rows;
         let mut at = start;
         let mut index = 0;
         loop {
@@ -149,7 +141,7 @@ impl CsvDecoder {
                         FieldText::Piece(range) => &text[range],
                         FieldText::Scratch => self.scratch.as_slice(),
                     };
-                    let column = &mut self.columns[target.column];
+                    let column = &mut self.gathered.columns[target.column];
                     if let Err(wrong) = self.settings.set(column, target, row, value) {
                         column.truncate(row);
                         if !self.settings.ignore_parse_errors {
@@ -178,7 +170,7 @@ impl CsvDecoder {
                     reason: format!("{} columns expected, {index} found", self.targets.len()),
                 });
             }
-            self.rows += 1;
+            self.gathered.rows += 1;
             let crlf = stop == Some(b'\r') && text.get(end + 1) == Some(&b'\n');
             return Ok(Record::Read((end + 1 + usize::from(crlf)).min(text.len())));
         }
@@ -345,12 +337,9 @@ impl CsvDecoder {
     /// Takes back the row begun at `row` and makes the fault an error, or drops the record.
     #[cold]
     fn bad(&mut self, record: &[u8], start: usize, row: usize, fault: Fault) -> Result<usize, RowError> {
-        self.rows = row;
-        for column in &mut self.columns {
-            column.truncate(row);
-        }
+        self.gathered.truncate(row);
         if self.settings.ignore_parse_errors && fault.kind != RowErrorKind::TooLarge {
-            self.dropped += 1;
+            self.gathered.dropped += 1;
             return Ok(0);
         }
         let position = fault.position.saturating_sub(start);
@@ -365,7 +354,7 @@ impl CsvDecoder {
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Fault> {
-        if self.message_bytes + bytes <= MAX_BATCH_BYTES {
+        if self.gathered.has_room(bytes, MAX_BATCH_BYTES) {
             return Ok(());
         }
         Err(Fault {
@@ -412,13 +401,13 @@ fn check_utf8(record: &[u8], start: usize) -> Result<(), Fault> {
 impl Decoder for CsvDecoder {
     fn decode(&mut self, message: &[u8]) -> Result<usize, RowError> {
         let text = message.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(message);
-        let row = self.rows;
+        let row = self.gathered.rows;
         let read = check_utf8(text, 0)
             .and_then(|()| self.check_size(text.len()))
             .and_then(|()| self.record(text, 0, true));
         match read {
             Ok(Record::Read(_)) => {
-                self.message_bytes += text.len();
+                self.gathered.add_message(text.len());
                 Ok(1)
             }
             Ok(Record::Nothing(_) | Record::Incomplete) => {
@@ -437,12 +426,12 @@ impl Decoder for CsvDecoder {
     fn decode_lines(&mut self, block: &[u8], limits: LineLimits) -> Consumed {
         let mut start = 0;
         let is_ascii = block.is_ascii();
-        let mut size_check_row = self.rows + SIZE_CHECK_ROWS;
-        while start < block.len() && self.rows < limits.rows {
-            let row = self.rows;
+        let mut size_check_row = self.gathered.rows + SIZE_CHECK_ROWS;
+        while start < block.len() && self.gathered.rows < limits.rows {
+            let row = self.gathered.rows;
             let fault = match self.record(block, start, limits.last) {
                 Ok(Record::Incomplete) => {
-                    self.columns.iter_mut().for_each(|c| c.truncate(row));
+                    self.gathered.truncate(row);
                     break;
                 }
                 Ok(Record::Nothing(end)) => {
@@ -454,10 +443,10 @@ impl Decoder for CsvDecoder {
                     let utf8 = if is_ascii { Ok(()) } else { check_utf8(record, start) };
                     match utf8.and_then(|()| self.check_size(record.len())) {
                         Ok(()) => {
-                            self.message_bytes += record.len();
+                            self.gathered.add_message(record.len());
                             start = end;
-                            if self.rows >= size_check_row {
-                                size_check_row = self.rows + SIZE_CHECK_ROWS;
+                            if self.gathered.rows >= size_check_row {
+                                size_check_row = self.gathered.rows + SIZE_CHECK_ROWS;
                                 if self.bytes() >= limits.bytes {
                                     break;
                                 }
@@ -475,8 +464,7 @@ impl Decoder for CsvDecoder {
                 Some(length) => from + length,
                 None if limits.last => block.len(),
                 None => {
-                    self.rows = row;
-                    self.columns.iter_mut().for_each(|c| c.truncate(row));
+                    self.gathered.truncate(row);
                     break;
                 }
             };
@@ -500,30 +488,23 @@ impl Decoder for CsvDecoder {
     }
 
     fn truncate(&mut self, rows: usize) {
-        self.rows = self.rows.min(rows);
-        self.columns.iter_mut().for_each(|c| c.truncate(rows));
+        self.gathered.truncate(rows);
     }
 
     fn rows(&self) -> usize {
-        self.rows
+        self.gathered.rows
     }
 
     fn bytes(&self) -> usize {
-        self.columns.iter().map(Column::bytes).sum()
+        self.gathered.bytes()
     }
 
     fn dropped_rows(&self) -> u64 {
-        self.dropped
+        self.gathered.dropped
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {
-        let rows = std::mem::take(&mut self.rows);
-        self.message_bytes = 0;
-        self.columns
-            .iter_mut()
-            .zip(&self.types)
-            .map(|(column, ty)| column.finish(rows, ty))
-            .collect()
+        self.gathered.finish()
     }
 }
 

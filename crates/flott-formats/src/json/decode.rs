@@ -7,10 +7,10 @@ use crate::columns::Column;
 use crate::convert::{Rules, set_decimal, set_text};
 use crate::decode::{Consumed, Decoder, LineLimits, decode_lines_with};
 use crate::error::{FormatError, RowError, RowErrorKind, excerpt};
+use crate::gathered::Gathered;
 use crate::options::JsonOptions;
 use crate::text::number::{cut_to_integer, parse_f32, parse_f64, parse_i64};
 use arrow_array::ArrayRef;
-use arrow_schema::DataType;
 use flott_core::Options;
 use flott_core::types::{Field, LogicalType, TypeKind};
 
@@ -19,14 +19,9 @@ const MAX_BATCH_BYTES: usize = 256 << 20;
 
 /// Reads JSON messages.
 pub(crate) struct JsonDecoder {
-    types: Vec<DataType>,
-    columns: Vec<Column>,
+    gathered: Gathered,
     shape: Object,
     settings: Settings,
-    rows: usize,
-    dropped: u64,
-    /// Bytes of the messages gathered.
-    message_bytes: usize,
     /// Texts of strings with escapes.
     scratch: Vec<u8>,
 }
@@ -78,8 +73,7 @@ impl JsonDecoder {
             check_type(&field.name, &field.ty)?;
         }
         Ok(Self {
-            types: projected.iter().map(|f| f.ty.to_arrow()).collect(),
-            columns: projected.iter().map(|f| Column::new(&f.ty)).collect(),
+            gathered: Gathered::new(projected),
             shape: Object::new(projected),
             settings: Settings {
                 fail_on_missing_field: options.fail_on_missing_field,
@@ -87,9 +81,6 @@ impl JsonDecoder {
                 rules: Rules::Json(options.timestamps),
                 big_decimals: physical.iter().any(|f| has_decimal(&f.ty)),
             },
-            rows: 0,
-            dropped: 0,
-            message_bytes: 0,
             scratch: vec![],
         })
     }
@@ -99,7 +90,7 @@ impl JsonDecoder {
         if !is_ascii && let Err(e) = std::str::from_utf8(text) {
             return Err(Fault::new(RowErrorKind::Encoding, e.valid_up_to(), "not UTF-8"));
         }
-        if self.message_bytes + text.len() > MAX_BATCH_BYTES {
+        if !self.gathered.has_room(text.len(), MAX_BATCH_BYTES) {
             let reason = format!("more than {MAX_BATCH_BYTES} bytes in one batch");
             return Err(Fault::new(RowErrorKind::TooLarge, 0, reason));
         }
@@ -110,8 +101,8 @@ impl JsonDecoder {
         };
         match walk.reader.skip_space() {
             b'{' => {
-                walk.object(&mut self.shape, &mut self.columns, self.rows)?;
-                self.rows += 1;
+                walk.object(&mut self.shape, &mut self.gathered.columns, self.gathered.rows)?;
+                self.gathered.rows += 1;
                 Ok(())
             }
             b'[' => {
@@ -120,8 +111,8 @@ impl JsonDecoder {
                 while byte != b']' {
                     match byte {
                         b'{' => {
-                            walk.object(&mut self.shape, &mut self.columns, self.rows)?;
-                            self.rows += 1;
+                            walk.object(&mut self.shape, &mut self.gathered.columns, self.gathered.rows)?;
+                            self.gathered.rows += 1;
                         }
                         b'n' => walk.reader.literal("null")?,
                         _ => {
@@ -130,7 +121,7 @@ impl JsonDecoder {
                             if !self.settings.ignore_parse_errors {
                                 return Err(wrong);
                             }
-                            self.dropped += 1;
+                            self.gathered.dropped += 1;
                         }
                     }
                     byte = walk.reader.separator(b']', "',' or ']'")?;
@@ -143,10 +134,7 @@ impl JsonDecoder {
 
     #[cold]
     fn bad(&mut self, message: &[u8], first_row: usize, fault: Fault) -> Result<usize, RowError> {
-        self.rows = first_row;
-        for column in &mut self.columns {
-            column.truncate(first_row);
-        }
+        self.gathered.truncate(first_row);
         let Fault {
             kind,
             position,
@@ -154,7 +142,7 @@ impl JsonDecoder {
             path,
         } = fault;
         if self.settings.ignore_parse_errors && kind != RowErrorKind::TooLarge {
-            self.dropped += 1;
+            self.gathered.dropped += 1;
             return Ok(0);
         }
         let path: Vec<String> = path.into_iter().rev().collect();
@@ -181,11 +169,11 @@ impl JsonDecoder {
         } else {
             message.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(message)
         };
-        let first_row = self.rows;
+        let first_row = self.gathered.rows;
         match self.read(text, is_ascii) {
             Ok(()) => {
-                self.message_bytes += message.len();
-                Ok(self.rows - first_row)
+                self.gathered.add_message(message.len());
+                Ok(self.gathered.rows - first_row)
             }
             Err(fault) => self.bad(text, first_row, *fault),
         }
@@ -206,30 +194,23 @@ impl Decoder for JsonDecoder {
     }
 
     fn truncate(&mut self, rows: usize) {
-        self.rows = self.rows.min(rows);
-        self.columns.iter_mut().for_each(|c| c.truncate(rows));
+        self.gathered.truncate(rows);
     }
 
     fn rows(&self) -> usize {
-        self.rows
+        self.gathered.rows
     }
 
     fn bytes(&self) -> usize {
-        self.columns.iter().map(Column::bytes).sum()
+        self.gathered.bytes()
     }
 
     fn dropped_rows(&self) -> u64 {
-        self.dropped
+        self.gathered.dropped
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {
-        let rows = std::mem::take(&mut self.rows);
-        self.message_bytes = 0;
-        self.columns
-            .iter_mut()
-            .zip(&self.types)
-            .map(|(column, ty)| column.finish(rows, ty))
-            .collect()
+        self.gathered.finish()
     }
 }
 
