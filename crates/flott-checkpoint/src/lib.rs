@@ -21,6 +21,8 @@ pub mod manifest;
 pub mod protocol;
 pub mod restore;
 pub mod root;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod snapshot;
 pub mod store;
 pub mod testing;

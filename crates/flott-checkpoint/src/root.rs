@@ -35,8 +35,7 @@ pub struct ListedFile {
 impl Root {
     /// The folder at a path, `file://` or `s3://` address. A local folder is created; nothing is asked of a remote store.
     ///
-    /// S3 reads Flink's options `s3.endpoint`, `s3.access-key`, `s3.secret-key`, `s3.path.style.access` and
-    /// `s3.endpoint.region`, and what they leave open from the usual `AWS_` variables.
+    /// What S3 reads of the options is told by `s3::open_bucket`.
     ///
     /// # Errors
     /// If the address is none, or the folder cannot be made.
@@ -328,40 +327,7 @@ fn open_s3(uri: &str, _bucket: &str, _prefix: &str, _options: &Options) -> Resul
 
 #[cfg(feature = "s3")]
 fn open_s3(uri: &str, bucket: &str, prefix: &str, options: &Options) -> Result<Root, CheckpointError> {
-    use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
-    let bad = |problem: String| CheckpointError::BadOption {
-        uri: uri.to_owned(),
-        problem,
-    };
-    let option = |names: &[&str]| names.iter().find_map(|n| options.get(n)).map(str::to_owned);
-    let mut builder = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
-        .with_conditional_put(S3ConditionalPut::ETagMatch);
-    if let Some(endpoint) = option(&["s3.endpoint"]) {
-        let endpoint = if endpoint.contains("://") {
-            endpoint
-        } else {
-            format!("https://{endpoint}")
-        };
-        builder = builder
-            .with_allow_http(endpoint.starts_with("http://"))
-            .with_endpoint(endpoint);
-    }
-    if let Some(key) = option(&["s3.access-key", "s3.access.key"]) {
-        builder = builder.with_access_key_id(key);
-    }
-    if let Some(key) = option(&["s3.secret-key", "s3.secret.key"]) {
-        builder = builder.with_secret_access_key(key);
-    }
-    if let Some(region) = option(&["s3.endpoint.region", "s3.region"]) {
-        builder = builder.with_region(region);
-    }
-    for name in ["s3.path.style.access", "s3.path-style-access"] {
-        if let Some(by_path) = options.boolean(name).map_err(|e| bad(e.to_string()))? {
-            builder = builder.with_virtual_hosted_style_request(!by_path);
-        }
-    }
-    let store = builder.build().map_err(|e| bad(e.to_string()))?;
+    let store = crate::s3::open_bucket(uri, bucket, options)?;
     Ok(Root::of_store(Arc::new(store), prefix, uri))
 }
 

@@ -434,6 +434,15 @@ pub trait TableConnector: Send + Sync {
     /// If the table cannot be read this way.
     fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError>;
 
+    /// As [`TableConnector::source`], where the source needs the job's options before it has a task, such as those of a store.
+    ///
+    /// # Errors
+    /// As [`TableConnector::source`].
+    fn source_in(&self, scan: &ScanSpec, job: &Options) -> Result<Box<dyn Source>, ConnectorError> {
+        let _ = job;
+        self.source(scan)
+    }
+
     /// Makes the sink of a table.
     ///
     /// # Errors

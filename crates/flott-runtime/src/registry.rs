@@ -114,7 +114,7 @@ impl Registry {
             let connector = self
                 .find_connector(scan.table.connector())
                 .map_err(|e| TaskError::user(e).fatal())?;
-            return Ok((connector.source(&scan)?, scan.watermark));
+            return Ok((connector.source_in(&scan, &ctx.options)?, scan.watermark));
         }
         let factory = self.sources.get(&node.kind).ok_or_else(|| unknown_kind(node))?;
         Ok((factory(node, ctx)?, None))

@@ -3,7 +3,7 @@
 //! `FLOTT_S3_ENDPOINT` is the address that `bench/s3-up.sh` prints; the bucket is `FLOTT_S3_BUCKET` (default `flott`).
 
 use crate::support::flott;
-use crate::trial::{From, PATIENCE, Trial, oracle, without};
+use crate::trial::{From, PATIENCE, Sink, Trial, oracle, without};
 
 /// Trials whose checkpoints are in a folder of their own in the bucket; the folder.
 fn on_s3(mut trial: Trial) -> (Trial, String) {
@@ -41,6 +41,58 @@ fn a_job_is_killed_and_restored_from_s3() {
         "it went on from what is there: {}",
         ended.err
     );
+}
+
+/// The rows are objects, the checkpoints on disk: killed before, within and after the commit of uploads.
+#[test]
+#[ignore = "needs an S3 server: .ci/run starts it"]
+fn rows_in_a_bucket_come_once_however_the_job_is_killed() {
+    let (mut trial, folder) = on_s3(Trial::to_topic());
+    trial.checkpoints = format!("file://{}", trial.path("checkpoints"));
+    trial.set_sink(Sink::Bucket(format!("{folder}/out")));
+    let points = [
+        "checkpoint-trigger=kill@3",
+        "checkpoint-complete=kill@2",
+        "sink-commit=kill@2",
+        "checkpoint-commit=kill@2",
+    ];
+    let feeding = trial.feed_all();
+    for (i, point) in points.into_iter().enumerate() {
+        let parallelism = (i % 3 + 1).to_string();
+        let killed = trial.start(&parallelism, From::Latest, point).ended();
+        assert_eq!(killed.code, None, "{killed:?}");
+    }
+    let job = trial.start("2", From::Latest, "");
+    let settled = trial.finish(&oracle(), job, PATIENCE);
+    feeding.join().unwrap();
+    settled.unwrap();
+}
+
+#[test]
+#[ignore = "needs an S3 server: .ci/run starts it"]
+fn a_table_in_a_bucket_is_read_and_its_partitions_are_marked() {
+    let (trial, folder) = on_s3(Trial::to_topic());
+    let sql = "CREATE TABLE t (n BIGINT, word STRING, part STRING) PARTITIONED BY (part) WITH ('connector' = 'filesystem', 'path' = '${AT}',
+          'format' = '${FORMAT}', 'sink.partition-commit.policy.kind' = 'success-file', 'sink.partition-commit.delay' = '1 h');
+        SET 'table.dml-sync' = 'true';
+        INSERT INTO t SELECT n, word, word FROM (VALUES (1, 'a'), (2, 'b/c'), (3, 'a')) AS v(n, word);
+        SELECT part, SUM(n) AS total FROM t GROUP BY part;";
+    for format in ["parquet", "json"] {
+        let at = format!("{folder}/{format}");
+        let sql = sql.replace("${AT}", &at).replace("${FORMAT}", format);
+        let mut args = vec!["run", "-e", &sql];
+        trial.options.iter().for_each(|o| args.extend(["-D", o]));
+        let ended = flott(&args).expect(0);
+        let has = |part: &str, total: &str| {
+            ended
+                .out
+                .lines()
+                .any(|l| l.contains(&format!(" {part} |")) && l.contains(&format!(" {total} |")))
+        };
+        assert!(has("a", "4") && has("b/c", "2"), "{}", ended.out);
+        let marks = crate::trial::objects(&format!("{at}/part=a"), &trial.options);
+        assert!(marks.iter().any(|name| name == "_SUCCESS"), "{marks:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The website-traffic job under test: records that flow in, runs that are killed and restored, and the rows that must be there.
 
 use crate::support::{Cluster, Ended, Running, start_with, text, wait_for};
+use flott_checkpoint::Root;
+use flott_core::Options;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +30,45 @@ pub enum Sink {
     Topic(&'static str),
     /// Files in a folder.
     Files(PathBuf),
+    /// Objects below an address; [`Trial::options`] say how the store is reached.
+    Bucket(String),
+}
+
+/// The names of the objects below an address.
+pub fn objects(address: &str, options: &[String]) -> Vec<String> {
+    let options: Options = options.iter().filter_map(|o| o.split_once('=')).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let listed = runtime.block_on(async { Root::open(address, &options).unwrap().list().await.unwrap() });
+    listed.into_iter().map(|object| object.path).collect()
+}
+
+/// The lines of the objects below an address, sorted.
+fn rows_of_objects(address: &str, options: &[String]) -> Vec<String> {
+    let options: Options = options.iter().filter_map(|o| o.split_once('=')).collect();
+    let read = async {
+        let root = Root::open(address, &options).unwrap();
+        let mut rows = vec![];
+        for object in root.list().await.unwrap() {
+            let bytes = root.get(&object.path).await.unwrap();
+            let text = std::str::from_utf8(&bytes).unwrap();
+            assert!(
+                text.is_empty() || text.ends_with('\n'),
+                "{} ends in mid-line",
+                object.path
+            );
+            rows.extend(text.lines().map(str::to_owned));
+        }
+        rows.sort();
+        rows
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(read)
 }
 
 /// What a run starts from.
@@ -95,6 +136,7 @@ impl Trial {
                 "'connector' = 'filesystem', 'path' = '{}', 'format' = 'csv'",
                 path.display()
             ),
+            Sink::Bucket(address) => format!("'connector' = 'filesystem', 'path' = '{address}', 'format' = 'csv'"),
         };
         let script = format!("{head}CREATE TABLE website_traffic_stats{columns}) WITH ({options});{insert}");
         std::fs::write(self.path("job.sql"), script).unwrap();
@@ -106,6 +148,7 @@ impl Trial {
         match &self.sink {
             Sink::Topic(_) => Sink::Topic(SECOND_OUT),
             Sink::Files(_) => Sink::Files(self.dir.path().join("second-out")),
+            Sink::Bucket(address) => Sink::Bucket(format!("{address}-2")),
         }
     }
 
@@ -170,6 +213,7 @@ impl Trial {
         match &self.sink {
             Sink::Topic(topic) => self.cluster.values(topic),
             Sink::Files(folder) => rows_of_files(folder),
+            Sink::Bucket(address) => rows_of_objects(address, &self.options),
         }
     }
 

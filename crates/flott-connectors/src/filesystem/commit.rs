@@ -5,19 +5,22 @@
 //! leadership, attempt, operator, subtask and number, so that no name comes twice. A rename is repeatable: a part that is
 //! gone from its first name and stands under its second with the right size is committed already.
 
+use super::bucket::Place;
 use super::options::SinkOptions;
-use super::partition_commit::{OpenPartitions, Progress, folders};
+use super::partition_commit::{Marks, OpenPartitions, Progress, folders};
+use super::upload::{self, Completed, Uploaded};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flott_core::{JobId, OperatorId};
 use flott_runtime::OperatorContext;
 use flott_runtime::connector::{Committer, CommitterContext, ConnectorError};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
 
 /// A part to commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,7 @@ pub(super) struct Committable {
 #[serde(untagged)]
 enum Listed {
     Part(Committable),
+    Object(Uploaded),
     Progress(Progress),
 }
 
@@ -53,6 +57,37 @@ fn sink_prefix(job_name: &str, sink: OperatorId) -> String {
     format!("part-{}-{}-", &job[..16], &sink[..8])
 }
 
+/// Jobs that run in this process, as their parts name them, each with the number of its sinks. Two INSERTs into one table may
+/// run at once under one name, and must not sweep each other's parts.
+static RUNNING: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+
+/// A job's part of the names of its parts.
+fn run_of(job: JobId) -> String {
+    job.to_string()[..12].to_owned()
+}
+
+/// Keeps a job in [`RUNNING`].
+struct RunningJob(String);
+
+impl RunningJob {
+    fn new(job: JobId) -> Self {
+        let run = run_of(job);
+        *lock(&RUNNING).entry(run.clone()).or_default() += 1;
+        Self(run)
+    }
+}
+
+impl Drop for RunningJob {
+    fn drop(&mut self) {
+        let mut running = lock(&RUNNING);
+        let left = running.get(&self.0).map_or(0, |sinks| sinks - 1);
+        match left {
+            0 => running.remove(&self.0),
+            _ => running.insert(self.0.clone(), left),
+        };
+    }
+}
+
 /// Names of a writer's parts.
 #[derive(Debug)]
 pub(super) struct PartNames {
@@ -64,12 +99,12 @@ pub(super) struct PartNames {
 impl PartNames {
     pub(super) fn of_writer(ctx: &OperatorContext) -> Self {
         let task = &ctx.task;
-        let (job, operator) = (task.job_id.to_string(), ctx.operator_id.to_string());
+        let operator = ctx.operator_id.to_string();
         Self {
             sink: sink_prefix(&task.job_name, ctx.operator_id),
             run: format!(
                 "{}-{}-{}-{}-{}",
-                &job[..12],
+                run_of(task.job_id),
                 task.generation,
                 task.attempt,
                 &operator[..8],
@@ -90,6 +125,8 @@ impl PartNames {
 /// Commits the parts of one sink.
 pub(super) struct FileCommitter {
     directory: PathBuf,
+    place: Place,
+    running: RunningJob,
     sink_prefix: String,
     /// Levels of folders between the directory and the parts.
     depth: usize,
@@ -98,20 +135,29 @@ pub(super) struct FileCommitter {
 }
 
 impl FileCommitter {
-    pub(super) fn new(options: &SinkOptions, ctx: &CommitterContext) -> Self {
+    pub(super) fn new(options: &SinkOptions, place: Place, ctx: &CommitterContext) -> Self {
         let sink_prefix = sink_prefix(&ctx.job_name, ctx.operator_id);
         let settings = options.partition_commit.clone();
         let partitions = settings.map(|settings| OpenPartitions::new(settings, &sink_prefix));
         Self {
             directory: options.directory.clone(),
+            place,
+            running: RunningJob::new(ctx.job_id),
             sink_prefix,
             depth: options.partitioning.keys.len(),
             partitions: Arc::new(Mutex::new(partitions)),
         }
     }
+
+    fn marks(&self) -> Marks {
+        match &self.place {
+            Place::Disk => Marks::Disk,
+            Place::Bucket(bucket) => Marks::Bucket(bucket.clone(), Handle::current()),
+        }
+    }
 }
 
-fn transient(path: &Path, what: &str, e: io::Error) -> ConnectorError {
+pub(super) fn transient(path: &Path, what: &str, e: io::Error) -> ConnectorError {
     ConnectorError::Transient {
         message: format!("'{}' cannot be {what}: {e}", path.display()),
         source: Some(Box::new(e)),
@@ -136,28 +182,79 @@ fn size_of(path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// Renames the parts, makes the renames survive a crash, and marks the partitions that are complete by then.
-fn commit_all(listed: Vec<Listed>, partitions: &mut Option<OpenPartitions>) -> Result<(), ConnectorError> {
+/// Renames the parts, makes the renames survive a crash, completes the uploads, and marks the partitions that are complete by then.
+fn commit_all(
+    listed: Vec<Listed>,
+    partitions: &mut Option<OpenPartitions>,
+    marks: &Marks,
+) -> Result<(), ConnectorError> {
     let mut parts = vec![];
+    let mut objects = vec![];
     let mut progress = vec![];
     for one in listed {
         match one {
             Listed::Part(part) => parts.push(part),
+            Listed::Object(object) => objects.push(object),
             Listed::Progress(one) => progress.push(one),
         }
     }
-    commit_parts(&parts, partitions.as_mut())?;
+    commit_parts(&parts, partitions.as_mut(), marks)?;
+    commit_objects(&objects, partitions.as_mut(), marks)?;
     if let Some(partitions) = partitions {
-        progress.into_iter().try_for_each(|one| partitions.progressed(one))?;
+        progress
+            .into_iter()
+            .try_for_each(|one| partitions.progressed(one, marks))?;
     }
     Ok(())
 }
 
-fn commit_parts(parts: &[Committable], mut partitions: Option<&mut OpenPartitions>) -> Result<(), ConnectorError> {
+fn commit_objects(
+    objects: &[Uploaded],
+    mut partitions: Option<&mut OpenPartitions>,
+    marks: &Marks,
+) -> Result<(), ConnectorError> {
+    for listed in objects {
+        let object = &listed.object;
+        let Marks::Bucket(bucket, runtime) = marks else {
+            return Err(lost(format!(
+                "the checkpoint lists the upload of '{}', but the table's 'path' is on local disk; set it back",
+                object.display()
+            )));
+        };
+        if let (Some(partitions), Some(folder)) = (&mut partitions, object.parent()) {
+            partitions.opened(folder, marks)?;
+        }
+        let completed = runtime.block_on(upload::complete(bucket, listed));
+        match completed.map_err(|e| transient(object, "completed", e))? {
+            Completed::Yes => {}
+            Completed::Lost => {
+                return Err(lost(format!(
+                    "the checkpoint lists the upload of '{}', which the store has given up and which was not committed; its rows are lost \
+                     unless the job starts from an earlier checkpoint; let the bucket's lifecycle rule keep incomplete uploads longer",
+                    object.display()
+                )));
+            }
+            Completed::Other(bytes) => {
+                return Err(lost(format!(
+                    "the object '{}' has {bytes} bytes where the checkpoint lists {}; something else wrote to it",
+                    object.display(),
+                    listed.bytes
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn commit_parts(
+    parts: &[Committable],
+    mut partitions: Option<&mut OpenPartitions>,
+    marks: &Marks,
+) -> Result<(), ConnectorError> {
     let mut folders = BTreeSet::new();
     for part in parts {
         if let (Some(partitions), Some(folder)) = (&mut partitions, part.to.parent()) {
-            partitions.opened(folder)?;
+            partitions.opened(folder, marks)?;
         }
         let from = size_of(&part.from).map_err(|e| transient(&part.from, "read", e))?;
         let to = size_of(&part.to).map_err(|e| transient(&part.to, "read", e))?;
@@ -203,13 +300,16 @@ fn lost(message: String) -> ConnectorError {
 }
 
 /// Removes the sink's unfinished parts from the folders `depth` levels below the directory.
-fn sweep_all(directory: &Path, depth: usize, sink_prefix: &str) -> Result<(), ConnectorError> {
+fn sweep_all(directory: &Path, depth: usize, sink_prefix: &str, job: &str) -> Result<(), ConnectorError> {
+    let others: Vec<String> = lock(&RUNNING).keys().filter(|run| *run != job).cloned().collect();
     let folders = folders(directory, depth).map_err(|e| transient(directory, "listed", e))?;
-    folders.iter().try_for_each(|folder| sweep(folder, sink_prefix))
+    folders
+        .iter()
+        .try_for_each(|folder| sweep(folder, sink_prefix, &others))
 }
 
-/// Removes the sink's unfinished parts from a folder.
-fn sweep(directory: &Path, sink_prefix: &str) -> Result<(), ConnectorError> {
+/// Removes the sink's unfinished parts from a folder, but not those of other jobs that run.
+fn sweep(directory: &Path, sink_prefix: &str, others: &[String]) -> Result<(), ConnectorError> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -219,10 +319,11 @@ fn sweep(directory: &Path, sink_prefix: &str) -> Result<(), ConnectorError> {
         let entry = entry.map_err(|e| transient(directory, "listed", e))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let ours = name
+        let run = name
             .strip_prefix('.')
-            .is_some_and(|n| n.starts_with(sink_prefix) && n.ends_with(".inprogress"));
-        if ours {
+            .and_then(|n| n.strip_prefix(sink_prefix)?.strip_suffix(".inprogress"));
+        let is_left = |run: &str| !others.iter().any(|other| run.starts_with(other.as_str()));
+        if run.is_some_and(is_left) {
             tracing::info!(file = %entry.path().display(), "removing a part that no checkpoint lists");
             std::fs::remove_file(entry.path()).map_err(|e| transient(&entry.path(), "removed", e))?;
         }
@@ -230,8 +331,8 @@ fn sweep(directory: &Path, sink_prefix: &str) -> Result<(), ConnectorError> {
     Ok(())
 }
 
-fn lock(partitions: &Mutex<Option<OpenPartitions>>) -> MutexGuard<'_, Option<OpenPartitions>> {
-    partitions.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs file work where it may block.
@@ -249,24 +350,31 @@ impl Committer for FileCommitter {
     async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
         let parts = read_all(committables)?;
         let partitions = self.partitions.clone();
-        blocking(move || commit_all(parts, &mut lock(&partitions))).await
+        let marks = self.marks();
+        blocking(move || commit_all(parts, &mut lock(&partitions), &marks)).await
     }
 
     async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
         let parts = read_all(listed)?;
         let (directory, depth, sink_prefix) = (self.directory.clone(), self.depth, self.sink_prefix.clone());
+        let job = self.running.0.clone();
         let partitions = self.partitions.clone();
+        let marks = self.marks();
         blocking(move || {
             let mut partitions = lock(&partitions);
             if let Some(partitions) = partitions.as_mut() {
-                partitions.restart(&directory)?;
+                partitions.restart(&directory, &marks)?;
             }
-            commit_all(parts, &mut partitions)?;
+            commit_all(parts, &mut partitions, &marks)?;
             if let Some(partitions) = partitions.as_mut() {
                 // The writers of the next attempt begin anew.
-                partitions.restart(&directory)?;
+                partitions.restart(&directory, &marks)?;
             }
-            sweep_all(&directory, depth, &sink_prefix)
+            match marks {
+                Marks::Disk => sweep_all(&directory, depth, &sink_prefix, &job),
+                // Whose an unfinished upload is cannot be told.
+                Marks::Bucket(..) => Ok(()),
+            }
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! Files into splits.
 
+use super::bucket::Place;
 use super::compression::Compression;
 use super::listing::{FoundFile, list};
 use super::options::ScanOptions;
@@ -47,6 +48,7 @@ pub(super) struct FileEnumerator {
     table: String,
     options: Arc<ScanOptions>,
     splitting: Splitting,
+    place: Place,
     /// Every file found so far.
     known: BTreeSet<PathBuf>,
     /// Number of the next range dealt.
@@ -64,6 +66,7 @@ impl FileEnumerator {
         table: &str,
         options: Arc<ScanOptions>,
         splitting: Splitting,
+        place: Place,
         restored: Option<&[u8]>,
     ) -> Result<Self, ConnectorError> {
         let snapshot = match restored {
@@ -80,6 +83,7 @@ impl FileEnumerator {
             table: table.to_owned(),
             options,
             splitting,
+            place,
             known: snapshot.known,
             next_ordinal: snapshot.next_ordinal,
         })
@@ -106,16 +110,6 @@ impl FileEnumerator {
     fn splits(&mut self, files: Vec<FoundFile>) -> Result<Vec<Split>, ConnectorError> {
         let mut ranges: Vec<(usize, u64, u64, FoundFile)> = vec![];
         for file in files {
-            if self.splitting != Splitting::RowGroups && Compression::of(&file.path) == Compression::Unknown {
-                return Err(ConnectorError::Fatal {
-                    message: format!(
-                        "table '{}': '{}' is compressed in a way that cannot be read; unpack it or use gzip or zst",
-                        self.table,
-                        file.path.display()
-                    ),
-                    source: None,
-                });
-            }
             if !self.options.partitioning.is_none() {
                 self.options
                     .partitioning
@@ -172,12 +166,17 @@ impl FileSplit {
 impl SplitEnumerator for FileEnumerator {
     async fn discover(&mut self) -> Result<Vec<Split>, ConnectorError> {
         let path = self.options.path.clone();
-        let listed = tokio::task::spawn_blocking(move || list(&path))
-            .await
-            .map_err(|e| ConnectorError::Fatal {
-                message: format!("table '{}': listing files stopped short", self.table),
-                source: Some(Box::new(e)),
-            })?;
+        let listed = match &self.place {
+            Place::Bucket(bucket) => bucket.list(&path).await,
+            Place::Disk => {
+                tokio::task::spawn_blocking(move || list(&path))
+                    .await
+                    .map_err(|e| ConnectorError::Fatal {
+                        message: format!("table '{}': listing files stopped short", self.table),
+                        source: Some(Box::new(e)),
+                    })?
+            }
+        };
         let files = match listed {
             Ok(files) => files,
             // A directory that is watched may come later.
@@ -197,7 +196,11 @@ impl SplitEnumerator for FileEnumerator {
         };
         let is_wanted = |path: &std::path::Path| {
             let pattern = self.options.path_pattern.as_ref();
-            pattern.is_none_or(|p| p.is_match(&std::path::absolute(path).unwrap_or_default().to_string_lossy()))
+            let whole = match &self.place {
+                Place::Bucket(_) => path.to_owned(),
+                Place::Disk => std::path::absolute(path).unwrap_or_default(),
+            };
+            pattern.is_none_or(|p| p.is_match(&whole.to_string_lossy()))
         };
         let is_new = |f: &FoundFile| !self.known.contains(&f.path) && is_wanted(&f.path);
         let new = files.into_iter().filter(is_new).collect();

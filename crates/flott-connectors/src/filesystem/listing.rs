@@ -14,7 +14,7 @@ pub(super) struct FoundFile {
 }
 
 /// Whether files and directories of this name are left out.
-fn is_hidden(name: &str) -> bool {
+pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
 
@@ -101,7 +101,7 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
 }
 
 /// Whether a name matches a pattern of `*` and `?`.
-fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
         (Some((b'*', rest)), _) => (0..=name.len()).any(|skipped| matches_pattern(rest, &name[skipped..])),

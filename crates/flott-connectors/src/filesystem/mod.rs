@@ -1,11 +1,11 @@
-//! `filesystem`: tables that are files on local disk, read in splits and written exactly once.
+//! `filesystem`: tables that are files on local disk or in a bucket (`s3://`), read in splits and written exactly once.
 //!
 //! # Reading
 //! `path` is a file, a directory (read with all below it) or a pattern with `*` and `?`; files and directories whose
 //! names begin with `.` or `_` are left out. A file whose lines can be told apart anywhere (`json`, `raw`, unquoted `csv`)
 //! is cut into ranges of [`RANGE_BYTES`] or more, so that subtasks share it; a line belongs to the range in which it
 //! begins. Quoted `csv` may hold line ends in fields and is read from its start, as are compressed files
-//! (`.gz`, `.deflate`, `.zst`). Files of `parquet` are cut between row groups ([`parquet`]). The columns of PARTITIONED BY come from the folders `key=value` of a file's path ([`partition`]).
+//! (`.gz`, `.deflate`, `.bz2`, `.xz`, `.zst`). Files of `parquet` are cut between row groups ([`parquet`]). The columns of PARTITIONED BY come from the folders `key=value` of a file's path ([`partition`]).
 //! With `source.monitor-interval` new files are looked for again and again, each is read once.
 //!
 //! Ranges are numbered across the files (first ranges of all files, then second ones, …) and dealt to the subtasks in that
@@ -23,10 +23,16 @@
 //! committable is the rename, which can be repeated. A restart commits what the checkpoint lists and removes this sink's
 //! other unfinished parts. Readers never see an unfinished part, because its name begins with a dot. A partitioned table has a part in each folder that rows
 //! came for, at most [`MAX_OPEN_PARTS`] open at once; [`partition_commit`] tells when a folder is complete.
+//!
+//! # In a bucket
+//! The job's options `s3.endpoint`, `s3.access-key`, … say how the store is reached, as for checkpoints. A part is a multipart
+//! upload that the commit completes ([`upload`]); objects are read on the job's runtime ([`fetch`]) and the task never waits.
 
+mod bucket;
 mod commit;
 mod compression;
 mod enumerator;
+mod fetch;
 mod lines;
 mod listing;
 mod metadata;
@@ -36,9 +42,11 @@ mod partition;
 mod partition_commit;
 mod partition_time;
 mod reader;
+mod upload;
 mod writer;
 
 use crate::table;
+use bucket::Place;
 use enumerator::Splitting;
 use flott_core::Options;
 use flott_runtime::connector::{
@@ -56,6 +64,10 @@ pub(crate) const RANGE_BYTES: u64 = 16 << 20;
 pub(crate) const ROW_GROUP_RANGE_BYTES: u64 = 64 << 20;
 /// Most parts that a writer has open at once; the one that was written to longest ago ends for the next.
 pub(crate) const MAX_OPEN_PARTS: usize = 64;
+/// Most parts in a bucket that a writer has open at once: each holds the bytes of a piece.
+pub(crate) const MAX_OPEN_UPLOADS: usize = 16;
+/// Most objects of row groups that a reader has open at once: each holds a row group.
+pub(crate) const MAX_OPEN_OBJECTS: usize = 2;
 /// Most files that a reader has open at once.
 pub(crate) const MAX_OPEN: usize = 8;
 
@@ -87,12 +99,17 @@ impl TableConnector for FilesystemConnector {
     }
 
     fn source(&self, scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
+        self.source_in(scan, &Options::new())
+    }
+
+    fn source_in(&self, scan: &ScanSpec, job: &Options) -> Result<Box<dyn Source>, ConnectorError> {
         let options = ScanOptions::read(&scan.table)?;
         // Made once here, so that a wrong format is an error of the plan and splitting is known.
         let rows = reader::rows_of(&scan.table, &options, &scan.fields, reader::BATCH_ROWS)?;
         metadata::check(&scan.metadata)?;
         Ok(Box::new(FileSource {
             splitting: rows.splitting(),
+            place: Place::open(&options.path, job)?,
             scan: Arc::new(scan.clone()),
             options: Arc::new(options),
         }))
@@ -120,6 +137,7 @@ struct FileSource {
     scan: Arc<ScanSpec>,
     options: Arc<ScanOptions>,
     splitting: Splitting,
+    place: Place,
 }
 
 impl Source for FileSource {
@@ -132,12 +150,18 @@ impl Source for FileSource {
             self.scan.table.short_name(),
             self.options.clone(),
             self.splitting,
+            self.place.clone(),
             restored,
         )?))
     }
 
     fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
-        Ok(Box::new(reader::FileReader::new(&self.scan, &self.options, ctx)?))
+        Ok(Box::new(reader::FileReader::new(
+            &self.scan,
+            &self.options,
+            &self.place,
+            ctx,
+        )?))
     }
 }
 
@@ -148,13 +172,22 @@ struct FileSink {
 
 impl Sink for FileSink {
     fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
-        Ok(Box::new(writer::FileWriter::new(&self.sink, &self.options, ctx)?))
+        let place = Place::open(&self.options.directory.to_string_lossy(), &ctx.task.options)?;
+        Ok(Box::new(writer::FileWriter::new(
+            &self.sink,
+            &self.options,
+            place,
+            ctx,
+        )?))
     }
 
     fn committer(&self, ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
-        Ok(Some(Box::new(commit::FileCommitter::new(&self.options, ctx))))
+        let place = Place::open(&self.options.directory.to_string_lossy(), &ctx.options)?;
+        Ok(Some(Box::new(commit::FileCommitter::new(&self.options, place, ctx))))
     }
 }
 
+#[cfg(test)]
+mod bucket_tests;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The options of a table of files, checked.
 
+use super::bucket::is_address;
 use super::partition::Partitioning;
 use super::partition_commit::PartitionCommit;
 use crate::bad_rows::{BAD_ROWS, BAD_ROWS_PATH, BAD_ROWS_TOPIC, BadRows};
@@ -98,8 +99,9 @@ fn read_common(table: &TableSpec) -> Result<(String, String), ConnectorError> {
     let path = required("path")?;
     let local = match path.split_once(':') {
         Some(("file", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+        Some(_) if is_address(path) => path,
         Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '*', '?']) => {
-            let allowed = "a path on local disk, plain or with file://";
+            let allowed = "a path on local disk, plain or with file://, or an address s3://bucket/folder";
             return Err(wrong(table, OptionError::new("path", path, allowed)));
         }
         _ => path,

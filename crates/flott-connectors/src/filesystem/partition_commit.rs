@@ -8,6 +8,8 @@
 //! ```
 //! A crash between the last two steps writes the success file again. A late part opens its partition again.
 
+use super::bucket::Bucket;
+use super::commit::transient;
 use super::partition::Partitioning;
 use super::partition_time::TimeExtractor;
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
 
 /// When and how partitions are marked.
 #[derive(Debug, Clone)]
@@ -142,13 +145,6 @@ fn fatal(message: String) -> ConnectorError {
     ConnectorError::Fatal { message, source: None }
 }
 
-fn transient(path: &Path, what: &str, e: io::Error) -> ConnectorError {
-    ConnectorError::Transient {
-        message: format!("'{}' cannot be {what}: {e}", path.display()),
-        source: Some(Box::new(e)),
-    }
-}
-
 /// How far a writer had come at a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
@@ -163,6 +159,59 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn to_bytes(&self) -> serde_json::Result<Bytes> {
         serde_json::to_vec(self).map(Bytes::from)
+    }
+}
+
+/// Where the marks of partitions are. Its work is done where it may wait.
+pub(super) enum Marks {
+    Disk,
+    Bucket(Bucket, Handle),
+}
+
+impl Marks {
+    /// The contents of all files of this name in the folders `depth` levels below one.
+    fn named(&self, directory: &Path, depth: usize, name: &str) -> Result<Vec<(PathBuf, String)>, ConnectorError> {
+        if let Self::Bucket(bucket, runtime) = self {
+            let found = runtime.block_on(bucket.named(directory, depth, name));
+            return found.map_err(|e| transient(directory, "listed", e));
+        }
+        let mut found = vec![];
+        for folder in folders(directory, depth).map_err(|e| transient(directory, "listed", e))? {
+            let mark = folder.join(name);
+            match std::fs::read_to_string(&mark) {
+                Ok(text) => found.push((folder, text)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(transient(&mark, "read", e)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a file, durably.
+    fn write(&self, folder: &Path, name: &str, text: String) -> Result<(), ConnectorError> {
+        let path = folder.join(name);
+        let written = match self {
+            Self::Bucket(bucket, runtime) => runtime.block_on(bucket.put(&path, text)),
+            Self::Disk => std::fs::File::create(&path).and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+                super::commit::sync_directory(folder)
+            }),
+        };
+        written.map_err(|e| transient(&path, "written", e))
+    }
+
+    /// Removes a file, if it is there.
+    fn remove(&self, folder: &Path, name: &str) -> Result<(), ConnectorError> {
+        let path = folder.join(name);
+        let removed = match self {
+            Self::Bucket(bucket, runtime) => runtime.block_on(bucket.remove(&path)),
+            Self::Disk => std::fs::remove_file(&path),
+        };
+        match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(transient(&path, "removed", e)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -193,45 +242,30 @@ impl OpenPartitions {
     }
 
     /// Forgets what earlier attempts reported and finds the open partitions below the table's path.
-    pub(super) fn restart(&mut self, directory: &Path) -> Result<(), ConnectorError> {
+    pub(super) fn restart(&mut self, directory: &Path, marks: &Marks) -> Result<(), ConnectorError> {
         self.reported.clear();
-        self.open.clear();
         let depth = self.settings.partitioning.keys.len();
-        for folder in folders(directory, depth).map_err(|e| transient(directory, "listed", e))? {
-            let marker = folder.join(&self.marker);
-            match std::fs::read_to_string(&marker) {
-                Ok(text) => {
-                    // An unreadable time is that of a crash while it was written: the partition is new.
-                    self.open
-                        .insert(folder, text.trim().parse().unwrap_or_else(|_| now_ms()));
-                }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(transient(&marker, "read", e)),
-            }
-        }
+        let open = marks.named(directory, depth, &self.marker)?.into_iter();
+        // An unreadable time is that of a crash while it was written: the partition is new.
+        self.open = open
+            .map(|(folder, text)| (folder, text.trim().parse().unwrap_or_else(|_| now_ms())))
+            .collect();
         Ok(())
     }
 
     /// Notes, before a part becomes visible, that its partition is open.
-    pub(super) fn opened(&mut self, folder: &Path) -> Result<(), ConnectorError> {
+    pub(super) fn opened(&mut self, folder: &Path, marks: &Marks) -> Result<(), ConnectorError> {
         if self.open.contains_key(folder) {
             return Ok(());
         }
         let first_ms = now_ms();
-        let path = folder.join(&self.marker);
-        let write = || {
-            let mut file = std::fs::File::create(&path)?;
-            writeln!(file, "{first_ms}")?;
-            file.sync_all()?;
-            super::commit::sync_directory(folder)
-        };
-        write().map_err(|e| transient(&path, "written", e))?;
+        marks.write(folder, &self.marker, format!("{first_ms}\n"))?;
         self.open.insert(folder.to_owned(), first_ms);
         Ok(())
     }
 
     /// Takes a writer's progress; once all writers have told theirs, marks what is due.
-    pub(super) fn progressed(&mut self, progress: Progress) -> Result<(), ConnectorError> {
+    pub(super) fn progressed(&mut self, progress: Progress, marks: &Marks) -> Result<(), ConnectorError> {
         let (parallelism, checkpoint) = (progress.parallelism, progress.checkpoint);
         self.reported.insert(progress.subtask, progress);
         let all: Vec<&Progress> = (0..parallelism).filter_map(|s| self.reported.get(&s)).collect();
@@ -251,10 +285,10 @@ impl OpenPartitions {
             .map(|p| p.watermark)
             .min()
             .unwrap_or(NO_WATERMARK);
-        self.mark(watermark)
+        self.mark(watermark, marks)
     }
 
-    fn mark(&mut self, watermark: EventTime) -> Result<(), ConnectorError> {
+    fn mark(&mut self, watermark: EventTime, marks: &Marks) -> Result<(), ConnectorError> {
         let now_ms = now_ms();
         let mut due = vec![];
         for (folder, first_ms) in &self.open {
@@ -263,17 +297,8 @@ impl OpenPartitions {
             }
         }
         for folder in due {
-            let success = folder.join(&self.settings.success_file);
-            let write = || {
-                std::fs::File::create(&success)?.sync_all()?;
-                super::commit::sync_directory(&folder)
-            };
-            write().map_err(|e| transient(&success, "written", e))?;
-            let marker = folder.join(&self.marker);
-            match std::fs::remove_file(&marker) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(transient(&marker, "removed", e)),
-                _ => {}
-            }
+            marks.write(&folder, &self.settings.success_file, String::new())?;
+            marks.remove(&folder, &self.marker)?;
             tracing::info!(partition = %folder.display(), "the partition is complete");
             self.open.remove(&folder);
         }

@@ -1,12 +1,14 @@
 //! The reader: batches from the open ranges in turn.
 
-use super::MAX_OPEN;
+use super::bucket::Place;
 use super::enumerator::{FileSplit, Splitting};
+use super::fetch::{Arrived, Fetcher};
 use super::lines::LineReader;
 use super::metadata;
 use super::options::ScanOptions;
 use super::parquet::{self, ParquetReader, ParquetScan, ReadError};
 use super::partition::Partitioning;
+use super::{MAX_OPEN, MAX_OPEN_OBJECTS};
 use crate::bad_rows::{BadRows, DeadLetter, DeadLetterFile};
 use crate::table;
 use arrow_array::ArrayRef;
@@ -26,6 +28,8 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Reads the ranges of one subtask.
 pub(super) struct FileReader {
     rows: Rows,
+    /// Reads the objects of a bucket; `None`: files on disk.
+    fetcher: Option<Fetcher>,
     /// Where each column asked for comes from.
     columns: Vec<Origin>,
     partitioning: Partitioning,
@@ -101,11 +105,11 @@ enum Content {
 }
 
 impl Content {
-    /// Where to go on after a restart.
-    fn position(&self) -> u64 {
+    /// Where to go on after a restart; `None` as long as the start of the first row is looked for.
+    fn position(&self) -> Option<u64> {
         match self {
-            Self::Lines(lines) => lines.position(),
-            Self::Parquet(groups) => groups.position(),
+            Self::Lines(lines) => lines.has_begun().then(|| lines.position()),
+            Self::Parquet(groups) => Some(groups.position()),
         }
     }
 
@@ -215,7 +219,10 @@ fn read_lines(
             break;
         }
         if consumed.bytes == 0 && !lines.is_finished() {
-            bytes_read += lines.fill().map_err(|e| judge.io_error(split, e))?;
+            match lines.fill().map_err(|e| judge.io_error(split, e))? {
+                Arrived::Bytes(read) => bytes_read += read,
+                Arrived::Nothing => break,
+            }
         }
     }
     judge.metrics.bytes_in.add(bytes_read as u64);
@@ -229,7 +236,12 @@ fn read_lines(
 }
 
 impl FileReader {
-    pub(super) fn new(scan: &ScanSpec, options: &ScanOptions, ctx: &OperatorContext) -> Result<Self, TaskError> {
+    pub(super) fn new(
+        scan: &ScanSpec,
+        options: &ScanOptions,
+        place: &Place,
+        ctx: &OperatorContext,
+    ) -> Result<Self, TaskError> {
         let table = &scan.table;
         let keys = &options.partitioning.keys;
         let origin = |field: &Field| match keys.iter().position(|k| k.name == field.name) {
@@ -239,6 +251,14 @@ impl FileReader {
         let batch_rows = ctx.task.batching()?.rows_or(BATCH_ROWS);
         Ok(Self {
             rows: rows_of(table, options, &scan.fields, batch_rows)?,
+            fetcher: match place {
+                Place::Disk => None,
+                Place::Bucket(bucket) => Some(Fetcher {
+                    bucket: bucket.clone(),
+                    runtime: ctx.runtime.clone(),
+                    waker: ctx.waker.clone(),
+                }),
+            },
             columns: scan.fields.iter().map(origin).collect(),
             partitioning: options.partitioning.clone(),
             metadata: scan.metadata.clone(),
@@ -259,8 +279,12 @@ impl FileReader {
 
     /// Opens waiting ranges of files of which none is open, up to the most at once.
     fn open_more(&mut self) -> Result<(), TaskError> {
+        let most = match (&self.rows, &self.fetcher) {
+            (Rows::Parquet(_), Some(_)) => MAX_OPEN_OBJECTS,
+            _ => MAX_OPEN,
+        };
         let mut at = 0;
-        while self.open.len() < MAX_OPEN && at < self.waiting.len() {
+        while self.open.len() < most && at < self.waiting.len() {
             let index = self.waiting[at];
             let split = &self.splits[index].split;
             if self.open.iter().any(|o| self.splits[o.index].split.path == split.path) {
@@ -269,11 +293,12 @@ impl FileReader {
             }
             let content = match &self.rows {
                 Rows::Lines(_) => {
-                    let lines = LineReader::open(split).map_err(|e| self.judge.io_error(split, e))?;
+                    let lines =
+                        LineReader::open(split, self.fetcher.as_ref()).map_err(|e| self.judge.io_error(split, e))?;
                     Content::Lines(lines)
                 }
                 Rows::Parquet(scan) => {
-                    let groups = ParquetReader::open(split, scan.clone());
+                    let groups = ParquetReader::open(split, scan.clone(), self.fetcher.clone());
                     Content::Parquet(Box::new(groups.map_err(|e| self.judge.file_error(split, e))?))
                 }
             };
@@ -284,7 +309,7 @@ impl FileReader {
         Ok(())
     }
 
-    /// A batch of the range's next rows; `None` if nothing of it was readable.
+    /// A batch of the range's next rows; `None` if nothing of it was readable, or has arrived.
     fn read(&mut self, open: &mut Open) -> Result<Option<Batch>, TaskError> {
         let split = &self.splits[open.index].split;
         let (decoded, rows, kinds) = match (&mut open.content, &mut self.rows) {
@@ -371,7 +396,9 @@ impl SourceReader for FileReader {
                 continue;
             }
             let batch = self.read(&mut open)?;
-            self.splits[index].split.position = Some(open.content.position());
+            if let Some(position) = open.content.position() {
+                self.splits[index].split.position = Some(position);
+            }
             let finished = open.content.is_finished();
             match batch {
                 Some(batch) => {

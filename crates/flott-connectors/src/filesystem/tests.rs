@@ -234,6 +234,54 @@ async fn gzip_is_unpacked_and_restored() {
     assert_eq!(numbers(&all), (0..30_000).collect::<Vec<_>>());
 }
 
+/// Two streams of `{"n":…}` lines, one after the other, as `xz` writes them.
+const XZ: [u8; 144] = [
+    253, 55, 122, 88, 90, 0, 0, 4, 230, 214, 180, 70, 2, 0, 33, 1, 22, 0, 0, 0, 116, 47, 229, 163, 1, 0, 15, 123, 34,
+    110, 34, 58, 49, 44, 34, 115, 34, 58, 34, 97, 34, 125, 10, 0, 155, 202, 38, 29, 253, 9, 209, 39, 0, 1, 40, 16, 229,
+    11, 108, 96, 31, 182, 243, 125, 1, 0, 0, 0, 0, 4, 89, 90, 253, 55, 122, 88, 90, 0, 0, 4, 230, 214, 180, 70, 2, 0,
+    33, 1, 22, 0, 0, 0, 116, 47, 229, 163, 1, 0, 15, 123, 34, 110, 34, 58, 50, 44, 34, 115, 34, 58, 34, 98, 34, 125,
+    10, 0, 134, 89, 180, 126, 48, 132, 30, 27, 0, 1, 40, 16, 229, 11, 108, 96, 31, 182, 243, 125, 1, 0, 0, 0, 0, 4, 89,
+    90,
+];
+
+#[tokio::test]
+async fn files_of_every_compression_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("a.json.xz", &XZ);
+    write("broken.json.XZ", &XZ[..XZ.len() - 20]);
+    let mut packed = vec![];
+    for n in [3, 4] {
+        let mut packer = bzip2::write::BzEncoder::new(vec![], bzip2::Compression::fast());
+        std::io::Write::write_all(&mut packer, json_line(n).as_bytes()).unwrap();
+        packed.extend(packer.finish().unwrap());
+    }
+    write("b.json.bz2", &packed);
+    write("c.json.zst", &zstd::encode_all(json_line(5).as_bytes(), 1).unwrap());
+    let mut packer = flate2::write::ZlibEncoder::new(vec![], flate2::Compression::fast());
+    std::io::Write::write_all(&mut packer, json_line(6).as_bytes()).unwrap();
+    write("d.json.deflate", &packer.finish().unwrap());
+    let reader = async |pattern: &str| {
+        let spec = scan(table(&folder.path().join(pattern), "json", &[]), vec![]);
+        let source = FilesystemConnector.source(&spec).unwrap();
+        let mut reader = source.reader(&context(0, 0)).unwrap();
+        reader.add_splits(splits_of(source.as_ref()).await).unwrap();
+        reader.no_more_splits();
+        reader
+    };
+    let mut sound = reader("?.json.*").await;
+    assert_eq!(numbers(&read(sound.as_mut(), usize::MAX)), [1, 2, 3, 4, 5, 6]);
+    let mut broken = reader("broken*").await;
+    let error = loop {
+        match broken.poll(0) {
+            Ok(ReaderPoll::Finished) => panic!("a file without its end was read"),
+            Ok(_) => {}
+            Err(e) => break e.to_string(),
+        }
+    };
+    assert!(error.contains("broken.json.XZ' cannot be read"), "{error}");
+}
+
 #[tokio::test]
 async fn bad_rows_fail_are_skipped_or_kept() {
     let folder = tempfile::tempdir().unwrap();
@@ -580,7 +628,7 @@ async fn errors_name_path_and_option() {
     assert!(check(&[("pth", "x")], "json").contains("did you mean 'path'"));
     assert!(check(&[("json.ignore-parse-error", "x")], "json").contains("did you mean 'json.ignore-parse-errors'"));
     assert!(check(&[], "jsn").contains("did you mean 'json'"));
-    assert!(check(&[("path", "s3://b/x")], "json").contains("a path on local disk"));
+    assert!(check(&[("path", "hdfs://b/x")], "json").contains("a path on local disk"));
     assert!(check(&[("bad-rows", "dead-letter"), ("bad-rows.topic", "x")], "json").contains("has no topics"));
     assert!(
         FilesystemConnector
@@ -800,6 +848,33 @@ async fn partitions_are_marked_by_processing_time_and_values_without_a_time_are_
 }
 
 #[tokio::test]
+async fn a_job_of_the_same_name_that_runs_keeps_its_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink_of(folder.path(), &[]);
+    let mut running = committer_of(sink.as_ref());
+    running.recover(&[]).await.unwrap();
+    let mut writer = sink.writer(&context(0, 0)).unwrap();
+    writer.write(&rows(0..1)).unwrap();
+    let listed = checkpoint(writer.as_mut(), 1);
+    let ctx = CommitterContext {
+        job_id: JobId::of("another submission"),
+        job_name: "job".into(),
+        operator_id: OperatorId::of("sink"),
+        options: Arc::default(),
+    };
+    let mut other = sink.committer(&ctx).unwrap().unwrap();
+    other.recover(&[]).await.unwrap();
+    running.commit(&listed).await.unwrap();
+    assert_eq!(committed(folder.path()), (vec!["0,t0".into()], 1));
+    // Once it has ended, what it left is swept.
+    writer.write(&rows(1..2)).unwrap();
+    writer.flush().unwrap();
+    drop(running);
+    other.recover(&[]).await.unwrap();
+    assert_eq!(committed(folder.path()), (vec!["0,t0".into()], 1));
+}
+
+#[tokio::test]
 async fn a_restart_sweeps_unlisted_parts_out_of_partitions() {
     let folder = tempfile::tempdir().unwrap();
     let sink = partition_sink(folder.path(), &[]);
@@ -827,29 +902,18 @@ async fn paths_are_chosen_by_pattern_and_packed_files_unpacked() {
     std::io::Write::write_all(&mut packer, json_line(3).as_bytes()).unwrap();
     std::fs::create_dir(folder.path().join("sub")).unwrap();
     std::fs::write(folder.path().join("sub/b.json.deflate"), packer.finish().unwrap()).unwrap();
-    std::fs::write(folder.path().join("c.json.bz2"), "x").unwrap();
     let rows = async |pattern: &str| {
         let table = table(folder.path(), "json", &[("source.path.regex-pattern", pattern)]);
         let source = FilesystemConnector.source(&scan(table, vec![])).unwrap();
-        let splits = source
-            .enumerator(None)
-            .unwrap()
-            .discover()
-            .await
-            .map_err(|e| e.to_string())?;
+        let splits = source.enumerator(None).unwrap().discover().await.unwrap();
         let mut reader = source.reader(&context(0, 0)).unwrap();
         reader.add_splits(splits).unwrap();
         reader.no_more_splits();
-        Ok(numbers(&read(reader.as_mut(), usize::MAX)))
+        numbers(&read(reader.as_mut(), usize::MAX))
     };
-    assert_eq!(rows(".*/[ab]\\.json.*").await, Ok(vec![0, 1, 2, 3]));
-    assert_eq!(rows(".*/sub/.*").await, Ok(vec![3]));
-    assert_eq!(rows("sub/.*").await, Ok(vec![]));
-    let error: String = rows(".*").await.unwrap_err();
-    assert!(
-        error.contains("c.json.bz2' is compressed in a way that cannot be read"),
-        "{error}"
-    );
+    assert_eq!(rows(".*/[ab]\\.json.*").await, [0, 1, 2, 3]);
+    assert_eq!(rows(".*/sub/.*").await, [3]);
+    assert_eq!(rows("sub/.*").await, Vec::<i64>::new());
     let check = |more: &[(&str, &str)]| {
         let error = FilesystemConnector
             .check_source(&partitioned(Path::new("/x"), more))

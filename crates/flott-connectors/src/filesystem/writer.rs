@@ -3,12 +3,14 @@
 //! A part that has ended is listed in every checkpoint until one that lists it is committed: the checkpoint of its own barrier
 //! may fail, and the job go on.
 
-use super::MAX_OPEN_PARTS;
+use super::bucket::{Bucket, Place};
 use super::commit::{Committable, PartNames};
 use super::options::{Rolling, SinkOptions};
 use super::parquet::{self, ParquetLayout, ParquetPart};
 use super::partition::Partitioning;
 use super::partition_commit::Progress;
+use super::upload::{Finishing, InFlight, MOST_BYTES, PIECE_BYTES, Upload, Uploaded};
+use super::{MAX_OPEN_PARTS, MAX_OPEN_UPLOADS};
 use crate::table;
 use ::parquet::errors::ParquetError;
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
@@ -20,21 +22,23 @@ use flott_core::{Batch, CheckpointId, Field};
 use flott_formats::{EncodedRows, Encoder};
 use flott_runtime::connector::{ConnectorError, SinkSpec, TableSpec};
 use flott_runtime::metrics::OperatorMetrics;
-use flott_runtime::{FailureLabel, Flow, OperatorContext, SinkWriter, TaskError};
+use flott_runtime::{FailureLabel, Flow, OperatorContext, SinkWriter, TaskError, Waker};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
-/// Bytes gathered before they are handed to the file.
+/// Bytes gathered before they are handed to the file; an object takes [`PIECE_BYTES`].
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Writes the rows of one subtask.
 pub(super) struct FileWriter {
     table: String,
     directory: PathBuf,
+    target: Target,
     names: PartNames,
     encoding: Encoding,
     rolling: Rolling,
@@ -51,7 +55,54 @@ pub(super) struct FileWriter {
     /// When parts were last looked at for their age.
     checked_ms: i64,
     /// Parts that are ended and synced, each with the newest checkpoint that lists it.
-    ended: Vec<(Option<CheckpointId>, Committable)>,
+    ended: Vec<(Option<CheckpointId>, Ended)>,
+    /// Parts whose last bytes are on their way to the store.
+    finishing: Vec<Finishing>,
+    /// A flush waits for them.
+    flushing: bool,
+}
+
+/// Where parts go.
+enum Target {
+    Disk,
+    Bucket {
+        bucket: Bucket,
+        runtime: Handle,
+        waker: Waker,
+        in_flight: InFlight,
+    },
+}
+
+impl Target {
+    /// Bytes that a part gathers before it hands them over.
+    fn buffer_bytes(&self) -> usize {
+        match self {
+            Self::Disk => BUFFER_BYTES,
+            Self::Bucket { .. } => PIECE_BYTES,
+        }
+    }
+
+    fn most_parts(&self) -> usize {
+        match self {
+            Self::Disk => MAX_OPEN_PARTS,
+            Self::Bucket { .. } => MAX_OPEN_UPLOADS,
+        }
+    }
+}
+
+/// A part that has ended.
+enum Ended {
+    Part(Committable),
+    Object(Uploaded),
+}
+
+impl Ended {
+    fn to_bytes(&self) -> serde_json::Result<Bytes> {
+        match self {
+            Self::Part(part) => part.to_bytes(),
+            Self::Object(object) => serde_json::to_vec(object).map(Bytes::from),
+        }
+    }
 }
 
 /// How rows become a file's bytes.
@@ -103,15 +154,33 @@ struct Part {
     file: Option<PartFile>,
 }
 
-struct PartFile {
-    file: File,
-    from: PathBuf,
-    to: PathBuf,
-    bytes: u64,
+enum PartFile {
+    Disk {
+        file: File,
+        from: PathBuf,
+        to: PathBuf,
+        bytes: u64,
+    },
+    Object(Upload),
+}
+
+impl PartFile {
+    /// Bytes handed over.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Disk { bytes, .. } => *bytes,
+            Self::Object(upload) => upload.bytes(),
+        }
+    }
 }
 
 impl FileWriter {
-    pub(super) fn new(sink: &SinkSpec, options: &SinkOptions, ctx: &OperatorContext) -> Result<Self, TaskError> {
+    pub(super) fn new(
+        sink: &SinkSpec,
+        options: &SinkOptions,
+        place: Place,
+        ctx: &OperatorContext,
+    ) -> Result<Self, TaskError> {
         let partitioning = options.partitioning.clone();
         let position = |key: &Field| sink.fields.iter().position(|f| f.name == key.name);
         let key_columns: Vec<usize> = partitioning.keys.iter().filter_map(position).collect();
@@ -126,6 +195,15 @@ impl FileWriter {
         let writer = Self {
             table: sink.table.short_name().to_owned(),
             directory: options.directory.clone(),
+            target: match place {
+                Place::Disk => Target::Disk,
+                Place::Bucket(bucket) => Target::Bucket {
+                    bucket,
+                    runtime: ctx.runtime.clone(),
+                    waker: ctx.waker.clone(),
+                    in_flight: InFlight::default(),
+                },
+            },
             names: PartNames::of_writer(ctx),
             encoding: encoding_of(&sink.table, options, &sink.fields)?,
             rolling: options.rolling,
@@ -138,8 +216,12 @@ impl FileWriter {
             progress,
             checked_ms: ctx.clock.now_ms(),
             ended: vec![],
+            finishing: vec![],
+            flushing: false,
         };
-        std::fs::create_dir_all(&writer.directory).map_err(|e| writer.failed(&writer.directory, e))?;
+        if let Target::Disk = writer.target {
+            std::fs::create_dir_all(&writer.directory).map_err(|e| writer.failed(&writer.directory, e))?;
+        }
         Ok(writer)
     }
 
@@ -175,7 +257,7 @@ impl FileWriter {
         match self.parts.iter().rposition(|p| p.folder == folder) {
             Some(at) => self.parts[at..].rotate_left(1),
             None => {
-                if self.parts.len() >= MAX_OPEN_PARTS {
+                if self.parts.len() >= self.target.most_parts() {
                     self.end_part(0)?;
                 }
                 let groups = match &self.encoding {
@@ -204,11 +286,24 @@ impl FileWriter {
         let mut directory = self.directory.clone();
         if !folder.is_empty() {
             directory.push(folder);
+        }
+        if let Target::Bucket {
+            bucket,
+            runtime,
+            waker,
+            in_flight,
+        } = &self.target
+        {
+            let object = directory.join(committed);
+            let upload = Upload::begin(bucket, object.clone(), runtime, waker, in_flight);
+            return upload.map(PartFile::Object).map_err(|e| self.failed(&object, e));
+        }
+        if !folder.is_empty() {
             std::fs::create_dir_all(&directory).map_err(|e| self.failed(&directory, e))?;
         }
         let from = directory.join(unfinished);
         let opened = OpenOptions::new().write(true).create_new(true).open(&from);
-        Ok(PartFile {
+        Ok(PartFile::Disk {
             file: opened.map_err(|e| self.failed(&from, e))?,
             to: directory.join(committed),
             from,
@@ -216,10 +311,14 @@ impl FileWriter {
         })
     }
 
-    /// Hands the buffer of the part at `index` to its file; gives the file's size.
-    fn write_buffer(&mut self, index: usize) -> Result<u64, TaskError> {
-        if self.parts[index].buffer.is_empty() {
-            return Ok(self.parts[index].file.as_ref().map_or(0, |f| f.bytes));
+    /// Hands the buffer of the part at `index` to its file, if the part is at its end or the buffer long enough for it; gives the
+    /// part's size.
+    fn write_buffer(&mut self, index: usize, is_last: bool) -> Result<u64, TaskError> {
+        let part = &self.parts[index];
+        let size = part.buffer.len() as u64 + part.file.as_ref().map_or(0, PartFile::bytes);
+        let waits = matches!(self.target, Target::Bucket { .. }) && !is_last && part.buffer.len() < PIECE_BYTES;
+        if part.buffer.is_empty() || waits {
+            return Ok(size);
         }
         let mut file = match self.parts[index].file.take() {
             Some(file) => file,
@@ -229,14 +328,21 @@ impl FileWriter {
             }
         };
         let part = &mut self.parts[index];
-        let written = file.file.write_all(&part.buffer);
-        let (from, bytes) = (file.from.clone(), part.buffer.len() as u64);
-        file.bytes += bytes;
-        let size = file.bytes;
-        part.buffer.clear();
+        self.metrics.bytes_out.add(part.buffer.len() as u64);
+        let written = match &mut file {
+            PartFile::Disk { file, from, bytes, .. } => {
+                let written = file.write_all(&part.buffer).map_err(|e| (from.clone(), e));
+                *bytes += part.buffer.len() as u64;
+                part.buffer.clear();
+                written
+            }
+            PartFile::Object(upload) => {
+                upload.send(std::mem::take(&mut part.buffer));
+                Ok(())
+            }
+        };
         part.file = Some(file);
-        written.map_err(|e| self.failed(&from, e))?;
-        self.metrics.bytes_out.add(bytes);
+        written.map_err(|(path, e)| self.failed(&path, e))?;
         Ok(size)
     }
 
@@ -249,18 +355,43 @@ impl FileWriter {
             .take()
             .map_or(Ok(()), |groups| groups.finish(&mut part.buffer));
         ended.map_err(|e| self.unwritable(e))?;
-        self.write_buffer(index)?;
-        let Some(file) = self.parts.remove(index).file else {
-            return Ok(());
-        };
-        file.file.sync_all().map_err(|e| self.failed(&file.from, e))?;
-        let part = Committable {
-            from: file.from,
-            to: file.to,
-            bytes: file.bytes,
-        };
-        self.ended.push((None, part));
+        self.write_buffer(index, true)?;
+        match self.parts.remove(index).file {
+            None => {}
+            Some(PartFile::Object(upload)) => self.finishing.push(upload.finish()),
+            Some(PartFile::Disk { file, from, to, bytes }) => {
+                file.sync_all().map_err(|e| self.failed(&from, e))?;
+                self.ended.push((None, Ended::Part(Committable { from, to, bytes })));
+            }
+        }
         Ok(())
+    }
+
+    /// Takes in what the store has acknowledged; `Blocked` while a flush or too many bytes wait for it.
+    fn settle(&mut self) -> Result<Flow, TaskError> {
+        let mut waiting = vec![];
+        for mut part in std::mem::take(&mut self.finishing) {
+            match part.ended() {
+                None => waiting.push(part),
+                Some(Ok(object)) => self.ended.push((None, Ended::Object(object))),
+                Some(Err(e)) => return Err(self.failed(&part.object, e)),
+            }
+        }
+        self.finishing = waiting;
+        let in_flight = match &self.target {
+            Target::Disk => 0,
+            Target::Bucket { in_flight, .. } => in_flight.bytes(),
+        };
+        let waits = if self.flushing {
+            !self.finishing.is_empty()
+        } else {
+            in_flight > MOST_BYTES
+        };
+        if waits {
+            return Ok(Flow::Blocked);
+        }
+        self.flushing = false;
+        Ok(Flow::Done)
     }
 
     /// Appends encoded rows, each to the part of its folder.
@@ -292,6 +423,7 @@ impl FileWriter {
     }
 
     fn append_to(&mut self, folder: &str, rows: &EncodedRows, run: Range<usize>, now_ms: i64) -> Result<(), TaskError> {
+        let buffer_bytes = self.handover_bytes();
         let mut part = self.part_of(folder, now_ms)?;
         part.age.last_ms = now_ms;
         for row in run {
@@ -304,9 +436,9 @@ impl FileWriter {
             };
             part.buffer.extend_from_slice(bytes);
             part.buffer.push(b'\n');
-            if part.buffer.len() >= BUFFER_BYTES {
+            if part.buffer.len() >= buffer_bytes {
                 let last = self.parts.len() - 1;
-                if self.write_buffer(last)? >= self.rolling.bytes {
+                if self.write_buffer(last, false)? >= self.rolling.bytes {
                     self.end_part(last)?;
                 }
                 part = self.part_of(folder, now_ms)?;
@@ -358,9 +490,9 @@ impl FileWriter {
         });
         written.map_err(|e: ParquetError| self.unwritable(e))?;
         let last = self.parts.len() - 1;
-        let mut size = self.size_of(last);
-        if self.parts[last].buffer.len() >= BUFFER_BYTES {
-            size = size.max(self.write_buffer(last)?);
+        let size = self.size_of(last);
+        if self.parts[last].buffer.len() >= self.target.buffer_bytes() {
+            self.write_buffer(last, false)?;
         }
         if size >= self.rolling.bytes {
             self.end_part(last)?;
@@ -372,7 +504,17 @@ impl FileWriter {
     fn size_of(&self, index: usize) -> u64 {
         let part = &self.parts[index];
         let pending = part.groups.as_ref().map_or(0, ParquetPart::pending_bytes) + part.buffer.len();
-        pending as u64 + part.file.as_ref().map_or(0, |f| f.bytes)
+        pending as u64 + part.file.as_ref().map_or(0, PartFile::bytes)
+    }
+
+    /// When lines are looked at for what to do with them.
+    fn handover_bytes(&self) -> usize {
+        let most = self.target.buffer_bytes();
+        match self.target {
+            Target::Disk => most,
+            // Pieces are large, but parts may be asked to be small.
+            Target::Bucket { .. } => most.min(usize::try_from(self.rolling.bytes).unwrap_or(most)),
+        }
     }
 
     /// Ends row groups, the largest first, while all together hold more memory than one may have bytes.
@@ -393,7 +535,7 @@ impl FileWriter {
             let ended = groups.end_row_group();
             groups.take_bytes(&mut part.buffer);
             ended.map_err(|e| self.unwritable(e))?;
-            self.write_buffer(largest)?;
+            self.write_buffer(largest, false)?;
         }
         Ok(())
     }
@@ -406,7 +548,8 @@ impl SinkWriter for FileWriter {
         let rows = match &mut self.encoding {
             Encoding::Parquet(layout) => {
                 let rows = layout.batch(&columns).map_err(|e| self.unwritable(e))?;
-                return self.append_groups(&rows, &keys).map(|()| Flow::Done);
+                self.append_groups(&rows, &keys)?;
+                return self.settle();
             }
             Encoding::Lines { encoder, rows } => {
                 rows.clear();
@@ -421,14 +564,20 @@ impl SinkWriter for FileWriter {
         if let Encoding::Lines { rows, .. } = &mut self.encoding {
             *rows = encoded;
         }
-        written.map(|()| Flow::Done)
+        written?;
+        self.settle()
     }
 
     fn flush(&mut self) -> Result<Flow, TaskError> {
         while !self.parts.is_empty() {
             self.end_part(0)?;
         }
-        Ok(Flow::Done)
+        self.flushing = true;
+        self.settle()
+    }
+
+    fn resume(&mut self) -> Result<Flow, TaskError> {
+        self.settle()
     }
 
     fn on_watermark(&mut self, watermark: EventTime) {
@@ -447,14 +596,18 @@ impl SinkWriter for FileWriter {
         // The names of the parts must survive a crash too, and those of their folders.
         let new = self.ended.iter().filter(|(listed, _)| listed.is_none());
         let folders: BTreeSet<&Path> = new
-            .flat_map(|(_, part)| part.from.ancestors().skip(1))
+            .filter_map(|(_, ended)| match ended {
+                Ended::Part(part) => Some(part.from.ancestors().skip(1)),
+                Ended::Object(_) => None,
+            })
+            .flatten()
             .filter(|folder| folder.starts_with(&self.directory))
             .collect();
         for folder in folders {
             super::commit::sync_directory(folder).map_err(|e| self.failed(folder, e))?;
         }
         let internal = |e: serde_json::Error| TaskError::internal(e.to_string());
-        let list = |(listed, part): &mut (Option<CheckpointId>, Committable)| {
+        let list = |(listed, part): &mut (Option<CheckpointId>, Ended)| {
             *listed = Some(checkpoint);
             part.to_bytes().map_err(internal)
         };

@@ -1,25 +1,33 @@
 //! Reading: the row groups of a split, a batch at a time, without the columns that nobody asked for.
 //!
-//! On local disk a page of each column is in memory at a time.
+//! On local disk a page of each column is in memory at a time; of an object in a bucket a row group's wanted columns, which
+//! are asked for together.
 
 use super::super::enumerator::FileSplit;
+use super::super::fetch::{Fetcher, Ranges};
 use super::columns::{INT96, Zone, from_file};
 use super::options::ParquetOptions;
-use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Field as ArrowField, Fields, Schema, TimeUnit};
 use flott_core::{Field, LogicalType, TypeKind};
+use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 use parquet::schema::types::SchemaDescriptor;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Bytes at the end of an object that are asked for first; most footers are shorter.
+const FOOTER_BYTES: u64 = 64 << 10;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +75,9 @@ impl ParquetScan {
 /// Reads the row groups of one split.
 pub(in super::super) struct ParquetReader {
     scan: Arc<ParquetScan>,
-    batches: ParquetRecordBatchReader,
-    /// Where each wanted column is in a batch; `None`: not in the file.
+    split: FileSplit,
+    groups: Groups,
+    /// Where each wanted column is in a batch; `None`: not in the file. Known with the footer.
     places: Vec<Option<usize>>,
     /// Number of the file's next row.
     position: u64,
@@ -76,32 +85,63 @@ pub(in super::super) struct ParquetReader {
 }
 
 impl ParquetReader {
-    /// Opens a file at the split's position.
-    pub(in super::super) fn open(split: &FileSplit, scan: Arc<ParquetScan>) -> Result<Self, ReadError> {
-        caught(|| Self::open_sound(split, scan))
+    /// Opens a file at the split's position. An object of a bucket is read by `fetcher`.
+    pub(in super::super) fn open(
+        split: &FileSplit,
+        scan: Arc<ParquetScan>,
+        fetcher: Option<Fetcher>,
+    ) -> Result<Self, ReadError> {
+        caught(|| {
+            let mut reader = Self {
+                position: split.position.unwrap_or(0),
+                split: split.clone(),
+                scan,
+                groups: Groups::Ended,
+                places: vec![],
+                finished: false,
+            };
+            match fetcher {
+                Some(fetcher) => reader.groups = Groups::Object(ObjectGroups::ask(fetcher, split)?),
+                None => {
+                    let file = File::open(&split.path).map_err(ReadError::Io)?;
+                    let bytes = file.metadata().map_err(ReadError::Io)?.len();
+                    let metadata = ArrowReaderMetadata::load(&file, plain_options())?;
+                    let plan = reader.plan(metadata, bytes)?;
+                    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, plan.metadata);
+                    let builder = builder
+                        .with_projection(plan.mask)
+                        .with_row_groups(plan.row_groups)
+                        .with_offset(plan.skipped)
+                        .with_batch_size(reader.scan.batch_rows);
+                    reader.groups = Groups::Disk(builder.build()?);
+                }
+            }
+            Ok(reader)
+        })
     }
 
-    fn open_sound(split: &FileSplit, scan: Arc<ParquetScan>) -> Result<Self, ReadError> {
-        let file = File::open(&split.path).map_err(ReadError::Io)?;
-        let metadata = ArrowReaderMetadata::load(&file, plain_options())?;
-        check_places(&metadata, file.metadata().map_err(ReadError::Io)?.len())?;
-        let metadata = with_int96_marked(metadata, &scan.fields)?;
-        let (row_groups, position, skipped) = row_groups(&metadata, split);
-        let mask = projection(metadata.parquet_schema(), &scan.fields);
-        let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-            .with_projection(mask)
-            .with_row_groups(row_groups)
-            .with_offset(skipped)
-            .with_batch_size(scan.batch_rows)
-            .build()?;
-        let schema = arrow_array::RecordBatchReader::schema(&batches);
-        let place = |field: &Field| schema.fields().iter().position(|f| *f.name() == field.name);
-        Ok(Self {
-            places: scan.fields.iter().map(place).collect(),
-            scan,
-            batches,
-            position,
-            finished: false,
+    /// What to read, from the file's footer.
+    fn plan(&mut self, metadata: ArrowReaderMetadata, file_bytes: u64) -> Result<Plan, ReadError> {
+        check_places(&metadata, file_bytes)?;
+        let metadata = with_int96_marked(metadata, &self.scan.fields)?;
+        let (row_groups, position, skipped) = row_groups(&metadata, &self.split);
+        let mask = projection(metadata.parquet_schema(), &self.scan.fields);
+        let in_file = |field: &&Arc<ArrowField>| is_root_in(metadata.parquet_schema(), &mask, field.name());
+        let names: Vec<&str> = metadata
+            .schema()
+            .fields()
+            .iter()
+            .filter(in_file)
+            .map(|f| f.name().as_str())
+            .collect();
+        let place = |field: &Field| names.iter().position(|name| *name == field.name);
+        self.places = self.scan.fields.iter().map(place).collect();
+        self.position = position;
+        Ok(Plan {
+            row_groups,
+            skipped,
+            mask,
+            metadata,
         })
     }
 
@@ -115,17 +155,9 @@ impl ParquetReader {
         self.finished
     }
 
-    /// The next rows: the wanted columns and the number of rows; `None` at the end.
+    /// The next rows: the wanted columns and the number of rows; `None` at the end, and if nothing has arrived yet.
     pub(in super::super) fn next(&mut self) -> Result<Option<(Vec<ArrayRef>, usize)>, ReadError> {
-        let batches = &mut self.batches;
-        let next = caught(|| {
-            batches
-                .next()
-                .transpose()
-                .map_err(|e| ReadError::from(ParquetError::from(e)))
-        })?;
-        let Some(batch) = next else {
-            self.finished = true;
+        let Some(batch) = caught(|| self.next_batch())? else {
             return Ok(None);
         };
         let rows = batch.num_rows();
@@ -151,6 +183,122 @@ impl ParquetReader {
         let columns = columns.collect::<Result<_, _>>()?;
         self.position += rows as u64;
         Ok(Some((columns, rows)))
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, ReadError> {
+        loop {
+            let groups = match &mut self.groups {
+                Groups::Disk(batches) => {
+                    let batch = batches.next().transpose().map_err(ParquetError::from)?;
+                    self.finished = batch.is_none();
+                    return Ok(batch);
+                }
+                Groups::Object(groups) => groups,
+                Groups::Ended => return Ok(None),
+            };
+            match groups.step()? {
+                Step::Waits => return Ok(None),
+                Step::Batch(batch) => return Ok(Some(batch)),
+                Step::Ended => {
+                    self.finished = true;
+                    self.groups = Groups::Ended;
+                }
+                Step::Footer(footer) => {
+                    let metadata = ArrowReaderMetadata::try_new(Arc::new(footer), plain_options())?;
+                    let plan = self.plan(metadata, self.split.size_bytes)?;
+                    let builder = ParquetPushDecoderBuilder::new_with_metadata(plan.metadata);
+                    let builder = builder
+                        .with_projection(plan.mask)
+                        .with_row_groups(plan.row_groups)
+                        .with_offset(plan.skipped)
+                        .with_batch_size(self.scan.batch_rows);
+                    if let Groups::Object(groups) = &mut self.groups {
+                        groups.stage = Stage::Rows(Box::new(builder.build()?));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What of a file is read.
+struct Plan {
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
+    row_groups: Vec<usize>,
+    /// Rows of the first row group that are read already.
+    skipped: usize,
+}
+
+/// Where the batches come from.
+enum Groups {
+    Disk(ParquetRecordBatchReader),
+    Object(ObjectGroups),
+    Ended,
+}
+
+/// The row groups of an object: decoders say which bytes they need, and those are asked for.
+struct ObjectGroups {
+    fetcher: Fetcher,
+    path: PathBuf,
+    asked: Option<Ranges>,
+    stage: Stage,
+}
+
+enum Stage {
+    Footer(Box<ParquetMetaDataPushDecoder>),
+    Rows(Box<ParquetPushDecoder>),
+}
+
+/// What a step of reading an object came to.
+enum Step {
+    Waits,
+    Footer(ParquetMetaData),
+    Batch(RecordBatch),
+    Ended,
+}
+
+impl ObjectGroups {
+    /// Asks for the footer, of which the last bytes tell the length.
+    fn ask(fetcher: Fetcher, split: &FileSplit) -> Result<Self, ReadError> {
+        let bytes = split.size_bytes;
+        let decoder = ParquetMetaDataPushDecoder::try_new(bytes)?.with_page_index_policy(PageIndexPolicy::Skip);
+        let first = bytes.saturating_sub(FOOTER_BYTES)..bytes;
+        let asked = Ranges::ask(&fetcher, &split.path, vec![first]).map_err(ReadError::Io)?;
+        Ok(Self {
+            fetcher,
+            path: split.path.clone(),
+            asked: Some(asked),
+            stage: Stage::Footer(Box::new(decoder)),
+        })
+    }
+
+    fn step(&mut self) -> Result<Step, ReadError> {
+        if let Some(asked) = &mut self.asked {
+            let Some(arrived) = asked.arrived() else {
+                return Ok(Step::Waits);
+            };
+            let (ranges, bytes) = (std::mem::take(&mut asked.ranges), arrived.map_err(ReadError::Io)?);
+            self.asked = None;
+            match &mut self.stage {
+                Stage::Footer(decoder) => decoder.push_ranges(ranges, bytes)?,
+                Stage::Rows(decoder) => decoder.push_ranges(ranges, bytes)?,
+            }
+        }
+        let needed = match &mut self.stage {
+            Stage::Footer(decoder) => match decoder.try_decode()? {
+                DecodeResult::Data(footer) => return Ok(Step::Footer(footer)),
+                DecodeResult::NeedsData(ranges) => ranges,
+                DecodeResult::Finished => return Ok(Step::Ended),
+            },
+            Stage::Rows(decoder) => match decoder.try_decode()? {
+                DecodeResult::Data(batch) => return Ok(Step::Batch(batch)),
+                DecodeResult::NeedsData(ranges) => ranges,
+                DecodeResult::Finished => return Ok(Step::Ended),
+            },
+        };
+        self.asked = Some(Ranges::ask(&self.fetcher, &self.path, needed).map_err(ReadError::Io)?);
+        Ok(Step::Waits)
     }
 }
 
@@ -214,6 +362,19 @@ fn row_groups(metadata: &ArrowReaderMetadata, split: &FileSplit) -> (Vec<usize>,
 fn projection(schema: &SchemaDescriptor, fields: &[Field]) -> ProjectionMask {
     let is_wanted = |leaf: &usize| is_in_fields(schema.column(*leaf).path().parts(), fields);
     ProjectionMask::leaves(schema, (0..schema.num_columns()).filter(is_wanted))
+}
+
+/// Whether a column of the file is read, wholly or in part.
+fn is_root_in(schema: &SchemaDescriptor, mask: &ProjectionMask, name: &str) -> bool {
+    (0..schema.num_columns()).any(|leaf| {
+        mask.leaf_included(leaf)
+            && schema
+                .column(leaf)
+                .path()
+                .parts()
+                .first()
+                .is_some_and(|root| root == name)
+    })
 }
 
 fn is_in_fields(path: &[String], fields: &[Field]) -> bool {
