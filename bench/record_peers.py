@@ -119,7 +119,7 @@ def ask(path):
             f.seek(start)
             rows = f.read().decode().splitlines()
         if written:
-            rows = [l for f in sorted(written.glob("*")) for l in f.read_text().splitlines()]
+            rows = [l for f in sorted(written.glob("*")) if f.is_file() for l in f.read_text().splitlines()]
         if state != "FINISHED":
             x = call(f"{REST}/jobs/{jid}/exceptions")
             entries = x.get("exceptionHistory", {}).get("entries", [])

@@ -47,25 +47,25 @@ fn a_job_is_killed_and_restored_from_s3() {
 #[test]
 #[ignore = "needs an S3 server: .ci/run starts it"]
 fn rows_in_a_bucket_come_once_however_the_job_is_killed() {
-    let (mut trial, folder) = on_s3(Trial::to_topic());
-    trial.checkpoints = format!("file://{}", trial.path("checkpoints"));
-    trial.set_sink(Sink::Bucket(format!("{folder}/out")));
-    let points = [
-        "checkpoint-trigger=kill@3",
-        "checkpoint-complete=kill@2",
-        "sink-commit=kill@2",
-        "checkpoint-commit=kill@2",
-    ];
-    let feeding = trial.feed_all();
-    for (i, point) in points.into_iter().enumerate() {
-        let parallelism = (i % 3 + 1).to_string();
-        let killed = trial.start(&parallelism, From::Latest, point).ended();
-        assert_eq!(killed.code, None, "{killed:?}");
+    for points in [
+        ["checkpoint-ack=kill@2", "checkpoint-complete=kill@1"],
+        ["sink-commit=kill@1", "checkpoint-commit=kill@0"],
+    ] {
+        let (mut trial, folder) = on_s3(Trial::to_topic());
+        trial.checkpoints = format!("file://{}", trial.path("checkpoints"));
+        trial.set_sink(Sink::Bucket(format!("{folder}/out")));
+        for (phase, point) in points.into_iter().enumerate() {
+            let feeding = trial.feed(phase as i64);
+            let killed = trial.start(&(phase + 1).to_string(), From::Latest, point).ended();
+            assert_eq!(killed.code, None, "{killed:?}");
+            assert!(killed.err.contains("fail point"), "{}", killed.err);
+            feeding.join().unwrap();
+        }
+        let feeding = trial.feed(2);
+        let settled = trial.settle(From::Latest, "", PATIENCE);
+        feeding.join().unwrap();
+        assert_eq!(settled, Ok(()), "after kills at {points:?}");
     }
-    let job = trial.start("2", From::Latest, "");
-    let settled = trial.finish(&oracle(), job, PATIENCE);
-    feeding.join().unwrap();
-    settled.unwrap();
 }
 
 #[test]
@@ -74,15 +74,20 @@ fn a_table_in_a_bucket_is_read_and_its_partitions_are_marked() {
     let (trial, folder) = on_s3(Trial::to_topic());
     let sql = "CREATE TABLE t (n BIGINT, word STRING, part STRING) PARTITIONED BY (part) WITH ('connector' = 'filesystem', 'path' = '${AT}',
           'format' = '${FORMAT}', 'sink.partition-commit.policy.kind' = 'success-file', 'sink.partition-commit.delay' = '1 h');
-        SET 'table.dml-sync' = 'true';
-        INSERT INTO t SELECT n, word, word FROM (VALUES (1, 'a'), (2, 'b/c'), (3, 'a')) AS v(n, word);
-        SELECT part, SUM(n) AS total FROM t GROUP BY part;";
+        ";
+    let write = "INSERT INTO t SELECT n, word, word FROM (VALUES (1, 'a'), (2, 'b/c'), (3, 'a')) AS v(n, word);";
+    let read = "SELECT part, SUM(n) AS total FROM t GROUP BY part;";
     for format in ["parquet", "json"] {
         let at = format!("{folder}/{format}");
-        let sql = sql.replace("${AT}", &at).replace("${FORMAT}", format);
-        let mut args = vec!["run", "-e", &sql];
-        trial.options.iter().for_each(|o| args.extend(["-D", o]));
-        let ended = flott(&args).expect(0);
+        let table = sql.replace("${AT}", &at).replace("${FORMAT}", format);
+        let run = |statement: &str| {
+            let sql = format!("{table}{statement}");
+            let mut args = vec!["run", "-e", &sql];
+            trial.options.iter().for_each(|o| args.extend(["-D", o]));
+            flott(&args).expect(0)
+        };
+        run(write);
+        let ended = run(read);
         let has = |part: &str, total: &str| {
             ended
                 .out
