@@ -132,7 +132,7 @@ fn errors_of_derived_tables_point_into_their_own_statement() {
         new.contains("at line 2, column 12") && new.contains("    2 |   c AS a * d\n"),
         "{new}"
     );
-    let like = error("CREATE TABLE u (a AS 1,\n  c AS b * d) LIKE t (OVERWRITING GENERATED);");
+    let like = error("CREATE TABLE u (b AS 1,\n  c AS a * d) LIKE t (OVERWRITING GENERATED);");
     assert!(like.contains("at line 2, column 12"), "{like}");
     assert_eq!(error("CREATE TABLE v (c INT)\nLIKE t;"), "OK");
     let option = error("SELECT a FROM v;");

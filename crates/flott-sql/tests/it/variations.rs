@@ -149,7 +149,9 @@ fn broken_off_behind_every_checkpoint() {
         }),
     };
     let small = variation(&[("execution.batch-rows", "2")], &[1]);
-    let counts = vary(&small, true, |g| !is_large(g), |c| c.restores > 0);
+    // LIMIT 0 reads nothing, so it has no checkpoint to break off behind.
+    let takes = |g: &Golden| !is_large(g) && g.name != "limit_zero";
+    let counts = vary(&small, true, takes, |c| c.restores > 0);
     assert!(counts.restores > 100 && counts.given_up > 100, "{counts:?}");
     let large = variation(&[("execution.batch-rows", "100")], &[2, 1]);
     let counts = vary(&large, false, is_large, |c| c.restores > 1);
