@@ -335,7 +335,8 @@ impl Manifest {
             });
         }
         let body = content
-            .get(end + 1..end + 1 + preamble.bytes)
+            .get(end + 1..)
+            .and_then(|rest| rest.get(..preamble.bytes))
             .ok_or_else(|| damaged("it has been cut off".to_owned()))?;
         if format!("{:08x}", crc32c::crc32c(body)) != preamble.crc32c {
             return Err(damaged("its checksum does not match".to_owned()));

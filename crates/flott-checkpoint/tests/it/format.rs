@@ -26,3 +26,14 @@ async fn a_savepoint_of_version_1_is_described() {
     assert!(text.contains("savepoint 7 of 'website traffic'"), "{text}");
     assert!(text.contains("key groups 0-63 64-127"), "{text}");
 }
+
+#[test]
+fn a_manifest_of_an_impossible_length_is_damaged() {
+    for bytes in [u64::MAX, i64::MAX as u64, 4] {
+        let text = format!(
+            "{{\"format\":\"flott-checkpoint\",\"version\":1,\"crc32c\":\"00000000\",\"bytes\":{bytes}}}\n{{}}\n"
+        );
+        let error = Manifest::decode(text.as_bytes(), "manifest").unwrap_err().to_string();
+        assert!(error.contains("cut off"), "{error}");
+    }
+}

@@ -142,7 +142,10 @@ impl LineReader {
         }
         if self.end == self.buffer.len() {
             if self.end >= LINE_BYTES {
-                let message = format!("the line at byte {} is longer than {LINE_BYTES} bytes", self.position);
+                let message = format!(
+                    "the line at byte {} is longer than {LINE_BYTES} bytes; is 'format' that of the file, and every quote closed?",
+                    self.position
+                );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
             self.buffer.resize((self.end * 2).max(BLOCK_BYTES), 0);

@@ -13,6 +13,7 @@ use crate::text::number::{cut_to_integer, parse_f32, parse_f64, parse_i64};
 use arrow_array::ArrayRef;
 use flott_core::Options;
 use flott_core::types::{Field, LogicalType, TypeKind};
+use std::collections::{HashMap, HashSet};
 
 /// Most bytes that one batch may gather; Arrow's offsets end at 2 GiB, and a nested value's text can grow.
 const MAX_BATCH_BYTES: usize = 256 << 20;
@@ -448,12 +449,10 @@ impl<'a> Walk<'a, '_> {
         let mut end = first;
         let mut byte = self.reader.skip_space();
         let mut keys: Vec<Vec<u8>> = vec![];
-        let mut repeated = false;
         let start = self.reader.at;
         while byte != b'}' {
             let raw = self.reader.key()?;
             self.unescape(raw);
-            repeated |= keys.iter().any(|k| k == self.scratch);
             keys.push(self.scratch.clone());
             if let Column::Text(names) = &mut map.entries.keys {
                 names.set(end, self.scratch);
@@ -462,7 +461,7 @@ impl<'a> Walk<'a, '_> {
             end += 1;
             byte = self.reader.separator(b'}', "',' or '}'")?;
         }
-        if repeated {
+        if repeats(&keys) {
             // The last of equal keys wins: read again, leaving out those that come once more.
             end = self.map_again(shape, map, first, start, &keys)?;
         }
@@ -484,9 +483,10 @@ impl<'a> Walk<'a, '_> {
         map.entries.keys.truncate(first);
         map.entries.values.truncate(first);
         let mut end = first;
+        let last: HashMap<&[u8], usize> = keys.iter().enumerate().map(|(i, key)| (key.as_slice(), i)).collect();
         for (i, key) in keys.iter().enumerate() {
             self.reader.key()?;
-            if keys[i + 1..].contains(key) {
+            if last.get(key.as_slice()) != Some(&i) {
                 self.reader.skip_value()?;
             } else {
                 if let Column::Text(names) = &mut map.entries.keys {
@@ -499,6 +499,18 @@ impl<'a> Walk<'a, '_> {
         }
         Ok(end)
     }
+}
+
+/// Maps up to this many keys are compared pair by pair, which is cheaper than hashing.
+const FEW_KEYS: usize = 16;
+
+/// Whether a key comes twice.
+fn repeats(keys: &[Vec<u8>]) -> bool {
+    if keys.len() <= FEW_KEYS {
+        return keys.iter().enumerate().any(|(i, key)| keys[..i].contains(key));
+    }
+    let mut seen = HashSet::with_capacity(keys.len());
+    !keys.iter().all(|key| seen.insert(key.as_slice()))
 }
 
 /// `true` or `false` in a column of a plain type.

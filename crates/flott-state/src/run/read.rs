@@ -265,6 +265,10 @@ impl<'a> RunReader<'a> {
             KeyForm::Number => {
                 let null = cursor.u32().map_err(truncated)?;
                 let width = usize::from(packing.width);
+                if width == 0 && count > 2 {
+                    // Without bytes all numbers are equal: one key, and NULL.
+                    return Err(self.damaged(format!("a block says that {count} keys are the same")));
+                }
                 let numbers = cursor.take(count.saturating_mul(width)).map_err(truncated)?;
                 let values = (0..count)
                     .map(|i| i64::unpack(&numbers[i * width..(i + 1) * width], packing.base))

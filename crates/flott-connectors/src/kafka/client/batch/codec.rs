@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::str::FromStr;
 
-/// Refuse to unpack more than this from one batch: a broken length must not take the process down.
-const MAX_UNPACKED_BYTES: usize = 1 << 30;
+/// Refuse to unpack more than this from one batch: a broken length, or a batch made to burst, must not take the process
+/// down. Brokers take batches of 1 MiB unless told otherwise.
+const MAX_UNPACKED_BYTES: usize = 256 << 20;
 
 /// A codec by its number in the batch attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
