@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use kafka_protocol::ResponseError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api::{self, Outcome};
 use crate::batch::{self, CheckedBatch, PlainRecord};
 use crate::error::{AppendError, StartError, TopicError};
 use crate::faults::Faults;
@@ -278,6 +279,18 @@ impl Broker {
     pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         let committed = self.core().groups.committed(group, &(topic.to_owned(), partition));
         committed.map(|committed| committed.offset)
+    }
+
+    /// Answers a request frame without its length, as on a connection: for tools and tests that need no socket. `None`
+    /// where the client gets no answer, or its connection is closed.
+    pub async fn answer(&self, request: Bytes) -> Option<Bytes> {
+        match api::answer(self.core(), request).await {
+            Ok(Outcome::Answer(mut frame)) => {
+                let bytes = frame.remaining();
+                Some(frame.copy_to_bytes(bytes))
+            }
+            Ok(Outcome::Nothing | Outcome::Close) | Err(_) => None,
+        }
     }
 
     /// Hooks that make the broker misbehave.

@@ -18,6 +18,7 @@ mod table;
 mod upsert;
 mod writer;
 
+pub use rows::read_fetched;
 pub use table::{KafkaConnector, UpsertKafkaConnector};
 
 use client::error::KafkaError;

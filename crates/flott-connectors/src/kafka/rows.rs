@@ -15,9 +15,10 @@ use flott_formats::{Decoder, RowError};
 use flott_runtime::TaskError;
 use flott_runtime::connector::{ConnectorError, ScanSpec};
 
-use super::client::batch::walk::Record;
+use super::client::batch::walk::{Record, RecordWalker, WalkOptions};
+use super::client::fetch::Fetched;
 use super::metadata::Metadata;
-use super::options::{Layout, wrong};
+use super::options::{Layout, TableOptions, wrong};
 
 /// What of a record's surroundings metadata needs.
 #[derive(Debug, Clone, Copy)]
@@ -319,6 +320,34 @@ impl Upserts {
         self.value_rows.extend((first..).take(added).map(Some));
         Ok(added)
     }
+}
+
+/// Reads fetched record batches into one batch, by a table's formats, without a broker: for tools and tests. `unreadable`
+/// gets the reason of each record that gives no row.
+///
+/// # Errors
+/// If the table's options are wrong or a record batch is damaged.
+pub fn read_fetched(scan: &ScanSpec, fetched: Fetched, unreadable: &mut dyn FnMut(String)) -> Result<Batch, TaskError> {
+    let table = TableOptions::read(&scan.table)?;
+    let mut rows = RowAssembler::new(&table.layout, scan)?;
+    let topic = fetched.topic.clone();
+    let around = Surroundings {
+        topic: &topic,
+        partition: fetched.partition,
+    };
+    let options = WalkOptions {
+        check_crcs: true,
+        read_committed: false,
+    };
+    let mut walker = RecordWalker::new(fetched, options);
+    while let Some(record) = walker.next().map_err(|e| super::task_error(&table.table, e))? {
+        match rows.append(&record, around) {
+            Ok(()) => {}
+            Err(Unreadable::Row { part, error }) => unreadable(format!("{part}: {error}")),
+            Err(Unreadable::Broken(reason)) => unreadable(reason),
+        }
+    }
+    rows.finish()
 }
 
 #[inline]

@@ -79,7 +79,11 @@ pub fn api_name<R: Request>() -> &'static str {
     name.strip_suffix("Request").unwrap_or(name)
 }
 
-fn decode<R: Decodable + HeaderVersion>(bytes: &mut Bytes, version: i16) -> Result<R, String> {
+/// The answer that a frame without its length is; the error is the reason.
+///
+/// Room for an array is asked for before its elements are read, so damaged bytes may reserve address space that is never
+/// touched.
+pub fn decode_answer<R: Decodable + HeaderVersion>(bytes: &mut Bytes, version: i16) -> Result<R, String> {
     ResponseHeader::decode(bytes, R::header_version(version)).map_err(|e| e.to_string())?;
     R::decode(bytes, version).map_err(|e| e.to_string())
 }
@@ -105,7 +109,7 @@ impl<R: Decodable + HeaderVersion> PendingCall<R> {
                 });
             }
         };
-        decode(&mut bytes, self.version).map_err(|reason| KafkaError::Malformed {
+        decode_answer(&mut bytes, self.version).map_err(|reason| KafkaError::Malformed {
             broker: self.broker.to_string(),
             api: self.api,
             reason,
@@ -338,7 +342,7 @@ impl Connection {
             self.call(&ApiVersionsRequest::default(), 0).await?
         } else {
             let mut bytes = bytes;
-            decode::<ApiVersionsResponse>(&mut bytes, 3).map_err(|reason| KafkaError::Malformed {
+            decode_answer::<ApiVersionsResponse>(&mut bytes, 3).map_err(|reason| KafkaError::Malformed {
                 broker,
                 api: "ApiVersions",
                 reason,
