@@ -8,6 +8,7 @@
 use crate::context::OperatorContext;
 use crate::error::TaskError;
 use crate::operator::Flow;
+use crate::partition_filter::PartitionFilter;
 use async_trait::async_trait;
 use bytes::Bytes;
 use flott_core::time::EventTime;
@@ -343,6 +344,9 @@ pub struct ScanSpec {
     pub metadata: Vec<MetadataKey>,
     /// The watermark to make per split.
     pub watermark: Option<WatermarkSpec>,
+    /// Which partitions need not be read, where the connector can leave some out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<PartitionFilter>,
 }
 
 /// JSON of a `stream-exec-sink` node.

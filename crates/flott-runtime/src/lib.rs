@@ -18,6 +18,7 @@ pub mod exchange;
 pub mod failpoint;
 pub mod metrics;
 pub mod operator;
+pub mod partition_filter;
 pub mod registry;
 pub mod sink;
 pub mod source;

@@ -344,6 +344,7 @@ pub fn plan(parallelism: usize, options: &[(&str, &str)]) -> Plan {
         fields: vec![key.clone()],
         metadata: vec![],
         watermark: None,
+        partitions: None,
     };
     let sink = SinkSpec {
         table,

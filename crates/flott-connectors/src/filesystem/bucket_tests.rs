@@ -86,7 +86,7 @@ fn table(path: &str, format: &str, more: &[(&str, &str)]) -> TableSpec {
 fn enumerator(memory: &Memory, table: &TableSpec) -> FileEnumerator {
     let options = Arc::new(ScanOptions::read(table).unwrap());
     let rows = reader::rows_of(table, &options, &table.columns, 100).unwrap();
-    FileEnumerator::new("t", options, rows.splitting(), memory.place(), None).unwrap()
+    FileEnumerator::new("t", options, rows.splitting(), memory.place(), None, None).unwrap()
 }
 
 fn reader(memory: &Memory, table: &TableSpec, splits: Vec<Split>) -> FileReader {
@@ -95,6 +95,7 @@ fn reader(memory: &Memory, table: &TableSpec, splits: Vec<Split>) -> FileReader 
         table: table.clone(),
         metadata: vec![],
         watermark: None,
+        partitions: None,
     };
     let options = ScanOptions::read(table).unwrap();
     let mut reader = FileReader::new(&scan, &options, &memory.place(), &context(0, 0)).unwrap();

@@ -8,9 +8,10 @@ use super::{RANGE_BYTES, ROW_GROUP_RANGE_BYTES};
 use async_trait::async_trait;
 use flott_runtime::SplitEnumerator;
 use flott_runtime::connector::{ConnectorError, Split};
+use flott_runtime::partition_filter::PartitionFilter;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub(super) struct FileEnumerator {
     options: Arc<ScanOptions>,
     splitting: Splitting,
     place: Place,
+    /// Which partitions are left out.
+    filter: Option<PartitionFilter>,
     /// Every file found so far.
     known: BTreeSet<PathBuf>,
     /// Number of the next range dealt.
@@ -67,6 +70,7 @@ impl FileEnumerator {
         options: Arc<ScanOptions>,
         splitting: Splitting,
         place: Place,
+        filter: Option<PartitionFilter>,
         restored: Option<&[u8]>,
     ) -> Result<Self, ConnectorError> {
         let snapshot = match restored {
@@ -84,6 +88,7 @@ impl FileEnumerator {
             options,
             splitting,
             place,
+            filter,
             known: snapshot.known,
             next_ordinal: snapshot.next_ordinal,
         })
@@ -166,16 +171,22 @@ impl FileSplit {
 impl SplitEnumerator for FileEnumerator {
     async fn discover(&mut self) -> Result<Vec<Split>, ConnectorError> {
         let path = self.options.path.clone();
+        let (options, filter) = (self.options.clone(), self.filter.clone());
+        let wanted = move |path: &Path| {
+            let passes = |filter| options.partitioning.may_pass(path, filter);
+            filter.as_ref().is_none_or(passes)
+        };
         let listed = match &self.place {
-            Place::Bucket(bucket) => bucket.list(&path).await,
-            Place::Disk => {
-                tokio::task::spawn_blocking(move || list(&path))
-                    .await
-                    .map_err(|e| ConnectorError::Fatal {
-                        message: format!("table '{}': listing files stopped short", self.table),
-                        source: Some(Box::new(e)),
-                    })?
-            }
+            Place::Bucket(bucket) => bucket.list(&path).await.map(|mut files| {
+                files.retain(|file| wanted(&file.path));
+                files
+            }),
+            Place::Disk => tokio::task::spawn_blocking(move || list(&path, &wanted))
+                .await
+                .map_err(|e| ConnectorError::Fatal {
+                    message: format!("table '{}': listing files stopped short", self.table),
+                    source: Some(Box::new(e)),
+                })?,
         };
         let files = match listed {
             Ok(files) => files,
@@ -194,7 +205,7 @@ impl SplitEnumerator for FileEnumerator {
                 });
             }
         };
-        let is_wanted = |path: &std::path::Path| {
+        let is_wanted = |path: &Path| {
             let pattern = self.options.path_pattern.as_ref();
             let whole = match &self.place {
                 Place::Bucket(_) => path.to_owned(),

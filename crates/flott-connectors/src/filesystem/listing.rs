@@ -13,6 +13,9 @@ pub(super) struct FoundFile {
     pub modified_ms: i64,
 }
 
+/// Tells of a file or folder whether anything below it is wanted.
+pub(super) type Wanted<'a> = &'a dyn Fn(&Path) -> bool;
+
 /// Whether files and directories of this name are left out.
 pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
@@ -22,21 +25,24 @@ pub(super) fn is_hidden(name: &str) -> bool {
 ///
 /// # Errors
 /// If nothing is there, or a directory cannot be read; the path of the trouble comes with the cause.
-pub(super) fn list(path: &str) -> Result<Vec<FoundFile>, (PathBuf, io::Error)> {
+pub(super) fn list(path: &str, wanted: Wanted<'_>) -> Result<Vec<FoundFile>, (PathBuf, io::Error)> {
     let mut files = vec![];
     if path.contains(['*', '?']) {
         for found in expand(Path::new(path))? {
-            walk(&found, &mut files)?;
+            walk(&found, wanted, &mut files)?;
         }
     } else {
-        walk(Path::new(path), &mut files)?;
+        walk(Path::new(path), wanted, &mut files)?;
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.dedup();
     Ok(files)
 }
 
-fn walk(path: &Path, files: &mut Vec<FoundFile>) -> Result<(), (PathBuf, io::Error)> {
+fn walk(path: &Path, wanted: Wanted<'_>, files: &mut Vec<FoundFile>) -> Result<(), (PathBuf, io::Error)> {
+    if !wanted(path) {
+        return Ok(());
+    }
     let at = |e| (path.to_owned(), e);
     let metadata = std::fs::metadata(path).map_err(at)?;
     if !metadata.is_dir() {
@@ -51,7 +57,7 @@ fn walk(path: &Path, files: &mut Vec<FoundFile>) -> Result<(), (PathBuf, io::Err
     for entry in std::fs::read_dir(path).map_err(at)? {
         let entry = entry.map_err(at)?;
         if !is_hidden(&entry.file_name().to_string_lossy()) {
-            match walk(&entry.path(), files) {
+            match walk(&entry.path(), wanted, files) {
                 // Gone since it was listed.
                 Err((_, e)) if e.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
@@ -133,7 +139,7 @@ mod tests {
             std::fs::write(path, name).unwrap();
         }
         let names = |path: &Path| {
-            let files = list(path.to_str().unwrap()).unwrap();
+            let files = list(path.to_str().unwrap(), &|_| true).unwrap();
             files
                 .iter()
                 .map(|f| f.path.strip_prefix(root).unwrap().to_str().unwrap().to_owned())
@@ -144,7 +150,10 @@ mod tests {
         assert_eq!(names(&root.join("*.json")), ["a.json", "b.json"]);
         assert_eq!(names(&root.join("s?b/*.json")), ["sub/c.json"]);
         assert_eq!(names(&root.join("nothing*")), Vec::<String>::new());
-        assert_eq!(list(root.join("a.json").to_str().unwrap()).unwrap()[0].size_bytes, 6);
-        assert!(list(root.join("missing").to_str().unwrap()).is_err());
+        assert_eq!(
+            list(root.join("a.json").to_str().unwrap(), &|_| true).unwrap()[0].size_bytes,
+            6
+        );
+        assert!(list(root.join("missing").to_str().unwrap(), &|_| true).is_err());
     }
 }

@@ -151,6 +151,7 @@ impl Source for FileSource {
             self.options.clone(),
             self.splitting,
             self.place.clone(),
+            self.scan.partitions.clone(),
             restored,
         )?))
     }

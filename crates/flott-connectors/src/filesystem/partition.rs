@@ -13,6 +13,8 @@ use arrow_array::{
 use chrono::{Days, NaiveDate};
 use flott_core::{Field, TypeKind};
 use flott_runtime::connector::{ConnectorError, TableSpec};
+use flott_runtime::partition_filter::PartitionFilter;
+use std::cmp::Ordering;
 use std::fmt::Write;
 use std::iter::repeat_n;
 use std::path::{Component, Path};
@@ -112,18 +114,9 @@ impl Partitioning {
     /// # Errors
     /// If the path does not name a key, with the problem.
     pub(super) fn values_of(&self, path: &Path) -> Result<Vec<Option<String>>, String> {
-        let mut values: Vec<Option<Option<String>>> = vec![None; self.keys.len()];
-        let folders = path.parent().into_iter().flat_map(Path::components);
-        for folder in folders {
-            let Component::Normal(name) = folder else { continue };
-            let Some((key, value)) = name.to_str().and_then(|n| n.split_once('=')) else {
-                continue;
-            };
-            let (key, value) = (unescape(key), unescape(value));
-            if let Some(i) = self.keys.iter().position(|k| k.name == key) {
-                values[i] = Some((value != self.default_name).then_some(value));
-            }
-        }
+        let values = path
+            .parent()
+            .map_or(vec![None; self.keys.len()], |folder| self.named_in(folder));
         let named = |(value, key): (Option<Option<String>>, &Field)| {
             value.ok_or_else(|| {
                 let path = path.display();
@@ -134,6 +127,22 @@ impl Partitioning {
             })
         };
         values.into_iter().zip(&self.keys).map(named).collect()
+    }
+
+    /// For each key the value that a folder's path names, if it names one; NULL is `Some(None)`.
+    fn named_in(&self, folder: &Path) -> Vec<Option<Option<String>>> {
+        let mut values: Vec<Option<Option<String>>> = vec![None; self.keys.len()];
+        for folder in folder.components() {
+            let Component::Normal(name) = folder else { continue };
+            let Some((key, value)) = name.to_str().and_then(|n| n.split_once('=')) else {
+                continue;
+            };
+            let (key, value) = (unescape(key), unescape(value));
+            if let Some(i) = self.keys.iter().position(|k| k.name == key) {
+                values[i] = Some((value != self.default_name).then_some(value));
+            }
+        }
+        values
     }
 
     /// A column of `rows` times the value that a path names for the key `key`.
@@ -166,6 +175,49 @@ impl Partitioning {
             }
             _ => Arc::new(StringArray::from_iter_values(repeat_n(text, rows))),
         })
+    }
+}
+
+impl Partitioning {
+    /// Whether rows below a folder may pass a filter, as far as the folder's path tells.
+    pub(super) fn may_pass(&self, folder: &Path, filter: &PartitionFilter) -> bool {
+        self.may_hold(&self.named_in(folder), filter)
+    }
+
+    fn may_hold(&self, values: &[Option<Option<String>>], filter: &PartitionFilter) -> bool {
+        // A column that the path does not name (yet) may have any value.
+        let of = |column: &str| -> Option<(&Field, &Option<String>)> {
+            let i = self.keys.iter().position(|k| k.name == column)?;
+            Some((&self.keys[i], values[i].as_ref()?))
+        };
+        match filter {
+            PartitionFilter::All(filters) => filters.iter().all(|f| self.may_hold(values, f)),
+            PartitionFilter::Any(filters) => filters.iter().any(|f| self.may_hold(values, f)),
+            PartitionFilter::Null { column, negated } => of(column).is_none_or(|(_, v)| v.is_none() != *negated),
+            PartitionFilter::Compare {
+                column,
+                operator,
+                value,
+            } => match of(column) {
+                None => true,
+                Some((_, None)) => false,
+                // What is no value of the type is told when it is read.
+                Some((key, Some(found))) => order(&key.ty.kind, found, value).is_none_or(|o| operator.holds(o)),
+            },
+        }
+    }
+}
+
+/// How two texts stand to each other as values of a type; `None` if one is none.
+fn order(kind: &TypeKind, left: &str, right: &str) -> Option<Ordering> {
+    fn parsed<T: Ord + std::str::FromStr>(left: &str, right: &str) -> Option<Ordering> {
+        Some(left.parse::<T>().ok()?.cmp(&right.parse::<T>().ok()?))
+    }
+    match kind {
+        TypeKind::Boolean => parsed::<bool>(&left.to_ascii_lowercase(), right),
+        TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int | TypeKind::BigInt => parsed::<i64>(left, right),
+        TypeKind::Date => parsed::<NaiveDate>(left, right),
+        _ => Some(left.cmp(right)),
     }
 }
 
@@ -330,6 +382,42 @@ mod tests {
         assert!(missing.contains("no folder 'd=…'"), "{missing}");
         let wrong = Partitioning::column(&partitioning.keys[2], Some("7x"), 1).unwrap_err();
         assert!(wrong.contains("'7x' in the path is no BIGINT (column 'n')"), "{wrong}");
+    }
+
+    #[test]
+    fn folders_that_a_filter_leaves_out_are_known() {
+        use flott_runtime::partition_filter::Comparison;
+        let spec = [
+            ("v", LogicalType::bigint()),
+            ("day", LogicalType::new(TypeKind::Date)),
+            ("n", LogicalType::bigint()),
+        ];
+        let partitioning = Partitioning::read(&table(&spec, &["day", "n"])).unwrap();
+        let compare = |column: &str, operator: &str, value: &str| PartitionFilter::Compare {
+            column: column.into(),
+            operator: Comparison::of(operator).unwrap(),
+            value: value.into(),
+        };
+        let passes = |folder: &str, filter: &PartitionFilter| partitioning.may_pass(Path::new(folder), filter);
+        let later = compare("day", ">=", "2020-01-02");
+        // Numbers and dates are no texts, and what is not named yet may be anything.
+        assert!(!passes("/t/day=2020-01-01", &later) && passes("/t/day=2020-01-10", &later) && passes("/t", &later));
+        assert!(passes("/t/day=x/n=9", &compare("n", "<", "10")) && !passes("/t/n=10", &compare("n", "<", "10")));
+        let both = PartitionFilter::All(vec![later.clone(), compare("n", "=", "7")]);
+        assert!(passes("/t/day=2020-02-01", &both) && passes("/t/day=2020-02-01/n=07", &both));
+        assert!(!passes("/t/day=2020-02-01/n=8", &both) && !passes("/t/day=2019-02-01/n=7", &both));
+        let either = PartitionFilter::Any(vec![later, compare("n", "=", "7")]);
+        assert!(passes("/t/day=2019-02-01/n=7", &either) && !passes("/t/day=2019-02-01/n=8", &either));
+        let null = |negated| PartitionFilter::Null {
+            column: "n".into(),
+            negated,
+        };
+        let default = "/t/day=2020-01-01/n=__DEFAULT_PARTITION__";
+        assert!(passes(default, &null(false)) && !passes(default, &null(true)));
+        assert!(!passes(default, &compare("n", "<>", "7")), "NULL is not compared");
+        // What is no value is told when it is read.
+        assert!(passes("/t/n=seven", &compare("n", "=", "7")));
+        assert_eq!(either.to_string(), "or(>=(day, '2020-01-02'), =(n, '7'))");
     }
 
     #[test]

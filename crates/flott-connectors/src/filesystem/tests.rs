@@ -35,6 +35,7 @@ fn scan(table: TableSpec, metadata: Vec<MetadataKey>) -> ScanSpec {
         table,
         metadata,
         watermark: None,
+        partitions: None,
     }
 }
 
@@ -844,6 +845,30 @@ async fn partitions_are_marked_by_processing_time_and_values_without_a_time_are_
     assert!(
         error.contains("dt=soon' has no time") && error.contains("timestamp-pattern"),
         "{error}"
+    );
+}
+
+#[tokio::test]
+async fn folders_of_partitions_that_nobody_wants_are_not_listed() {
+    use flott_runtime::partition_filter::{Comparison, PartitionFilter};
+    let folder = tempfile::tempdir().unwrap();
+    for day in ["2020-01-01", "2020-01-02", "2020-01-03"] {
+        let path = folder.path().join(format!("dt={day}"));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("a.csv"), "1,x\n").unwrap();
+    }
+    let mut spec = scan(partitioned(folder.path(), &[]), vec![]);
+    spec.partitions = Some(PartitionFilter::Compare {
+        column: "dt".into(),
+        operator: Comparison::Greater,
+        value: "2020-01-01".into(),
+    });
+    let source = FilesystemConnector.source(&spec).unwrap();
+    let ids: Vec<String> = splits_of(source.as_ref()).await.into_iter().map(|s| s.id).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(
+        ids[0].ends_with("dt=2020-01-02/a.csv@0") && ids[1].ends_with("dt=2020-01-03/a.csv@0"),
+        "{ids:?}"
     );
 }
 

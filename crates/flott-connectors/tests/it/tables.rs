@@ -168,6 +168,7 @@ pub fn scan_spec(table: TableSpec, keys: &[&str]) -> ScanSpec {
         fields,
         metadata: metadata(keys),
         watermark: None,
+        partitions: None,
     }
 }
 

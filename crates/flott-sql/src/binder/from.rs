@@ -239,6 +239,7 @@ impl Binder<'_> {
                 physical,
                 metadata,
                 watermark,
+                partitions: None,
             }),
             fields: raw,
         };

@@ -104,6 +104,7 @@ impl Planner {
             fields: scan.physical.clone(),
             metadata: scan.metadata.clone(),
             watermark,
+            partitions: scan.partitions.clone(),
             table,
         };
         let name = format!("Source: {}", spec.table.short_name());
@@ -200,6 +201,9 @@ fn description(scan: &Scan, rel: &Rel, watermark: Option<&WatermarkSpec>) -> Str
         if let Some(ms) = spec.idle_timeout_ms {
             text.push_str(&format!(", idleTimeout=[{ms}]"));
         }
+    }
+    if let Some(filter) = &scan.partitions {
+        text.push_str(&format!(", partitionFilter=[{filter}]"));
     }
     text.push_str(&format!("]], fields=[{}])", names.join(", ")));
     text

@@ -18,6 +18,7 @@ use crate::expr::{Expr, Literal};
 use crate::nodes::{CorrelateJoin, EmitSpec, ExpandSet, OverFrame, SortKey, WindowPropertyKind, WindowSpec};
 use flott_core::{Field, LogicalType};
 use flott_runtime::connector::{ChangelogMode, MetadataKey, TableInfo};
+use flott_runtime::partition_filter::PartitionFilter;
 use std::sync::Arc;
 
 /// What a column is to time.
@@ -176,6 +177,8 @@ pub struct Scan {
     pub metadata: Vec<MetadataKey>,
     /// The watermark of a row, over the scan's columns, and the name of the column that it is for.
     pub watermark: Option<(String, Expr)>,
+    /// Which partitions need not be read.
+    pub partitions: Option<PartitionFilter>,
 }
 
 /// What planning needs of [`TableInfo`].

@@ -8,6 +8,7 @@
 //! | [`split`] | splits DISTINCT aggregates by buckets of their values, where an option asks for it |
 //! | [`window`] | turns GROUP BY over a window function into a window aggregate |
 //! | [`prune`] | drops columns that nobody reads |
+//! | [`partitions`] | tells scans which partitions their readers leave out |
 //! | [`narrow`] | leaves only the columns, and fields of ROWs, that are read to the scans of all sinks together |
 //!
 //! Every rule keeps the meaning of each root; all of them are pure.
@@ -16,6 +17,7 @@ mod fold;
 mod imply;
 mod merge;
 mod narrow;
+mod partitions;
 mod prune;
 mod split;
 mod window;
@@ -42,7 +44,7 @@ pub fn optimize(roots: Vec<Rel>, context: &EvalContext, emit: &EmitConfig, split
         let root = prune::prune(imply::imply(merge::merge(root)));
         let root = imply::imply(merge::merge(root));
         // Merging may have made new constants of columns that are constant.
-        rewritten.push(fold::fold(root, context));
+        rewritten.push(partitions::partitions(fold::fold(root, context)));
     }
     Ok(narrow::narrow(rewritten)
         .into_iter()

@@ -35,6 +35,7 @@ fn source_of(table: TableSpec, fields: &[Field]) -> Box<dyn Source> {
         table,
         metadata: vec![],
         watermark: None,
+        partitions: None,
     };
     FilesystemConnector.source(&scan).unwrap()
 }
