@@ -252,7 +252,7 @@ impl StatementParser<'_> {
     fn string(&mut self) -> Parsed<String> {
         let token = self.p.next_token();
         match token.token {
-            Token::SingleQuotedString(text) => Ok(text),
+            Token::SingleQuotedString(text) | Token::UnicodeStringLiteral(text) => Ok(text),
             _ => self.p.expected("a string in single quotes", token),
         }
     }

@@ -13,7 +13,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, UInt32Array, make_array};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_schema::{DataType, SortOptions};
+use arrow_schema::{ArrowError, DataType, SortOptions};
 use flott_core::{Field, LogicalType, TypeKind};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -192,13 +192,44 @@ fn casters(
         .collect()
 }
 
-/// The values of several columns row by row: row 0 of each, row 1 of each, …
-fn interleaved(columns: &[ArrayRef], rows: usize) -> Result<ArrayRef, ExprError> {
+/// The values of several columns of type `to` row by row: row 0 of each, row 1 of each, …
+fn interleaved(columns: &[ArrayRef], rows: usize, to: &DataType) -> Result<ArrayRef, ExprError> {
+    let columns: Result<Vec<ArrayRef>, ArrowError> = columns.iter().map(|c| retyped(c, to)).collect();
+    let columns = columns.map_err(|e| kernel_error("ARRAY", &e))?;
     let parts: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
     let places: Vec<(usize, usize)> = (0..rows)
         .flat_map(|row| (0..parts.len()).map(move |c| (c, row)))
         .collect();
     arrow_select::interleave::interleave(&parts, &places).map_err(|e| kernel_error("ARRAY", &e))
+}
+
+/// A column under another name of its type: whether what is within may be NULL, and how it is called.
+fn retyped(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    if column.data_type() == to {
+        return Ok(column.clone());
+    }
+    Ok(match (column.data_type(), to) {
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            let row = column.as_struct();
+            let columns = row.columns().iter().zip(fields);
+            let columns: Result<Vec<_>, _> = columns.map(|(c, f)| retyped(c, f.data_type())).collect();
+            Arc::new(StructArray::try_new(fields.clone(), columns?, row.nulls().cloned())?)
+        }
+        (DataType::List(_), DataType::List(field)) => {
+            let list = column.as_list::<i32>();
+            let values = retyped(list.values(), field.data_type())?;
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            Arc::new(ListArray::try_new(field.clone(), offsets, values, nulls)?)
+        }
+        (DataType::Map(..), DataType::Map(field, ordered)) => {
+            let map = column.as_map();
+            let entries: ArrayRef = Arc::new(map.entries().clone());
+            let entries = retyped(&entries, field.data_type())?.as_struct().clone();
+            let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+            Arc::new(MapArray::try_new(field.clone(), offsets, entries, nulls, *ordered)?)
+        }
+        _ => column.clone(),
+    })
 }
 
 fn build_array(call: &Call<'_>) -> Result<Kernel, ExprError> {
@@ -214,7 +245,7 @@ fn build_array(call: &Call<'_>) -> Result<Kernel, ExprError> {
     Ok(Box::new(move |args, rows| {
         let column = |(a, c): (&crate::expr::value::Value, &Caster)| c(&a.clone().into_column(rows)?);
         let columns: Vec<ArrayRef> = args.iter().zip(&casters).map(column).collect::<Result<_, _>>()?;
-        let values = interleaved(&columns, rows)?;
+        let values = interleaved(&columns, rows, field.data_type())?;
         let offsets = OffsetBuffer::from_repeated_length(columns.len(), rows);
         let built = ListArray::try_new(field.clone(), offsets, values, None);
         Ok(Arc::new(built.map_err(|e| kernel_error("ARRAY", &e))?))
@@ -280,13 +311,16 @@ fn build_map(call: &Call<'_>) -> Result<Kernel, ExprError> {
     let key_casters = casters(call.args, (0..call.args.len()).step_by(2), &key.kind, call)?;
     let value_casters = casters(call.args, (1..call.args.len()).step_by(2), &value.kind, call)?;
     Ok(Box::new(move |args, rows| {
-        let side = |first: usize, casters: &[Caster]| -> Result<ArrayRef, ExprError> {
+        let side = |first: usize, casters: &[Caster], to: &DataType| -> Result<ArrayRef, ExprError> {
             let column = |(a, c): (&crate::expr::value::Value, &Caster)| c(&a.clone().into_column(rows)?);
             let picked = args.iter().skip(first).step_by(2);
             let columns: Vec<ArrayRef> = picked.zip(casters).map(column).collect::<Result<_, _>>()?;
-            interleaved(&columns, rows)
+            interleaved(&columns, rows, to)
         };
-        let columns = vec![side(0, &key_casters)?, side(1, &value_casters)?];
+        let columns = vec![
+            side(0, &key_casters, fields[0].data_type())?,
+            side(1, &value_casters, fields[1].data_type())?,
+        ];
         let failed = |e| kernel_error("MAP", &e);
         let (columns, lengths) = last_of_equal_keys(columns, args.len() / 2, rows)?;
         let entries = StructArray::try_new(fields.clone(), columns, None).map_err(failed)?;
