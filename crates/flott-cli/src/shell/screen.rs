@@ -195,7 +195,8 @@ impl View {
                 .get(self.chosen)
                 .into_iter()
                 .flat_map(|row| columns.iter().zip(row.iter()));
-            lines.extend(cells.map(|(column, text)| fit(&format!(" {} ({}): {text}", column.name, column.ty), width)));
+            let texts = cells.map(|(column, text)| format!("{} ({}): {text}", column.name, column.ty));
+            lines.extend(texts.flat_map(|text| wrapped(&text, width)));
         } else {
             let of_column = |i: usize| {
                 let longest = shown.iter().map(|row| display_width(&row[i])).max().unwrap_or(0);
@@ -257,6 +258,20 @@ fn fit(text: &str, width: usize) -> String {
         out.push(c);
     }
     out
+}
+
+/// A text on as many lines as it needs, each behind a blank.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut rest) = (vec![], text);
+    loop {
+        let part = fit(rest, width.saturating_sub(1).max(2));
+        let taken: usize = rest.chars().take(part.chars().count()).map(char::len_utf8).sum();
+        rest = &rest[taken..];
+        lines.push(format!(" {part}"));
+        if rest.is_empty() || taken == 0 {
+            return lines;
+        }
+    }
 }
 
 /// The terminal in its raw mode on its other screen, until it is dropped.
@@ -427,6 +442,8 @@ mod tests {
     #[test]
     fn lines_fit_the_screen() {
         assert_eq!(fit("a\nb水水", 5), "a b水");
+        assert_eq!(wrapped("abcdef水g", 4), [" abc", " def", " 水g"]);
+        assert_eq!(wrapped("", 4), [" "]);
         let mut view = View::new();
         let long: VecDeque<_> = [vec!["x".repeat(200), "1".to_owned()]].into();
         let lines = view.draw(&columns(), &long, 30, (40, 12), "now");

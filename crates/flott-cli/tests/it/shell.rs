@@ -131,3 +131,32 @@ fn tables_of_a_file_catalog_are_there_for_the_next_command() {
     let ended = crate::support::flott(&args).expect(1);
     assert!(ended.err.contains("numbers.sql, line 2, column 1"), "{}", ended.err);
 }
+
+#[test]
+fn a_job_of_the_shell_is_stopped_by_its_id() {
+    let mut shell = start_typing(&["sql", "-p", "1"]);
+    shell.type_in(
+        "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '50');\n\
+         CREATE TABLE nowhere (n BIGINT) WITH ('connector' = 'blackhole');\n\
+         INSERT INTO nowhere SELECT n FROM numbers;\n",
+    );
+    assert!(wait_for(|| shell.out().contains("' runs")), "{}", shell.out());
+    let out = shell.out();
+    let id = out
+        .split("job ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap();
+    shell.type_in(&format!(
+        "STOP JOB 'nobody';\nSTOP JOB '{id}' WITH SAVEPOINT;\nSTOP JOB '{id}';\nSHOW JOBS;\nSTOP JOB '{id}';\nQUIT;\n"
+    ));
+    let ended = shell.ended().expect(0);
+    for expected in [
+        "this shell has started no job 'nobody'",
+        "WITH SAVEPOINT needs a folder",
+        "has ended already",
+    ] {
+        assert!(ended.err.contains(expected), "{expected}\n{}", ended.err);
+    }
+    assert!(!ended.out.contains("RUNNING |"), "{}", ended.out);
+}
