@@ -73,6 +73,7 @@ pub(crate) fn rows(data: &[u8]) {
         fields: input.columns,
         metadata: info.metadata,
         watermark: None,
+        partitions: None,
         table,
     };
     let mut encoder = BatchEncoder::new(0);
