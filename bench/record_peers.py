@@ -58,13 +58,13 @@ def cause(text):
 
 
 def split_script(text):
-    """Statements of a script without its comments (hints stay); semicolons inside quotes and comments do not count."""
-    out, cur, i = [], "", 0
+    """Statements of a script without its comments (hints stay); semicolons inside quotes, comments and statement sets do not count."""
+    out, cur = [], ""
     for m in re.finditer(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|`[^`]*`|;|[^;'`/-]+|[-/]", text, re.S):
         t = m.group(0)
         if t.startswith("--") or t.startswith("/*") and not t.startswith("/*+"):
             continue
-        if t == ";":
+        if t == ";" and not (re.match(r"\s*EXECUTE\s+STATEMENT\s+SET\b", cur, re.I) and not re.search(r"\bEND\s*$", cur, re.I)):
             out.append(cur.strip()); cur = ""
         else:
             cur += t

@@ -1,7 +1,7 @@
 //! `flott run`: a script's jobs in this process.
 //!
-//! The jobs of several INSERTs outside a statement set run at the same time; a SELECT ends before the next statement
-//! begins. The command ends when all have ended. An unbounded job runs until it is stopped by Ctrl-C or SIGTERM: behind a
+//! The jobs of several INSERTs outside a statement set run at the same time, or one after the other with `table.dml-sync`; a
+//! SELECT ends before the next statement begins. The command ends when all have ended. An unbounded job runs until it is stopped by Ctrl-C or SIGTERM: behind a
 //! last checkpoint, or behind a savepoint with `--savepoint-on-stop`.
 
 use crate::collect::Rows;
@@ -17,6 +17,9 @@ use flott_sql::script::Job;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
+
+/// Whether an INSERT ends before the next statement begins.
+pub const DML_SYNC: &str = "table.dml-sync";
 
 /// Arguments of `flott run`.
 #[derive(Debug, clap::Args)]
@@ -134,6 +137,7 @@ impl Command<'_> {
             return Ok(());
         }
         let select = planned.collect.clone();
+        let waits = planned.plan.options.boolean(DML_SYNC)?.unwrap_or(false);
         self.shows_progress &= !(std::io::stdout().is_terminal() && prints(&planned));
         if let Some(columns) = &select {
             rows.begin(columns, &planned.plan.options)?;
@@ -148,7 +152,7 @@ impl Command<'_> {
         if !self.args.quiet {
             progress::started(&started);
         }
-        if select.is_none() {
+        if select.is_none() && !waits {
             self.jobs.push(started);
             return Ok(());
         }

@@ -12,7 +12,7 @@ use crate::collect::Rows;
 use crate::config::{self, ConfigArgs};
 use crate::job;
 use crate::output;
-use crate::run::{runtime, start};
+use crate::run::{DML_SYNC, runtime, start};
 use crate::script::{lookup, print_answer};
 use anyhow::{Context, Result, anyhow, bail};
 use editor::{Line, Lines};
@@ -27,8 +27,6 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Whether an INSERT is waited for.
-const DML_SYNC: &str = "table.dml-sync";
 /// Where STOP JOB … WITH SAVEPOINT puts it.
 const SAVEPOINTS: &str = "execution.checkpointing.savepoint-dir";
 

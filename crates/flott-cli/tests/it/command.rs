@@ -194,3 +194,20 @@ fn get(port: u16) -> Option<String> {
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }
+
+#[test]
+fn synchronous_jobs_run_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    // The second job reads all that the first has written, so it must not begin before the first has ended.
+    let sql = format!(
+        "CREATE TABLE numbers (n INT) WITH ('connector' = 'datagen', 'number-of-rows' = '3000', 'rows-per-second' = '10000',
+            'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '3000');
+        CREATE TABLE files (n INT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'csv');
+        CREATE TABLE printed (c BIGINT) WITH ('connector' = 'print');
+        INSERT INTO files SELECT n FROM numbers;
+        INSERT INTO printed SELECT COUNT(*) FROM files;",
+        folder.path().display()
+    );
+    let ended = flott(&["run", "-p", "1", "-q", "-D", "table.dml-sync=true", "-e", &sql]).expect(0);
+    assert!(ended.out.ends_with("+U[3000]\n"), "{}", ended.out);
+}

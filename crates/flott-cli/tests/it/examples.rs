@@ -7,7 +7,7 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The printed rows of an example at this parallelism, sorted, without the subtask before them.
+/// The printed rows of an example at this parallelism, sorted, with the table's name if the script gives it, without the subtask.
 fn printed(script: &str, variables: &[String], parallelism: &str) -> Vec<String> {
     let script = format!("examples/{script}");
     let mut args = vec!["run", &script, "-p", parallelism, "-q"];
@@ -16,7 +16,13 @@ fn printed(script: &str, variables: &[String], parallelism: &str) -> Vec<String>
     }
     let ended = flott(&args).expect(0);
     assert_eq!(ended.err, "");
-    let row = |line: &str| line.split_once("> ").map_or(line, |(_, row)| row).to_owned();
+    let row = |line: &str| match line.split_once("> ") {
+        None => line.to_owned(),
+        Some((before, row)) => match before.split(':').next() {
+            Some(name) if name.parse::<u32>().is_err() => format!("{name}> {row}"),
+            _ => row.to_owned(),
+        },
+    };
     let mut rows: Vec<String> = ended.out.lines().map(row).collect();
     rows.sort();
     rows
@@ -27,6 +33,8 @@ fn printed_rows_are_flinks() {
     for (script, input, golden) in [
         ("clicks-per-window/tumble.sql", "clicks.csv", "tumble.txt"),
         ("clicks-per-window/hop.sql", "clicks.csv", "hop.txt"),
+        ("clicks-per-window/session.sql", "clicks.csv", "session.txt"),
+        ("iot-monitoring/from-files.sql", "readings.csv", "printed.txt"),
         ("sales-trend/job.sql", "events.json", "printed.txt"),
         ("traffic-alarm/job.sql", "requests.csv", "printed.txt"),
     ] {
@@ -47,6 +55,38 @@ fn printed_rows_are_flinks() {
 fn times_two_keeps_the_order() {
     let ended = flott(&["run", "examples/times-two/job.sql", "-p", "1", "-q"]).expect(0);
     assert_eq!(ended.out, text("examples/times-two/golden/printed.txt"));
+}
+
+#[test]
+fn running_clicks_keep_the_order() {
+    let input = "INPUT=examples/running-clicks/golden/clicks.csv";
+    let script = "examples/running-clicks/from-files.sql";
+    let ended = flott(&["run", script, "--var", input, "-p", "1", "-q"]).expect(0);
+    assert_eq!(ended.out, text("examples/running-clicks/golden/printed.txt"));
+    assert!(ended.out.ends_with("+I[u1, 1, 8]\n"), "{}", ended.out);
+}
+
+#[test]
+fn planted_anomalies_and_the_silent_device_are_found() {
+    let golden = text("examples/iot-monitoring/golden/printed.txt");
+    let of = |name: &str| -> Vec<&str> { golden.lines().filter_map(|l| l.strip_prefix(name)).collect() };
+    let anomalies = of("anomalies> +I");
+    assert_eq!(anomalies.len(), 2, "{anomalies:?}");
+    assert!(
+        anomalies[0].starts_with("[press-1, 2026-01-01T08:03:25, 58.10, "),
+        "{anomalies:?}"
+    );
+    assert!(
+        anomalies[1].starts_with("[pump-1, 2026-01-01T08:02:31, 43.10, "),
+        "{anomalies:?}"
+    );
+    // The others end with the file, at five minutes.
+    let silences = of("silences> +I[pump-3, ");
+    assert_eq!(silences.len(), 2, "{silences:?}");
+    assert!(
+        silences.contains(&"2026-01-01T08:01:58, 2026-01-01T08:02:28, 24]"),
+        "{silences:?}"
+    );
 }
 
 /// The lines of all visible files below a folder, each behind the path of its own folder, and the marks of partitions.

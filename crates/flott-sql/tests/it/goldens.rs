@@ -1,6 +1,7 @@
 //! Everything whose answer is known: the recorded scripts of tests/peers, the benchmark queries over a thousand events, the examples.
 
-use crate::parity::{Answer, DIFFERENT, OTHER_ROWS, peers, peers_folder};
+use crate::parity::{Answer, How, differences, peers, peers_folder};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A script and its answer.
@@ -49,12 +50,19 @@ fn read(path: &str) -> String {
 
 /// The scripts of tests/peers.
 pub fn recorded() -> Vec<Golden> {
-    peers().into_iter().map(of_answer).collect()
+    let different = differences();
+    peers().into_iter().map(|a| of_answer(a, &different)).collect()
 }
 
-fn of_answer(answer: Answer) -> Golden {
-    let is_named = |list: &[(&str, &str)]| list.iter().any(|(n, _)| *n == answer.name);
-    let is_other = is_named(DIFFERENT) || is_named(OTHER_ROWS) || answer.header["flink_is_wrong"].is_string();
+/// The scripts of tests/peers that differ on purpose, with Flink's answers.
+pub fn differing() -> Vec<Golden> {
+    let different = differences();
+    let listed = peers().into_iter().filter(|a| different.contains_key(&a.name));
+    listed.map(|a| of_answer(a, &BTreeMap::new())).collect()
+}
+
+fn of_answer(answer: Answer, different: &BTreeMap<String, How>) -> Golden {
+    let is_other = different.contains_key(&answer.name);
     let is_error = answer.header["error"] == true;
     let file = answer.header["file"].as_str().map(pairs);
     let line = |line: &String| match &file {
