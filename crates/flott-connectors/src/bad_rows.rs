@@ -44,7 +44,13 @@ impl BadRows {
             .map_err(wrong)?;
         match (chosen, options.get(BAD_ROWS_TOPIC), options.get(BAD_ROWS_PATH)) {
             (Some(2), Some(topic), None) => Ok(Self::Topic(topic.to_owned())),
-            (Some(2), None, Some(path)) => Ok(Self::Path(PathBuf::from(path.strip_prefix("file://").unwrap_or(path)))),
+            (Some(2), None, Some(path)) => match path.strip_prefix("file://").unwrap_or(path) {
+                other if other.contains("://") => {
+                    let allowed = "a path on local disk, plain or with file://";
+                    Err(wrong(OptionError::new(BAD_ROWS_PATH, path, allowed)))
+                }
+                local => Ok(Self::Path(PathBuf::from(local))),
+            },
             (Some(2), _, _) => Err(ConnectorError::Option(format!(
                 "'{BAD_ROWS}' = 'dead-letter' needs either '{BAD_ROWS_TOPIC}' or '{BAD_ROWS_PATH}'"
             ))),
@@ -146,6 +152,7 @@ mod tests {
             vec![(BAD_ROWS, "drop")],
             vec![(BAD_ROWS, "dead-letter")],
             vec![(BAD_ROWS_TOPIC, "dlq")],
+            vec![(BAD_ROWS, "dead-letter"), (BAD_ROWS_PATH, "s3://b/x")],
             vec![(BAD_ROWS, "dead-letter"), (BAD_ROWS_TOPIC, "a"), (BAD_ROWS_PATH, "b")],
         ] {
             assert!(read(&wrong).is_err(), "{wrong:?}");
