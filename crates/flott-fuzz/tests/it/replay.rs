@@ -117,11 +117,9 @@ replays! {
 #[test]
 fn recorded_scripts() {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers");
-    let target = Target::named("sql").unwrap();
-    for path in inputs(&peers)
-        .iter()
-        .filter(|p| p.extension().is_some_and(|e| e == "sql"))
-    {
-        target.run(&std::fs::read(path).unwrap());
-    }
+    let scripts = inputs(&peers)
+        .into_iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "sql"));
+    let read = |path: PathBuf| (path.display().to_string(), std::fs::read(&path).unwrap());
+    within_limits("sql", scripts.map(read).collect());
 }
