@@ -12,6 +12,10 @@
 //! Two short strings are equal if their views are. Long strings are appended to chunks of 64 KiB (larger ones get a chunk
 //! of their own) that captures share; bytes of replaced strings are dead until they pass half of the arena, then the
 //! store is compacted.
+//!
+//! A string that [`BytesColumn::append`] makes longer has room: the next power of two of its length, told by the highest
+//! bit of its chunk. So a string that grows by pieces is copied a bounded number of times per byte, and once behind each
+//! capture, which shares its chunk.
 
 use crate::chunk::{Captured, Chunked};
 use crate::order::Order;
@@ -23,6 +27,9 @@ const INLINE: usize = 12;
 const ARENA_CHUNK_BYTES: usize = 64 * 1024;
 /// Below this much dead memory a compaction is not worth its pass.
 const COMPACT_FROM_BYTES: usize = 1024 * 1024;
+
+/// In the chunk's number: the string has room up to the next power of two of its length.
+const HAS_ROOM: u32 = 1 << 31;
 
 /// Where the string of a slot is; see the module's figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +104,16 @@ impl View {
     #[inline]
     fn place(self) -> (usize, usize) {
         let bits = self.bits();
-        ((bits >> 64) as u32 as usize, (bits >> 96) as u32 as usize)
+        (((bits >> 64) as u32 & !HAS_ROOM) as usize, (bits >> 96) as u32 as usize)
+    }
+
+    /// Bytes of the arena that a long string takes.
+    #[inline]
+    fn room(self) -> usize {
+        match (self.bits() >> 64) as u32 & HAS_ROOM {
+            0 => self.len(),
+            _ => self.len().next_power_of_two(),
+        }
     }
 }
 
@@ -133,6 +149,14 @@ impl ArenaChunk {
         match self {
             Self::Open(bytes) => bytes.capacity(),
             Self::Sealed(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// The bytes to be changed, unless a capture shares them.
+    fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
+        match self {
+            Self::Open(bytes) => Some(bytes),
+            Self::Sealed(bytes) => Arc::get_mut(bytes).map(Vec::as_mut_slice),
         }
     }
 }
@@ -184,6 +208,11 @@ impl BlobStore {
         self.release(slot);
         let view = self.store(value);
         *self.views.get_mut(slot as usize) = view;
+        self.compact_if_worth();
+    }
+
+    #[inline]
+    fn compact_if_worth(&mut self) {
         if self.dead_bytes > COMPACT_FROM_BYTES && self.dead_bytes > self.live_bytes {
             self.compact();
         }
@@ -192,9 +221,57 @@ impl BlobStore {
     fn release(&mut self, slot: u32) {
         let view = self.views.get(slot as usize);
         if !view.is_inline() {
-            self.dead_bytes += view.len();
-            self.live_bytes -= view.len();
+            self.dead_bytes += view.room();
+            self.live_bytes -= view.room();
         }
+    }
+
+    /// Makes the string of a slot longer; NULL counts as empty.
+    fn extend(&mut self, slot: u32, tail: &[u8]) {
+        let view = self.views.get(slot as usize);
+        let (old, new) = (view.len(), view.len() + tail.len());
+        if new <= INLINE {
+            let mut short = [0; INLINE];
+            short[..old].copy_from_slice(self.get(slot).unwrap_or_default());
+            short[old..new].copy_from_slice(tail);
+            *self.views.get_mut(slot as usize) = View::of(&short[..new]);
+            return;
+        }
+        if !view.is_inline() && new <= view.room() {
+            let (chunk, offset) = view.place();
+            if let Some(bytes) = self.arena[chunk].as_mut_slice() {
+                bytes[offset + old..offset + new].copy_from_slice(tail);
+                self.views.get_mut(slot as usize).0[..4].copy_from_slice(&(new as u32).to_le_bytes());
+                return;
+            }
+        }
+        let mut longer = Vec::with_capacity(new.next_power_of_two());
+        longer.extend_from_slice(self.get(slot).unwrap_or_default());
+        longer.extend_from_slice(tail);
+        let head = View::of(&longer);
+        longer.resize(new.next_power_of_two(), 0);
+        self.release(slot);
+        self.live_bytes += longer.len();
+        let (chunk, offset) = self.append(&longer);
+        *self.views.get_mut(slot as usize) = head.at(chunk | HAS_ROOM, offset);
+        self.compact_if_worth();
+    }
+
+    /// Replaces bytes of the string of a slot from `at` on, which must be there.
+    fn overwrite(&mut self, slot: u32, at: usize, bytes: &[u8]) {
+        let view = self.views.get(slot as usize);
+        let end = at + bytes.len();
+        // The first bytes are in the view too.
+        if !view.is_inline() && at >= 4 && end <= view.len() {
+            let (chunk, offset) = view.place();
+            if let Some(arena) = self.arena[chunk].as_mut_slice() {
+                arena[offset + at..offset + end].copy_from_slice(bytes);
+                return;
+            }
+        }
+        let mut value = self.get(slot).unwrap_or_default().to_vec();
+        value[at..end].copy_from_slice(bytes);
+        self.set(slot, Some(&value));
     }
 
     #[inline]
@@ -224,6 +301,7 @@ impl BlobStore {
     /// Copies what is alive into new chunks.
     fn compact(&mut self) {
         let old = std::mem::take(&mut self.arena);
+        self.live_bytes = 0;
         for slot in 0..self.views.len() {
             let view = self.views.get(slot);
             if view.is_inline() {
@@ -231,6 +309,7 @@ impl BlobStore {
             }
             let (chunk, offset) = view.place();
             let value = &old[chunk].as_slice()[offset..offset + view.len()];
+            self.live_bytes += value.len();
             let (chunk, offset) = self.append(value);
             *self.views.get_mut(slot) = View::of(value).at(chunk, offset);
         }
@@ -336,6 +415,19 @@ impl BytesColumn {
         self.0.set(slot, value);
     }
 
+    /// Makes the string of a slot longer by `tail`; NULL counts as empty. What is there already is copied seldom.
+    pub fn append(&mut self, slot: u32, tail: &[u8]) {
+        self.0.extend(slot, tail);
+    }
+
+    /// Replaces bytes of the string of a slot from `at` on.
+    ///
+    /// # Panics
+    /// If the string ends before the last of them.
+    pub fn overwrite(&mut self, slot: u32, at: usize, bytes: &[u8]) {
+        self.0.overwrite(slot, at, bytes);
+    }
+
     /// Keeps the smaller of slot and value in byte order, which is the order of UTF-8 text too.
     pub fn min(&mut self, slot: u32, value: &[u8]) {
         if self.0.get(slot).is_none_or(|held| value < held) {
@@ -401,5 +493,48 @@ mod tests {
         }
         assert!(store.bytes() < 4 << 20, "{} bytes", store.bytes());
         assert!((0..100u8).all(|i| store.is(u32::from(i), &[i ^ 99; 1000])));
+    }
+
+    #[test]
+    fn strings_grow_in_place_and_captures_keep_theirs() {
+        let mut column = BytesColumn::default();
+        let mut expected = vec![vec![]; 3];
+        for _ in 0..3 {
+            column.store_mut().push(None);
+        }
+        for i in 0..5000u32 {
+            let (slot, piece) = (i % 3, &i.to_le_bytes()[..1 + i as usize % 4]);
+            column.append(slot, piece);
+            expected[slot as usize].extend_from_slice(piece);
+            assert_eq!(column.get(slot), Some(&expected[slot as usize][..]));
+        }
+        let captured = column.store_mut().capture();
+        let before = expected[1].clone();
+        column.append(1, b"more");
+        column.overwrite(2, 0, b"HEAD");
+        column.overwrite(2, 100, b"middle");
+        expected[1].extend_from_slice(b"more");
+        expected[2][..4].copy_from_slice(b"HEAD");
+        expected[2][100..106].copy_from_slice(b"middle");
+        for (slot, value) in expected.iter().enumerate() {
+            assert_eq!(column.get(slot as u32), Some(&value[..]));
+        }
+        assert!(column.store().is(2, &expected[2]));
+        let sorted = captured.sorted(&Order::by_group(vec![1], 1, 8, |_| 0));
+        let mut out = vec![0; sorted.bytes_of(0..1)];
+        sorted.write(std::slice::from_ref(&(0..1)), &mut [0], &mut out);
+        assert_eq!(out[4..], before);
+    }
+
+    #[test]
+    fn growing_copies_little_and_leaves_little_behind() {
+        let mut column = BytesColumn::default();
+        (0..100).for_each(|_| column.store_mut().push(None));
+        for _ in 0..2000 {
+            (0..100).for_each(|slot| column.append(slot, b"0123456789"));
+        }
+        // 2 MB of content, up to as much room, and up to as much dead.
+        assert!(column.store().bytes() < 10 << 20, "{} bytes", column.store().bytes());
+        assert!((0..100).all(|slot| column.get(slot).is_some_and(|s| s.len() == 20_000)));
     }
 }
