@@ -151,6 +151,7 @@ fn call(function: &str, args: &[usize]) -> AggregateCall {
         filter: None,
         ty: LogicalType::bigint(),
         name: function.to_lowercase(),
+        detail: Default::default(),
     }
 }
 

@@ -1,48 +1,50 @@
 //! Grouping: which expressions are keys, which calls are aggregates, and what may stand beside them.
 
-use super::expr::{Resolver, bind_expr, condition, function_error, function_name, span_of};
+use super::calls::{CallParts, VARIANCES, aggregate_type, variance};
+use super::expr::{Resolver, bind_expr, condition, function_name, span_of};
 use super::group_window::GroupWindow;
 use super::grouping_sets::SetFunctions;
 use super::scope::{ExprScope, dotted};
 use crate::error::{SqlError, SqlResult, Step};
-use crate::expr::{Expr, resolve_aggregate};
-use crate::nodes::ExpandSet;
+use crate::expr::{Expr, aggregate_names};
+use crate::nodes::{CallDetail, ExpandSet};
 use crate::rel::{AggCall, Rel, RelField, RelOp};
-use flott_core::{LogicalType, TypeKind, suggest};
-use sqlparser::ast::{self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
+use flott_core::{LogicalType, TypeKind};
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// Aggregates that run.
-const AGGREGATES: &[&str] = &["COUNT", "SUM", "AVG", "MIN", "MAX"];
-
-/// Aggregates of Flink that are known and not there yet.
-const LATER: &[&str] = &[
-    "FIRST_VALUE",
-    "LAST_VALUE",
-    "LISTAGG",
-    "STDDEV_POP",
-    "STDDEV_SAMP",
-    "STDDEV",
-    "VAR_POP",
-    "VAR_SAMP",
-    "VARIANCE",
-    "COLLECT",
-    "ARRAY_AGG",
-    "SUM0",
-    "JSON_OBJECTAGG",
-    "JSON_ARRAYAGG",
-    "PERCENTILE",
-    "APPROX_COUNT_DISTINCT",
-    "ROW_NUMBER",
-    "RANK",
-    "DENSE_RANK",
-    "LAG",
-    "LEAD",
-    "NTILE",
-    "CUME_DIST",
-    "PERCENT_RANK",
+/// Aggregates of Flink that are known and not there, and why.
+const MISSING: &[(&str, &str)] = &[
+    ("APPROX_COUNT_DISTINCT", "is not there on streams, as in Flink"),
+    ("PERCENTILE", "is not supported yet"),
+    ("SINGLE_VALUE", "is not supported yet"),
+    ("ROW_NUMBER", "needs OVER (…)"),
+    ("RANK", "needs OVER (…)"),
+    ("DENSE_RANK", "needs OVER (…)"),
+    ("LAG", "needs OVER (…)"),
+    (
+        "LEAD",
+        "needs rows that come later, which a stream does not have, as in Flink",
+    ),
+    (
+        "NTILE",
+        "needs rows that come later, which a stream does not have, as in Flink",
+    ),
+    (
+        "CUME_DIST",
+        "needs rows that come later, which a stream does not have, as in Flink",
+    ),
+    (
+        "PERCENT_RANK",
+        "needs rows that come later, which a stream does not have, as in Flink",
+    ),
 ];
+
+/// Why an aggregate cannot be called in a grouping.
+fn missing(name: &str) -> Option<&'static str> {
+    MISSING.iter().find(|(n, _)| *n == name).map(|(_, why)| *why)
+}
 
 /// The name of the aggregate that `expr` calls, if it does.
 pub fn aggregate_name(expr: &ast::Expr) -> Option<String> {
@@ -50,7 +52,7 @@ pub fn aggregate_name(expr: &ast::Expr) -> Option<String> {
         return None;
     };
     let name = function_name(function).ok()?;
-    let known = AGGREGATES.contains(&name.as_str()) || LATER.contains(&name.as_str());
+    let known = aggregate_names().contains(&name.as_str()) || missing(&name).is_some();
     (known && function.over.is_none()).then_some(name)
 }
 
@@ -156,6 +158,7 @@ struct BoundCall {
     distinct: bool,
     filter: Option<Expr>,
     ty: flott_core::LogicalType,
+    detail: CallDetail,
 }
 
 /// Binds SELECT and HAVING of a grouping query: over the keys, then the aggregates found on the way.
@@ -198,47 +201,40 @@ impl<'a> Grouping<'a> {
 
     fn aggregate(&self, function: &ast::Function) -> SqlResult<Expr> {
         let name = function_name(function)?;
-        if LATER.contains(&name.as_str()) {
-            let hint = suggest::hint(&name, AGGREGATES.iter().copied());
-            return Err(SqlError::new(
-                Step::Unsupported,
-                format!("the aggregate {name} is not supported yet{hint}"),
-            )
-            .remedy(format!("supported are {}", AGGREGATES.join(", "))));
+        if let Some(why) = missing(&name) {
+            let names = aggregate_names();
+            return Err(SqlError::new(Step::Unsupported, format!("the aggregate {name} {why}"))
+                .remedy(format!("supported are {}", names.join(", "))));
         }
-        let mut args = vec![];
-        let FunctionArguments::List(list) = &function.args else {
-            return Err(SqlError::new(
-                Step::Syntax,
-                format!("{name} needs arguments in parentheses"),
-            ));
-        };
-        let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
-        for arg in &list.args {
-            match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => args.push(self.input.bind(e)?),
-                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if name == "COUNT" => {}
-                _ => return Err(SqlError::new(Step::Type, format!("{name} does not take '{arg}'"))),
-            }
-        }
+        let parts = CallParts::bind(&name, function, &|e| self.input.bind(e))?;
         let filter = match &function.filter {
             Some(filter) => Some(condition(self.input.bind(filter)?, "FILTER", span_of(filter))?),
             None => None,
         };
-        let types: Vec<_> = args.iter().map(|a| a.ty().clone()).collect();
-        let mut ty = resolve_aggregate(&name, &types, distinct).map_err(|e| function_error(&e))?;
-        if name != "COUNT" && (!self.grouped || filter.is_some()) {
-            ty.nullable = true;
+        let may_be_empty = !self.grouped || filter.is_some();
+        let ty = aggregate_type(&name, &parts, may_be_empty)?;
+        let register = |name: &str, parts: CallParts, ty: LogicalType| {
+            self.register(BoundCall {
+                // Extreme values and distinct ones are the same set.
+                distinct: parts.distinct && !matches!(name, "MIN" | "MAX"),
+                function: name.to_owned(),
+                args: parts.args,
+                filter: filter.clone(),
+                ty,
+                detail: parts.detail,
+            })
+        };
+        match parts.args.first() {
+            Some(arg) if VARIANCES.contains(&name.as_str()) => variance(&name, arg.clone(), &ty, |name, arg| {
+                let parts = CallParts {
+                    args: vec![arg],
+                    ..parts.clone()
+                };
+                let ty = aggregate_type(name, &parts, may_be_empty)?;
+                Ok(register(name, parts, ty))
+            }),
+            _ => Ok(register(&name, parts, ty)),
         }
-        // Extreme values and distinct ones are the same set.
-        let distinct = distinct && !matches!(name.as_str(), "MIN" | "MAX");
-        Ok(self.register(BoundCall {
-            function: name,
-            args,
-            distinct,
-            filter,
-            ty,
-        }))
     }
 
     fn register(&self, call: BoundCall) -> Expr {
@@ -347,6 +343,7 @@ impl<'a> Grouping<'a> {
                 distinct: call.distinct,
                 filter,
                 ty: call.ty,
+                detail: call.detail,
                 name: name_of(position).unwrap_or_else(|| format!("$f{position}")),
             });
         }
@@ -416,6 +413,12 @@ pub fn aggregate(input: Rel, keys: Vec<usize>, calls: Vec<AggCall>) -> Rel {
             calls,
         },
         fields,
+    }
+}
+
+impl super::over::OverInput for Grouping<'_> {
+    fn bind_over(&self, expr: &ast::Expr) -> SqlResult<Expr> {
+        self.bind(expr)
     }
 }
 

@@ -4,6 +4,7 @@
 //! of its own script; common table expressions are bound once and copied to their uses (a rule shares them again).
 
 mod aggregate;
+mod calls;
 mod expr;
 mod from;
 mod group_window;

@@ -1,21 +1,44 @@
 //! OVER: which calls of a SELECT list look at the rows before a row, over which window.
 
-use super::expr::{Resolver, bind_expr, function_error, function_name, span_of};
+use super::calls::{CallParts, VARIANCES, aggregate_type, variance};
+use super::expr::{Resolver, bind_expr, function_name, span_of};
 use super::scope::ExprScope;
 use crate::error::{SqlError, SqlResult, Step};
-use crate::expr::{Expr, Literal, resolve_aggregate};
-use crate::nodes::OverFrame;
+use crate::expr::{Expr, Literal};
+use crate::nodes::{CallDetail, OverFrame};
 use crate::rel::{AggCall, OverAggregate, Rel, RelField, RelOp};
 use flott_core::{LogicalType, TypeKind, suggest};
 use sqlparser::ast::{
-    self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, NamedWindowDefinition,
-    NamedWindowExpr, SelectItem, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    self, Ident, NamedWindowDefinition, NamedWindowExpr, SelectItem, WindowFrameBound, WindowFrameUnits, WindowSpec,
+    WindowType,
 };
+use sqlparser::tokenizer::Span;
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 /// Functions that run OVER a window.
-const FUNCTIONS: &[&str] = &["COUNT", "SUM", "AVG", "MIN", "MAX", "ROW_NUMBER", "RANK", "DENSE_RANK"];
+const FUNCTIONS: &[&str] = &[
+    "COUNT",
+    "SUM",
+    "AVG",
+    "MIN",
+    "MAX",
+    "FIRST_VALUE",
+    "LAST_VALUE",
+    "LAG",
+    "LISTAGG",
+    "ARRAY_AGG",
+    "COLLECT",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "STDDEV",
+    "VAR_POP",
+    "VAR_SAMP",
+    "VARIANCE",
+    "ROW_NUMBER",
+    "RANK",
+    "DENSE_RANK",
+];
 
 /// Whether a SELECT item calls a function OVER a window, sub-queries apart.
 pub fn item_has_over(item: &SelectItem) -> bool {
@@ -37,9 +60,15 @@ pub fn item_has_over(item: &SelectItem) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Window {
     partition: Vec<Expr>,
-    /// Column of the time attribute.
-    order: usize,
+    order: Expr,
+    order_span: Span,
     frame: OverFrame,
+}
+
+impl Window {
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.partition, &self.order, self.frame) == (&other.partition, &other.order, other.frame)
+    }
 }
 
 /// A call over the input.
@@ -49,11 +78,30 @@ struct Call {
     args: Vec<Expr>,
     distinct: bool,
     ty: LogicalType,
+    detail: CallDetail,
 }
+
+/// What OVER looks at: the columns of FROM, or the groups of a grouping.
+pub trait OverInput: Resolver {
+    /// Binds an expression over it.
+    ///
+    /// # Errors
+    /// If a name, function or type is wrong.
+    fn bind_over(&self, expr: &ast::Expr) -> SqlResult<Expr>;
+}
+
+impl OverInput for ExprScope {
+    fn bind_over(&self, expr: &ast::Expr) -> SqlResult<Expr> {
+        self.bind(expr)
+    }
+}
+
+/// Positions of the calls while their number and that of the input's columns are not known: from here on.
+const FIRST_CALL: usize = 1 << 32;
 
 /// Binds a SELECT list with OVER: behind the input's columns come the calls found on the way.
 pub struct Overs<'a> {
-    input: &'a ExprScope,
+    input: &'a dyn OverInput,
     named: &'a [NamedWindowDefinition],
     window: RefCell<Option<Window>>,
     calls: RefCell<Vec<Call>>,
@@ -61,7 +109,7 @@ pub struct Overs<'a> {
 
 impl<'a> Overs<'a> {
     /// Over the columns of `input`; `named` are the windows of the WINDOW clause.
-    pub fn new(input: &'a ExprScope, named: &'a [NamedWindowDefinition]) -> Self {
+    pub fn new(input: &'a dyn OverInput, named: &'a [NamedWindowDefinition]) -> Self {
         Self {
             input,
             named,
@@ -97,49 +145,52 @@ impl<'a> Overs<'a> {
                     .remedy("aggregate CASE WHEN condition THEN value END"),
             );
         }
-        let FunctionArguments::List(list) = &function.args else {
-            return Err(SqlError::new(Step::Syntax, format!("{name} needs parentheses")));
-        };
-        let mut args = vec![];
-        for arg in &list.args {
-            match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => args.push(self.input.bind(e)?),
-                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if name == "COUNT" => {}
-                _ => return Err(SqlError::new(Step::Type, format!("{name} does not take '{arg}'"))),
-            }
-        }
+        let parts = CallParts::bind(&name, function, &|e| self.input.bind_over(e))?;
         let is_rank = matches!(name.as_str(), "ROW_NUMBER" | "RANK" | "DENSE_RANK");
-        if is_rank && !args.is_empty() {
+        if is_rank && !parts.args.is_empty() {
             return Err(SqlError::new(Step::Type, format!("{name} takes no arguments")));
         }
-        let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
-        let ty = if is_rank {
-            LogicalType::not_null(TypeKind::BigInt)
-        } else {
-            let types: Vec<_> = args.iter().map(|a| a.ty().clone()).collect();
-            resolve_aggregate(&name, &types, distinct).map_err(|e| function_error(&e))?
+        let ty = match is_rank {
+            true => LogicalType::not_null(TypeKind::BigInt),
+            // As in Flink, though no frame is empty.
+            false => aggregate_type(&name, &parts, true)?,
         };
         self.check_window(self.window_of(over, &name)?)?;
+        match parts.args.first() {
+            Some(arg) if VARIANCES.contains(&name.as_str()) => variance(&name, arg.clone(), &ty, |name, arg| {
+                let parts = CallParts {
+                    args: vec![arg],
+                    ..parts.clone()
+                };
+                let ty = aggregate_type(name, &parts, true)?;
+                Ok(self.register(name, parts, ty))
+            }),
+            _ => Ok(self.register(&name, parts, ty)),
+        }
+    }
+
+    fn register(&self, name: &str, parts: CallParts, ty: LogicalType) -> Expr {
         let call = Call {
             // Extreme values and distinct ones are the same set.
-            distinct: distinct && !matches!(name.as_str(), "MIN" | "MAX"),
-            function: name,
-            args,
+            distinct: parts.distinct && !matches!(name, "MIN" | "MAX"),
+            function: name.to_owned(),
+            args: parts.args,
             ty: ty.clone(),
+            detail: parts.detail,
         };
         let mut calls = self.calls.borrow_mut();
         let position = calls.iter().position(|c| *c == call).unwrap_or_else(|| {
             calls.push(call);
             calls.len() - 1
         });
-        Ok(Expr::input(self.input.fields().len() + position, ty))
+        Expr::input(FIRST_CALL + position, ty)
     }
 
     /// All calls of a query look through one window.
     fn check_window(&self, window: Window) -> SqlResult<()> {
         let mut first = self.window.borrow_mut();
         match first.as_ref() {
-            Some(first) if *first != window => Err(SqlError::new(
+            Some(first) if !first.is_same(&window) => Err(SqlError::new(
                 Step::Unsupported,
                 "all OVER windows of a query must be the same (PARTITION BY, ORDER BY and frame), as in Flink",
             )
@@ -185,12 +236,12 @@ impl<'a> Overs<'a> {
         }
         let mut partition = vec![];
         for expr in &spec.partition_by {
-            partition.push(self.input.bind(expr)?);
+            partition.push(self.input.bind_over(expr)?);
         }
-        let order = self.order(spec)?;
+        let (order, order_span) = self.order(spec)?;
         let frame = match (function, &spec.window_frame) {
             ("ROW_NUMBER", None) => OverFrame::UnboundedRows,
-            ("ROW_NUMBER" | "RANK" | "DENSE_RANK", Some(_)) => {
+            ("ROW_NUMBER" | "RANK" | "DENSE_RANK" | "LAG", Some(_)) => {
                 return Err(SqlError::new(
                     Step::Type,
                     format!("{function} takes no ROWS and no RANGE in its window"),
@@ -202,37 +253,71 @@ impl<'a> Overs<'a> {
         Ok(Window {
             partition,
             order,
+            order_span,
             frame,
         })
     }
 
-    /// The time attribute that the window is ordered by.
-    fn order(&self, spec: &WindowSpec) -> SqlResult<usize> {
-        let wrong = |text: &str| {
-            SqlError::new(Step::Unsupported, text)
-                .remedy("ORDER BY the column that has the table's WATERMARK, or a column AS PROCTIME()")
-        };
+    /// What the window is ordered by, and where it stands.
+    fn order(&self, spec: &WindowSpec) -> SqlResult<(Expr, Span)> {
         let [order] = spec.order_by.as_slice() else {
-            return Err(wrong("an OVER window on a stream is ordered by one time attribute"));
+            return Err(wrong_order(
+                "an OVER window on a stream is ordered by one column, as in Flink",
+            ));
         };
+        let span = span_of(&order.expr);
         if order.options.asc == Some(false) {
-            return Err(
-                wrong("an OVER window on a stream is ordered in ascending time, as in Flink")
-                    .at_span(span_of(&order.expr)),
-            );
+            return Err(wrong_order("an OVER window on a stream is ordered ascending, as in Flink").at_span(span));
         }
-        match self.input.bind(&order.expr)? {
-            Expr::InputRef { index, .. } if self.input.fields()[index].time.is_some() => Ok(index),
-            _ => Err(wrong("an OVER window on a stream is ordered by a time attribute").at_span(span_of(&order.expr))),
-        }
+        Ok((self.input.bind_over(&order.expr)?, span))
     }
 
-    /// The OVER aggregation of `rel`, whose columns the input scope describes, and the SELECT list above it.
-    pub fn into_rel(self, rel: Rel, items: Vec<(String, Expr)>) -> Rel {
-        let Some(window) = self.window.into_inner() else {
-            return Rel::calc(rel, items, None);
+    /// What was found, free of the input.
+    pub fn into_windows(self) -> OverCalls {
+        OverCalls {
+            window: self.window.into_inner(),
+            calls: self.calls.into_inner(),
+        }
+    }
+}
+
+/// The calls OVER a window of a SELECT list.
+pub struct OverCalls {
+    window: Option<Window>,
+    calls: Vec<Call>,
+}
+
+impl OverCalls {
+    /// Whether there are any.
+    pub fn is_any(&self) -> bool {
+        self.window.is_some()
+    }
+
+    /// The OVER aggregation of `rel`, whose columns the input describes, and the SELECT list above it.
+    ///
+    /// # Errors
+    /// If the window is bounded and not ordered by time.
+    pub fn into_rel(self, rel: Rel, items: Vec<(String, Expr)>) -> SqlResult<Rel> {
+        let Some(window) = self.window else {
+            return Ok(Rel::calc(rel, items, None));
         };
-        let width = self.input.fields().len();
+        let time = match &window.order {
+            Expr::InputRef { index, .. } => rel.fields[*index].time,
+            _ => None,
+        };
+        let wrong = |text: &str| Err(wrong_order(text).at_span(window.order_span));
+        if time.is_none() {
+            match &window.order.ty().kind {
+                kind @ (TypeKind::Row(_) | TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_)) => {
+                    return wrong(&format!("values of {kind} have no order"));
+                }
+                _ if window.frame.is_bounded() => {
+                    return wrong("an OVER window with a bound is ordered by a time attribute, as in Flink");
+                }
+                _ => {}
+            }
+        }
+        let width = rel.fields.len();
         let mut columns = rel.identity();
         let mut column_of = |expr: Expr| match expr {
             Expr::InputRef { index, .. } => index,
@@ -245,13 +330,15 @@ impl<'a> Overs<'a> {
             },
         };
         let partition = window.partition.into_iter().map(&mut column_of).collect();
-        let calls: Vec<AggCall> = (self.calls.into_inner().into_iter().enumerate())
+        let order = column_of(window.order);
+        let calls: Vec<AggCall> = (self.calls.into_iter().enumerate())
             .map(|(i, call)| AggCall {
                 function: call.function,
                 args: call.args.into_iter().map(&mut column_of).collect(),
                 distinct: call.distinct,
                 filter: None,
                 ty: call.ty,
+                detail: call.detail,
                 name: format!("w0$o{i}"),
             })
             .collect();
@@ -259,31 +346,42 @@ impl<'a> Overs<'a> {
             true => rel,
             false => Rel::calc(rel, columns, None),
         };
-        let shift = input.fields.len() - width;
+        let first_call = input.fields.len();
         let fields = input
             .fields
             .iter()
-            .cloned()
+            // Updates have no time attribute.
+            .map(|f| RelField {
+                time: f.time.filter(|_| time.is_some()),
+                ..f.clone()
+            })
             .chain(calls.iter().map(|c| RelField::new(c.name.clone(), c.ty.clone())))
             .collect();
         let over = Rel {
             op: RelOp::Over(OverAggregate {
                 input: Box::new(input),
                 partition,
-                order: window.order,
+                order,
                 frame: window.frame,
                 calls,
             }),
             fields,
         };
-        let behind =
-            |expr: &Expr| expr.map_inputs(&mut |i, ty| Expr::input(if i < width { i } else { i + shift }, ty.clone()));
+        let place = |i: usize| i.checked_sub(FIRST_CALL).map_or(i, |call| first_call + call);
+        let behind = |expr: &Expr| expr.map_inputs(&mut |i, ty| Expr::input(place(i), ty.clone()));
         let items = items.iter().map(|(name, expr)| (name.clone(), behind(expr))).collect();
-        Rel::calc(over, items, None)
+        Ok(Rel::calc(over, items, None))
     }
 }
 
-fn bound_frame(frame: &ast::WindowFrame, scope: &ExprScope) -> SqlResult<OverFrame> {
+fn wrong_order(text: &str) -> SqlError {
+    SqlError::new(Step::Unsupported, text)
+        .remedy(
+            "ORDER BY the column that has the table's WATERMARK, or a column AS PROCTIME(); any column where the frame has no bound",
+        )
+}
+
+fn bound_frame(frame: &ast::WindowFrame, scope: &dyn OverInput) -> SqlResult<OverFrame> {
     let unsupported = |text: &str| {
         SqlError::new(Step::Unsupported, text.to_owned())
             .remedy("write ROWS or RANGE BETWEEN … PRECEDING AND CURRENT ROW")
@@ -302,7 +400,7 @@ fn bound_frame(frame: &ast::WindowFrame, scope: &ExprScope) -> SqlResult<OverFra
                 WindowFrameUnits::Groups => Err(unsupported("OVER windows have no GROUPS, as in Flink")),
             };
         }
-        WindowFrameBound::Preceding(Some(size)) => Some((scope.bind(size)?, span_of(size))),
+        WindowFrameBound::Preceding(Some(size)) => Some((scope.bind_over(size)?, span_of(size))),
         WindowFrameBound::Following(_) => {
             return Err(unsupported(
                 "an OVER window on a stream has no FOLLOWING rows, as in Flink",

@@ -116,19 +116,12 @@ impl Binder<'_> {
         let aggregates =
             select.projection.iter().any(item_has_aggregate) || select.having.as_ref().is_some_and(contains_aggregate);
         let over = select.projection.iter().any(item_has_over);
-        let bound = if over && (grouped || aggregates || select.having.is_some()) {
-            return Err(SqlError::new(
-                Step::Unsupported,
-                "OVER beside GROUP BY and other aggregates in one SELECT is not supported yet",
-            )
-            .at_span(select.select_token.0.span)
-            .remedy("aggregate in a sub-query, and look OVER its rows"));
-        } else if grouped || aggregates || select.having.is_some() {
+        let bound = if grouped || aggregates || select.having.is_some() {
             self.grouped(rel, &scope, &sets, select, order)?
         } else if over {
             let overs = Overs::new(&scope, &select.named_window);
             let (items, sorted) = ordered_items(select, &scope, order, &|e| overs.bind(e))?;
-            sorted.of(overs.into_rel(rel, items))
+            sorted.of(overs.into_windows().into_rel(rel, items)?)
         } else {
             let (items, sorted) = ordered_items(select, &scope, order, &|e| scope.bind(e))?;
             sorted.of(Rel::calc(rel, items, None))
@@ -196,19 +189,39 @@ impl Binder<'_> {
             1 => vec![SetFunctions::plain()],
             _ => SetFunctions::levels(&bound_sets, keys.len())?,
         };
+        let several = levels.len() > 1;
         let mut branches = vec![];
         let mut order_of_all = Order::default();
         for level in levels {
             let grouping = Grouping::new(scope, keys.clone(), is_grouped, level, window.as_ref());
-            let (items, sorted) = ordered_items(select, scope, order, &|e| grouping.bind(e))?;
+            // OVER looks at the groups that HAVING leaves.
+            let overs = Overs::new(&grouping, &select.named_window);
+            let (items, sorted) = ordered_items(select, scope, order, &|e| overs.bind(e))?;
+            let windows = overs.into_windows();
             let having = match &select.having {
                 Some(having) => Some(condition(grouping.bind(having)?, "HAVING", span_of(having))?),
                 None => None,
             };
             let aggregated = grouping.into_rel(rel.clone(), &items);
             check_slices(&aggregated, sets)?;
-            branches.push(Rel::calc(aggregated, items, having));
             order_of_all = sorted;
+            if !windows.is_any() {
+                branches.push(Rel::calc(aggregated, items, having));
+                continue;
+            }
+            if several {
+                return Err(SqlError::new(
+                    Step::Unsupported,
+                    "OVER beside GROUPING SETS that hold a set twice is not supported",
+                )
+                .at_span(select.select_token.0.span)
+                .remedy("aggregate in a sub-query, and look OVER its rows"));
+            }
+            let groups = match having {
+                Some(having) => Rel::filter(aggregated, having),
+                None => aggregated,
+            };
+            branches.push(windows.into_rel(groups, items)?);
         }
         let rel = match branches.len() {
             1 => branches.remove(0),

@@ -4,18 +4,85 @@ use super::FunctionError;
 use super::types::decimal_of;
 use flott_core::{LogicalType, TypeKind};
 
-/// The aggregate functions and what they take.
-const AGGREGATES: [(&str, &str); 5] = [
-    ("AVG", "AVG(NUMERIC)"),
-    ("COUNT", "COUNT(*), COUNT(ANY, ...)"),
-    ("MAX", "MAX(COMPARABLE)"),
-    ("MIN", "MIN(COMPARABLE)"),
-    ("SUM", "SUM(NUMERIC)"),
+/// The aggregate functions, what they take, and what they are; sorted.
+const AGGREGATES: &[(&str, &str, &str)] = &[
+    (
+        "ARRAY_AGG",
+        "ARRAY_AGG([DISTINCT] ANY) [{IGNORE|RESPECT} NULLS]",
+        "the values in an array, as they come",
+    ),
+    ("AVG", "AVG([DISTINCT] NUMERIC)", "the average"),
+    (
+        "COLLECT",
+        "COLLECT([DISTINCT] ANY)",
+        "the values with their counts, as a multiset",
+    ),
+    ("COUNT", "COUNT(*), COUNT([DISTINCT] ANY)", "how many rows or values"),
+    (
+        "FIRST_VALUE",
+        "FIRST_VALUE([DISTINCT] ANY)",
+        "the value that came first",
+    ),
+    (
+        "JSON_ARRAYAGG",
+        "JSON_ARRAYAGG(value [{NULL|ABSENT} ON NULL])",
+        "the values in a JSON array",
+    ),
+    (
+        "JSON_OBJECTAGG",
+        "JSON_OBJECTAGG([KEY] key STRING VALUE value [{NULL|ABSENT} ON NULL])",
+        "pairs in a JSON object",
+    ),
+    ("LAST_VALUE", "LAST_VALUE([DISTINCT] ANY)", "the value that came last"),
+    (
+        "LISTAGG",
+        "LISTAGG([DISTINCT] STRING [, 'separator'])",
+        "the texts one behind the other",
+    ),
+    ("MAX", "MAX(COMPARABLE)", "the largest value"),
+    ("MIN", "MIN(COMPARABLE)", "the smallest value"),
+    ("STDDEV", "STDDEV([DISTINCT] NUMERIC)", "another form of STDDEV_SAMP"),
+    (
+        "STDDEV_POP",
+        "STDDEV_POP([DISTINCT] NUMERIC)",
+        "standard deviation of the whole",
+    ),
+    (
+        "STDDEV_SAMP",
+        "STDDEV_SAMP([DISTINCT] NUMERIC)",
+        "standard deviation of a sample",
+    ),
+    ("SUM", "SUM([DISTINCT] NUMERIC)", "the sum"),
+    ("VARIANCE", "VARIANCE([DISTINCT] NUMERIC)", "another form of VAR_SAMP"),
+    ("VAR_POP", "VAR_POP([DISTINCT] NUMERIC)", "variance of the whole"),
+    ("VAR_SAMP", "VAR_SAMP([DISTINCT] NUMERIC)", "variance of a sample"),
+];
+
+/// Functions that look at rows before a row, and need OVER.
+const OVER_ONLY: &[(&str, &str, &str)] = &[
+    (
+        "DENSE_RANK",
+        "DENSE_RANK() OVER (…)",
+        "rank among the rows before, without gaps",
+    ),
+    (
+        "LAG",
+        "LAG(COMPARABLE [, rows [, default]]) OVER (…)",
+        "the value so many rows before",
+    ),
+    ("RANK", "RANK() OVER (…)", "rank among the rows before"),
+    ("ROW_NUMBER", "ROW_NUMBER() OVER (…)", "number among the rows before"),
 ];
 
 /// Names of all aggregate functions, sorted.
 pub fn aggregate_names() -> Vec<&'static str> {
-    AGGREGATES.iter().map(|(name, _)| *name).collect()
+    AGGREGATES.iter().map(|(name, ..)| *name).collect()
+}
+
+/// Name, signatures and a line of text of every aggregate function, those that need OVER too.
+pub fn aggregate_listing() -> impl Iterator<Item = [String; 3]> {
+    let all = AGGREGATES.iter().chain(OVER_ONLY);
+    all.map(|(name, signature, text)| [name.to_string(), signature.to_string(), text.to_string()])
 }
 
 /// Type of `name` over arguments of these types (none: `COUNT(*)`), as in a grouped query: NULL only where a value was
@@ -25,7 +92,8 @@ pub fn aggregate_names() -> Vec<&'static str> {
 /// If there is no such aggregate (the nearest name is in the text) or it cannot take these arguments.
 pub fn resolve_aggregate(name: &str, args: &[LogicalType], distinct: bool) -> Result<LogicalType, FunctionError> {
     let name = name.to_uppercase();
-    let Some((_, signature)) = AGGREGATES.iter().find(|(n, _)| *n == name) else {
+    let known = AGGREGATES.iter().chain(OVER_ONLY);
+    let Some((_, signature, _)) = known.into_iter().find(|(n, ..)| *n == name) else {
         return Err(FunctionError::Unknown {
             hint: flott_core::suggest::hint(&name, aggregate_names()),
             name,
@@ -43,23 +111,57 @@ pub fn resolve_aggregate(name: &str, args: &[LogicalType], distinct: bool) -> Re
             Ok(LogicalType::not_null(TypeKind::BigInt))
         };
     }
-    let [arg] = args else {
-        return Err(refused());
+    let text = |length| LogicalType::not_null(TypeKind::Varchar(length));
+    let arg = match (name.as_str(), args) {
+        ("JSON_OBJECTAGG", [key, _]) if key.kind.is_string() && !distinct => return Ok(text(JSON_LENGTH)),
+        ("LAG", [value, default]) if is_ordered(&value.kind) => {
+            // Even where the value is nullable, as in Flink.
+            return Ok(value.with_nullable(default.nullable));
+        }
+        (_, [arg]) => arg,
+        _ => return Err(refused()),
     };
+    match name.as_str() {
+        "ARRAY_AGG" if arg.kind != TypeKind::Null => {
+            let array = TypeKind::Array(Box::new(arg.clone()));
+            // A ROW with nullable fields counts as nullable.
+            let is_nullable = match &arg.kind {
+                TypeKind::Row(fields) => arg.nullable || fields.iter().any(|f| f.ty.nullable),
+                _ => arg.nullable,
+            };
+            return Ok(LogicalType::new(array).with_nullable(is_nullable));
+        }
+        "COLLECT" if arg.kind != TypeKind::Null => {
+            return Ok(LogicalType::not_null(TypeKind::Multiset(Box::new(arg.clone()))));
+        }
+        "JSON_ARRAYAGG" if !distinct => return Ok(text(JSON_LENGTH)),
+        "LAG" if is_ordered(&arg.kind) => return Ok(arg.with_nullable(true)),
+        _ => {}
+    }
     let kind = match (name.as_str(), &arg.kind) {
         ("MIN" | "MAX", kind) if is_ordered(kind) => kind.clone(),
+        ("FIRST_VALUE" | "LAST_VALUE", kind) if *kind != TypeKind::Null => kind.clone(),
+        ("LISTAGG", kind) if kind.is_string() => kind.clone(),
         ("SUM", TypeKind::Decimal(_, s)) => TypeKind::Decimal(38, *s),
-        ("AVG", TypeKind::Decimal(..)) => {
+        (name, TypeKind::Decimal(..)) if name == "AVG" || is_variance(name) => {
             let (_, scale) = decimal_of(&arg.kind).ok_or_else(refused)?;
             TypeKind::Decimal(38, scale.max(6))
         }
         ("SUM" | "AVG", kind) if kind.is_numeric() => kind.clone(),
+        (name, kind) if is_variance(name) && kind.is_numeric() => kind.clone(),
         _ => return Err(refused()),
     };
     Ok(LogicalType {
         kind,
         nullable: arg.nullable,
     })
+}
+
+/// Length of the text that JSON aggregates declare; they may be longer.
+const JSON_LENGTH: u32 = 2000;
+
+fn is_variance(name: &str) -> bool {
+    name.starts_with("STDDEV") || name.starts_with("VAR")
 }
 
 fn is_ordered(kind: &TypeKind) -> bool {
@@ -94,6 +196,19 @@ mod tests {
             let ty = resolve_aggregate(name, &[LogicalType::new(arg)], false).unwrap();
             assert_eq!(ty.kind, expected, "{name}");
         }
+        for (name, arg, expected) in [
+            ("STDDEV_POP", TypeKind::Int, "INT"),
+            ("VARIANCE", TypeKind::Decimal(8, 2), "DECIMAL(38, 6)"),
+            ("ARRAY_AGG", TypeKind::Int, "ARRAY<INT>"),
+            ("COLLECT", TypeKind::Int, "MULTISET<INT> NOT NULL"),
+            ("JSON_ARRAYAGG", TypeKind::Int, "VARCHAR(2000) NOT NULL"),
+            ("LISTAGG", TypeKind::Char(3), "CHAR(3)"),
+            ("LAG", TypeKind::Int, "INT"),
+        ] {
+            let ty = resolve_aggregate(name, &[LogicalType::new(arg)], false).unwrap();
+            assert_eq!(ty.to_string(), expected, "{name}");
+        }
+        assert!(AGGREGATES.is_sorted_by(|a, b| a.0 < b.0), "keep the list sorted");
         let unknown = resolve_aggregate("CONUT", &[], false).unwrap_err().to_string();
         assert!(unknown.contains("COUNT"), "{unknown}");
         assert!(resolve_aggregate("SUM", &[LogicalType::string()], false).is_err());

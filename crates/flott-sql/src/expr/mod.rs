@@ -24,7 +24,7 @@ pub mod value;
 #[cfg(test)]
 mod tests;
 
-pub use aggregate::{aggregate_names, resolve_aggregate};
+pub use aggregate::{aggregate_listing, aggregate_names, resolve_aggregate};
 pub use display::Notation;
 pub use error::{ExprError, FunctionError};
 pub use ir::{Expr, Literal};

@@ -107,17 +107,13 @@ pub fn listing() -> Vec<[String; 3]> {
         let text = format!("another form of {function}");
         [(*alias).to_owned(), format!("{alias}(...)"), text]
     });
-    let aggregates = super::aggregate_names().into_iter().map(|name| {
-        let text = "aggregate function".to_owned();
-        [name.to_owned(), format!("{name}(...)"), text]
-    });
-    scalar.chain(aliases).chain(aggregates).collect()
+    scalar.chain(aliases).chain(super::aggregate_listing()).collect()
 }
 
 /// The error for an unknown name, with the nearest known one.
 pub fn unknown(name: &str) -> FunctionError {
     FunctionError::Unknown {
         name: name.to_owned(),
-        hint: flott_core::suggest::hint(name, function_names()),
+        hint: flott_core::suggest::hint(name, function_names().into_iter().chain(super::aggregate_names())),
     }
 }

@@ -1,5 +1,17 @@
 //! What all aggregations share: the calls ([`AggregateCall`]), which of them can run, and the columns that flow between
 //! two phases and make up the state ([`PartialColumn`]).
+//!
+//! | function | state | over input that retracts |
+//! |---|---|---|
+//! | COUNT | counter | the same |
+//! | SUM | sum | sum, counter |
+//! | AVG | sum, counter | the same |
+//! | MIN, MAX | value | value, and all values with their counts in a table beside it |
+//! | FIRST_VALUE, LAST_VALUE | value | value, list |
+//! | LAG | value, list of so many rows | |
+//! | LISTAGG, ARRAY_AGG, COLLECT, JSON_ARRAYAGG, JSON_OBJECTAGG | list | the same |
+//!
+//! Standard deviations and variances are sums, counts and an expression behind them (the binder's work).
 
 use super::{SpecError, check_columns};
 use flott_core::{Field, LogicalType, TypeKind};
@@ -14,7 +26,7 @@ const MAX_FILTERS: usize = 63;
 /// One aggregate of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregateCall {
-    /// `COUNT`, `SUM`, `AVG`, `MIN`, `MAX`, or [`SUM0`].
+    /// Flink's name of it, or [`SUM0`]; see the module's table.
     pub function: String,
     /// Positions of its arguments; none for `COUNT(*)`.
     pub args: Vec<usize>,
@@ -26,6 +38,39 @@ pub struct AggregateCall {
     pub ty: LogicalType,
     /// Name of the result column.
     pub name: String,
+    /// What it says besides.
+    #[serde(default, skip_serializing_if = "CallDetail::is_plain")]
+    pub detail: CallDetail,
+}
+
+/// What an aggregate's call says besides its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallDetail {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// What stands between the texts of LISTAGG.
+    Separator(String),
+    /// NULLs are left out (ARRAY_AGG, JSON_ARRAYAGG), or pairs with a NULL value (JSON_OBJECTAGG).
+    AbsentNulls,
+    /// How many rows LAG goes back.
+    Offset(u64),
+}
+
+impl CallDetail {
+    /// Whether there is nothing to say.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
+}
+
+/// Aggregates whose value holds all their arguments.
+pub(crate) fn is_collecting(function: &str) -> bool {
+    matches!(
+        function,
+        "LISTAGG" | "ARRAY_AGG" | "COLLECT" | "JSON_ARRAYAGG" | "JSON_OBJECTAGG"
+    )
 }
 
 impl AggregateCall {
@@ -64,6 +109,10 @@ pub fn partial_columns(input: &[Field], aggregates: &[AggregateCall], input_retr
         name,
         ty: LogicalType::not_null(TypeKind::BigInt),
     };
+    let list = |i: usize| PartialColumn {
+        name: format!("list${i}"),
+        ty: LogicalType::new(TypeKind::Varbinary(flott_core::types::MAX_LENGTH)),
+    };
     for (i, call) in aggregates.iter().enumerate() {
         let arg = call.args.first().map(|&a| &input[a].ty.kind);
         match (call.function.as_str(), arg) {
@@ -91,6 +140,16 @@ pub fn partial_columns(input: &[Field], aggregates: &[AggregateCall], input_retr
                 name: format!("{}${i}", call.function.to_lowercase()),
                 ty: LogicalType::new(extreme_kind(arg)),
             }),
+            ("FIRST_VALUE" | "LAST_VALUE" | "LAG", Some(arg)) => {
+                columns.push(PartialColumn {
+                    name: format!("{}${i}", call.function.to_lowercase()),
+                    ty: LogicalType::new(extreme_kind(arg)),
+                });
+                if input_retracts || call.function == "LAG" {
+                    columns.push(list(i));
+                }
+            }
+            (function, _) if is_collecting(function) => columns.push(list(i)),
             _ => columns.push(count(format!("count${i}"))),
         }
     }
@@ -152,6 +211,10 @@ pub(crate) fn average_sum_kind(arg: &TypeKind) -> TypeKind {
 /// How a minimum or maximum is kept.
 pub(crate) fn extreme_kind(arg: &TypeKind) -> TypeKind {
     match arg {
+        // As the bytes of a field.
+        TypeKind::Row(_) | TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) => {
+            TypeKind::Varbinary(flott_core::types::MAX_LENGTH)
+        }
         TypeKind::Decimal(_, scale) => TypeKind::Decimal(38, *scale),
         TypeKind::Float | TypeKind::Double => TypeKind::Double,
         t if t.is_string() => LogicalType::string().kind,
@@ -160,18 +223,34 @@ pub(crate) fn extreme_kind(arg: &TypeKind) -> TypeKind {
     }
 }
 
-/// Whether partial rows of these aggregates can be put together: no MIN or MAX over input that retracts, and not too
-/// many filters of one set of distinct values.
+/// Whether partial rows of these aggregates can be put together: not FIRST_VALUE, LAST_VALUE and JSON_ARRAYAGG, as in Flink;
+/// over input that retracts, nothing that must know which values there are; no lists of DISTINCT values, and not too many
+/// filters of one set of them.
 pub(super) fn supports_two_phases(aggregates: &[AggregateCall], input_retracts: bool) -> bool {
-    let is_extreme = |a: &AggregateCall| matches!(a.function.as_str(), "MIN" | "MAX");
+    let needs_values =
+        |a: &AggregateCall| matches!(a.function.as_str(), "MIN" | "MAX") || is_collecting(a.function.as_str());
+    let is_one_phase =
+        |a: &AggregateCall| (input_retracts && needs_values(a)) || (a.distinct && is_collecting(a.function.as_str()));
     let filters_of = |arg: usize| {
         let of_set = aggregates.iter().filter(|a| a.distinct_arg() == Some(arg));
         of_set.map(|a| a.filter).collect::<BTreeSet<_>>().len()
     };
-    !aggregates.iter().any(|a| input_retracts && is_extreme(a))
+    unmergeable(aggregates).is_none()
+        && !aggregates.iter().any(is_one_phase)
         && distinct_args(aggregates)
             .into_iter()
             .all(|arg| filters_of(arg) <= MAX_FILTERS)
+}
+
+/// The first aggregate whose partial results cannot be put together, as in Flink.
+pub(super) fn unmergeable(aggregates: &[AggregateCall]) -> Option<&AggregateCall> {
+    let is_single = |a: &&AggregateCall| {
+        matches!(
+            a.function.as_str(),
+            "FIRST_VALUE" | "LAST_VALUE" | "LAG" | "JSON_ARRAYAGG"
+        )
+    };
+    aggregates.iter().find(is_single)
 }
 
 pub(super) fn result_fields(input: &[Field], keys: &[usize], aggregates: &[AggregateCall]) -> Vec<Field> {
@@ -191,10 +270,15 @@ pub(super) fn check_aggregates(aggregates: &[AggregateCall], input: &[Field]) ->
             ("SUM" | "AVG", [t]) if t.is_numeric() => continue,
             (SUM0, [TypeKind::BigInt]) => continue,
             ("MIN" | "MAX", [t]) if is_ordered(t) => continue,
+            ("FIRST_VALUE" | "LAST_VALUE" | "ARRAY_AGG" | "COLLECT", [_]) => continue,
+            ("LAG", [t] | [t, _]) if is_ordered(t) => continue,
+            ("LISTAGG" | "JSON_ARRAYAGG", [t]) if t.is_string() => continue,
+            ("JSON_OBJECTAGG", [k, v]) if k.is_string() && v.is_string() && !call.distinct => continue,
             ("COUNT", _) => "COUNT takes * or one argument; count a ROW of them, or concatenate them",
             ("SUM" | "AVG", [_]) => "it takes one numeric argument; CAST it",
             ("MIN" | "MAX", [_]) => "its argument's type has no order; aggregate a field or element of it",
-            _ => "this engine has COUNT, SUM, AVG, MIN and MAX",
+            ("LAG", _) => "it takes a number, text, time or BOOLEAN; use a field or element",
+            _ => "this engine does not have it, or not with these arguments",
         };
         let types: Vec<String> = args.iter().map(ToString::to_string).collect();
         return Err(SpecError::Aggregate {

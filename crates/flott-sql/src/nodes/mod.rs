@@ -40,7 +40,7 @@ mod rows;
 mod sort;
 mod window;
 
-pub use aggregate::{AggregateCall, PartialColumn, SUM0, partial_columns, set_columns};
+pub use aggregate::{AggregateCall, CallDetail, PartialColumn, SUM0, partial_columns, set_columns};
 pub(crate) use aggregate::{average_sum_kind, set_type, sum_kind};
 pub use changes::{ChangelogNormalizeSpec, SinkMaterializerSpec};
 pub use group::{GroupAggregateSpec, MiniBatch};

@@ -16,6 +16,13 @@ pub enum OverOrder {
     },
     /// The clock when the row is met.
     ProcessingTime,
+    /// A column that is no time: rows that come between others change what was told of those.
+    Column {
+        /// Its position.
+        column: usize,
+        /// Whether readers need -U before +U.
+        update_before: bool,
+    },
 }
 
 /// Which rows before a row are in its frame; the row itself always is.
@@ -83,7 +90,7 @@ impl OverAggregateSpec {
     /// The first thing that cannot run.
     pub fn validate(&self) -> Result<(), SpecError> {
         check_columns("OVER's partition", &self.partition, &self.input)?;
-        if let OverOrder::EventTime { column } = self.order {
+        if let OverOrder::EventTime { column } | OverOrder::Column { column, .. } = self.order {
             check_columns("OVER's order", &[column], &self.input)?;
         }
         check_aggregates(&self.counted(), &self.input_with_mark())

@@ -318,7 +318,44 @@ impl WindowAggregateSpec {
             }
             TimeAttribute::ProcessingTime => {}
         }
+        self.check_merges()?;
         check_aggregates(&self.aggregates, &self.input)
+    }
+
+    /// Windows that are put together of slices or sessions need aggregates that can be, as in Flink.
+    fn check_merges(&self) -> Result<(), SpecError> {
+        let is_json = |a: &&AggregateCall| a.function.starts_with("JSON_");
+        let is_whole =
+            matches!(self.window, WindowSpec::Tumble { .. }) || matches!(self.time, TimeAttribute::Attached { .. });
+        let refused = |call: &AggregateCall, reason: &str| SpecError::Aggregate {
+            call: format!("{}(…)", call.function),
+            reason: reason.to_owned(),
+        };
+        if let Some(call) = self.aggregates.iter().find(is_json).filter(|_| self.legacy) {
+            return Err(refused(
+                call,
+                "GROUP BY TUMBLE(…), HOP(…) and SESSION(…) do not take it, as in Flink; use a window function in FROM",
+            ));
+        }
+        if is_whole {
+            return Ok(());
+        }
+        if let Some(call) = aggregate::unmergeable(&self.aggregates) {
+            return Err(refused(
+                call,
+                "partial results cannot be put together, which windows that overlap, grow or merge need, as in Flink; \
+                 use TUMBLE, or ARRAY_AGG and an element of it",
+            ));
+        }
+        let is_list = |a: &&AggregateCall| a.distinct && a.function == "LISTAGG";
+        match self.aggregates.iter().find(is_list).filter(|_| !self.legacy) {
+            Some(call) => Err(refused(
+                call,
+                "DISTINCT texts cannot be put together, which windows that overlap, grow or merge need, as in Flink; \
+                 use TUMBLE, or COLLECT(DISTINCT …)",
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -392,6 +429,7 @@ mod tests {
             filter: None,
             ty,
             name: name.into(),
+            detail: Default::default(),
         };
         WindowAggregateSpec {
             input: vec![

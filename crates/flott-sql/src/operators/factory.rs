@@ -8,6 +8,7 @@ use super::group::local::LocalGroupAggregate;
 use super::materialize::SinkUpsertMaterializer;
 use super::normalize::ChangelogNormalize;
 use super::over::aggregate::OverAggregate;
+use super::over::sorted::SortedOver;
 use super::sort::limit::SortLimit;
 use super::sort::temporal::TemporalSort;
 use super::unnest::Unnest;
@@ -20,7 +21,10 @@ use super::window::local::LocalWindowAggregate;
 use super::window::session_aggregate::SessionAggregate;
 use super::window::session_rows::SessionRows;
 use super::window::table_function::WindowTableFunction;
-use crate::nodes::{TimeAttribute, VERSION, WATERMARK_GENERATOR, WindowAggregateSpec, WindowTableFunctionSpec, kind};
+use crate::nodes::{
+    OverAggregateSpec, OverOrder, TimeAttribute, VERSION, WATERMARK_GENERATOR, WindowAggregateSpec,
+    WindowTableFunctionSpec, kind,
+};
 use flott_checkpoint::TableDescriptor;
 use flott_plan::Node;
 use flott_runtime::registry::{Registry, read_spec};
@@ -65,7 +69,13 @@ pub fn register(registry: &mut Registry) {
     registry.operator(kind::SINK_CONSTRAINTS, |node, _| {
         boxed(spec(node).map(SinkConstraints::new))
     });
-    registry.operator(kind::OVER_AGGREGATE, |node, _| boxed(OverAggregate::new(&spec(node)?)));
+    registry.operator(kind::OVER_AGGREGATE, |node, _| {
+        let spec: OverAggregateSpec = spec(node)?;
+        match spec.order {
+            OverOrder::Column { .. } => boxed(SortedOver::new(&spec)),
+            _ => boxed(OverAggregate::new(&spec)),
+        }
+    });
     for kind in [kind::LIMIT, kind::SORT_LIMIT] {
         registry.operator(kind, |node, _| boxed(SortLimit::new(&spec(node)?)));
     }
@@ -101,7 +111,13 @@ pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
         kind::GLOBAL_WINDOW_AGGREGATE => Ok(WindowAggregate::new(&spec(node)?, WindowInput::Partials)?.state_tables()),
         kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
         kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
-        kind::OVER_AGGREGATE => Ok(OverAggregate::new(&spec(node)?)?.state_tables()),
+        kind::OVER_AGGREGATE => {
+            let spec: OverAggregateSpec = spec(node)?;
+            match spec.order {
+                OverOrder::Column { .. } => Ok(SortedOver::new(&spec)?.state_tables()),
+                _ => Ok(OverAggregate::new(&spec)?.state_tables()),
+            }
+        }
         kind::LIMIT | kind::SORT_LIMIT => Ok(SortLimit::new(&spec(node)?)?.state_tables()),
         kind::TEMPORAL_SORT => Ok(TemporalSort::new(&spec(node)?)?.state_tables()),
         kind::CHANGELOG_NORMALIZE => Ok(ChangelogNormalize::new(&spec(node)?)?.state_tables()),
@@ -196,6 +212,7 @@ mod tests {
             filter: None,
             ty: LogicalType::bigint(),
             name: "n".into(),
+            detail: Default::default(),
         };
         let spec = GroupAggregateSpec {
             input: vec![

@@ -117,7 +117,7 @@ impl Held {
             signs,
             passed: &[],
         };
-        aggregates.accumulate(&mut self.groups, rows, &mut [], None);
+        aggregates.accumulate(&mut self.groups, rows, &mut [], None)?;
         aggregates.count_rows(&mut self.groups, slots, signs);
         Ok(())
     }

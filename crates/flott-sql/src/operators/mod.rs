@@ -55,6 +55,8 @@ use wall_clock::WallClock;
 
 /// Rows that one call emits at most, by the contract of [`flott_runtime::Operator`].
 pub(crate) const MAX_EMITTED_ROWS: usize = 8192;
+/// Bytes that one call emits at most, where rows can be large.
+pub(crate) const MAX_EMITTED_BYTES: usize = 4 * 1024 * 1024;
 
 /// The key columns among `columns`.
 pub(crate) fn key_columns(columns: &[ArrayRef], keys: &[usize]) -> Vec<ArrayRef> {

@@ -42,7 +42,7 @@ impl RowTable {
             signs,
             passed: &[],
         };
-        aggregates.accumulate(&mut table, of_rows, &mut [], None);
+        aggregates.accumulate(&mut table, of_rows, &mut [], None)?;
         aggregates.count_rows(&mut table, &slots, signs);
         let mut partials = aggregates.partials(&table, &slots);
         for set in aggregates.distinct() {

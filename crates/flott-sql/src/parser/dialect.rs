@@ -81,6 +81,10 @@ impl Dialect for FlinkDialect {
         true
     }
 
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
     fn supports_select_expr_star(&self) -> bool {
         true
     }
@@ -109,9 +113,11 @@ impl Dialect for FlinkDialect {
             ("CAST", Token::LParen) => Some(parse_cast(parser, CastKind::Cast)),
             ("TRY_CAST", Token::LParen) => Some(parse_cast(parser, CastKind::TryCast)),
             ("MAP", Token::LBracket) => Some(parse_map(parser)),
-            (name @ ("JSON_EXISTS" | "JSON_VALUE" | "JSON_QUERY" | "JSON_OBJECT" | "JSON_ARRAY"), Token::LParen) => {
-                Some(parse_json(parser, name))
-            }
+            (
+                name @ ("JSON_EXISTS" | "JSON_VALUE" | "JSON_QUERY" | "JSON_OBJECT" | "JSON_ARRAY" | "JSON_OBJECTAGG"
+                | "JSON_ARRAYAGG"),
+                Token::LParen,
+            ) => Some(parse_json(parser, name)),
             ("TRIM", Token::LParen) => Some(parse_trim(parser)),
             ("TABLE", Token::Word(_)) => Some(parse_table_argument(parser)),
             // what BETWEEN does anyhow

@@ -1,8 +1,10 @@
 //! JSON functions whose arguments are words (`RETURNING INTEGER DEFAULT 0 ON EMPTY`, `KEY k VALUE v`): they become plain
 //! calls. A word is kept as `$SYMBOL 'WORD'`, a type as `$TYPE 'TYPE'`; [`crate::expr::functions::json`] says in which order.
 
+use super::dialect::FlinkDialect;
 use super::types;
 use sqlparser::ast::{Expr, Ident, Value, ValueWithSpan};
+use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token};
@@ -40,7 +42,8 @@ impl<'p, 'a> JsonArguments<'p, 'a> {
     /// At the first word that cannot stand there.
     pub fn read(mut self, function: &str) -> Result<Vec<Expr>, ParserError> {
         match function {
-            "JSON_OBJECT" | "JSON_ARRAY" => self.members(function == "JSON_OBJECT")?,
+            "JSON_OBJECT" | "JSON_ARRAY" => self.members(function == "JSON_OBJECT", usize::MAX)?,
+            "JSON_OBJECTAGG" | "JSON_ARRAYAGG" => self.members(function == "JSON_OBJECTAGG", 1)?,
             _ => {
                 let text = self.parser.parse_expr()?;
                 self.parser.expect_token(&Token::Comma)?;
@@ -182,10 +185,11 @@ impl<'p, 'a> JsonArguments<'p, 'a> {
         Ok(())
     }
 
-    /// Pairs of an object or values of an array, and what becomes of NULLs.
-    fn members(&mut self, object: bool) -> Result<(), ParserError> {
+    /// Pairs of an object or values of an array, at most so many, and what becomes of NULLs.
+    fn members(&mut self, object: bool, most: usize) -> Result<(), ParserError> {
         let default = if object { "NULL" } else { "ABSENT" };
         self.push_symbol(default);
+        let mut members = 0;
         loop {
             let on_null = ["NULL", "ABSENT"].into_iter().find(|w| self.words(&[w, "ON", "NULL"]));
             if let Some(on_null) = on_null {
@@ -195,9 +199,14 @@ impl<'p, 'a> JsonArguments<'p, 'a> {
             if self.parser.peek_token_ref().token == Token::RParen {
                 return Ok(());
             }
-            if self.args.len() > 1 {
+            if members == most {
+                let token = self.parser.next_token();
+                return self.parser.expected("NULL ON NULL, ABSENT ON NULL or )", token);
+            }
+            if members > 0 {
                 self.parser.expect_token(&Token::Comma)?;
             }
+            members += 1;
             if object {
                 let [_, next] = self.parser.peek_tokens();
                 let is_key = !matches!(&next, Token::Colon)
@@ -205,7 +214,9 @@ impl<'p, 'a> JsonArguments<'p, 'a> {
                 if is_key {
                     self.words(&["KEY"]);
                 }
-                let key = self.parser.parse_expr()?;
+                // A colon ends the key.
+                let above_colon = FlinkDialect.prec_value(Precedence::Colon);
+                let key = self.parser.parse_subexpr(above_colon)?;
                 if !self.words(&["VALUE"]) {
                     self.parser.expect_token(&Token::Colon)?;
                 }

@@ -21,6 +21,7 @@ pub(super) fn node_calls(calls: &[AggCall]) -> Vec<AggregateCall> {
             filter: c.filter,
             ty: c.ty.clone(),
             name: c.name.clone(),
+            detail: c.detail.clone(),
         })
         .collect()
 }

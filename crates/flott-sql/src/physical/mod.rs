@@ -355,7 +355,7 @@ impl Planner {
             }
             RelOp::Aggregate { input, keys, calls } => self.group_aggregate(rel, input, keys, calls, need),
             RelOp::WindowAggregate(window) => self.window_aggregate(rel, window, need),
-            RelOp::Over(over) => self.over_aggregate(over),
+            RelOp::Over(over) => self.over_aggregate(rel, over, need),
             RelOp::Sort(sort) => self.sort(rel, sort, need),
         }
     }

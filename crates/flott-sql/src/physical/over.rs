@@ -1,16 +1,17 @@
 //! OVER aggregates.
 
 use super::aggregate::{cannot_run, node_calls};
-use super::{Need, NewNode, Output, Planner, Stream, append, field_names};
+use super::{Need, NewNode, Output, Planner, Stream, field_names};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::nodes::{OverAggregateSpec, OverFrame, OverOrder, kind};
-use crate::rel::{ModifyKinds, OverAggregate, TimeKind, call_text};
+use crate::rel::{Changelog, ModifyKinds, OverAggregate, Rel, TimeKind, call_text};
 use flott_plan::{Partitioning, Role};
 
 impl Planner {
-    pub(super) fn over_aggregate(&mut self, over: &OverAggregate) -> SqlResult<Stream> {
+    pub(super) fn over_aggregate(&mut self, rel: &Rel, over: &OverAggregate, need: Need) -> SqlResult<Stream> {
         let input = &over.input;
-        if !ModifyKinds::of(input).is_append() {
+        let time = input.fields[over.order].time;
+        if time.is_some() && !ModifyKinds::of(input).is_append() {
             let text =
                 "OVER aggregates read inserts only, as in Flink, but this query's input brings updates or deletions";
             return Err(SqlError::new(Step::Unsupported, text)
@@ -18,9 +19,18 @@ impl Planner {
         }
         let names = field_names(&input.fields);
         let keys: Vec<String> = over.partition.iter().map(|&k| names[k].clone()).collect();
-        let order = match input.fields[over.order].time {
+        let kinds = ModifyKinds::of(rel);
+        let changelog = Changelog {
+            kinds,
+            update_before: kinds.update && need == Need::UpdateBefore,
+        };
+        let order = match time {
             Some(TimeKind::Proctime) => OverOrder::ProcessingTime,
-            _ => OverOrder::EventTime { column: over.order },
+            Some(TimeKind::Rowtime) => OverOrder::EventTime { column: over.order },
+            None => OverOrder::Column {
+                column: over.order,
+                update_before: changelog.update_before,
+            },
         };
         let id = self.skeleton.stateful("over-aggregate", &keys);
         let stream = self.relation(input, Need::UpdateBefore)?;
@@ -68,7 +78,6 @@ impl Planner {
             parallelism,
             output: spec.output(),
         };
-        let changelog = append();
         let node = self.add(new, &spec, changelog)?;
         self.exchange(&stream, node, &partitioning);
         Ok(Stream::one(Output { node, changelog }))

@@ -47,6 +47,13 @@ impl ModifyKinds {
                     delete: kinds.update || kinds.delete,
                 }
             }
+            RelOp::Over(over) if over.input.fields[over.order].time.is_none() => {
+                let kinds = Self::of(&over.input);
+                Self {
+                    update: true,
+                    delete: kinds.update || kinds.delete,
+                }
+            }
             RelOp::Values(_) | RelOp::WindowAggregate(_) | RelOp::Over(_) => Self::APPEND,
             RelOp::Sort(sort) => match sort.fetch {
                 Some(_) if !sort.order.is_empty() => Self::ALL,

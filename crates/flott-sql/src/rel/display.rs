@@ -2,7 +2,7 @@
 
 use super::{AggCall, Rel, RelOp, WindowTime};
 use crate::expr::{Expr, Notation};
-use crate::nodes::{ExpandSet, SortKey, WindowSpec};
+use crate::nodes::{CallDetail, ExpandSet, SortKey, WindowSpec};
 use std::fmt::Write as _;
 
 impl Rel {
@@ -177,7 +177,14 @@ pub fn call_text(call: &AggCall, names: &[String]) -> String {
     let filter = call
         .filter
         .map_or_else(String::new, |f| format!(" FILTER {}", names[f]));
-    format!("{}({distinct}{args}){filter}", call.function)
+    let (inside, behind) = match &call.detail {
+        CallDetail::Plain => (String::new(), ""),
+        CallDetail::Separator(text) => (format!(", '{text}'"), ""),
+        CallDetail::Offset(rows) => (format!(", {rows}"), ""),
+        CallDetail::AbsentNulls if call.function == "ARRAY_AGG" => (String::new(), " IGNORE NULLS"),
+        CallDetail::AbsentNulls => (" ABSENT ON NULL".to_owned(), ""),
+    };
+    format!("{}({distinct}{args}{inside}){behind}{filter}", call.function)
 }
 
 /// `{k, g, 0 AS $e}, {k, null, 1 AS $e}`

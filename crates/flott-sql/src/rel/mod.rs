@@ -15,7 +15,9 @@ pub use keys::upsert_keys;
 
 use crate::catalog::Table;
 use crate::expr::{Expr, Literal};
-use crate::nodes::{CorrelateJoin, EmitSpec, ExpandSet, OverFrame, SortKey, WindowPropertyKind, WindowSpec};
+use crate::nodes::{
+    CallDetail, CorrelateJoin, EmitSpec, ExpandSet, OverFrame, SortKey, WindowPropertyKind, WindowSpec,
+};
 use flott_core::{Field, LogicalType};
 use flott_runtime::connector::{ChangelogMode, MetadataKey, TableInfo};
 use flott_runtime::partition_filter::PartitionFilter;
@@ -217,6 +219,8 @@ pub struct AggCall {
     pub ty: LogicalType,
     /// Name of the result.
     pub name: String,
+    /// What it says besides.
+    pub detail: CallDetail,
 }
 
 /// Aggregates per key and window: keys, aggregates, properties.
@@ -247,7 +251,7 @@ pub struct OverAggregate {
     pub input: Box<Rel>,
     /// PARTITION BY.
     pub partition: Vec<usize>,
-    /// ORDER BY: a time attribute.
+    /// ORDER BY: a time attribute, or another column where the frame has no bound.
     pub order: usize,
     /// Which rows before a row count.
     pub frame: OverFrame,

@@ -20,7 +20,7 @@ use super::window::{Function, functions, window_of};
 use crate::binder::grouping;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, FunctionError, Literal, resolve_call, resolve_cast};
-use crate::nodes::{ExpandSet, SUM0, average_sum_kind};
+use crate::nodes::{CallDetail, ExpandSet, SUM0, average_sum_kind};
 use crate::rel::{AggCall, Rel, RelField, RelOp};
 use flott_core::{LogicalType, TypeKind};
 use std::collections::BTreeMap;
@@ -141,6 +141,7 @@ impl Whole {
                     "AVG" => format!("$f{}", self.keys.len() + partial.len()),
                     _ => call.name.clone(),
                 },
+                detail: CallDetail::Plain,
             });
             partial.push(AggCall {
                 function: function.to_owned(),
@@ -149,6 +150,7 @@ impl Whole {
                 filter,
                 ty: ty.clone(),
                 name: format!("$f{}", first + partial.len()),
+                detail: CallDetail::Plain,
             });
         };
         for (call, (args, filter)) in self.calls.iter().zip(&prepared.calls) {
@@ -378,6 +380,7 @@ mod tests {
             filter: None,
             ty: LogicalType::bigint(),
             name: "f".into(),
+            detail: CallDetail::Plain,
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct DistinctSpec {
     pub(super) ty: LogicalType,
     pub(super) filters: Vec<Option<usize>>,
     pub(super) retracts: bool,
+    /// Whether NULL is a value too: for ARRAY_AGG, which keeps NULLs.
+    pub(crate) keeps_nulls: bool,
 }
 
 /// For each filter of a set, the rows that passed it.
@@ -72,12 +74,13 @@ impl Offered<'_> {
 }
 
 impl DistinctSpec {
-    pub(crate) fn new(arg: usize, ty: LogicalType, retracts: bool) -> Self {
+    pub(crate) fn new(arg: usize, ty: LogicalType, retracts: bool, keeps_nulls: bool) -> Self {
         Self {
             arg,
             ty,
             filters: vec![],
             retracts,
+            keeps_nulls,
         }
     }
 
@@ -92,7 +95,7 @@ impl DistinctSpec {
     /// The set's table, for groups with keys of these types.
     pub(crate) fn descriptor(&self, name: String, group: &[LogicalType]) -> TableDescriptor {
         let mut key = group.to_vec();
-        key.push(self.ty.with_nullable(false));
+        key.push(self.ty.with_nullable(self.keeps_nulls && self.ty.nullable));
         let table = TableDescriptor::new(name, key).placed_by(group.len());
         (0..self.filters.len()).fold(table, |table, i| {
             if self.retracts {
@@ -105,7 +108,8 @@ impl DistinctSpec {
 
     /// For each filter, the rows of a batch that count.
     pub(crate) fn valid(&self, columns: &[ArrayRef]) -> Vec<Option<NullBuffer>> {
-        let valid = |f: &Option<usize>| valid_rows(Some(&columns[self.arg]), f.map(|f| &columns[f]));
+        let not_null = (!self.keeps_nulls).then(|| &columns[self.arg]);
+        let valid = |f: &Option<usize>| valid_rows(not_null, f.map(|f| &columns[f]));
         self.filters.iter().map(valid).collect()
     }
 

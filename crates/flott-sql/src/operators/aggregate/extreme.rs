@@ -145,7 +145,7 @@ fn end<T: Ord + Clone>(set: &BTreeSet<(u32, T)>, slot: u32, least: T, is_max: bo
 }
 
 /// Bits that sort as `f64::total_cmp` does.
-pub(super) fn ordered_bits(value: f64) -> u64 {
+pub(crate) fn ordered_bits(value: f64) -> u64 {
     let bits = value.to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }

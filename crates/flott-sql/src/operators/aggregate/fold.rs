@@ -6,7 +6,7 @@
 
 use super::argument::bytes_at;
 use arrow_array::builder::BinaryBuilder;
-use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray};
+use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, NullArray, StringArray};
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 use flott_state::column::Fixed;
 use flott_state::{BytesColumn, Column, KeyedTable};
@@ -78,6 +78,8 @@ pub(crate) enum Trace {
     F64(FixedTrace<f64>),
     I128(FixedTrace<i128>),
     Bytes(BinaryBuilder),
+    /// Of a column that no value is made of: nothing is noted.
+    Hidden,
 }
 
 impl Trace {
@@ -139,6 +141,7 @@ impl Trace {
             Self::F64(t) => t.note(table.column(column), slot),
             Self::I128(t) => t.note(table.column(column), slot),
             Self::Bytes(t) => t.append_option(table.bytes_column(column).get(slot)),
+            Self::Hidden => {}
         }
     }
 
@@ -158,8 +161,14 @@ impl Trace {
                 Arc::new(Decimal128Array::new(values.into(), nulls))
             }
             Self::Bytes(mut t) => Arc::new(t.finish()),
+            Self::Hidden => hidden(),
         }
     }
+}
+
+/// What stands for the content of a column that no value is made of.
+pub(crate) fn hidden() -> ArrayRef {
+    Arc::new(NullArray::new(0))
 }
 
 /// Folds values with `plus`; the first value of a NULL slot is its content.
@@ -251,6 +260,25 @@ pub(crate) fn extreme_bytes(
             } else {
                 column.min(slot, value)
             }
+        }
+        if let Some(trace) = &mut trace {
+            trace.append_option(column.get(slot));
+        }
+    }
+}
+
+/// Keeps the first or the last byte string.
+pub(crate) fn edge_bytes(
+    column: &mut BytesColumn,
+    slots: &[u32],
+    values: &ArrayRef,
+    valid: Option<&NullBuffer>,
+    is_last: bool,
+    mut trace: Option<&mut BinaryBuilder>,
+) {
+    for (row, &slot) in slots.iter().enumerate() {
+        if valid.is_none_or(|v| v.is_valid(row)) && (is_last || column.get(slot).is_none()) {
+            column.set(slot, Some(bytes_at(values, row)));
         }
         if let Some(trace) = &mut trace {
             trace.append_option(column.get(slot));

@@ -16,11 +16,17 @@
 //!   all values with their counts ([`distinct`]) in order ([`extreme`]), or, where rows leave in the order in which they
 //!   came, only those that can still become the extreme ([`sliding`]).
 //! * DISTINCT aggregates of one argument share one set of values ([`distinct`]).
+//! * LISTAGG, ARRAY_AGG, COLLECT and the JSON aggregates keep their values one by one ([`collect`]); so do FIRST_VALUE and
+//!   LAST_VALUE over input that retracts, and LAG.
 
 pub(crate) mod argument;
+mod bind;
+pub(crate) mod collect;
 pub(crate) mod distinct;
+mod edges;
 pub(crate) mod extreme;
 pub(crate) mod fold;
+pub(crate) mod list;
 pub(crate) mod lists;
 pub(crate) mod result;
 pub(crate) mod reverse;
@@ -30,12 +36,15 @@ pub(crate) mod sliding;
 mod tests;
 
 use self::argument::{Values, valid_rows};
+use self::collect::{Collected, Form, encoded_fields, lists_of};
 use self::distinct::{DistinctSpec, Offered, Passed};
+use self::edges::{edge, extreme};
 use self::extreme::OrderedValues;
-use self::fold::{Trace, count, count_through, decimal_plus, extreme_bytes, float_plus, fold, gather_bytes, int64};
+use self::fold::{Trace, count, count_through, decimal_plus, float_plus, fold, gather_bytes, hidden, int64};
 use self::result::{Finish, cast_storage, finish};
 use self::sliding::SlidingValues;
-use crate::nodes::{AggregateCall, SUM0, SpecError, average_sum_kind, partial_columns, sum_kind};
+use crate::nodes::{AggregateCall, SpecError, partial_columns};
+use crate::operators::{MAX_EMITTED_BYTES, MAX_EMITTED_ROWS};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
@@ -73,6 +82,18 @@ enum Kernel {
     RetractedExtreme {
         is_max: bool,
     },
+    /// FIRST_VALUE or LAST_VALUE.
+    Edge {
+        is_last: bool,
+    },
+    /// The same over input that retracts: taken from the list behind it.
+    RetractedEdge {
+        is_last: bool,
+    },
+    Lag {
+        offset: u64,
+    },
+    Collected(Form),
 }
 
 /// One aggregate, bound to columns.
@@ -80,6 +101,11 @@ enum Kernel {
 struct Bound {
     kernel: Kernel,
     arg: Option<usize>,
+    second: Option<usize>,
+    /// The argument whose NULLs do not count.
+    counted: Option<usize>,
+    /// The argument is a ROW or a collection, which goes as the bytes of a field.
+    is_nested: bool,
     filter: Option<usize>,
     /// Which set of values it is computed from, and which of the set's filters: index into [`Aggregates::distinct`].
     distinct: Option<(usize, usize)>,
@@ -103,6 +129,8 @@ struct Stored {
     nullable: bool,
     /// Type of the partial column.
     partial: LogicalType,
+    /// No value is made of it.
+    is_hidden: bool,
 }
 
 /// The rows of one batch on their way into a table.
@@ -124,6 +152,7 @@ struct Input<'a> {
     slots: &'a [u32],
     signs: Option<&'a [i64]>,
     arg: Option<&'a ArrayRef>,
+    second: Option<&'a ArrayRef>,
     valid: Option<&'a NullBuffer>,
 }
 
@@ -172,6 +201,11 @@ impl Aggregates {
         for p in &partial {
             this.stored.push(stored(&p.name, &p.ty));
         }
+        for bound in &this.bound {
+            if matches!(bound.kernel, Kernel::RetractedEdge { .. } | Kernel::Lag { .. }) {
+                this.stored[bound.first + 1].is_hidden = true;
+            }
+        }
         if counts_rows {
             let of_call = calls
                 .iter()
@@ -184,87 +218,6 @@ impl Aggregates {
             this.row_count = Some(of_call.unwrap_or(this.stored.len() - 1));
         }
         Ok(this)
-    }
-
-    fn bind(
-        &mut self,
-        input: &[Field],
-        call: &AggregateCall,
-        retracts: bool,
-        first: usize,
-    ) -> Result<Bound, SpecError> {
-        let arg = call.args.first().copied();
-        let kind = arg.map_or(&TypeKind::BigInt, |a| &input[a].ty.kind);
-        let (kernel, finish, width) = match call.function.as_str() {
-            "SUM" => {
-                let finish = if matches!(sum_kind(kind), TypeKind::Decimal(..)) {
-                    Finish::DecimalSum
-                } else {
-                    Finish::Plain
-                };
-                (Kernel::Sum { counted: retracts }, finish, 1 + usize::from(retracts))
-            }
-            "AVG" => {
-                let finish = match average_sum_kind(kind) {
-                    TypeKind::Decimal(_, scale) => Finish::DecimalAverage { scale },
-                    TypeKind::Double => Finish::FloatAverage,
-                    _ => Finish::IntegerAverage,
-                };
-                (Kernel::Sum { counted: true }, finish, 2)
-            }
-            SUM0 => (Kernel::Sum { counted: false }, Finish::Plain, 1),
-            "MIN" | "MAX" => {
-                let is_max = call.function == "MAX";
-                let kernel = if retracts {
-                    Kernel::RetractedExtreme { is_max }
-                } else {
-                    Kernel::Extreme { is_max }
-                };
-                (kernel, Finish::Plain, 1)
-            }
-            _ => (Kernel::Count, Finish::Plain, 1),
-        };
-        // The extremes of a set and of its values are the same, so DISTINCT means nothing to MIN and MAX.
-        let needs_set = match kernel {
-            Kernel::RetractedExtreme { .. } => self.phase != Phase::Frame,
-            Kernel::Extreme { .. } => false,
-            _ => call.distinct,
-        };
-        let distinct = match arg {
-            Some(arg) if needs_set => {
-                if self.phase == Phase::Local && matches!(kernel, Kernel::RetractedExtreme { .. }) {
-                    return Err(SpecError::Aggregate {
-                        call: format!("{}({kind})", call.function),
-                        reason: "over input that retracts it runs in one phase only; plan it without a local phase"
-                            .into(),
-                    });
-                }
-                Some(self.distinct_set(input, arg, call.filter, retracts))
-            }
-            _ => None,
-        };
-        Ok(Bound {
-            kernel,
-            arg,
-            filter: call.filter,
-            distinct,
-            ordered: matches!(kernel, Kernel::RetractedExtreme { .. })
-                .then(|| self.bound.iter().filter(|b| b.ordered.is_some()).count()),
-            is_float: matches!(kind, TypeKind::Float) && call.function == "SUM",
-            first,
-            width,
-            finish,
-            ty: call.ty.clone(),
-        })
-    }
-
-    fn distinct_set(&mut self, input: &[Field], arg: usize, filter: Option<usize>, retracts: bool) -> (usize, usize) {
-        let set = self.distinct.iter().position(|d| d.arg == arg).unwrap_or_else(|| {
-            self.distinct
-                .push(DistinctSpec::new(arg, input[arg].ty.clone(), retracts));
-            self.distinct.len() - 1
-        });
-        (set, self.distinct[set].filter_index(filter))
     }
 
     /// The table that holds the state of these aggregates by keys of these types.
@@ -337,6 +290,7 @@ impl Aggregates {
     /// An empty trace a state column.
     pub(crate) fn traces(&self, rows: usize) -> Vec<Trace> {
         let trace = |c: &Stored| match c.ty {
+            _ if c.is_hidden => Trace::Hidden,
             ColumnType::F64 => Trace::f64(rows),
             ColumnType::I128 => Trace::i128(rows),
             ColumnType::Bytes => Trace::bytes(),
@@ -349,13 +303,16 @@ impl Aggregates {
     ///
     /// With `traces` (one a state column) the content after each row is noted, except the row counter's. A first phase
     /// leaves out what is computed from distinct values: they are not put together yet.
+    ///
+    /// # Errors
+    /// If a value cannot be collected ([`collect::collect`]).
     pub(crate) fn accumulate(
         &self,
         table: &mut KeyedTable,
         rows: Rows<'_>,
         ordered: &mut [OrderedValues],
         mut traces: Option<&mut [Trace]>,
-    ) {
+    ) -> Result<(), TaskError> {
         for bound in &self.bound {
             let is_left_out = self.phase == Phase::Local && bound.distinct.is_some();
             if self.row_count == Some(bound.first) || is_left_out {
@@ -371,20 +328,28 @@ impl Aggregates {
             let arg = bound.arg.map(|a| &rows.columns[a]);
             let valid = match bound.distinct {
                 Some((set, filter)) => Some(rows.passed[set].rows(filter).clone()),
-                None => valid_rows(arg, bound.filter.map(|f| &rows.columns[f])),
+                None => valid_rows(
+                    bound.counted.map(|c| &rows.columns[c]),
+                    bound.filter.map(|f| &rows.columns[f]),
+                ),
             };
             let input = Input {
                 slots: rows.slots,
                 signs: rows.signs,
                 arg,
+                second: bound.second.map(|a| &rows.columns[a]),
                 valid: valid.as_ref(),
             };
-            self.accumulate_one(bound, table, input, ordered, value_trace, count_trace);
+            self.accumulate_one(bound, table, input, ordered, value_trace, count_trace)?;
         }
+        Ok(())
     }
 
     /// Adds values that passed distinct set `set` to the aggregates that are computed from it, and to no others; `signs`
     /// are 1 or -1 a value, as in [`Rows`].
+    ///
+    /// # Errors
+    /// As [`Self::accumulate`].
     pub(crate) fn accumulate_distinct(
         &self,
         table: &mut KeyedTable,
@@ -393,7 +358,7 @@ impl Aggregates {
         values: &ArrayRef,
         signs: Option<&[i64]>,
         passed: &Passed,
-    ) {
+    ) -> Result<(), TaskError> {
         for bound in &self.bound {
             if let Some((of, filter)) = bound.distinct
                 && of == set
@@ -402,11 +367,13 @@ impl Aggregates {
                     slots,
                     signs,
                     arg: Some(values),
+                    second: None,
                     valid: Some(passed.rows(filter)),
                 };
-                self.accumulate_one(bound, table, input, &mut [], None, None);
+                self.accumulate_one(bound, table, input, &mut [], None, None)?;
             }
         }
+        Ok(())
     }
 
     /// Lets MIN and MAX over input that retracts meet the values of set `set` that are `present`, without taking any back:
@@ -455,13 +422,26 @@ impl Aggregates {
         ordered: &mut [OrderedValues],
         trace: Option<&mut Trace>,
         count_trace: Option<&mut Trace>,
-    ) {
+    ) -> Result<(), TaskError> {
         let Input {
             slots,
             signs,
             arg,
+            second,
             valid,
         } = input;
+        let nested = match arg {
+            Some(arg) if bound.is_nested => Some(encoded_fields(arg)?),
+            _ => None,
+        };
+        let arg = nested.as_ref().or(arg);
+        let collected = arg.map(|values| Collected {
+            slots,
+            signs,
+            values,
+            others: second,
+            valid,
+        });
         match bound.kernel {
             Kernel::Count => {
                 count(
@@ -494,7 +474,27 @@ impl Aggregates {
                     ordered.apply(table, bound.first, slots, signs, arg, valid, is_max, trace);
                 }
             }
+            Kernel::Edge { is_last } => {
+                let values = arg.map_or(Values::Absent, Values::of);
+                edge(table, bound.first, slots, &values, valid, is_last, trace);
+            }
+            Kernel::RetractedEdge { is_last } => {
+                if let Some(rows) = collected {
+                    collect::retracted_edge(is_last, table, bound.first, rows, trace);
+                }
+            }
+            Kernel::Lag { offset } => {
+                if let Some(rows) = collected {
+                    collect::lag(offset, table, bound.first, rows, trace);
+                }
+            }
+            Kernel::Collected(form) => {
+                if let Some(rows) = collected {
+                    collect::collect(form, table, bound.first, rows, trace)?;
+                }
+            }
         }
+        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "parallel slices of one kernel")]
@@ -549,7 +549,10 @@ impl Aggregates {
 
     /// Adds partial rows (columns in the order of [`Self::partials`]) to the state, the row counter included. Aggregates
     /// over distinct values are left out: their partial rows cannot be added up ([`Self::merge_lists`]).
-    pub(crate) fn merge(&self, table: &mut KeyedTable, slots: &[u32], partials: &[ArrayRef]) {
+    ///
+    /// # Errors
+    /// As [`Self::accumulate`], or if an aggregate's partial rows cannot be put together.
+    pub(crate) fn merge(&self, table: &mut KeyedTable, slots: &[u32], partials: &[ArrayRef]) -> Result<(), TaskError> {
         for bound in self.bound.iter().filter(|b| b.distinct.is_none()) {
             let column = &partials[bound.first];
             let valid = column.nulls().filter(|n| n.null_count() > 0);
@@ -578,6 +581,16 @@ impl Aggregates {
                 Kernel::Extreme { is_max } | Kernel::RetractedExtreme { is_max } => {
                     extreme(table, bound.first, slots, &Values::of(column), valid, is_max, None);
                 }
+                Kernel::Collected(form) => {
+                    if let Some(lists) = lists_of(column) {
+                        collect::merge(form, table, bound.first, slots, lists)?;
+                    }
+                }
+                Kernel::Edge { .. } | Kernel::RetractedEdge { .. } | Kernel::Lag { .. } => {
+                    return Err(TaskError::internal(
+                        "FIRST_VALUE, LAST_VALUE and LAG have no partial rows, but the plan puts some together",
+                    ));
+                }
             }
         }
         if let Some(counter) = self.hidden_row_count() {
@@ -587,6 +600,7 @@ impl Aggregates {
                 None => count(table.column_mut::<i64>(counter), slots, None, None, None),
             }
         }
+        Ok(())
     }
 
     /// Puts the distinct values of partial rows (columns in the order of [`Self::partials`], then the lists) into the
@@ -621,7 +635,7 @@ impl Aggregates {
             let passed = set.pass(of_set, offered)?;
             let slots: Vec<u32> = rows.iter().map(|row| slots[*row as usize]).collect();
             let signs: Option<Vec<i64>> = entries.times.map(|t| t.iter().map(|t| t.signum()).collect());
-            self.accumulate_distinct(table, index, &slots, &entries.values, signs.as_deref(), &passed);
+            self.accumulate_distinct(table, index, &slots, &entries.values, signs.as_deref(), &passed)?;
         }
         Ok(())
     }
@@ -640,8 +654,18 @@ impl Aggregates {
 
     /// The state columns of `slots` in storage form.
     pub(crate) fn gather(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
+        self.gather_columns(table, slots, false)
+    }
+
+    /// As [`Self::gather`], without what no value is made of: for [`Self::finish`].
+    pub(crate) fn gather_shown(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
+        self.gather_columns(table, slots, true)
+    }
+
+    fn gather_columns(&self, table: &KeyedTable, slots: &[u32], hides: bool) -> Vec<ArrayRef> {
         let gather = |(i, stored): (usize, &Stored)| -> ArrayRef {
             match stored.ty {
+                _ if hides && stored.is_hidden => hidden(),
                 ColumnType::F64 => {
                     let (values, nulls) = table.column::<f64>(i).gather(slots);
                     Arc::new(Float64Array::new(values.into(), nulls))
@@ -673,13 +697,36 @@ impl Aggregates {
 
     /// The aggregates' values, from state columns in storage form.
     pub(crate) fn finish(&self, state: &[ArrayRef]) -> Vec<ArrayRef> {
-        let value = |b: &Bound| finish(b.finish, &state[b.first..b.first + b.width], &b.ty);
+        let value = |b: &Bound| finish(&b.finish, &state[b.first..b.first + b.width], &b.ty);
         self.bound.iter().map(value).collect()
+    }
+
+    /// Whether values grow with the rows of their group, so that not many of them fit in a batch.
+    pub(crate) fn collects(&self) -> bool {
+        let is_collected = |b: &Bound| matches!(b.kernel, Kernel::Collected(_));
+        self.bound.iter().any(is_collected)
+    }
+
+    /// How many slots of a table one call may tell, so that their values are not too large together.
+    pub(crate) fn slots_per_call(&self, table: &KeyedTable) -> usize {
+        if !self.collects() {
+            return MAX_EMITTED_ROWS;
+        }
+        let average = table.bytes() / table.len().max(1);
+        (MAX_EMITTED_BYTES / average.max(1)).clamp(1, MAX_EMITTED_ROWS)
+    }
+
+    /// How many bytes of lists the values of a slot are made of.
+    pub(crate) fn list_bytes(&self, table: &KeyedTable, slot: u32) -> usize {
+        let lists = self.bound.iter().filter(|b| matches!(b.kernel, Kernel::Collected(_)));
+        lists
+            .map(|b| table.bytes_column(b.first).get(slot).map_or(0, <[u8]>::len))
+            .sum()
     }
 
     /// The aggregates' values of `slots`.
     pub(crate) fn values(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
-        self.finish(&self.gather(table, slots))
+        self.finish(&self.gather_shown(table, slots))
     }
 }
 
@@ -695,58 +742,11 @@ fn stored(name: &str, ty: &LogicalType) -> Stored {
         ty: storage,
         nullable: ty.nullable,
         partial: ty.clone(),
+        is_hidden: false,
     }
 }
 
 fn add_counts(table: &mut KeyedTable, column: usize, slots: &[u32], deltas: &ArrayRef) {
     let deltas = deltas.as_primitive::<Int64Type>().values();
     table.column_mut::<i64>(column).add(slots, deltas, None);
-}
-
-fn extreme(
-    table: &mut KeyedTable,
-    first: usize,
-    slots: &[u32],
-    values: &Values,
-    valid: Option<&NullBuffer>,
-    is_max: bool,
-    trace: Option<&mut Trace>,
-) {
-    macro_rules! fixed {
-        ($ty:ty, $values:expr, $as:path) => {{
-            let column = table.column_mut::<$ty>(first);
-            match trace.and_then($as) {
-                None if is_max => column.max(slots, $values, valid),
-                None => column.min(slots, $values, valid),
-                Some(trace) if is_max => fold(
-                    column,
-                    slots,
-                    $values,
-                    valid,
-                    None,
-                    |a, b| if b > a { b } else { a },
-                    Some(trace),
-                ),
-                Some(trace) => fold(
-                    column,
-                    slots,
-                    $values,
-                    valid,
-                    None,
-                    |a, b| if b < a { b } else { a },
-                    Some(trace),
-                ),
-            }
-        }};
-    }
-    match values {
-        Values::I64(values) => fixed!(i64, values, Trace::as_i64),
-        Values::F64(values) => fixed!(f64, values, Trace::as_f64),
-        Values::I128(values) => fixed!(i128, values, Trace::as_i128),
-        Values::Bytes(values) => {
-            let trace = trace.and_then(Trace::as_bytes);
-            extreme_bytes(table.bytes_column_mut(first), slots, values, valid, is_max, trace);
-        }
-        Values::Absent => {}
-    }
 }

@@ -1,20 +1,25 @@
 //! From an aggregate's state to its value: [`finish`], the last step of every aggregate, a column at a time.
 
 use super::fold::{DECIMAL_OVERFLOW, text_of};
+use super::list::Items;
+use crate::expr::functions::json::write_text;
+use arrow_array::builder::BinaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, Float32Array, Float64Array, PrimitiveArray,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array,
+    PrimitiveArray, new_null_array,
 };
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use flott_core::LogicalType;
+use flott_core::encoding::decode_rows;
 use std::sync::Arc;
 
 const DECIMAL_LIMIT: i128 = 10i128.pow(38);
 
 /// What is left to do when a group's value is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finish {
     /// The first state column is the value: COUNT, MIN, MAX, SUM of integers and floating-point numbers.
     Plain,
@@ -26,11 +31,87 @@ pub(crate) enum Finish {
     FloatAverage,
     /// Unscaled sum of this scale, and count: the quotient, rounded half up.
     DecimalAverage { scale: u8 },
+    /// The first state column holds fields in the row encoding: FIRST_VALUE and LAST_VALUE of a ROW or a collection.
+    Field,
+    /// A list of texts: LISTAGG. NULL where there is none.
+    Joined { separator: Arc<str> },
+    /// A list of fields: ARRAY_AGG. NULL where there is none.
+    Array,
+    /// A bag of fields: COLLECT. Empty where there is none.
+    Multiset,
+    /// A list of JSON texts. `[]` where there is none.
+    JsonArray,
+    /// Keys and JSON texts, in the order in which they came. `{}` where there is none.
+    JsonObject,
 }
 
+/// Presence byte of a field that is not NULL, in the row encoding.
+const PRESENT: u8 = 1;
+const ABSENT: u8 = 0;
+
 /// The values of a column of groups, from their state columns in storage form, as `ty`.
-pub(crate) fn finish(finish: Finish, state: &[ArrayRef], ty: &LogicalType) -> ArrayRef {
+pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> ArrayRef {
     match finish {
+        Finish::Field => {
+            let fields = state[0].as_binary::<i32>();
+            decoded(fields, ty, |field, out| match field {
+                Some(field) => out.extend_from_slice(field),
+                None => out.push(ABSENT),
+            })
+        }
+        Finish::Array => decoded(state[0].as_binary(), ty, |list, out| {
+            if list.is_none() {
+                return out.push(ABSENT);
+            }
+            out.push(PRESENT);
+            repeated(out, |out| {
+                Items::of(list)
+                    .map(|item| out.extend_from_slice(item))
+                    .fold(0, |n, ()| n + 1)
+            });
+        }),
+        Finish::Multiset => decoded(state[0].as_binary(), ty, |bag, out| {
+            out.push(PRESENT);
+            repeated(out, |out| {
+                let (mut items, mut entries) = (Items::of(bag), 0);
+                while let Some(item) = items.next() {
+                    out.extend_from_slice(item);
+                    out.push(PRESENT);
+                    out.extend_from_slice(&items.times().to_le_bytes());
+                    entries += 1;
+                }
+                entries
+            });
+        }),
+        Finish::Joined { separator } => texts(state[0].as_binary(), |list, out| {
+            list.is_some() && {
+                joined(out, Items::of(list), separator.as_bytes());
+                true
+            }
+        }),
+        Finish::JsonArray => texts(state[0].as_binary(), |list, out| {
+            out.push(b'[');
+            joined(out, Items::of(list), b",");
+            out.push(b']');
+            true
+        }),
+        Finish::JsonObject => texts(state[0].as_binary(), |list, out| {
+            let (mut items, mut key_text) = (Items::of(list), String::new());
+            out.push(b'{');
+            let start = out.len();
+            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+                if out.len() > start {
+                    out.push(b',');
+                }
+                key_text.clear();
+                write_text(&String::from_utf8_lossy(key), &mut key_text);
+                out.extend_from_slice(key_text.as_bytes());
+                out.push(b':');
+                out.extend_from_slice(value);
+            }
+            out.push(b'}');
+            true
+        }),
         Finish::Plain => cast_storage(&state[0], &ty.to_arrow()),
         Finish::DecimalSum => {
             let sums = state[0].as_primitive::<Decimal128Type>();
@@ -63,7 +144,7 @@ pub(crate) fn finish(finish: Finish, state: &[ArrayRef], ty: &LogicalType) -> Ar
             let DataType::Decimal128(_, result_scale) = ty.to_arrow() else {
                 return cast_storage(&state[0], &ty.to_arrow());
             };
-            let shift = u32::try_from(i32::from(result_scale) - i32::from(scale)).unwrap_or(0);
+            let shift = u32::try_from(i32::from(result_scale) - i32::from(*scale)).unwrap_or(0);
             decimals(sums, ty, |row| {
                 let (sum, count) = (sums.value(row), i128::from(counts.value(row)));
                 if sum == DECIMAL_OVERFLOW || count == 0 {
@@ -85,6 +166,51 @@ pub(crate) fn finish(finish: Finish, state: &[ArrayRef], ty: &LogicalType) -> Ar
             })
         }
     }
+}
+
+/// The column of type `ty` whose fields `write` makes of each row's bytes, in the row encoding.
+fn decoded(bytes: &BinaryArray, ty: &LogicalType, mut write: impl FnMut(Option<&[u8]>, &mut Vec<u8>)) -> ArrayRef {
+    let (mut fields, mut ends) = (vec![], Vec::with_capacity(bytes.len()));
+    for row in bytes {
+        write(row, &mut fields);
+        ends.push(fields.len());
+    }
+    let starts = std::iter::once(&0).chain(&ends);
+    let rows = starts.zip(&ends).map(|(&start, &end)| &fields[start..end]);
+    let decoded = decode_rows(std::slice::from_ref(ty), rows).ok();
+    // Only bytes that were made of such values come here; if memory was damaged, NULLs are better than a crash.
+    let decoded = decoded.and_then(|mut columns| columns.pop());
+    decoded.unwrap_or_else(|| new_null_array(&ty.to_arrow(), bytes.len()))
+}
+
+/// Writes how many elements `write` has written, then those.
+fn repeated(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> u32) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let count = write(out);
+    out[at..at + 4].copy_from_slice(&count.to_le_bytes());
+}
+
+fn joined<'a>(out: &mut Vec<u8>, items: impl Iterator<Item = &'a [u8]>, separator: &[u8]) {
+    for (i, item) in items.enumerate() {
+        if i > 0 {
+            out.extend_from_slice(separator);
+        }
+        out.extend_from_slice(item);
+    }
+}
+
+/// The texts that `write` makes of each row's bytes; NULL where it says that there is none.
+fn texts(bytes: &BinaryArray, mut write: impl FnMut(Option<&[u8]>, &mut Vec<u8>) -> bool) -> ArrayRef {
+    let mut builder = BinaryBuilder::new();
+    let mut text = vec![];
+    for row in bytes {
+        text.clear();
+        let is_there = write(row, &mut text);
+        builder.append_option(is_there.then_some(&text));
+    }
+    let bytes: ArrayRef = Arc::new(builder.finish());
+    text_of(&bytes)
 }
 
 fn counts(state: &[ArrayRef]) -> &PrimitiveArray<Int64Type> {
@@ -172,7 +298,7 @@ mod tests {
             Arc::new(Decimal128Array::from(sums)),
             Arc::new(Int64Array::from(counts)),
         ];
-        let column = finish(Finish::DecimalAverage { scale }, &state, &LogicalType::new(result));
+        let column = finish(&Finish::DecimalAverage { scale }, &state, &LogicalType::new(result));
         column.as_primitive::<Decimal128Type>().iter().collect()
     }
 
@@ -196,7 +322,7 @@ mod tests {
             Arc::new(Int64Array::from(vec![Some(7), Some(-7), None])),
             Arc::new(Int64Array::from(vec![2, 2, 0])),
         ];
-        let column = finish(Finish::IntegerAverage, &state, &LogicalType::int());
+        let column = finish(&Finish::IntegerAverage, &state, &LogicalType::int());
         assert_eq!(
             column.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(),
             [Some(3), Some(-3), None]

@@ -14,6 +14,7 @@ fn values(column: &str, kind: TypeKind, calls: &[(&str, TypeKind)], retracts: bo
         filter: None,
         ty: LogicalType::new(ty.clone()),
         name: (*function).into(),
+        detail: Default::default(),
     };
     let spec = GroupAggregateSpec {
         input: vec![Field::new("v", LogicalType::new(kind))],
@@ -152,4 +153,41 @@ fn floating_point_extremes_survive_retraction() {
         rows,
     );
     assert_eq!(out, ["-2.5 -2.5", "-2.5 4", "-0.5 4", "-0.5 -0.5"]);
+}
+
+#[test]
+fn first_and_last_values_survive_retraction() {
+    let int = TypeKind::Int;
+    let rows = "+I 1\n+I NULL\n+I 2\n+I 1\n-D 1\n-D 1\n-D NULL\n-D 2";
+    let calls = [("FIRST_VALUE", int.clone()), ("LAST_VALUE", int.clone())];
+    assert_eq!(
+        values("INT", int.clone(), &calls, true, rows),
+        ["1 1", "1 2", "1 1", "2 1", "2 2", "2 2"],
+        "the earliest of equal values goes first; the last row is the group's deletion"
+    );
+    assert_eq!(
+        values("INT", int, &calls, false, "+I NULL\n+I 1\n+I 2\n+I NULL"),
+        ["NULL NULL", "1 1", "1 2"]
+    );
+}
+
+#[test]
+fn texts_are_joined_and_taken_out_again() {
+    let string = LogicalType::string().kind;
+    let rows = "+I b\n+I a\n+I NULL\n+I b\n-D b\n-D never\n-D a";
+    assert_eq!(
+        values("STRING", string.clone(), &[("LISTAGG", string.clone())], true, rows),
+        ["b", "b,a", "b,a,b", "a,b", "b"]
+    );
+    let json = TypeKind::Varchar(2000);
+    assert_eq!(
+        values(
+            "STRING",
+            string,
+            &[("JSON_ARRAYAGG", json)],
+            false,
+            "+I 1\n+I NULL\n+I [2]"
+        ),
+        ["[1]", "[1,null]", "[1,null,[2]]"]
+    );
 }

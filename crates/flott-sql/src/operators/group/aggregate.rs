@@ -7,8 +7,8 @@ use crate::nodes::GroupAggregateSpec;
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::OrderedValues;
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
-use crate::operators::{MAX_EMITTED_ROWS, key_columns, signs_of, spec_error};
-use arrow_array::{ArrayRef, Int64Array, UInt32Array};
+use crate::operators::{MAX_EMITTED_BYTES, MAX_EMITTED_ROWS, key_columns, signs_of, spec_error};
+use arrow_array::{Array, ArrayRef, Int64Array, UInt32Array};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::clock::{SharedClock, SystemClock};
@@ -16,12 +16,16 @@ use flott_core::hash::hash_columns;
 use flott_core::{Batch, CheckpointId, KeyGroupRange};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{KeyedTable, NO_SLOT, OperatorSnapshot, RestoredState};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Name of the keyed state, as Flink's.
 pub(crate) const STATE_NAME: &str = "accState";
 /// Behind the first partial rows of a mini-batch, those of the other subtasks follow within this share of the latency.
 const GATHERING_SHARE: u64 = 10;
+
+/// Rows of values that grow that are looked at in one call.
+const PIECE_ROWS: usize = 1024;
 
 /// What flows in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub(crate) struct GroupAggregate {
     ordered: Vec<OrderedValues>,
     bundle: Option<Bundle>,
     expiry: Option<Expiry>,
+    /// A batch whose rows from here on wait until there is room for their values.
+    pending: Option<(Batch, usize)>,
     /// By slot, the last row of the batch at hand; `u32::MAX` outside of a call.
     last_row: Vec<u32>,
 }
@@ -133,6 +139,7 @@ impl GroupAggregate {
             sets_state,
             clock: Arc::new(SystemClock),
             expiry,
+            pending: None,
             last_row: vec![],
         })
     }
@@ -243,6 +250,56 @@ impl GroupAggregate {
         Ok(passed)
     }
 
+    /// Tells as many of the pending rows as there is room for, where values grow with their group.
+    fn tell_pending(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        let Some((batch, from)) = self.pending.take() else {
+            return Ok(Flow::Done);
+        };
+        let ahead = batch.slice(from, PIECE_ROWS.min(batch.num_rows() - from));
+        let rows = self.rows_with_room(&ahead)?;
+        self.tell_rows(&ahead.slice(0, rows), out)?;
+        if from + rows == batch.num_rows() {
+            return Ok(Flow::Done);
+        }
+        self.pending = Some((batch, from + rows));
+        Ok(Flow::More)
+    }
+
+    /// How many rows of a batch, at least one, have values that are not too large together: each is told with all that its
+    /// group has collected by then.
+    fn rows_with_room(&mut self, batch: &Batch) -> Result<usize, TaskError> {
+        let rows = batch.num_rows();
+        let keys = key_columns(batch.columns(), &self.keys);
+        let hashes = match batch.hashes() {
+            Some(hashes) => hashes.to_vec(),
+            None => hash_columns(&keys, rows)?,
+        };
+        let mut slots = Vec::with_capacity(rows);
+        if keys.is_empty() {
+            self.table.find(&keys, &hashes[..1], &mut slots)?;
+            slots.resize(rows, slots[0]);
+        } else {
+            self.table.find(&keys, &hashes, &mut slots)?;
+        }
+        let sizes = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size());
+        let batch_bytes = sizes.sum::<Result<usize, _>>()?;
+        let row_bytes = batch_bytes / rows.max(1);
+        let mut of_group: HashMap<u64, usize> = HashMap::new();
+        let mut emitted = 0;
+        for (row, (&slot, &hash)) in slots.iter().zip(&hashes).enumerate() {
+            let collected = of_group.entry(hash).or_insert_with(|| match slot {
+                NO_SLOT => 0,
+                slot => self.aggregates.list_bytes(&self.table, slot),
+            });
+            *collected += row_bytes;
+            emitted += *collected;
+            if emitted > MAX_EMITTED_BYTES {
+                return Ok(row.max(1));
+            }
+        }
+        Ok(rows)
+    }
+
     /// Each row is a step.
     fn tell_rows(&mut self, batch: &Batch, out: &mut Output) -> Result<(), TaskError> {
         let mut located = self.locate(batch)?;
@@ -250,7 +307,7 @@ impl GroupAggregate {
         let counted = self.count_rows(&mut located)?;
         let passed = self.pass(&located)?;
         let rows = located.slots.len();
-        let mut initial = self.aggregates.gather(&self.table, &located.slots);
+        let mut initial = self.aggregates.gather_shown(&self.table, &located.slots);
         if let (Some(counter), Some(counted)) = (self.aggregates.row_count(), &counted) {
             // The table's counter is ahead: it has been through the batch.
             initial[counter] = Arc::new(Int64Array::from(counted.before.clone()));
@@ -264,7 +321,7 @@ impl GroupAggregate {
             passed: &passed,
         };
         self.aggregates
-            .accumulate(&mut self.table, input, &mut self.ordered, Some(&mut traces));
+            .accumulate(&mut self.table, input, &mut self.ordered, Some(&mut traces))?;
         let mut state: Vec<ArrayRef> = Vec::with_capacity(traces.len());
         for (index, mut trace) in traces.into_iter().enumerate() {
             if let (true, Some(counted)) = (self.aggregates.row_count() == Some(index), &counted) {
@@ -338,7 +395,7 @@ impl GroupAggregate {
         match self.input {
             Input::Partials => {
                 let partials = &located.columns[self.keys.len()..];
-                self.aggregates.merge(&mut self.table, &located.slots, partials);
+                self.aggregates.merge(&mut self.table, &located.slots, partials)?;
                 let mut sets: Vec<&mut KeyedTable> = self.sets.iter_mut().collect();
                 let keys = (located.keys.as_slice(), located.hashes.as_slice());
                 self.aggregates
@@ -355,7 +412,7 @@ impl GroupAggregate {
                     passed: &passed,
                 };
                 self.aggregates
-                    .accumulate(&mut self.table, rows, &mut self.ordered, None);
+                    .accumulate(&mut self.table, rows, &mut self.ordered, None)?;
             }
         }
         let now_ms = self.clock.now_ms();
@@ -375,7 +432,8 @@ impl GroupAggregate {
         let Some(bundle) = &mut self.bundle else {
             return Ok(Flow::Done);
         };
-        let Some(told) = bundle.next()? else {
+        let limit = self.aggregates.slots_per_call(&self.table);
+        let Some(told) = bundle.next(limit)? else {
             return Ok(Flow::Done);
         };
         let after = self.aggregates.values(&self.table, &told.slots);
@@ -545,6 +603,10 @@ impl Operator for GroupAggregate {
         if batch.is_empty() {
             return Ok(Flow::Done);
         }
+        if self.bundle.is_none() && self.aggregates.collects() {
+            self.pending = Some((batch, 0));
+            return self.tell_pending(out);
+        }
         if self.bundle.is_none() {
             self.tell_rows(&batch, out)?;
             return Ok(Flow::Done);
@@ -557,7 +619,10 @@ impl Operator for GroupAggregate {
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        self.tell_bundle(out)
+        match self.pending.is_some() {
+            true => self.tell_pending(out),
+            false => self.tell_bundle(out),
+        }
     }
 
     fn next_timer(&self) -> Option<i64> {

@@ -88,11 +88,11 @@ impl Bundle {
         self.deadline_ms
     }
 
-    /// The next groups to be told; `None` when all are, and the bundle is empty again.
+    /// The next groups to be told, at most `limit`; `None` when all are, and the bundle is empty again.
     ///
     /// # Errors
     /// If values cannot be put together, which is a defect of ours.
-    pub(crate) fn next(&mut self) -> Result<Option<Told>, TaskError> {
+    pub(crate) fn next(&mut self, limit: usize) -> Result<Option<Told>, TaskError> {
         if self.told == 0 && self.before.len() > 1 {
             let columns = self.before[0].len();
             let mut whole = Vec::with_capacity(columns);
@@ -102,7 +102,7 @@ impl Bundle {
             }
             self.before = vec![whole];
         }
-        let until = (self.told + STEPS_A_CALL).min(self.slots.len());
+        let until = (self.told + STEPS_A_CALL.min(limit)).min(self.slots.len());
         if self.told == until {
             self.clear();
             return Ok(None);

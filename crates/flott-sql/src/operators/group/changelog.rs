@@ -1,6 +1,7 @@
 //! From values before and after to rows of a changelog: [`changes`], pure.
 
-use arrow_array::{ArrayRef, BooleanArray, UInt32Array};
+use crate::operators::keyed_rows::row_encoder;
+use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
 use arrow_buffer::BooleanBuffer;
 use flott_core::{Batch, RowKind};
 use flott_runtime::TaskError;
@@ -86,13 +87,33 @@ pub(crate) fn changes(steps: Steps<'_>, telling: Telling) -> Result<Option<Batch
 fn changed_rows(steps: Steps<'_>) -> Result<Option<BooleanBuffer>, TaskError> {
     let mut changed: Option<BooleanBuffer> = None;
     for (before, after) in steps.before.iter().zip(steps.after) {
-        let differs: BooleanArray = arrow_ord::cmp::distinct(before, after)?;
+        let differs = match before.data_type().is_nested() {
+            true => nested_differ(before, after)?,
+            false => arrow_ord::cmp::distinct(before, after)?,
+        };
         changed = Some(match changed {
             Some(c) => &c | differs.values(),
             None => differs.values().clone(),
         });
     }
     Ok(changed)
+}
+
+/// Rows of ROWs and collections whose bytes differ.
+fn nested_differ(before: &ArrayRef, after: &ArrayRef) -> Result<BooleanArray, TaskError> {
+    let (before, after) = (
+        row_encoder(std::slice::from_ref(before))?,
+        (row_encoder(std::slice::from_ref(after))?, after.len()),
+    );
+    let (mut old, mut new) = (vec![], vec![]);
+    let differ = |row: usize| {
+        old.clear();
+        new.clear();
+        before.encode(row, &mut old);
+        after.0.encode(row, &mut new);
+        Some(old != new)
+    };
+    Ok((0..after.1).map(differ).collect())
 }
 
 #[cfg(test)]

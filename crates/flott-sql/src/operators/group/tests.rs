@@ -21,6 +21,7 @@ fn call(function: &str, args: &[usize]) -> AggregateCall {
         filter: None,
         ty,
         name: function.to_lowercase(),
+        detail: Default::default(),
     }
 }
 
@@ -465,4 +466,30 @@ fn many_groups_are_told_in_pieces() {
     op.run(&rows);
     assert_eq!(op.run("barrier").lines().count(), 40_000);
     assert!(op.largest_call <= 8192, "{} rows in one call", op.largest_call);
+}
+
+#[test]
+fn values_that_grow_are_told_in_pieces() {
+    let list = AggregateCall {
+        ty: LogicalType::string(),
+        ..call("LISTAGG", &[1])
+    };
+    let spec = GroupAggregateSpec {
+        input: vec![
+            Field::new("k", LogicalType::bigint()),
+            Field::new("v", LogicalType::string()),
+        ],
+        ..spec(vec![list])
+    };
+    let mut op = Harness::new(
+        Box::new(GroupAggregate::new(&spec, Input::Rows).unwrap()),
+        "k BIGINT, v STRING",
+    );
+    let rows: String = (0..2000).map(|_| "+I 1 0123456789\n").collect();
+    let told = op.run(&rows);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 1 + 1999 * 2);
+    assert_eq!(lines[3998].len(), "+U 1 ".len() + 2000 * 11 - 1);
+    assert!(op.largest_call < 2000, "{} rows in one call", op.largest_call);
+    assert_eq!(op.run("+I 2 x"), "+I 2 x");
 }

@@ -2,7 +2,7 @@
 
 use super::frames::{Frames, RowAt, Steps};
 use super::waiting::Waiting;
-use crate::nodes::{OverAggregateSpec, OverFrame, OverOrder};
+use crate::nodes::{AggregateCall, OverAggregateSpec, OverFrame, OverOrder};
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::OrderedValues;
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
@@ -39,7 +39,7 @@ const BYTES: usize = 0;
 
 /// Where a due row finds the value of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+pub(super) enum Taken {
     /// Behind the step that completes its frame.
     Complete,
     /// Behind the step in which the first row of its time entered: RANK.
@@ -136,10 +136,6 @@ impl OverAggregate {
         let sets_state = (aggregates.distinct().iter().enumerate())
             .map(|(i, set)| Arc::new(set.descriptor(format!("distinctAcc_{i}"), &group)))
             .collect();
-        let taken = |function: &str| match function {
-            "RANK" => Taken::First,
-            _ => Taken::Complete,
-        };
         // The real tables are made in `open`, which knows the subtask's key groups.
         let table = |state: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(state), 1, KeyGroupRange::all(1));
         Ok(Self {
@@ -149,9 +145,9 @@ impl OverAggregate {
             types: spec.input.iter().map(|f| f.ty.clone()).collect(),
             order_name: match spec.order {
                 OverOrder::EventTime { column } => spec.input[column].name.clone(),
-                OverOrder::ProcessingTime => String::new(),
+                OverOrder::ProcessingTime | OverOrder::Column { .. } => String::new(),
             },
-            taken: spec.aggregates.iter().map(|a| taken(&a.function)).collect(),
+            taken: taken_of(spec),
             has_mark: spec.aggregates.iter().any(|a| a.function == "DENSE_RANK"),
             keys: table(&keys_state),
             rows: table(&rows_state),
@@ -413,7 +409,7 @@ impl OverAggregate {
             passed: &passed,
         };
         self.aggregates
-            .accumulate(&mut self.keys, rows, &mut self.ordered, Some(&mut traces));
+            .accumulate(&mut self.keys, rows, &mut self.ordered, Some(&mut traces))?;
         let state: Vec<ArrayRef> = traces.into_iter().map(|trace| trace.finish()).collect();
         Ok(self.aggregates.finish(&state))
     }
@@ -424,9 +420,8 @@ impl OverAggregate {
             out.emit(batch);
             return Ok(Flow::More);
         }
-        let due = self
-            .waiting
-            .take_due(self.target, MAX_EMITTED_ROWS, self.frame.is_range());
+        let limit = self.aggregates.slots_per_call(&self.keys);
+        let due = self.waiting.take_due(self.target, limit, self.frame.is_range());
         if due.is_empty() {
             self.progress = self.progress.max(self.target);
             self.retire()?;
@@ -474,6 +469,15 @@ impl OverAggregate {
         }
         forget_groups(&mut self.keys, &mut self.sets, &mut self.ordered, &expired)
     }
+}
+
+/// Where rows find the values of the calls.
+pub(super) fn taken_of(spec: &OverAggregateSpec) -> Vec<Taken> {
+    let taken = |call: &AggregateCall| match call.function.as_str() {
+        "RANK" => Taken::First,
+        _ => Taken::Complete,
+    };
+    spec.aggregates.iter().map(taken).collect()
 }
 
 fn hashes_of(batch: &Batch, keys: &[ArrayRef]) -> Result<Arc<Vec<u64>>, TaskError> {

@@ -11,9 +11,12 @@
 //! takes the values of the step that completes its frame. So a batch costs a pass over its columns, however many
 //! partitions it has, and bounded frames need what input that retracts needs, but for MIN and MAX: rows leave in the order
 //! in which they came ([`super::aggregate::sliding`]).
+//!
+//! What is ordered by a column that is no time has an operator of its own ([`sorted`]), which tells a changelog.
 
 pub(crate) mod aggregate;
 pub(crate) mod frames;
+pub(crate) mod sorted;
 pub(crate) mod waiting;
 
 #[cfg(test)]

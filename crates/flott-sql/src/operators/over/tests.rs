@@ -18,6 +18,7 @@ fn call(function: &str, args: &[usize]) -> AggregateCall {
             false => LogicalType::bigint(),
         },
         name: function.to_lowercase(),
+        detail: Default::default(),
     }
 }
 

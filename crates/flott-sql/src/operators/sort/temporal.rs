@@ -66,7 +66,7 @@ impl TemporalSort {
             time: spec.time,
             time_name: match spec.time {
                 OverOrder::EventTime { column } => spec.input[column].name.clone(),
-                OverOrder::ProcessingTime => String::new(),
+                OverOrder::ProcessingTime | OverOrder::Column { .. } => String::new(),
             },
             keys: SortKeys::new(&spec.order),
             types: spec.input.iter().map(|f| f.ty.clone()).collect(),

@@ -60,6 +60,8 @@ pub(crate) struct WindowAggregate {
     properties: Vec<WindowProperty>,
     aggregates: Aggregates,
     input_retracts: bool,
+    /// `GROUP BY HOP(…)`: lists are in the order of time.
+    legacy: bool,
     /// Whether there are MIN or MAX over input that retracts, which are taken from their values when a window fires.
     settles: bool,
     /// Whether a window of several slices is made of the one before ([`Running`]).
@@ -144,7 +146,7 @@ impl WindowAggregate {
         };
         let slices = Slices::new(spec.window, spec.time, clock, &spec.input);
         let settles = !aggregates.ordered(&spec.input).is_empty();
-        let is_plain = aggregates.distinct().is_empty() && !settles && !spec.input_retracts;
+        let is_plain = aggregates.distinct().is_empty() && !settles && !spec.input_retracts && !aggregates.collects();
         // The real tables are made in `open`, which knows the subtask's key groups.
         let (max_parallelism, key_groups) = (1, KeyGroupRange::all(1));
         Ok(Self {
@@ -153,6 +155,7 @@ impl WindowAggregate {
             needed,
             properties: spec.properties.clone(),
             input_retracts: spec.input_retracts,
+            legacy: spec.legacy,
             settles,
             runs: is_plain && !slices.are_windows() && !slices.are_cumulative() && slices.windows_of_row() > 2,
             slices,
@@ -234,7 +237,7 @@ impl WindowAggregate {
         let slots = &self.scratch;
         if self.input == Input::Partials {
             let partials = &columns[self.keys.len()..];
-            self.aggregates.merge(table, slots, partials);
+            self.aggregates.merge(table, slots, partials)?;
             let mut sets: Vec<&mut KeyedTable> = self.sets.iter_mut().map(|s| s.table_mut(slice_end)).collect();
             return self
                 .aggregates
@@ -260,7 +263,7 @@ impl WindowAggregate {
             signs,
             passed: &passed,
         };
-        self.aggregates.accumulate(table, rows, &mut [], None);
+        self.aggregates.accumulate(table, rows, &mut [], None)?;
         self.aggregates.count_rows(table, slots, signs);
         Ok(())
     }
@@ -358,7 +361,7 @@ impl WindowAggregate {
         Ok(Some(first))
     }
 
-    /// The content of several slices in one table.
+    /// The content of several slices in one table; of a window function the youngest first, as Flink puts lists together.
     fn merge(&self, slices: &[i64]) -> Result<KeyedTable, TaskError> {
         let mut merged = KeyedTable::new(Arc::clone(&self.state), self.max_parallelism, self.key_groups);
         let mut merged_sets: Vec<KeyedTable> = self
@@ -366,7 +369,11 @@ impl WindowAggregate {
             .iter()
             .map(|s| KeyedTable::new(Arc::clone(s), self.max_parallelism, self.key_groups))
             .collect();
-        for slice in slices {
+        let order: Box<dyn Iterator<Item = &i64>> = match self.legacy {
+            true => Box::new(slices.iter()),
+            false => Box::new(slices.iter().rev()),
+        };
+        for slice in order {
             if let Some(table) = self.tables.get(*slice) {
                 merge_table(&self.aggregates, table, &mut merged)?;
             }
@@ -393,6 +400,7 @@ impl WindowAggregate {
                 None => return Ok(None),
             },
         };
+        let room = room.min(self.aggregates.slots_per_call(table));
         let next = table.scan(firing.next, room, &mut self.scratch);
         if let (true, Some(counter)) = (self.input_retracts, self.aggregates.row_count()) {
             let counts = table.column::<i64>(counter);
@@ -460,8 +468,7 @@ fn merge_table(aggregates: &Aggregates, from: &KeyedTable, to: &mut KeyedTable) 
         let hashes = hash_columns(&keys, chunk.len())?;
         let mut slots = Vec::with_capacity(chunk.len());
         to.slots(&keys, &hashes, &mut slots)?;
-        aggregates.merge(to, &slots, &aggregates.gather(from, chunk));
-        Ok(())
+        aggregates.merge(to, &slots, &aggregates.gather(from, chunk))
     })
 }
 
@@ -490,8 +497,7 @@ fn merge_set(
             signs: None,
         };
         let passed = set.pass(to_set, offered)?;
-        aggregates.accumulate_distinct(to, index, &slots, &values, None, &passed);
-        Ok(())
+        aggregates.accumulate_distinct(to, index, &slots, &values, None, &passed)
     })
 }
 

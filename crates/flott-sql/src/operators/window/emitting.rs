@@ -212,7 +212,7 @@ impl EmittingWindowAggregate {
             signs,
             passed: &passed,
         };
-        self.aggregates.accumulate(table, rows, &mut [], None);
+        self.aggregates.accumulate(table, rows, &mut [], None)?;
         self.aggregates.count_rows(table, &slots, signs);
         Ok(slots)
     }

@@ -186,7 +186,7 @@ impl Running {
     ) -> Result<(), TaskError> {
         let mut slots = Vec::with_capacity(hashes.len());
         self.table.slots(keys, hashes, &mut slots)?;
-        aggregates.merge(&mut self.table, &slots, partials);
+        aggregates.merge(&mut self.table, &slots, partials)?;
         self.table
             .column_mut::<i64>(self.slices_of_key)
             .update(&slots, |_, n| *n += 1);

@@ -179,7 +179,7 @@ impl SessionAggregate {
         if !gone.is_empty() {
             let slots: Vec<u32> = into.iter().map(|n| self.sessions.get(*n).slot).collect();
             let content = self.aggregates.gather(&self.table, &gone);
-            self.aggregates.merge(&mut self.table, &slots, &content);
+            self.aggregates.merge(&mut self.table, &slots, &content)?;
             for set in 0..self.sets.len() {
                 self.merge_set(set, &gone, &into)?;
             }
@@ -220,7 +220,7 @@ impl SessionAggregate {
             };
             let passed = set.pass(&mut self.sets[index], offered)?;
             self.aggregates
-                .accumulate_distinct(&mut self.table, index, &slots, &values, None, &passed);
+                .accumulate_distinct(&mut self.table, index, &slots, &values, None, &passed)?;
             let met: Vec<u32> = (0..entries.len() as u32)
                 .filter(|r| passed.is_any(*r as usize))
                 .collect();
@@ -324,7 +324,7 @@ impl SessionAggregate {
             signs: signs.as_deref(),
             passed: &passed,
         };
-        self.aggregates.accumulate(&mut self.table, rows, &mut [], None);
+        self.aggregates.accumulate(&mut self.table, rows, &mut [], None)?;
         self.aggregates.count_rows(&mut self.table, &slots, signs.as_deref());
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(super) fn call(function: &str, args: &[usize]) -> AggregateCall {
         filter: None,
         ty,
         name: function.to_lowercase(),
+        detail: Default::default(),
     }
 }
 

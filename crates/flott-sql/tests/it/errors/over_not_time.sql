@@ -3,4 +3,4 @@ CREATE TABLE clicks (
   WATERMARK FOR at AS at - INTERVAL '5' SECOND
 ) WITH ('connector' = 'kafka', 'topic' = 'clicks', 'properties.bootstrap.servers' = 'broker:9092', 'format' = 'json');
 CREATE TABLE out_print (userId STRING, n BIGINT) WITH ('connector' = 'print');
-SELECT SUM(clicks) OVER (PARTITION BY userId ORDER BY clicks) FROM clicks;
+SELECT SUM(clicks) OVER (PARTITION BY userId ORDER BY clicks ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM clicks;

@@ -80,7 +80,7 @@ fn refuse_formless(args: &Arguments, i: usize) -> Result<(), Refusal> {
 }
 
 /// Functions whose result is JSON and not a text in JSON.
-fn makes_json(expr: &Expr) -> bool {
+pub fn makes_json(expr: &Expr) -> bool {
     matches!(expr, Expr::Call { function, .. } if matches!(function.as_str(), "JSON_OBJECT" | "JSON_ARRAY" | "JSON"))
 }
 

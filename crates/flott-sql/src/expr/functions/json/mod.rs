@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 pub mod construct;
 mod document;
+
+pub use document::write_text;
 mod filter;
 mod path;
 

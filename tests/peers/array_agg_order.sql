@@ -1,0 +1,3 @@
+-- ORDER BY in it
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT ARRAY_AGG(amount ORDER BY id) FROM sales;

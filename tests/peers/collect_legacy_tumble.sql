@@ -1,0 +1,4 @@
+-- multisets in legacy windows: TUMBLE
+-- deterministic: no
+CREATE TABLE visits (k STRING, g STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '30' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/visits.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT k, TUMBLE_START(ts, INTERVAL '10' SECOND), COLLECT(k) FROM visits GROUP BY k, TUMBLE(ts, INTERVAL '10' SECOND);

@@ -1,0 +1,3 @@
+-- of ROWs
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT COLLECT(ROW(amount, shop)) FROM sales WHERE shop = 'berlin' AND amount = 5;

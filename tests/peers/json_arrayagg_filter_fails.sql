@@ -1,0 +1,3 @@
+-- FILTER
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT JSON_ARRAYAGG(shop) FILTER (WHERE amount > 2) FROM sales;

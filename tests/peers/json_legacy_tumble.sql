@@ -1,0 +1,4 @@
+-- JSON in legacy windows: TUMBLE
+-- deterministic: no
+CREATE TABLE visits (k STRING, g STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '30' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/visits.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT k, TUMBLE_START(ts, INTERVAL '10' SECOND), JSON_OBJECTAGG(KEY k VALUE v) FROM visits WHERE v = 9 OR v = 7 GROUP BY k, TUMBLE(ts, INTERVAL '10' SECOND);

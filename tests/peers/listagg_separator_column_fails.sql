@@ -1,0 +1,3 @@
+-- the separator is a constant
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT LISTAGG(shop, shop) FROM sales;

@@ -1,0 +1,4 @@
+-- OVER the rows of a grouping
+-- deterministic: no
+CREATE TABLE visits (k STRING, g STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '30' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/visits.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT k, window_start, SUM(v) AS s, SUM(SUM(v)) OVER (PARTITION BY k ORDER BY window_time) AS run_sum FROM TABLE(TUMBLE(TABLE visits, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end, window_time;

@@ -1,0 +1,3 @@
+-- descending
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT id, amount, SUM(amount) OVER (ORDER BY amount DESC) AS s FROM sales;

@@ -1,0 +1,3 @@
+-- ROW_NUMBER by what is no time
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT id, amount, ROW_NUMBER() OVER (ORDER BY amount) AS r FROM sales;
