@@ -28,6 +28,9 @@ pub struct ColumnDescriptor {
     pub ty: ColumnType,
     /// Whether a slot may hold NULL; if so, a new slot does. BYTES columns are always nullable.
     pub nullable: bool,
+    /// Type of the Rust values whose encoding the bytes are, if they are one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<LogicalType>,
 }
 
 /// How the values of a column are stored.
@@ -69,6 +72,7 @@ impl TableDescriptor {
             name: name.into(),
             ty,
             nullable: ty == ColumnType::Bytes,
+            value: None,
         });
         self
     }
@@ -79,6 +83,18 @@ impl TableDescriptor {
             name: name.into(),
             ty,
             nullable: true,
+            value: None,
+        });
+        self
+    }
+
+    /// Adds a column of encoded values of a type, whose new slots hold NULL.
+    pub fn values(mut self, name: impl Into<String>, value: LogicalType) -> Self {
+        self.columns.push(ColumnDescriptor {
+            name: name.into(),
+            ty: ColumnType::Bytes,
+            nullable: true,
+            value: Some(value),
         });
         self
     }

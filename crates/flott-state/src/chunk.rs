@@ -37,9 +37,13 @@ impl<T> Default for Chunked<T> {
     }
 }
 
-impl<T: Copy + Default> Chunked<T> {
-    /// Elements of a chunk as a power of two.
-    const SHIFT: u32 = (CHUNK_BYTES / size_of::<T>()).ilog2();
+impl<T> Chunked<T> {
+    /// Elements of a chunk as a power of two; one at least.
+    const SHIFT: u32 = match size_of::<T>() {
+        0 => CHUNK_BYTES.ilog2(),
+        bytes if bytes > CHUNK_BYTES => 0,
+        bytes => (CHUNK_BYTES / bytes).ilog2(),
+    };
     const MASK: usize = (1 << Self::SHIFT) - 1;
 
     /// Number of elements.
@@ -54,15 +58,6 @@ impl<T: Copy + Default> Chunked<T> {
         self.len == 0
     }
 
-    /// The element at `index`.
-    ///
-    /// # Panics
-    /// If `index` is not below the length.
-    #[inline]
-    pub fn get(&self, index: usize) -> T {
-        self.chunks[index >> Self::SHIFT].as_slice()[index & Self::MASK]
-    }
-
     /// The element at `index`, in its place.
     ///
     /// # Panics
@@ -72,6 +67,30 @@ impl<T: Copy + Default> Chunked<T> {
         &self.chunks[index >> Self::SHIFT].as_slice()[index & Self::MASK]
     }
 
+    /// Removes all elements.
+    pub fn clear(&mut self) {
+        self.chunks.clear();
+        self.len = 0;
+    }
+
+    /// Memory of the chunks in bytes, shared ones counted in full.
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(|c| c.capacity() * size_of::<T>()).sum()
+    }
+}
+
+impl<T: Copy> Chunked<T> {
+    /// The element at `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below the length.
+    #[inline]
+    pub fn get(&self, index: usize) -> T {
+        *self.get_ref(index)
+    }
+}
+
+impl<T: Clone + Default> Chunked<T> {
     /// The element at `index`, to be written; copies its chunk if a capture still holds it.
     ///
     /// # Panics
@@ -106,25 +125,14 @@ impl<T: Copy + Default> Chunked<T> {
         }
     }
 
-    /// Removes all elements.
-    pub fn clear(&mut self) {
-        self.chunks.clear();
-        self.len = 0;
-    }
-
     /// The present content, shared: later writes here do not show there.
     pub fn capture(&mut self) -> Captured<T> {
         let chunks = self.chunks.iter_mut().map(Chunk::share).collect();
         Captured { chunks }
     }
-
-    /// Memory of the chunks in bytes, shared ones counted in full.
-    pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(|c| c.capacity() * size_of::<T>()).sum()
-    }
 }
 
-impl<T: Copy> Chunk<T> {
+impl<T> Chunk<T> {
     #[inline]
     fn as_slice(&self) -> &[T] {
         match self {
@@ -133,6 +141,15 @@ impl<T: Copy> Chunk<T> {
         }
     }
 
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Owned(elements) => elements.capacity(),
+            Self::Shared(elements) => elements.capacity(),
+        }
+    }
+}
+
+impl<T: Clone> Chunk<T> {
     #[inline]
     fn to_mut(&mut self) -> &mut Vec<T> {
         if matches!(self, Self::Shared(_)) {
@@ -166,13 +183,6 @@ impl<T: Copy> Chunk<T> {
             Self::Owned(_) => unreachable!("the chunk has just been made a shared one"),
         }
     }
-
-    fn capacity(&self) -> usize {
-        match self {
-            Self::Owned(elements) => elements.capacity(),
-            Self::Shared(elements) => elements.capacity(),
-        }
-    }
 }
 
 /// The content of a [`Chunked`] at one moment; cheap to clone and to send.
@@ -181,7 +191,7 @@ pub struct Captured<T> {
     chunks: Vec<Arc<Vec<T>>>,
 }
 
-impl<T: Copy + Default> Captured<T> {
+impl<T: Copy> Captured<T> {
     /// The element at `index`.
     ///
     /// # Panics
@@ -190,7 +200,9 @@ impl<T: Copy + Default> Captured<T> {
     pub fn get(&self, index: usize) -> T {
         *self.get_ref(index)
     }
+}
 
+impl<T> Captured<T> {
     /// The element at `index`, in its place.
     ///
     /// # Panics

@@ -4,8 +4,11 @@ use crate::blob::{BytesColumn, CapturedBlobs, SortedBlobs};
 use crate::column::{CapturedColumn, Column, Fixed};
 use crate::order::Order;
 use crate::pack::Packing;
+use crate::value::{CapturedValues, ErasedValues, StateValue, ValuesColumn};
 use flott_checkpoint::{ColumnDescriptor, ColumnType};
+use flott_core::encoding::EncodedRows;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The values of one column.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub enum ColumnData {
     Bool(Column<bool>),
     /// [`ColumnType::Bytes`]
     Bytes(BytesColumn),
+    /// [`ColumnType::Bytes`] in runs, Rust values in memory.
+    Values(ErasedValues),
 }
 
 /// A [`Fixed`] type that is the storage of a [`ColumnType`].
@@ -56,13 +61,14 @@ stored!(bool, Bool);
 
 /// Calls the same method of whatever column it is.
 macro_rules! each_column {
-    ($data:expr, $column:ident => $call:expr, $bytes:ident => $bytes_call:expr) => {
+    ($data:expr, $column:ident => $call:expr, $bytes:ident => $bytes_call:expr, $values:ident => $values_call:expr) => {
         match $data {
             ColumnData::I64($column) => $call,
             ColumnData::F64($column) => $call,
             ColumnData::I128($column) => $call,
             ColumnData::Bool($column) => $call,
             ColumnData::Bytes($bytes) => $bytes_call,
+            ColumnData::Values($values) => $values_call,
         }
     };
 }
@@ -79,19 +85,29 @@ impl ColumnData {
     }
 
     pub(crate) fn grow_to(&mut self, slots: usize) {
-        each_column!(self, c => c.grow_to(slots), b => b.store_mut().grow_to(slots));
+        each_column!(self, c => c.grow_to(slots), b => b.store_mut().grow_to(slots), v => v.0.grow_to(slots));
     }
 
     pub(crate) fn reset(&mut self, slot: u32) {
-        each_column!(self, c => c.reset(slot), b => b.set(slot, None));
+        each_column!(self, c => c.reset(slot), b => b.set(slot, None), v => v.0.reset(slot));
     }
 
     pub(crate) fn clear(&mut self) {
-        each_column!(self, c => c.clear(), b => b.store_mut().clear());
+        each_column!(self, c => c.clear(), b => b.store_mut().clear(), v => v.0.clear());
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        each_column!(self, c => c.bytes(), b => b.store().bytes())
+        each_column!(self, c => c.bytes(), b => b.store().bytes(), v => v.0.bytes())
+    }
+
+    /// Whether a slot holds nothing; a column that is not nullable always holds something.
+    pub(crate) fn is_null(&self, slot: u32) -> bool {
+        each_column!(self, c => c.is_null(slot), b => b.get(slot).is_none(), v => v.0.is_null(slot))
+    }
+
+    /// An empty column of Rust values.
+    pub(crate) fn of_values<V: StateValue>() -> Self {
+        Self::Values(ErasedValues(Box::new(ValuesColumn::<V>::new())))
     }
 
     pub(crate) fn capture(&mut self) -> CapturedData {
@@ -101,6 +117,7 @@ impl ColumnData {
             Self::I128(c) => CapturedData::I128(c.capture()),
             Self::Bool(c) => CapturedData::Bool(c.capture()),
             Self::Bytes(c) => CapturedData::Bytes(c.store_mut().capture()),
+            Self::Values(c) => CapturedData::Values(c.0.capture()),
         }
     }
 }
@@ -113,6 +130,7 @@ pub(crate) enum CapturedData {
     I128(CapturedColumn<i128>),
     Bool(CapturedColumn<bool>),
     Bytes(CapturedBlobs),
+    Values(Arc<dyn CapturedValues>),
 }
 
 impl CapturedData {
@@ -125,6 +143,7 @@ impl CapturedData {
             Self::I128(c) => fixed(c.packing(order), c.is_nullable()),
             Self::Bool(c) => fixed(c.packing(order), c.is_nullable()),
             Self::Bytes(c) => ColumnPlan::Blobs(c.sorted(order)),
+            Self::Values(c) => ColumnPlan::Encoded(c.encode(order)),
         }
     }
 
@@ -144,7 +163,10 @@ impl CapturedData {
             (Self::I128(c), ColumnPlan::Fixed { packing, .. }) => c.write(order, *packing, starts, out),
             (Self::Bool(c), ColumnPlan::Fixed { packing, .. }) => c.write(order, *packing, starts, out),
             (_, ColumnPlan::Blobs(sorted)) => sorted.write(blocks, starts, out),
-            (Self::Bytes(_), ColumnPlan::Fixed { .. }) => unreachable!("a column of bytes is planned as blobs"),
+            (_, ColumnPlan::Encoded(values)) => write_encoded(values, blocks, starts, out),
+            (Self::Bytes(_) | Self::Values(_), ColumnPlan::Fixed { .. }) => {
+                unreachable!("a column of bytes is planned as blobs")
+            }
         }
     }
 }
@@ -161,6 +183,28 @@ pub(crate) enum ColumnPlan {
     },
     /// Byte strings in the order of the run.
     Blobs(SortedBlobs),
+    /// Rust values as bytes, in the order of the run; no bytes are NULL.
+    Encoded(EncodedRows),
+}
+
+/// Writes values as [`SortedBlobs::write`] writes byte strings.
+fn write_encoded(values: &EncodedRows, blocks: &[Range<usize>], starts: &mut [usize], out: &mut [u8]) {
+    let mut put = |at: &mut usize, bytes: &[u8]| {
+        out[*at..*at + bytes.len()].copy_from_slice(bytes);
+        *at += bytes.len();
+    };
+    for (rows, at) in blocks.iter().zip(starts) {
+        for row in rows.clone() {
+            let length = match values.row(row).len() {
+                0 => u32::MAX,
+                length => length as u32,
+            };
+            put(at, &length.to_le_bytes());
+        }
+        for row in rows.clone() {
+            put(at, values.row(row));
+        }
+    }
 }
 
 impl ColumnPlan {
@@ -171,6 +215,7 @@ impl ColumnPlan {
                 rows.len() * (usize::from(packing.width) + usize::from(*is_nullable))
             }
             Self::Blobs(sorted) => sorted.bytes_of(rows),
+            Self::Encoded(values) => rows.map(|row| 4 + values.row(row).len()).sum(),
         }
     }
 
@@ -178,7 +223,7 @@ impl ColumnPlan {
     pub(crate) fn packing(&self) -> Packing {
         match self {
             Self::Fixed { packing, .. } => *packing,
-            Self::Blobs(_) => Packing::plain(0),
+            Self::Blobs(_) | Self::Encoded(_) => Packing::plain(0),
         }
     }
 }

@@ -316,7 +316,9 @@ impl CapturedKeys {
         match (self, plan) {
             (Self::Number(keys), plan) => order.write(plan.packing(), starts, out, |slot| keys.get(slot)),
             (Self::Blob(_), ColumnPlan::Blobs(sorted)) => sorted.write(blocks, starts, out),
-            (Self::Blob(_), ColumnPlan::Fixed { .. }) => unreachable!("blob keys are planned as blobs"),
+            (Self::Blob(_), ColumnPlan::Fixed { .. } | ColumnPlan::Encoded(_)) => {
+                unreachable!("blob keys are planned as blobs")
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An operator keeps [`KeyedTable`]s (or [`WindowTables`], one per slice), captures them at a barrier into an
 //! [`OperatorSnapshot`] and returns to its rows; the capture is encoded and written elsewhere. Read in this order:
-//! [`table`] (slots and columns), [`column`] and [`blob`] (values and their kernels), [`chunk`] (why a capture is cheap),
+//! [`table`] (slots and columns), [`column`], [`blob`] and [`value`] (values and their kernels), [`chunk`] (why a capture is cheap),
 //! [`changes`] (what an increment holds), [`capture`], [`run`] (the file format), [`snapshot`], [`persist`] (files and
 //! back).
 
@@ -22,6 +22,7 @@ pub mod persist;
 pub mod run;
 pub mod snapshot;
 pub mod table;
+pub mod value;
 pub mod windows;
 
 pub use blob::BytesColumn;
@@ -36,4 +37,5 @@ pub use persist::{
 pub use run::{EncodedRun, RunMode};
 pub use snapshot::{LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
 pub use table::{KeyedTable, NO_SLOT};
+pub use value::{StateValue, ValuesColumn};
 pub use windows::WindowTables;

@@ -22,6 +22,7 @@ use crate::data::{ColumnData, Stored};
 use crate::error::StateError;
 use crate::index::{Found, HINTED_ROWS, NO_HINT, SlotIndex};
 use crate::keys::{self, KeyForm, KeyStore, ProbeKeys};
+use crate::value::{StateValue, ValuesColumn};
 use arrow_array::ArrayRef;
 use flott_checkpoint::TableDescriptor;
 use flott_core::encoding::EncodedRows;
@@ -447,6 +448,47 @@ impl KeyedTable {
             ColumnData::Bytes(column) => column,
             _ => unreachable!("an operator asks for the column types of its own descriptor"),
         }
+    }
+
+    /// Makes column `index`, which holds bytes in runs, hold values of `V` in memory. Before any key.
+    ///
+    /// # Panics
+    /// If the descriptor has no such column of BYTES.
+    pub fn keep_values<V: StateValue>(&mut self, index: usize) {
+        assert!(
+            self.is_empty() && self.descriptor.columns[index].ty == flott_checkpoint::ColumnType::Bytes,
+            "only an empty column of BYTES can hold values"
+        );
+        self.columns[index] = ColumnData::of_values::<V>();
+    }
+
+    /// Column `index`, of values.
+    ///
+    /// # Panics
+    /// If [`Self::keep_values`] was not told this type.
+    pub fn values<V: StateValue>(&self, index: usize) -> &ValuesColumn<V> {
+        let column = match &self.columns[index] {
+            ColumnData::Values(column) => column.0.as_any().downcast_ref(),
+            _ => None,
+        };
+        column.expect("an operator asks for the column types that it has set")
+    }
+
+    /// Column `index`, of values, to be written.
+    ///
+    /// # Panics
+    /// If [`Self::keep_values`] was not told this type.
+    pub fn values_mut<V: StateValue>(&mut self, index: usize) -> &mut ValuesColumn<V> {
+        let column = match &mut self.columns[index] {
+            ColumnData::Values(column) => column.0.as_any_mut().downcast_mut(),
+            _ => None,
+        };
+        column.expect("an operator asks for the column types that it has set")
+    }
+
+    /// Whether no column of a slot holds anything.
+    pub fn is_blank(&self, slot: u32) -> bool {
+        self.columns.iter().all(|c| c.is_null(slot))
     }
 
     /// Memory that the table holds, in bytes.

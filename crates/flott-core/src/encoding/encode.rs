@@ -210,6 +210,12 @@ impl EncodedRows {
         }
     }
 
+    /// Appends a row that `write` writes.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -185,7 +185,7 @@ impl<'a> RunReader<'a> {
     }
 
     fn apply_block(&self, span: &BlockSpan, block: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {
-        self.check_fit(table.descriptor())?;
+        self.check_fit(table)?;
         let mut cursor = Cursor { bytes: block };
         let truncated = |Truncated| self.damaged(format!("the block of key group {} is too short", span.group));
 
@@ -229,13 +229,14 @@ impl<'a> RunReader<'a> {
         self.reference
     }
 
-    fn check_fit(&self, table: &TableDescriptor) -> Result<(), StateError> {
+    fn check_fit(&self, target: &mut KeyedTable) -> Result<(), StateError> {
+        let table = target.descriptor().clone();
         let incompatible = |problem: String| StateError::Incompatible {
             table: table.name.clone(),
             problem,
         };
         let storage = |d: &TableDescriptor| d.key.iter().map(|k| k.to_arrow()).collect::<Vec<_>>();
-        if storage(table) != storage(self.descriptor) || table.placement_fields != self.descriptor.placement_fields {
+        if storage(&table) != storage(self.descriptor) || table.placement_fields != self.descriptor.placement_fields {
             let list = |d: &TableDescriptor| {
                 let fields: Vec<String> = d.key.iter().map(|k| k.to_string()).collect();
                 format!("({}), placed by {} fields", fields.join(", "), d.placement_fields)
@@ -243,7 +244,7 @@ impl<'a> RunReader<'a> {
             return Err(incompatible(format!(
                 "its key was {}, and is now {}",
                 list(self.descriptor),
-                list(table)
+                list(&table)
             )));
         }
         for column in &self.descriptor.columns {
@@ -254,6 +255,14 @@ impl<'a> RunReader<'a> {
                     "its column '{}' was {}, and is now {}",
                     column.name, column.ty, now.ty
                 )));
+            }
+            let index = table.columns.iter().position(|c| c.name == column.name);
+            if let Some(ColumnData::Values(values)) = index.map(|i| target.column_data_mut(i)) {
+                let stored = column.value.as_ref();
+                let fits = stored.map_or(Err("its values have no type".to_owned()), |stored| {
+                    values.0.check(stored)
+                });
+                fits.map_err(|e| incompatible(format!("column '{}': {e}", column.name)))?;
             }
         }
         Ok(())
@@ -400,11 +409,15 @@ fn read_column(
 ) -> Result<(), Truncated> {
     let rows = slots.len();
     if column.ty == ColumnType::Bytes {
-        let values = cursor.blobs(rows)?;
-        if let Some(ColumnData::Bytes(target)) = target {
-            for (slot, value) in slots.iter().zip(values) {
-                target.set(*slot, value);
+        let values = slots.iter().zip(cursor.blobs(rows)?);
+        match (target, &column.value) {
+            (Some(ColumnData::Bytes(target)), _) => values.for_each(|(slot, value)| target.set(*slot, value)),
+            (Some(ColumnData::Values(target)), Some(stored)) => {
+                for (slot, value) in values {
+                    target.0.load(*slot, stored, value).map_err(|_| Truncated)?;
+                }
             }
+            _ => {}
         }
         return Ok(());
     }
@@ -419,7 +432,7 @@ fn read_column(
         Some(ColumnData::F64(c)) => c.load(slots, valid, packing, values),
         Some(ColumnData::I128(c)) => c.load(slots, valid, packing, values),
         Some(ColumnData::Bool(c)) => c.load(slots, valid, packing, values),
-        Some(ColumnData::Bytes(_)) | None => {}
+        Some(ColumnData::Bytes(_) | ColumnData::Values(_)) | None => {}
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::run::{RunMode, RunReader};
 use arrow_array::{Array, Float64Array, Int64Array, StringArray};
 use flott_checkpoint::ColumnType;
 use flott_core::hash::hash_columns;
@@ -129,4 +130,52 @@ fn behaves_as_a_map() {
         let total: i64 = t.column::<i64>(0).gather(&live).0.iter().sum();
         assert_eq!(total, model.values().sum::<i64>());
     }
+}
+
+/// Values survive a capture that the table has changed since, a run, and a change of their type.
+#[test]
+fn values_are_kept_as_they_are_and_restored_into_a_later_type() {
+    type Old = (String, i32);
+    type New = (Option<String>, i64);
+    let describe = |ty| TableDescriptor::new("state", vec![LogicalType::bigint()]).values("v", ty);
+    let mut table = KeyedTable::new(describe(Old::state_type()), 128, KeyGroupRange::all(128));
+    table.keep_values::<Old>(0);
+    let keys: Vec<i64> = (0..1000).collect();
+    let column: ArrayRef = Arc::new(Int64Array::from(keys.clone()));
+    let slots_of = |table: &mut KeyedTable| slots(table, std::slice::from_ref(&column));
+    let slots = slots_of(&mut table);
+    for (key, slot) in keys.iter().zip(&slots).skip(1) {
+        table
+            .values_mut::<Old>(0)
+            .set(*slot, Some((format!("name {key}"), *key as i32)));
+    }
+    assert!(table.is_blank(slots[0]) && !table.is_blank(slots[1]));
+    let capture = table.capture(1);
+    table.values_mut::<Old>(0).set(slots[7], None);
+    let run = capture.encode(RunMode::Full).unwrap();
+    let descriptor = table.descriptor().clone();
+    let reader = RunReader::new(
+        &run.reference,
+        &descriptor,
+        &run.bytes[..run.reference.header_bytes as usize],
+    )
+    .unwrap();
+
+    let mut later = KeyedTable::new(describe(New::state_type()), 128, KeyGroupRange::all(128));
+    later.keep_values::<New>(0);
+    reader.apply(&run.bytes, 0, &mut later).unwrap();
+    let slots = slots_of(&mut later);
+    assert_eq!(
+        later.values::<New>(0).get(slots[7]),
+        Some(&(Some("name 7".to_owned()), 7))
+    );
+    assert_eq!(later.values::<New>(0).get(slots[0]), None);
+
+    let mut other = KeyedTable::new(describe(i64::state_type()), 128, KeyGroupRange::all(128));
+    other.keep_values::<i64>(0);
+    let error = reader.apply(&run.bytes, 0, &mut other).unwrap_err().to_string();
+    assert!(
+        error.contains("column 'v': it was ROW<") && error.contains("and is now BIGINT NOT NULL"),
+        "{error}"
+    );
 }
