@@ -251,12 +251,13 @@ impl JobContext {
         for edge in &self.graph.edges {
             let (from, to) = (&self.graph.vertices[edge.from], &self.graph.vertices[edge.to]);
             // A vertex sends what its last node emits.
-            let last = from.nodes.last().map(|n| &self.plan.nodes[*n].output);
-            let types: Arc<[_]> = last.into_iter().flatten().map(|f| f.ty.to_arrow()).collect();
+            let last = from.nodes.last().map(|n| &self.plan.nodes[*n]);
+            let form = last.map(|node| self.registry.rows_form(node, edge.output));
             for writer in 0..from.parallelism {
                 let targets: Vec<usize> = match edge.partitioning {
                     Partitioning::Forward => vec![writer],
                     Partitioning::Global => vec![0],
+                    Partitioning::Rescale => share(writer, from.parallelism, to.parallelism),
                     _ => (0..to.parallelism).collect(),
                 };
                 let senders: Vec<Sender> = targets
@@ -264,9 +265,9 @@ impl JobContext {
                     .map(|reader| {
                         let (of_writer, of_reader) = (&wakers[from.id][writer], &wakers[to.id][reader]);
                         let (of_writer, of_reader) = (of_writer.clone(), of_reader.clone());
-                        let (sender, receiver) = match batching.encoded_exchanges {
-                            true => encoded_channel(CHANNEL_BYTES, of_writer, of_reader, types.clone()),
-                            false => channel(CHANNEL_BYTES, of_writer, of_reader),
+                        let (sender, receiver) = match form.clone().filter(|_| batching.encoded_exchanges) {
+                            Some(form) => encoded_channel(CHANNEL_BYTES, of_writer, of_reader, form),
+                            None => channel(CHANNEL_BYTES, of_writer, of_reader),
                         };
                         channels
                             .receivers
@@ -276,7 +277,8 @@ impl JobContext {
                         sender
                     })
                     .collect();
-                let mut routed = RouterEdge::new(edge.partitioning.clone(), senders, to.max_parallelism, writer);
+                let mut routed = RouterEdge::new(edge.partitioning.clone(), senders, to.max_parallelism, writer)
+                    .of_output(edge.output);
                 if let Some(rows) = batching.rows {
                     routed = routed.joining(rows);
                 }
@@ -285,6 +287,14 @@ impl JobContext {
         }
         channels
     }
+}
+
+/// The readers that are `writer`'s share: neighbours talk to neighbours, and nobody is left out.
+fn share(writer: usize, writers: usize, readers: usize) -> Vec<usize> {
+    if readers < writers {
+        return vec![writer * readers / writers];
+    }
+    (writer * readers / writers..(writer + 1) * readers / writers).collect()
 }
 
 #[derive(Default)]

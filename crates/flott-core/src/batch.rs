@@ -1,9 +1,11 @@
-//! What flows: a batch of rows as Arrow columns, with an optional kind per row.
+//! What flows: a batch of rows as Arrow columns, with an optional kind per row, or as typed [`Rows`].
 //!
 //! Invariants: every column has [`Batch::num_rows`] rows; an absent kinds column means that every row is an insert;
-//! batches are dense (no selection vector). A batch knows no names: the schema of an edge is in the plan. The key hash
-//! that the exchange computed travels with the batch, so that the state look-up after it need not hash again.
+//! batches are dense (no selection vector); a batch of typed rows has neither columns nor kinds. A batch knows no names: the
+//! schema of an edge is in the plan. The key hash that the exchange computed travels with the batch, so that the state
+//! look-up after it need not hash again.
 
+use crate::rows::{Rows, RowsError};
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::ArrowError;
@@ -51,10 +53,11 @@ impl RowKind {
     }
 }
 
-/// Rows as columns. Cloning shares the columns.
+/// Rows as columns, or typed. Cloning shares them.
 #[derive(Debug, Clone)]
 pub struct Batch {
     columns: Vec<ArrayRef>,
+    typed: Option<Arc<dyn Rows>>,
     rows: usize,
     kinds: Option<ScalarBuffer<u8>>,
     hashes: Option<Arc<Vec<u64>>>,
@@ -72,7 +75,19 @@ impl Batch {
         );
         Self {
             columns,
+            typed: None,
             rows,
+            kinds: None,
+            hashes: None,
+        }
+    }
+
+    /// A batch of typed rows.
+    pub fn of_rows(rows: Arc<dyn Rows>) -> Self {
+        Self {
+            columns: vec![],
+            rows: rows.len(),
+            typed: Some(rows),
             kinds: None,
             hashes: None,
         }
@@ -100,6 +115,16 @@ impl Batch {
     /// Column `index`.
     pub fn column(&self, index: usize) -> &ArrayRef {
         &self.columns[index]
+    }
+
+    /// The rows, if they are typed.
+    pub fn typed(&self) -> Option<&Arc<dyn Rows>> {
+        self.typed.as_ref()
+    }
+
+    /// The rows, if they are typed, given away.
+    pub fn into_typed(self) -> Option<Arc<dyn Rows>> {
+        self.typed
     }
 
     /// Number of rows.
@@ -133,7 +158,8 @@ impl Batch {
     /// Memory that the batch holds, in bytes, shared buffers counted in full.
     pub fn bytes(&self) -> usize {
         let columns: usize = self.columns.iter().map(|c| c.get_array_memory_size()).sum();
-        columns + self.kinds.as_ref().map_or(0, |k| k.len()) + self.hashes.as_ref().map_or(0, |h| h.len() * 8)
+        let typed = self.typed.as_ref().map_or(0, |rows| rows.bytes());
+        columns + typed + self.kinds.as_ref().map_or(0, |k| k.len()) + self.hashes.as_ref().map_or(0, |h| h.len() * 8)
     }
 
     /// Other columns over the same rows: kinds are kept, hashes are not (the key may have moved).
@@ -141,10 +167,14 @@ impl Batch {
         Self::new(columns, self.rows).with_kinds(self.kinds.clone())
     }
 
-    /// `length` rows from `offset` on, without copying.
+    /// `length` rows from `offset` on, without copying columns.
     pub fn slice(&self, offset: usize, length: usize) -> Self {
         Self {
             columns: self.columns.iter().map(|c| c.slice(offset, length)).collect(),
+            typed: self.typed.as_ref().map(|rows| {
+                let indices: Vec<u32> = (offset..offset + length).map(|row| row as u32).collect();
+                rows.take(&indices)
+            }),
             rows: length,
             kinds: self.kinds.as_ref().map(|k| k.slice(offset, length)),
             hashes: self
@@ -167,6 +197,7 @@ impl Batch {
         let pick = |i: &u32| *i as usize;
         Ok(Self {
             columns,
+            typed: self.typed.as_ref().map(|rows| rows.take(indices.values())),
             rows: indices.len(),
             kinds: self
                 .kinds
@@ -198,6 +229,10 @@ impl Batch {
         };
         Ok(Self {
             columns,
+            typed: self.typed.as_ref().map(|rows| {
+                let indices: Vec<u32> = kept().map(|row| row as u32).collect();
+                rows.take(&indices)
+            }),
             rows: predicate.count(),
             kinds: self.kinds.as_ref().map(|k| kept().map(|i| k[i]).collect()),
             hashes: self.hashes.as_ref().map(|h| Arc::new(kept().map(|i| h[i]).collect())),
@@ -227,20 +262,87 @@ impl Batch {
                 .flat_map(|b| (0..b.rows).map(|r| b.kind(r) as u8))
                 .collect::<ScalarBuffer<u8>>()
         });
-        let hashes = batches.iter().all(|b| b.hashes.is_some()).then(|| {
-            let all = batches
-                .iter()
-                .filter_map(|b| b.hashes.as_ref())
-                .flat_map(|h| h.iter().copied());
-            Arc::new(all.collect::<Vec<u64>>())
-        });
+        let hashes = joined_hashes(batches);
         Ok(Self {
             columns,
+            typed: None,
             rows,
             kinds,
             hashes,
         })
     }
+
+    /// The rows of several batches of one stream, in order; typed rows that nobody else holds are moved.
+    ///
+    /// # Errors
+    /// If the batches differ in type or schema, or offsets overflow.
+    pub fn join(mut batches: Vec<Self>) -> Result<Self, BatchError> {
+        if batches.len() == 1 {
+            return Ok(batches.swap_remove(0));
+        }
+        if batches.iter().all(|b| b.typed.is_none()) {
+            return Ok(Self::concat(&batches)?);
+        }
+        let hashes = joined_hashes(&batches);
+        let mut typed = batches.into_iter().filter_map(Self::into_typed);
+        let first = typed.next().map(|first| first.append(typed.collect())).transpose()?;
+        Ok(match first {
+            Some(rows) => Self::of_rows(rows).with_hashes(hashes),
+            None => Self::new(vec![], 0),
+        })
+    }
+
+    /// Spreads the rows over `parts` batches: row `i` goes to part `targets[i]`, in order.
+    ///
+    /// # Errors
+    /// If a column's offsets overflow.
+    pub fn scatter(self, targets: &[u32], parts: usize) -> Result<Vec<Self>, ArrowError> {
+        let mut counts = vec![0usize; parts];
+        for target in targets {
+            counts[*target as usize] += 1;
+        }
+        let Some(typed) = self.typed else {
+            let mut rows: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
+            for (row, target) in targets.iter().enumerate() {
+                rows[*target as usize].push(row as u32);
+            }
+            return rows
+                .into_iter()
+                .map(|indices| match indices.len() == self.rows {
+                    true => Ok(self.clone()),
+                    false => self.take(&UInt32Array::from(indices)),
+                })
+                .collect();
+        };
+        let mut hashes: Vec<Vec<u64>> = counts.iter().map(|n| Vec::with_capacity(*n)).collect();
+        for (hash, target) in self.hashes.iter().flat_map(|h| h.iter()).zip(targets) {
+            hashes[*target as usize].push(*hash);
+        }
+        let has_hashes = self.hashes.is_some();
+        let parts = typed.scatter(targets, &counts).into_iter().zip(hashes);
+        Ok(parts
+            .map(|(rows, hashes)| Self::of_rows(rows).with_hashes(has_hashes.then(|| Arc::new(hashes))))
+            .collect())
+    }
+}
+
+/// Batches could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// Columns.
+    #[error(transparent)]
+    Columns(#[from] ArrowError),
+    /// Typed rows.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+}
+
+/// The hashes of all rows, if every batch has them.
+fn joined_hashes(batches: &[Batch]) -> Option<Arc<Vec<u64>>> {
+    batches.iter().all(|b| b.hashes.is_some()).then(|| {
+        let all = batches.iter().filter_map(|b| b.hashes.as_ref());
+        Arc::new(all.flat_map(|h| h.iter().copied()).collect())
+    })
 }
 
 #[cfg(test)]

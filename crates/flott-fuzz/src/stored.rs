@@ -10,7 +10,7 @@ use flott_core::KeyGroupRange;
 use flott_core::encoding::decode_rows;
 use flott_plan::{JobGraph, Plan};
 use flott_runtime::element::Element;
-use flott_runtime::exchange::frame;
+use flott_runtime::exchange::{RowsForm, frame};
 use flott_state::{KeyedTable, LoadedRun, RestoredState};
 use std::sync::Arc;
 
@@ -133,7 +133,7 @@ fn make_checksums_right(run: &mut [u8]) -> usize {
 /// A frame between processes, of rows with the columns of the first line; the same bytes as a row of state.
 pub(crate) fn exchange(data: &[u8]) {
     let Some(input) = schema::read(data, "") else { return };
-    let types: Vec<_> = input.columns.iter().map(|f| f.ty.to_arrow()).collect();
+    let types = RowsForm::Columns(input.columns.iter().map(|f| f.ty.to_arrow()).collect());
     if let Ok(element) = frame::decode(input.body, &types) {
         if let Element::Data(batch) = &element {
             schema::check_columns(batch.columns(), batch.num_rows());

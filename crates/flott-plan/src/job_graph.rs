@@ -1,7 +1,7 @@
 //! From nodes to what is scheduled: a vertex is a chain of nodes that share a thread per subtask.
 //!
 //! A node joins the chain of its input when the edge is forward, it is the only edge into the node and the only one
-//! out of its input, and neither forbids it. Chains are linear; a node with two readers ends its chain.
+//! out of its input, and neither forbids it. Chains are linear; a node with two readers, or with a side output that is read, ends its chain.
 
 use crate::plan::{Chaining, NodeId, Partitioning, Plan};
 
@@ -32,6 +32,8 @@ pub struct VertexEdge {
     pub to: VertexId,
     /// Logical input of the downstream vertex's first node.
     pub input: usize,
+    /// Output of the upstream vertex's last node.
+    pub output: usize,
     /// How rows are spread.
     pub partitioning: Partitioning,
 }
@@ -70,6 +72,7 @@ impl JobGraph {
                             from,
                             to: id,
                             input: edge.input,
+                            output: edge.output,
                             partitioning: edge.partitioning.clone(),
                         });
                     }
@@ -106,6 +109,7 @@ fn joined_input(plan: &Plan, node: NodeId) -> Option<NodeId> {
     };
     let (from, to) = (&plan.nodes[edge.from], &plan.nodes[node]);
     let joined = edge.partitioning == Partitioning::Forward
+        && edge.output == 0
         && plan.outputs(edge.from).count() == 1
         && from.parallelism == to.parallelism
         && from.max_parallelism == to.max_parallelism
@@ -144,6 +148,7 @@ mod tests {
                 from: *from,
                 to: *to,
                 input: 0,
+                output: 0,
                 partitioning: partitioning.clone(),
             });
         }
@@ -176,6 +181,7 @@ mod tests {
                 from: 0,
                 to: 1,
                 input: 0,
+                output: 0,
                 partitioning: hash
             }]
         );

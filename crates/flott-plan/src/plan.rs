@@ -77,8 +77,16 @@ pub enum Partitioning {
         /// Column indexes of the key.
         keys: Vec<usize>,
     },
+    /// By the key group of the hashes that come with the rows: typed rows, whose operator knows the key.
+    Keyed,
+    /// To the subtask whose number comes with the row in the place of a hash.
+    Custom,
     /// Whole batches in turn.
     Rebalance,
+    /// Whole batches in turn, over the subtasks that are this one's share.
+    Rescale,
+    /// Each row to a subtask at random.
+    Shuffle,
     /// Every row to every subtask.
     Broadcast,
     /// Every row to subtask 0.
@@ -128,8 +136,15 @@ pub struct Edge {
     pub to: NodeId,
     /// Which logical input of the downstream node; several edges into one input are a union.
     pub input: usize,
+    /// Which output of the upstream node: 0 is the main one, others are side outputs.
+    #[serde(default, skip_serializing_if = "is_main")]
+    pub output: usize,
     /// How rows are spread.
     pub partitioning: Partitioning,
+}
+
+fn is_main(output: &usize) -> bool {
+    *output == 0
 }
 
 /// A job, ready to be scheduled.

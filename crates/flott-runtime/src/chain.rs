@@ -14,7 +14,7 @@ use crate::error::TaskError;
 use crate::exchange::Router;
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Flow, Operator};
-use flott_core::time::{EventTime, NO_WATERMARK};
+use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{CheckpointId, OperatorId};
 use flott_state::OperatorSnapshot;
 use std::collections::VecDeque;
@@ -233,6 +233,10 @@ impl Chain {
             Element::End(EndOfInput::Drained) => (Call::Finish(EndOfInput::Drained), link.operator.finish(&mut out)),
             Element::End(end) => (Call::Finish(end), Ok(Flow::Done)),
             Element::Watermark(_) => (Call::Batch, Ok(Flow::Done)),
+            Element::Side(output, _) => {
+                let text = format!("rows of side output {output} came to '{}' in its chain", link.name);
+                return Err(TaskError::internal(text));
+            }
             passing @ (Element::Idle(_) | Element::LatencyMarker(_)) => {
                 if let Element::Idle(idle) = passing {
                     link.operator.on_idle(idle);
@@ -248,7 +252,7 @@ impl Chain {
     /// Passes on what a call emitted and, when the call is done, what it was called for.
     fn after(&mut self, index: usize, call: Call, flow: Flow, mut out: Output, now_ms: i64) -> Result<(), TaskError> {
         while let Some(element) = out.pop() {
-            if let Element::Data(batch) = &element {
+            if let Element::Data(batch) | Element::Side(_, batch) = &element {
                 self.links[index].metrics.records_out.add(batch.num_rows() as u64);
             }
             self.deliver(index + 1, 0, element, now_ms)?;
@@ -260,6 +264,9 @@ impl Chain {
         }
         let follows = match call {
             Call::Batch | Call::Timer => return Ok(()),
+            Call::Watermark(time) if time < END_OF_TIME && self.links[index].operator.makes_watermarks() => {
+                return Ok(());
+            }
             Call::Watermark(time) => Element::Watermark(time),
             Call::Finish(end) => Element::End(end),
             Call::Barrier(barrier) => {

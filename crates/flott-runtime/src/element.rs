@@ -38,6 +38,8 @@ pub enum EndOfInput {
 pub enum Element {
     /// Rows.
     Data(Batch),
+    /// Rows of a side output, by its number from 1 on. Only the last operator of a chain emits them.
+    Side(usize, Batch),
     /// No row behind this one is older than this time, late ones apart.
     Watermark(EventTime),
     /// Whether the channel counts for the watermark of its reader.
@@ -54,7 +56,7 @@ impl Element {
     /// What a queue is charged for it.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Data(batch) => batch.bytes().max(1),
+            Self::Data(batch) | Self::Side(_, batch) => batch.bytes().max(1),
             _ => 1,
         }
     }
@@ -76,6 +78,13 @@ impl Output {
     pub fn emit(&mut self, batch: Batch) {
         if !batch.is_empty() {
             self.queue.push_back(Element::Data(batch));
+        }
+    }
+
+    /// Emits rows to a side output; an empty batch is dropped.
+    pub fn emit_side(&mut self, output: usize, batch: Batch) {
+        if !batch.is_empty() {
+            self.queue.push_back(Element::Side(output, batch));
         }
     }
 

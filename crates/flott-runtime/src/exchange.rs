@@ -17,5 +17,6 @@ mod gate;
 mod router;
 
 pub use channel::{Receiver, Sender, channel, encoded_channel};
+pub use frame::RowsForm;
 pub use gate::{GateEvent, InputGate};
 pub use router::{Router, RouterEdge};

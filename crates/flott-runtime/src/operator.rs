@@ -59,6 +59,11 @@ pub trait Operator: Send {
         Ok(Flow::Done)
     }
 
+    /// Whether the operator emits watermarks of its own: then those of its input are not passed on, but for the end of time.
+    fn makes_watermarks(&self) -> bool {
+        false
+    }
+
     /// Whether the input's watermark counts no more (`true`) or again; passed on after the call.
     fn on_idle(&mut self, idle: bool) {
         let _ = idle;

@@ -2,8 +2,10 @@
 
 use crate::connector::{ScanSpec, Sink, SinkSpec, Source, TableConnector, WatermarkGenerator, WatermarkSpec};
 use crate::error::TaskError;
+use crate::exchange::RowsForm;
 use crate::operator::Operator;
 use flott_core::clock::SharedClock;
+use flott_core::rows::DecodeRows;
 use flott_core::{Field, Options, suggest};
 use flott_plan::Node;
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +31,7 @@ pub struct FactoryContext {
 
 type OperatorFactory = Arc<dyn Fn(&Node, &FactoryContext) -> Result<Box<dyn Operator>, TaskError> + Send + Sync>;
 type SourceFactory = Arc<dyn Fn(&Node, &FactoryContext) -> Result<Box<dyn Source>, TaskError> + Send + Sync>;
+type SinkFactory = Arc<dyn Fn(&Node) -> Result<Box<dyn Sink>, TaskError> + Send + Sync>;
 type WatermarkFactory =
     Arc<dyn Fn(&WatermarkSpec, &FactoryContext) -> Result<Box<dyn WatermarkGenerator>, TaskError> + Send + Sync>;
 
@@ -39,6 +42,8 @@ pub struct Registry {
     sources: HashMap<String, SourceFactory>,
     watermarks: HashMap<String, WatermarkFactory>,
     connectors: BTreeMap<String, Arc<dyn TableConnector>>,
+    sinks: HashMap<String, SinkFactory>,
+    typed: HashMap<(String, usize), DecodeRows>,
 }
 
 impl fmt::Debug for Registry {
@@ -66,12 +71,33 @@ impl Registry {
         self.operators.insert(kind.to_owned(), Arc::new(factory));
     }
 
-    /// Registers the factory of a source kind that is no table scan.
+    /// Registers the factory of a source kind that is no table scan. Its spec may hold a [`WatermarkSpec`] as `watermark`.
     pub fn source<F>(&mut self, kind: &str, factory: F)
     where
         F: Fn(&Node, &FactoryContext) -> Result<Box<dyn Source>, TaskError> + Send + Sync + 'static,
     {
         self.sources.insert(kind.to_owned(), Arc::new(factory));
+    }
+
+    /// Registers the factory of a sink kind that is no table sink.
+    pub fn sink<F>(&mut self, kind: &str, factory: F)
+    where
+        F: Fn(&Node) -> Result<Box<dyn Sink>, TaskError> + Send + Sync + 'static,
+    {
+        self.sinks.insert(kind.to_owned(), Arc::new(factory));
+    }
+
+    /// Says that an output (0: the main one) of a node kind has typed rows, which `read` decodes.
+    pub fn typed(&mut self, kind: &str, output: usize, read: DecodeRows) {
+        self.typed.insert((kind.to_owned(), output), read);
+    }
+
+    /// Form of the rows of a node's output.
+    pub fn rows_form(&self, node: &Node, output: usize) -> RowsForm {
+        match self.typed.get(&(node.kind.clone(), output)) {
+            Some(read) => RowsForm::Typed(*read),
+            None => RowsForm::Columns(node.output.iter().map(|f| f.ty.to_arrow()).collect()),
+        }
     }
 
     /// Registers the factory of a watermark generator.
@@ -117,7 +143,15 @@ impl Registry {
             return Ok((connector.source_in(&scan, &ctx.options)?, scan.watermark));
         }
         let factory = self.sources.get(&node.kind).ok_or_else(|| unknown_kind(node))?;
-        Ok((factory(node, ctx)?, None))
+        #[derive(serde::Deserialize)]
+        struct Timed {
+            watermark: WatermarkSpec,
+        }
+        let watermark = match node.spec.get("watermark") {
+            Some(_) => Some(read_spec::<Timed>(node)?.watermark),
+            None => None,
+        };
+        Ok((factory(node, ctx)?, watermark))
     }
 
     /// Makes the sink of a node.
@@ -126,7 +160,8 @@ impl Registry {
     /// If the kind or connector is unknown or refuses.
     pub fn make_sink(&self, node: &Node) -> Result<Box<dyn Sink>, TaskError> {
         if node.kind != TABLE_SINK {
-            return Err(unknown_kind(node));
+            let factory = self.sinks.get(&node.kind).ok_or_else(|| unknown_kind(node))?;
+            return factory(node);
         }
         let sink: SinkSpec = read_spec(node)?;
         let connector = self

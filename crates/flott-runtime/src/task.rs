@@ -13,7 +13,7 @@ use crate::chain::{Chain, ChainEvent, ChainOperator, ChainState};
 use crate::connector::{Source, Split, WatermarkGenerator};
 use crate::context::{OperatorContext, TaskInfo};
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
-use crate::error::TaskError;
+use crate::error::{TaskError, panic_text};
 use crate::exchange::{GateEvent, InputGate, Router, RouterEdge};
 use crate::failpoint::{self, Action};
 use crate::metrics::TaskMetrics;
@@ -178,11 +178,7 @@ pub fn spawn(deployment: TaskDeployment, listener: impl TaskListener + 'static) 
 }
 
 fn of_panic(panic: &(dyn std::any::Any + Send)) -> TaskError {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    TaskError::internal(format!("a task panicked: {}", text.unwrap_or("no message")))
+    TaskError::internal(format!("a task panicked: {}", panic_text(panic)))
 }
 
 fn run(

@@ -111,7 +111,11 @@ fn exchange_text(partitioning: &Partitioning, names: &[&str]) -> Option<String> 
             let keys: Vec<&str> = keys.iter().map(|&k| names[k]).collect();
             Some(format!("hash[{}]", keys.join(", ")))
         }
+        Partitioning::Keyed => Some("hash".to_owned()),
+        Partitioning::Custom => Some("custom".to_owned()),
         Partitioning::Rebalance => Some("rebalance".to_owned()),
+        Partitioning::Rescale => Some("rescale".to_owned()),
+        Partitioning::Shuffle => Some("random".to_owned()),
         Partitioning::Broadcast => Some("broadcast".to_owned()),
         Partitioning::Global => Some("single".to_owned()),
     }

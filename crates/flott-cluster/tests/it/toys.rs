@@ -397,12 +397,14 @@ pub fn plan(parallelism: usize, options: &[(&str, &str)]) -> Plan {
         from: 0,
         to: 1,
         input: 0,
+        output: 0,
         partitioning: hash,
     });
     plan.edges.push(Edge {
         from: 1,
         to: 2,
         input: 0,
+        output: 0,
         partitioning: Partitioning::Forward,
     });
     plan

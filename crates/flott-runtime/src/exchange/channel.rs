@@ -1,10 +1,9 @@
 //! A channel between two subtasks: a queue bounded in bytes, which wakes the reader when it fills and the writer when it drains.
 
-use super::frame;
+use super::frame::{self, RowsForm};
 use crate::element::Element;
 use crate::error::TaskError;
 use crate::waker::Waker;
-use arrow_schema::DataType;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,8 +28,8 @@ impl Item {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<VecDeque<Item>>,
-    /// Types of the rows, if elements wait as frames.
-    encoded: Option<Arc<[DataType]>>,
+    /// Form of the rows, if elements wait as frames.
+    encoded: Option<RowsForm>,
     bytes: AtomicUsize,
     capacity_bytes: usize,
     writer_waits: AtomicBool,
@@ -51,17 +50,12 @@ pub fn channel(capacity_bytes: usize, writer: Waker, reader: Waker) -> (Sender, 
     open(capacity_bytes, writer, reader, None)
 }
 
-/// A channel whose elements are encoded when they are sent and decoded when they are taken; rows have columns of `types`.
-pub fn encoded_channel(
-    capacity_bytes: usize,
-    writer: Waker,
-    reader: Waker,
-    types: Arc<[DataType]>,
-) -> (Sender, Receiver) {
-    open(capacity_bytes, writer, reader, Some(types))
+/// A channel whose elements are encoded when they are sent and decoded when they are taken; rows have the given form.
+pub fn encoded_channel(capacity_bytes: usize, writer: Waker, reader: Waker, form: RowsForm) -> (Sender, Receiver) {
+    open(capacity_bytes, writer, reader, Some(form))
 }
 
-fn open(capacity_bytes: usize, writer: Waker, reader: Waker, encoded: Option<Arc<[DataType]>>) -> (Sender, Receiver) {
+fn open(capacity_bytes: usize, writer: Waker, reader: Waker, encoded: Option<RowsForm>) -> (Sender, Receiver) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
         encoded,
@@ -133,8 +127,9 @@ impl Receiver {
         match item {
             Item::Element(element) => Ok(Some(element)),
             Item::Frame(frame) => {
-                let types = self.0.encoded.as_deref().unwrap_or_default();
-                frame::decode(&frame, types).map(Some)
+                let form = self.0.encoded.as_ref();
+                let form = form.ok_or_else(|| TaskError::internal("a frame lies in a channel of elements"))?;
+                frame::decode(&frame, form).map(Some)
             }
         }
     }
@@ -149,6 +144,7 @@ impl Receiver {
 mod tests {
     use super::*;
     use arrow_array::StringArray;
+    use arrow_schema::DataType;
     use flott_core::Batch;
 
     #[test]
@@ -168,8 +164,8 @@ mod tests {
 
     #[test]
     fn an_encoded_channel_is_charged_for_frames_and_refuses_rows_of_other_types() {
-        let types: Arc<[DataType]> = Arc::new([DataType::Int64]);
-        let (tx, rx) = encoded_channel(1 << 20, Waker::new(), Waker::new(), types);
+        let form = RowsForm::Columns(Arc::new([DataType::Int64]));
+        let (tx, rx) = encoded_channel(1 << 20, Waker::new(), Waker::new(), form);
         tx.send(Element::Watermark(5)).unwrap();
         assert_eq!(rx.queued_bytes(), 10);
         assert!(matches!(rx.pop().unwrap(), Some(Element::Watermark(5))));

@@ -10,11 +10,15 @@
 //! | 3 | barrier | checkpoint u64, triggered at i64, u8: 0 goes on, 1 stops |
 //! | 4 | latency marker | sent at i64 |
 //! | 5 | end | u8: 0 drained, 1 stopped |
+//! | 6 | typed rows | rows u32, u8: 1 if hashes follow, [hashes, 8 bytes a row], then what the type's [`flott_core::Rows`] wrote |
 
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
 use crate::error::{FailureLabel, TaskError};
 use arrow_schema::DataType;
+use flott_core::rows::DecodeRows;
 use flott_core::wire::{decode_batch, encode_batch};
+use flott_core::{Batch, Rows};
+use std::sync::Arc;
 
 /// Version of the frames that this build writes and reads.
 const FRAME_VERSION: u8 = 1;
@@ -25,6 +29,16 @@ const IDLE: u8 = 2;
 const BARRIER: u8 = 3;
 const LATENCY_MARKER: u8 = 4;
 const END: u8 = 5;
+const TYPED: u8 = 6;
+
+/// What the rows of a channel are, so that frames can be read.
+#[derive(Debug, Clone)]
+pub enum RowsForm {
+    /// Columns of these types.
+    Columns(Arc<[DataType]>),
+    /// Rows of a type.
+    Typed(DecodeRows),
+}
 
 /// The frame of an element.
 ///
@@ -33,11 +47,14 @@ const END: u8 = 5;
 pub fn encode(element: &Element) -> Result<Vec<u8>, TaskError> {
     let mut frame = vec![FRAME_VERSION];
     match element {
-        Element::Data(batch) => {
-            frame.push(DATA);
-            encode_batch(batch, &mut frame)
-                .map_err(|e| TaskError::caused(FailureLabel::Internal, "rows cannot be sent", e).fatal())?;
-        }
+        Element::Data(batch) | Element::Side(_, batch) => match batch.typed() {
+            Some(rows) => encode_typed(batch, rows.as_ref(), &mut frame)?,
+            None => {
+                frame.push(DATA);
+                encode_batch(batch, &mut frame)
+                    .map_err(|e| TaskError::caused(FailureLabel::Internal, "rows cannot be sent", e).fatal())?;
+            }
+        },
         Element::Watermark(time) => put(&mut frame, WATERMARK, &time.to_le_bytes()),
         Element::Idle(idle) => put(&mut frame, IDLE, &[u8::from(*idle)]),
         Element::Barrier(barrier) => {
@@ -56,11 +73,46 @@ fn put(frame: &mut Vec<u8>, kind: u8, body: &[u8]) {
     frame.extend_from_slice(body);
 }
 
-/// The element of a frame; rows have columns of these types.
+fn encode_typed(batch: &Batch, rows: &dyn Rows, frame: &mut Vec<u8>) -> Result<(), TaskError> {
+    put(frame, TYPED, &(rows.len() as u32).to_le_bytes());
+    frame.push(u8::from(batch.hashes().is_some()));
+    for hash in batch.hashes().iter().flat_map(|h| h.iter()) {
+        frame.extend_from_slice(&hash.to_le_bytes());
+    }
+    rows.encode(frame)
+        .map_err(|e| TaskError::caused(FailureLabel::User, "records cannot be sent", e).fatal())
+}
+
+fn decode_typed(frame: &[u8], body: &[u8], read: DecodeRows) -> Result<Batch, TaskError> {
+    let Some((head, rest)) = body.split_at_checked(5) else {
+        return Err(damaged(frame));
+    };
+    let count = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    let (hashes, rest) = match head[4] {
+        0 => (None, rest),
+        1 => {
+            let (hashes, rest) = count
+                .checked_mul(8)
+                .and_then(|bytes| rest.split_at_checked(bytes))
+                .ok_or_else(|| damaged(frame))?;
+            let (hashes, _) = hashes.as_chunks::<8>();
+            (Some(hashes.iter().map(|h| u64::from_le_bytes(*h)).collect()), rest)
+        }
+        _ => return Err(damaged(frame)),
+    };
+    let rows = read(rest)
+        .map_err(|e| TaskError::caused(FailureLabel::Internal, "records from another task cannot be read", e))?;
+    match rows.len() == count {
+        true => Ok(Batch::of_rows(rows).with_hashes(hashes.map(Arc::new))),
+        false => Err(damaged(frame)),
+    }
+}
+
+/// The element of a frame, whose rows have this form.
 ///
 /// # Errors
-/// If the bytes are no frame of this version, or rows have other columns.
-pub fn decode(frame: &[u8], types: &[DataType]) -> Result<Element, TaskError> {
+/// If the bytes are no frame of this version, or rows have another form.
+pub fn decode(frame: &[u8], form: &RowsForm) -> Result<Element, TaskError> {
     let [version, kind, body @ ..] = frame else {
         return Err(damaged(frame));
     };
@@ -77,10 +129,19 @@ pub fn decode(frame: &[u8], types: &[DataType]) -> Result<Element, TaskError> {
         _ => Err(damaged(frame)),
     };
     Ok(match *kind {
-        DATA => Element::Data(
-            decode_batch(body, types)
-                .map_err(|e| TaskError::caused(FailureLabel::Internal, "rows from another task cannot be read", e))?,
-        ),
+        DATA => {
+            let types: &[DataType] = match form {
+                RowsForm::Columns(types) => types,
+                RowsForm::Typed(_) => return Err(damaged(frame)),
+            };
+            let batch = decode_batch(body, types)
+                .map_err(|e| TaskError::caused(FailureLabel::Internal, "rows from another task cannot be read", e))?;
+            Element::Data(batch)
+        }
+        TYPED => match form {
+            RowsForm::Typed(read) => Element::Data(decode_typed(frame, body, *read)?),
+            RowsForm::Columns(_) => return Err(damaged(frame)),
+        },
         WATERMARK => Element::Watermark(number(body)?),
         IDLE => Element::Idle(flag(body)?),
         BARRIER if body.len() == 17 => Element::Barrier(Barrier {
@@ -115,8 +176,10 @@ fn damaged(frame: &[u8]) -> TaskError {
 mod tests {
     use super::*;
     use arrow_array::Int64Array;
-    use flott_core::Batch;
-    use std::sync::Arc;
+
+    fn numbers() -> RowsForm {
+        RowsForm::Columns(Arc::new([DataType::Int64]))
+    }
 
     fn barrier(then: AfterBarrier) -> Element {
         Element::Barrier(Barrier {
@@ -144,7 +207,7 @@ mod tests {
     #[test]
     fn every_element_comes_back() {
         for element in all() {
-            let back = decode(&encode(&element).unwrap(), &[DataType::Int64]).unwrap();
+            let back = decode(&encode(&element).unwrap(), &numbers()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{element:?}"));
         }
     }
@@ -167,7 +230,7 @@ mod tests {
 
     #[test]
     fn damaged_frames_are_errors() {
-        let types = [DataType::Int64];
+        let types = numbers();
         for element in all() {
             let frame = encode(&element).unwrap();
             for cut in 0..frame.len() {

@@ -137,7 +137,7 @@ impl InputGate {
     fn take(&mut self, index: usize, element: Element) -> Option<GateEvent> {
         let channel = &mut self.channels[index];
         match element {
-            Element::Data(batch) => Some(GateEvent::Data(channel.input, batch)),
+            Element::Data(batch) | Element::Side(_, batch) => Some(GateEvent::Data(channel.input, batch)),
             Element::Watermark(time) => {
                 channel.watermark = channel.watermark.max(time);
                 self.merge_watermark()

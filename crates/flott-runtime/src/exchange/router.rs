@@ -1,7 +1,7 @@
 //! The writing side of a chain: spreads rows over the subtasks of every reader.
 //!
-//! The key is hashed once; the hashes travel with the batch and serve the state look-up behind the exchange. A counting
-//! pass finds each target's rows, one `take` a target moves them. Small parts are held back and joined until they are
+//! The key is hashed once (here, or by the typed operator that knows it); the hashes travel with the batch and serve the state
+//! look-up behind the exchange. A counting pass finds each target's rows and moves them. Small parts are held back and joined until they are
 //! [`JOIN_ROWS`] rows (or what [`crate::batching`] asks for) or the flush deadline has passed, so that keyed operators never
 //! see tiny batches; everything else in the stream (watermark, barrier, end) pushes them out first.
 
@@ -9,12 +9,24 @@ use super::channel::Sender;
 use crate::element::Element;
 use crate::error::TaskError;
 use crate::metrics::TaskMetrics;
-use arrow_array::UInt32Array;
 use flott_core::Batch;
 use flott_core::hash::hash_columns;
 use flott_core::key_group::{key_group_of, subtask_of};
 use flott_plan::Partitioning;
 use std::sync::Arc;
+
+/// Marsaglia's xorshift64: spreads rows evenly, which is all that a shuffle promises.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
 
 /// Parts smaller than this wait for more.
 const JOIN_ROWS: usize = 2048;
@@ -29,6 +41,9 @@ pub struct RouterEdge {
     pending: Vec<Vec<Batch>>,
     pending_rows: Vec<usize>,
     next: usize,
+    random: Random,
+    /// The output that it carries: 0 is the main one.
+    output: usize,
 }
 
 impl RouterEdge {
@@ -44,7 +59,15 @@ impl RouterEdge {
             pending: vec![vec![]; n],
             pending_rows: vec![0; n],
             next,
+            random: Random(0x9e37_79b9_7f4a_7c15 ^ subtask as u64),
+            output: 0,
         }
+    }
+
+    /// The same exchange for a side output.
+    pub fn of_output(mut self, output: usize) -> Self {
+        self.output = output;
+        self
     }
 
     /// The same exchange, which holds parts back until they are `rows` rows.
@@ -56,7 +79,7 @@ impl RouterEdge {
     fn route(&mut self, batch: Batch, metrics: &TaskMetrics) -> Result<(), TaskError> {
         match &self.partitioning {
             Partitioning::Forward | Partitioning::Global => self.hold(0, batch, metrics),
-            Partitioning::Rebalance => {
+            Partitioning::Rebalance | Partitioning::Rescale => {
                 let target = self.next;
                 self.next = (self.next + 1) % self.targets.len();
                 self.hold(target, batch, metrics)
@@ -65,24 +88,53 @@ impl RouterEdge {
             Partitioning::Hash { keys } => {
                 let columns: Vec<_> = keys.iter().map(|k| batch.column(*k).clone()).collect();
                 let hashes = Arc::new(hash_columns(&columns, batch.num_rows())?);
-                let batch = batch.with_hashes(Some(hashes.clone()));
-                if self.targets.len() == 1 {
-                    return self.hold(0, batch, metrics);
-                }
-                for (target, indices) in scatter(&hashes, self.max_parallelism, self.targets.len())
-                    .into_iter()
-                    .enumerate()
-                {
-                    if indices.len() == batch.num_rows() {
-                        return self.hold(target, batch, metrics);
-                    }
-                    if !indices.is_empty() {
-                        self.hold(target, batch.take(&indices)?, metrics)?;
-                    }
-                }
-                Ok(())
+                let owners = self.owners(&hashes);
+                self.spread(batch.with_hashes(Some(hashes)), &owners, metrics)
+            }
+            Partitioning::Keyed => {
+                let owners = self.owners(hashes_of(&batch)?);
+                self.spread(batch, &owners, metrics)
+            }
+            Partitioning::Custom => {
+                let last = self.targets.len() - 1;
+                let owners: Vec<u32> = hashes_of(&batch)?
+                    .iter()
+                    .map(|t| (*t).min(last as u64) as u32)
+                    .collect();
+                self.spread(batch.with_hashes(None), &owners, metrics)
+            }
+            Partitioning::Shuffle => {
+                let targets = self.targets.len() as u64;
+                let owners: Vec<u32> = (0..batch.num_rows())
+                    .map(|_| (self.random.next() % targets) as u32)
+                    .collect();
+                self.spread(batch, &owners, metrics)
             }
         }
+    }
+
+    /// The subtask of each row's key group.
+    fn owners(&self, hashes: &[u64]) -> Vec<u32> {
+        let (groups, targets) = (self.max_parallelism, self.targets.len());
+        match targets {
+            1 => vec![0; hashes.len()],
+            _ => hashes
+                .iter()
+                .map(|h| subtask_of(key_group_of(*h, groups), groups, targets) as u32)
+                .collect(),
+        }
+    }
+
+    fn spread(&mut self, batch: Batch, owners: &[u32], metrics: &TaskMetrics) -> Result<(), TaskError> {
+        if self.targets.len() == 1 {
+            return self.hold(0, batch, metrics);
+        }
+        for (target, part) in batch.scatter(owners, self.targets.len())?.into_iter().enumerate() {
+            if !part.is_empty() {
+                self.hold(target, part, metrics)?;
+            }
+        }
+        Ok(())
     }
 
     fn hold(&mut self, target: usize, batch: Batch, metrics: &TaskMetrics) -> Result<(), TaskError> {
@@ -107,26 +159,16 @@ impl RouterEdge {
         if self.pending_rows[target] == 0 {
             return Ok(());
         }
-        let batch = Batch::concat(&self.pending[target])?;
-        self.pending[target].clear();
+        let batch = Batch::join(std::mem::take(&mut self.pending[target]))
+            .map_err(|e| TaskError::caused(crate::FailureLabel::Internal, "rows of one stream cannot be joined", e))?;
         self.pending_rows[target] = 0;
         self.send(target, Element::Data(batch), metrics)
     }
 }
 
-/// Row numbers per target: one pass to count, one to fill.
-fn scatter(hashes: &[u64], max_parallelism: usize, targets: usize) -> Vec<UInt32Array> {
-    let owner = |h: &u64| subtask_of(key_group_of(*h, max_parallelism), max_parallelism, targets);
-    let owners: Vec<u32> = hashes.iter().map(|h| owner(h) as u32).collect();
-    let mut counts = vec![0usize; targets];
-    for o in &owners {
-        counts[*o as usize] += 1;
-    }
-    let mut rows: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
-    for (row, o) in owners.iter().enumerate() {
-        rows[*o as usize].push(row as u32);
-    }
-    rows.into_iter().map(UInt32Array::from).collect()
+fn hashes_of(batch: &Batch) -> Result<&[u64], TaskError> {
+    let hashes = batch.hashes().map(|h| h.as_slice());
+    hashes.ok_or_else(|| TaskError::internal("rows came to a keyed exchange without the hashes of their keys"))
 }
 
 /// All exchanges out of a chain; none for a chain that ends in a sink.
@@ -159,13 +201,24 @@ impl Router {
     /// # Errors
     /// If the key cannot be hashed or rows cannot be moved.
     pub fn route(&mut self, element: Element, now_ms: i64) -> Result<(), TaskError> {
+        let (output, element) = match element {
+            Element::Side(output, batch) => (output, Element::Data(batch)),
+            element => (0, element),
+        };
         if let Element::Data(batch) = element {
             self.metrics.records_out.add(batch.num_rows() as u64);
             self.metrics
                 .bytes_out
                 .add(if self.edges.is_empty() { 0 } else { batch.bytes() as u64 });
-            for edge in &mut self.edges {
-                edge.route(batch.clone(), &self.metrics)?;
+            let mut readers = self.edges.iter_mut().filter(|e| e.output == output).peekable();
+            // The last reader gets the batch itself, so that typed rows need not be cloned for it.
+            let mut batch = Some(batch);
+            while let Some(edge) = readers.next() {
+                let part = match readers.peek() {
+                    Some(_) => batch.clone(),
+                    None => batch.take(),
+                };
+                part.map_or(Ok(()), |part| edge.route(part, &self.metrics))?;
             }
             if self.flush_interval_ms == 0 {
                 return self.flush();
@@ -213,6 +266,7 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::super::channel::{Receiver, channel, encoded_channel};
+    use super::super::frame::RowsForm;
     use super::*;
     use crate::waker::Waker;
     use arrow_array::{ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
@@ -289,7 +343,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_counted() {
-        let types: Arc<[_]> = Arc::new([arrow_schema::DataType::Int64]);
+        let types = RowsForm::Columns(Arc::new([arrow_schema::DataType::Int64]));
         let (tx, rx) = encoded_channel(1 << 20, Waker::new(), Waker::new(), types);
         let edge = RouterEdge::new(Partitioning::Forward, vec![tx], 128, 0);
         let metrics = Arc::new(TaskMetrics::new([]));

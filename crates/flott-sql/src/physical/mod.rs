@@ -239,6 +239,7 @@ impl Planner {
             from,
             to,
             input: 0,
+            output: 0,
             partitioning,
         });
     }
