@@ -1,17 +1,47 @@
 //! Flott: Apache Flink's jobs on a Rust engine.
 //!
-//! This crate joins the rooms: connectors, SQL and its operators know nothing of each other and meet in the
-//! [`registry`].
+//! Programs begin with [`prelude`]:
+//!
+//! ```
+//! use flott::prelude::*;
+//!
+//! let env = StreamExecutionEnvironment::get_execution_environment();
+//! env.set_parallelism(1);
+//! env.from_collection(1..=5).map(|x| x * 2).print();
+//! env.execute("times two")?;
+//! # Ok::<(), ExecuteError>(())
+//! ```
+//!
+//! This crate also joins the rooms: connectors, SQL and its operators know nothing of each other and meet in the
+//! [`registry()`].
 
 use flott_runtime::Registry;
 
+pub mod local;
+
+pub use flott_core::Options;
+pub use flott_datastream as datastream;
 pub use flott_runtime as runtime;
+#[cfg(feature = "sql")]
 pub use flott_sql as sql;
+
+/// What a DataStream program uses.
+pub mod prelude {
+    pub use crate::local::GetExecutionEnvironment;
+    pub use flott_datastream::{
+        BoxError, Collector, Data, DataStream, DataStreamSink, ExecuteError, FlatMapFunction, JobExecutionResult, Key,
+        KeyedProcessFunction, KeyedStream, ListState, MapFunction, OpenContext, ProcessContext, RuntimeContext,
+        SinkFunction, StateValue, StreamExecutionEnvironment, ValueState, WatermarkStrategy,
+    };
+}
 
 /// A registry of everything that this build can run.
 pub fn registry() -> Registry {
+    #[allow(unused_mut, reason = "without features there is nothing to register")]
     let mut registry = Registry::new();
+    #[cfg(feature = "sql")]
     flott_sql::operators::register(&mut registry);
+    #[cfg(feature = "connectors")]
     flott_connectors::register(&mut registry);
     registry
 }

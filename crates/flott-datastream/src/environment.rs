@@ -1,0 +1,255 @@
+//! Where a program begins: [`StreamExecutionEnvironment`].
+
+use crate::function::BoxError;
+use crate::graph::{Defaults, Graph, ProgramError, Register};
+use crate::operators::sink::{Collect, FunctionSink};
+use crate::records::Data;
+use crate::source::Counted;
+use crate::stream::DataStream;
+use crate::time::WatermarkStrategy;
+use flott_core::Options;
+use flott_plan::Plan;
+use flott_runtime::{Registry, Source};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many splits a generator has, so that its numbers can be shared by so many subtasks at most.
+const GENERATOR_LANES: u64 = 128;
+
+/// What an [`Executor`] runs: a plan and the factories of its operators.
+pub struct Program {
+    /// The job.
+    pub plan: Plan,
+    register: Vec<Register>,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// The plan, and `registry` with the factories of the program's operators.
+    pub fn into_parts(self, mut registry: Registry) -> (Plan, Registry) {
+        for register in self.register {
+            register(&mut registry);
+        }
+        (self.plan, registry)
+    }
+}
+
+/// What an executed job came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobExecutionResult {
+    /// Id of the job.
+    pub job_id: String,
+    /// From its submission to its end.
+    pub net_runtime: Duration,
+}
+
+/// The job could not be planned, started or brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The program is no job.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// It was refused, or it failed; the text names the place.
+    #[error("{0}")]
+    Job(String),
+}
+
+/// Who runs programs: a cluster in this process, or one elsewhere.
+pub trait Executor {
+    /// The options that the program starts from: files, environment, command line.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn options(&self) -> Result<Options, ExecuteError>;
+
+    /// Runs a job to its end.
+    ///
+    /// # Errors
+    /// If it is refused or fails.
+    fn execute(&self, program: Program) -> Result<JobExecutionResult, ExecuteError>;
+}
+
+/// Shared by all streams of an environment.
+pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
+
+/// The context of a program: makes sources, holds settings, executes.
+///
+/// Settings of the program win over those from outside: an operator's `set_parallelism`, then the environment's, then `-p`, then
+/// `parallelism.default`.
+#[derive(Clone)]
+pub struct StreamExecutionEnvironment {
+    graph: SharedGraph,
+    settings: Rc<RefCell<Settings>>,
+    executor: Arc<dyn Executor>,
+}
+
+#[derive(Default)]
+struct Settings {
+    options: Options,
+    parallelism: Option<usize>,
+    max_parallelism: Option<usize>,
+}
+
+impl fmt::Debug for StreamExecutionEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamExecutionEnvironment")
+    }
+}
+
+impl StreamExecutionEnvironment {
+    /// An environment whose jobs `executor` runs.
+    pub fn new(executor: impl Executor + 'static) -> Self {
+        Self {
+            graph: SharedGraph::default(),
+            settings: Rc::default(),
+            executor: Arc::new(executor),
+        }
+    }
+
+    /// Number of subtasks of every operator that says nothing itself.
+    pub fn set_parallelism(&self, parallelism: usize) -> &Self {
+        self.settings.borrow_mut().parallelism = Some(parallelism);
+        self
+    }
+
+    /// Number of key groups of every operator that says nothing itself; fixed for the life of their state.
+    pub fn set_max_parallelism(&self, max_parallelism: usize) -> &Self {
+        self.settings.borrow_mut().max_parallelism = Some(max_parallelism);
+        self
+    }
+
+    /// Takes a checkpoint every `interval`: sets `execution.checkpointing.interval`.
+    pub fn enable_checkpointing(&self, interval: Duration) -> &Self {
+        self.configure(
+            "execution.checkpointing.interval",
+            format!("{} ms", interval.as_millis()),
+        )
+    }
+
+    /// Sets an option by Flink's name.
+    pub fn configure(&self, key: impl Into<String>, value: impl Into<String>) -> &Self {
+        self.settings.borrow_mut().options.set(key, value);
+        self
+    }
+
+    /// A stream of the elements of a collection, in order.
+    pub fn from_collection<T: Data>(&self, elements: impl IntoIterator<Item = T>) -> DataStream<T> {
+        let elements: Arc<[T]> = elements.into_iter().collect();
+        let count = elements.len() as u64;
+        let source = Counted::in_order(count, move |number| Ok(elements[number as usize].clone()));
+        self.source("collection", "Collection Source", Some(1), source)
+    }
+
+    /// A stream of some elements, in order: [`Self::from_collection`] under the name of old programs.
+    pub fn from_elements<T: Data>(&self, elements: impl IntoIterator<Item = T>) -> DataStream<T> {
+        self.from_collection(elements)
+    }
+
+    /// A stream of the numbers from `from` to `to`, both included; ordered only where one subtask reads it.
+    pub fn from_sequence(&self, from: i64, to: i64) -> DataStream<i64> {
+        let count = to.checked_sub(from).map_or(0, |n| u64::try_from(n + 1).unwrap_or(0));
+        let lanes = GENERATOR_LANES.min(count.max(1));
+        let source = Counted::over_lanes(count, lanes, move |number| Ok(from + number as i64));
+        self.source("sequence", "Sequence Source", None, source)
+    }
+
+    /// A stream of `count` records that `make` makes of the numbers from 0 on; ordered only where one subtask reads it.
+    /// `u64::MAX` does not end.
+    pub fn from_generator<T: Data>(
+        &self,
+        count: u64,
+        make: impl FnMut(u64) -> T + Clone + Send + Sync + 'static,
+    ) -> DataStream<T> {
+        let lanes = GENERATOR_LANES.min(count.max(1));
+        let mut make = make;
+        let source = Counted::over_lanes(count, lanes, move |number| Ok::<T, BoxError>(make(number)));
+        self.source("generator", "Data Generator", None, source)
+    }
+
+    /// A stream of a source whose batches are [`crate::Records`] of `T`, with watermarks per split.
+    pub fn from_source<T: Data>(
+        &self,
+        source: impl Source + 'static,
+        strategy: &WatermarkStrategy<T>,
+        name: &str,
+    ) -> DataStream<T> {
+        let origin = self
+            .graph
+            .borrow_mut()
+            .source::<T>("source", name, None, source, strategy);
+        DataStream::new(self.clone(), vec![origin])
+    }
+
+    fn source<T: Data>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        fixed: Option<usize>,
+        source: impl Source + 'static,
+    ) -> DataStream<T> {
+        let strategy = WatermarkStrategy::no_watermarks();
+        let origin = self
+            .graph
+            .borrow_mut()
+            .source::<T>(operation, name, fixed, source, &strategy);
+        DataStream::new(self.clone(), vec![origin])
+    }
+
+    pub(crate) fn graph(&self) -> &SharedGraph {
+        &self.graph
+    }
+
+    /// Runs the job that the program has described so far, to its end, and begins a new one.
+    ///
+    /// # Errors
+    /// If the program is no job, or the job is refused or fails.
+    pub fn execute(&self, job_name: &str) -> Result<JobExecutionResult, ExecuteError> {
+        self.executor.execute(self.program(job_name)?)
+    }
+
+    /// The job that the program has described so far; begins a new one.
+    ///
+    /// # Errors
+    /// If the program is no job.
+    pub fn program(&self, job_name: &str) -> Result<Program, ExecuteError> {
+        let graph = std::mem::take(&mut *self.graph.borrow_mut());
+        let settings = self.settings.borrow();
+        let mut options = self.executor.options()?;
+        options.merge(&settings.options);
+        let number = |key: &str| options.positive(key).map_err(ProgramError::from);
+        let defaults = Defaults {
+            parallelism: match settings.parallelism {
+                Some(parallelism) => parallelism,
+                None => number("parallelism.default")?.unwrap_or(1),
+            },
+            max_parallelism: match settings.max_parallelism {
+                Some(max_parallelism) => Some(max_parallelism),
+                None => number("pipeline.max-parallelism")?,
+            },
+        };
+        let (plan, register) = graph.finish(job_name, options, &defaults)?;
+        Ok(Program { plan, register })
+    }
+
+    /// Runs a job that ends with `stream`, and gives its records. A restart of the job would give some of them twice.
+    pub(crate) fn execute_and_collect<T: Data>(
+        &self,
+        stream: DataStream<T>,
+        job_name: &str,
+    ) -> Result<Vec<T>, ExecuteError> {
+        let collected = Collect::new();
+        stream.add_sink("collect", "Collect", FunctionSink::<T, _>::new(collected.clone()));
+        self.execute(job_name)?;
+        Ok(collected.take())
+    }
+}

@@ -1,0 +1,185 @@
+//! What users write: closures, or structs that implement one of these traits where they want to be opened and closed.
+
+use crate::records::Records;
+use flott_core::EventTime;
+use flott_runtime::OperatorContext;
+use flott_runtime::context::TaskInfo;
+use flott_runtime::metrics::OperatorMetrics;
+use std::sync::Arc;
+
+/// Any error of user code.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a function runs, for those that want to know.
+#[derive(Debug, Clone)]
+pub struct RuntimeContext {
+    task: Arc<TaskInfo>,
+    name: String,
+    metrics: Arc<OperatorMetrics>,
+}
+
+impl RuntimeContext {
+    pub(crate) fn of(ctx: &OperatorContext) -> Self {
+        Self {
+            task: ctx.task.clone(),
+            name: ctx.operator_name.clone(),
+            metrics: ctx.metrics.clone(),
+        }
+    }
+
+    /// Name of the job.
+    pub fn job_name(&self) -> &str {
+        &self.task.job_name
+    }
+
+    /// Name of the operator.
+    pub fn task_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of this subtask, from 0.
+    pub fn index_of_this_subtask(&self) -> usize {
+        self.task.subtask
+    }
+
+    /// Number of subtasks.
+    pub fn number_of_parallel_subtasks(&self) -> usize {
+        self.task.parallelism
+    }
+
+    /// Number of key groups.
+    pub fn max_number_of_parallel_subtasks(&self) -> usize {
+        self.task.max_parallelism
+    }
+
+    /// How often the job was restarted before.
+    pub fn attempt_number(&self) -> u64 {
+        self.task.attempt
+    }
+
+    /// An option of the job.
+    pub fn option(&self, key: &str) -> Option<&str> {
+        self.task.options.get(key)
+    }
+
+    /// The metrics of the operator.
+    pub fn metrics(&self) -> &OperatorMetrics {
+        &self.metrics
+    }
+}
+
+/// Takes what a function emits. A record has the event time of the one that it was made from.
+#[derive(Debug)]
+pub struct Collector<T> {
+    pub(crate) records: Records<T>,
+    pub(crate) time: Option<EventTime>,
+}
+
+impl<T> Default for Collector<T> {
+    fn default() -> Self {
+        Self {
+            records: Records::default(),
+            time: None,
+        }
+    }
+}
+
+impl<T> Collector<T> {
+    /// Emits a record.
+    #[inline]
+    pub fn collect(&mut self, value: T) {
+        self.records.values.push(value);
+        if let Some(time) = self.time {
+            self.records.times.push(time);
+        }
+    }
+
+    /// Event time of the record at hand, in milliseconds.
+    pub fn timestamp(&self) -> Option<EventTime> {
+        self.time
+    }
+}
+
+/// Makes one record of one, as a struct; [`crate::DataStream::map`] takes a closure.
+pub trait MapFunction<T>: Clone + Send + Sync + 'static {
+    /// What it makes.
+    type Out;
+
+    /// Called once in each subtask before its first record.
+    ///
+    /// # Errors
+    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
+    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Makes one record.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn map(&mut self, value: T) -> Result<Self::Out, BoxError>;
+
+    /// Called once at the end of the input.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn close(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Makes any number of records of one, as a struct; [`crate::DataStream::flat_map`] takes a closure.
+pub trait FlatMapFunction<T>: Clone + Send + Sync + 'static {
+    /// What it makes.
+    type Out;
+
+    /// Called once in each subtask before its first record.
+    ///
+    /// # Errors
+    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
+    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Emits what it makes of one record.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn flat_map(&mut self, value: T, out: &mut Collector<Self::Out>) -> Result<(), BoxError>;
+
+    /// Called once at the end of the input.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn close(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Takes records out of the job; delivery is at least once. Exactly-once sinks implement [`flott_runtime::Sink`].
+pub trait SinkFunction<T>: Clone + Send + Sync + 'static {
+    /// Called once in each subtask before its first record.
+    ///
+    /// # Errors
+    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
+    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Takes one record, with its event time if it has one.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn invoke(&mut self, value: T, time: Option<EventTime>) -> Result<(), BoxError>;
+
+    /// Called before every checkpoint and at the end of the input: what was taken must be outside afterwards.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn flush(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}

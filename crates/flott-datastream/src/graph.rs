@@ -1,0 +1,426 @@
+//! The job that a program describes, call by call: nodes, edges and the factories of their operators.
+//!
+//! Each node has a kind of its own (`map#3`) in the registry of the program, so that a plan stays data: the program that made
+//! it is the only one that can run it.
+
+use crate::records::{Data, Records};
+use crate::time::{Generator, TimedSource, WatermarkStrategy};
+use flott_core::{OperatorId, Options};
+use flott_plan::{Chaining, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role};
+use flott_runtime::{Operator, Registry, Sink, Source};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// Default of `pipeline.max-parallelism`, as in Flink for small parallelisms.
+const MAX_PARALLELISM: usize = 128;
+
+/// Puts the factories of one node into a registry.
+pub(crate) type Register = Box<dyn FnOnce(&mut Registry)>;
+
+/// A job in the making.
+#[derive(Default)]
+pub(crate) struct Graph {
+    nodes: Vec<Draft>,
+    edges: Vec<DraftEdge>,
+    register: Vec<Register>,
+    /// What is wrong with the program, where a call cannot say so.
+    refused: Option<ProgramError>,
+}
+
+/// A node before its parallelism is known.
+struct Draft {
+    /// What it does: `map`, `reduce`; equal for all nodes of its kind.
+    operation: &'static str,
+    name: String,
+    uid: Option<String>,
+    role: Role,
+    keeps_state: bool,
+    parallelism: Option<usize>,
+    max_parallelism: Option<usize>,
+    /// The only parallelism that it can have.
+    fixed: Option<usize>,
+    chaining: Chaining,
+    spec: serde_json::Value,
+}
+
+struct DraftEdge {
+    from: NodeId,
+    to: NodeId,
+    input: usize,
+    output: usize,
+    /// `None`: forward where the parallelisms are equal, else rebalanced.
+    partitioning: Option<Partitioning>,
+}
+
+/// Where a stream comes from: a node's output, and how it is spread to whoever reads it.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) node: NodeId,
+    pub(crate) output: usize,
+    pub(crate) partitioning: Option<Partitioning>,
+}
+
+impl Origin {
+    pub(crate) fn main(node: NodeId) -> Self {
+        Self {
+            node,
+            output: 0,
+            partitioning: None,
+        }
+    }
+}
+
+impl Graph {
+    /// Adds a source of `T`.
+    pub(crate) fn source<T: Data>(
+        &mut self,
+        operation: &'static str,
+        name: &str,
+        fixed: Option<usize>,
+        source: impl Source + 'static,
+        strategy: &WatermarkStrategy<T>,
+    ) -> Origin {
+        let node = self.node(operation, &format!("Source: {name}"), Role::Source, true);
+        self.nodes[node].fixed = fixed;
+        let kind = self.kind(node);
+        if let Some(watermark) = strategy.spec(&kind) {
+            self.nodes[node].spec = serde_json::json!({ "watermark": watermark });
+        }
+        let source: Arc<dyn Source> = Arc::new(TimedSource {
+            source: Box::new(source),
+            strategy: strategy.clone(),
+        });
+        let strategy = strategy.clone();
+        self.register.push(Box::new(move |registry| {
+            registry.typed(&kind, 0, Records::<T>::decode);
+            registry.watermark(&kind, move |_, _| Ok(Box::new(Generator(strategy.clone()))));
+            registry.source(&kind, move |_, _| Ok(Box::new(SharedSource(source.clone()))));
+        }));
+        Origin::main(node)
+    }
+
+    /// Adds an operator that reads `inputs` (each a union of streams) and emits `T`.
+    pub(crate) fn operator<T: Data>(
+        &mut self,
+        operation: &'static str,
+        name: &str,
+        keeps_state: bool,
+        inputs: &[&[Origin]],
+        make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
+    ) -> Origin {
+        let node = self.node(operation, name, Role::Operator, keeps_state);
+        self.connect(node, inputs);
+        let kind = self.kind(node);
+        self.register.push(Box::new(move |registry| {
+            registry.typed(&kind, 0, Records::<T>::decode);
+            registry.operator(&kind, move |_, _| Ok(make()));
+        }));
+        Origin::main(node)
+    }
+
+    /// Adds a sink behind a union of streams.
+    pub(crate) fn sink(
+        &mut self,
+        operation: &'static str,
+        name: &str,
+        input: &[Origin],
+        sink: impl Sink + 'static,
+    ) -> NodeId {
+        let node = self.node(operation, &format!("Sink: {name}"), Role::Sink, true);
+        self.connect(node, &[input]);
+        let sink: Arc<dyn Sink> = Arc::new(sink);
+        let kind = self.kind(node);
+        self.register.push(Box::new(move |registry| {
+            registry.sink(&kind, move |_| Ok(Box::new(SharedSink(sink.clone()))));
+        }));
+        node
+    }
+
+    fn node(&mut self, operation: &'static str, name: &str, role: Role, keeps_state: bool) -> NodeId {
+        self.nodes.push(Draft {
+            operation,
+            name: name.to_owned(),
+            uid: None,
+            role,
+            keeps_state,
+            parallelism: None,
+            max_parallelism: None,
+            fixed: None,
+            chaining: Chaining::Always,
+            spec: serde_json::Value::Null,
+        });
+        self.nodes.len() - 1
+    }
+
+    fn kind(&self, node: NodeId) -> String {
+        format!("{}#{node}", self.nodes[node].operation)
+    }
+
+    fn connect(&mut self, to: NodeId, inputs: &[&[Origin]]) {
+        for (input, streams) in inputs.iter().enumerate() {
+            self.edges.extend(streams.iter().map(|origin| DraftEdge {
+                from: origin.node,
+                to,
+                input,
+                output: origin.output,
+                partitioning: origin.partitioning.clone(),
+            }));
+        }
+    }
+
+    /// Notes the first thing that is wrong with the program.
+    pub(crate) fn refuse(&mut self, error: ProgramError) {
+        self.refused.get_or_insert(error);
+    }
+
+    pub(crate) fn set_name(&mut self, node: NodeId, name: &str) {
+        let prefix = match self.nodes[node].role {
+            Role::Source => "Source: ",
+            Role::Operator => "",
+            Role::Sink => "Sink: ",
+        };
+        self.nodes[node].name = format!("{prefix}{name}");
+    }
+
+    pub(crate) fn set_uid(&mut self, node: NodeId, uid: &str) {
+        self.nodes[node].uid = Some(uid.to_owned());
+    }
+
+    pub(crate) fn set_parallelism(&mut self, node: NodeId, parallelism: usize) {
+        self.nodes[node].parallelism = Some(parallelism);
+    }
+
+    pub(crate) fn set_max_parallelism(&mut self, node: NodeId, max_parallelism: usize) {
+        self.nodes[node].max_parallelism = Some(max_parallelism);
+    }
+
+    pub(crate) fn set_chaining(&mut self, node: NodeId, chaining: Chaining) {
+        self.nodes[node].chaining = chaining;
+    }
+
+    /// The plan of the job and what registers its factories; `parallelism` is that of the environment.
+    ///
+    /// # Errors
+    /// If the program is no job: nothing reads an operator, two have one uid, a parallelism cannot be.
+    pub(crate) fn finish(
+        mut self,
+        name: &str,
+        options: Options,
+        defaults: &Defaults,
+    ) -> Result<(Plan, Vec<Register>), ProgramError> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
+        let ids = self.operator_ids();
+        let mut plan = Plan::new(name, options);
+        let mut uids: BTreeMap<&str, &str> = BTreeMap::new();
+        for (id, draft) in self.nodes.iter().enumerate() {
+            if let Some(uid) = &draft.uid
+                && let Some(first) = uids.insert(uid, &draft.name)
+            {
+                return Err(ProgramError::DuplicateUid {
+                    uid: uid.clone(),
+                    first: first.to_owned(),
+                    second: draft.name.clone(),
+                });
+            }
+            let parallelism = self.parallelism(draft, defaults)?;
+            let max_parallelism = draft
+                .max_parallelism
+                .or(defaults.max_parallelism)
+                .unwrap_or(MAX_PARALLELISM);
+            plan.nodes.push(Node {
+                id,
+                operator_id: ids[id],
+                uid: draft.uid.clone(),
+                kind: self.kind(id),
+                version: 1,
+                name: format!("{}[{}]", draft.name, id + 1),
+                description: draft.name.clone(),
+                role: draft.role,
+                parallelism,
+                max_parallelism,
+                chaining: draft.chaining,
+                output: vec![],
+                spec: draft.spec.clone(),
+            });
+        }
+        for edge in &self.edges {
+            let equal = plan.nodes[edge.from].parallelism == plan.nodes[edge.to].parallelism;
+            let partitioning = match (&edge.partitioning, equal) {
+                (None, true) => Partitioning::Forward,
+                (None, false) => Partitioning::Rebalance,
+                (Some(Partitioning::Forward), false) => {
+                    return Err(ProgramError::Forward {
+                        from: self.nodes[edge.from].name.clone(),
+                        from_parallelism: plan.nodes[edge.from].parallelism,
+                        to: self.nodes[edge.to].name.clone(),
+                        to_parallelism: plan.nodes[edge.to].parallelism,
+                    });
+                }
+                (Some(chosen), _) => chosen.clone(),
+            };
+            plan.edges.push(Edge {
+                from: edge.from,
+                to: edge.to,
+                input: edge.input,
+                output: edge.output,
+                partitioning,
+            });
+        }
+        plan.validate()?;
+        Ok((plan, self.register))
+    }
+
+    fn parallelism(&self, draft: &Draft, defaults: &Defaults) -> Result<usize, ProgramError> {
+        match (draft.fixed, draft.parallelism) {
+            (Some(only), Some(asked)) if only != asked => Err(ProgramError::FixedParallelism {
+                name: draft.name.clone(),
+                only,
+                asked,
+            }),
+            (Some(only), _) => Ok(only),
+            (None, Some(asked)) => Ok(asked),
+            (None, None) => Ok(defaults.parallelism),
+        }
+    }
+
+    /// What state is found by: the uid, else what the operator does, behind which stateful operators, as which of its kind. So a
+    /// new map or filter moves no state.
+    fn operator_ids(&self) -> Vec<OperatorId> {
+        let mut ids: Vec<OperatorId> = Vec::with_capacity(self.nodes.len());
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        for (node, draft) in self.nodes.iter().enumerate() {
+            let mut ancestors: Vec<String> = self
+                .stateful_ancestors(node)
+                .iter()
+                .map(|a| ids[*a].to_string())
+                .collect();
+            ancestors.sort_unstable();
+            let place = format!("{}/{}/{}", draft.operation, draft.keeps_state, ancestors.join(","));
+            let number = seen.entry(place.clone()).or_default();
+            let id = match &draft.uid {
+                Some(uid) => OperatorId::of(&format!("uid/{uid}")),
+                None => OperatorId::of(&format!("{place}/{number}")),
+            };
+            *number += 1;
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// The nearest nodes upstream that keep state.
+    fn stateful_ancestors(&self, node: NodeId) -> HashSet<NodeId> {
+        let mut found = HashSet::new();
+        let mut open = vec![node];
+        while let Some(at) = open.pop() {
+            for edge in self.edges.iter().filter(|e| e.to == at) {
+                match self.nodes[edge.from].keeps_state {
+                    true => drop(found.insert(edge.from)),
+                    false => open.push(edge.from),
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What nodes get that say nothing themselves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Defaults {
+    pub(crate) parallelism: usize,
+    pub(crate) max_parallelism: Option<usize>,
+}
+
+/// A program that is no job.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The graph.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A uid twice.
+    #[error(
+        "the uid '{uid}' is given to '{first}' and to '{second}': state is found by it, so give one of them another"
+    )]
+    DuplicateUid {
+        /// The uid.
+        uid: String,
+        /// Who has it.
+        first: String,
+        /// Who has it too.
+        second: String,
+    },
+    /// A forward edge between unequal neighbours.
+    #[error(
+        "forward() cannot lead from '{from}' (parallelism {from_parallelism}) to '{to}' (parallelism {to_parallelism}): \
+         use rebalance() or rescale(), or set the same parallelism"
+    )]
+    Forward {
+        /// Upstream.
+        from: String,
+        /// Its parallelism.
+        from_parallelism: usize,
+        /// Downstream.
+        to: String,
+        /// Its parallelism.
+        to_parallelism: usize,
+    },
+    /// A parallelism that the operator cannot have.
+    #[error("'{name}' runs with a parallelism of {only}, and {asked} was set: remove set_parallelism")]
+    FixedParallelism {
+        /// The operator.
+        name: String,
+        /// Its parallelism.
+        only: usize,
+        /// What was asked for.
+        asked: usize,
+    },
+    /// A word about an operator, said of a union.
+    #[error("{what}() speaks of an operator, and a union is none: call it on a stream before union()")]
+    Union {
+        /// The method.
+        what: &'static str,
+    },
+    /// An option.
+    #[error(transparent)]
+    Option(#[from] flott_core::options::OptionError),
+}
+
+/// A source that all attempts share.
+struct SharedSource(Arc<dyn Source>);
+
+impl Source for SharedSource {
+    fn boundedness(&self) -> flott_runtime::connector::Boundedness {
+        self.0.boundedness()
+    }
+    fn enumerator(
+        &self,
+        restored: Option<&[u8]>,
+    ) -> Result<Box<dyn flott_runtime::SplitEnumerator>, flott_runtime::connector::ConnectorError> {
+        self.0.enumerator(restored)
+    }
+    fn reader(
+        &self,
+        ctx: &flott_runtime::OperatorContext,
+    ) -> Result<Box<dyn flott_runtime::SourceReader>, flott_runtime::TaskError> {
+        self.0.reader(ctx)
+    }
+}
+
+/// A sink that all attempts share.
+struct SharedSink(Arc<dyn Sink>);
+
+impl Sink for SharedSink {
+    fn writer(
+        &self,
+        ctx: &flott_runtime::OperatorContext,
+    ) -> Result<Box<dyn flott_runtime::SinkWriter>, flott_runtime::TaskError> {
+        self.0.writer(ctx)
+    }
+    fn committer(
+        &self,
+        ctx: &flott_runtime::connector::CommitterContext,
+    ) -> Result<Option<Box<dyn flott_runtime::Committer>>, flott_runtime::connector::ConnectorError> {
+        self.0.committer(ctx)
+    }
+}

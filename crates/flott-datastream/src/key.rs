@@ -1,0 +1,179 @@
+//! What a stream can be keyed by: [`Key`].
+//!
+//! A key is hashed and kept as the columns of SQL's keys are ([`flott_core::hash`], [`flott_core::encoding`]), so that equal values
+//! have one owner and one form in files, wherever they come from.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int8Array, Int16Array, Int32Array, Int64Array, StringArray};
+use flott_core::{LogicalType, TypeKind};
+use std::sync::Arc;
+
+/// A value by which records are told apart. Floating-point numbers are none: they have no equality that holds for all.
+pub trait Key: Clone + PartialEq + Send + Sync + 'static {
+    /// Types of its columns.
+    fn types() -> Vec<LogicalType>;
+
+    /// Its columns for many keys.
+    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef>
+    where
+        Self: 'a;
+
+    /// The key of a row; takes its columns from the front.
+    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self;
+}
+
+/// The next column. There are as many as [`Key::types`] says, by construction of the table they come from.
+fn next<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>) -> &'c ArrayRef {
+    columns.next().expect("a table gives all columns of its key")
+}
+
+macro_rules! integers {
+    ($($ty:ty => $kind:ident $array:ty, $primitive:ty, $kept:ty);*) => {
+        $(impl Key for $ty {
+            fn types() -> Vec<LogicalType> {
+                vec![LogicalType::not_null(TypeKind::$kind)]
+            }
+            fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+                vec![Arc::new(keys.map(|k| <$kept>::from(*k)).collect::<$array>())]
+            }
+            fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+                // Only what was made of this type is kept, so it fits.
+                next(columns).as_primitive::<$primitive>().value(row) as Self
+            }
+        })*
+    };
+}
+
+integers!(
+    i8 => TinyInt Int8Array, Int8Type, i8;
+    i16 => SmallInt Int16Array, Int16Type, i16;
+    i32 => Int Int32Array, Int32Type, i32;
+    i64 => BigInt Int64Array, Int64Type, i64;
+    u8 => SmallInt Int16Array, Int16Type, i16;
+    u16 => Int Int32Array, Int32Type, i32;
+    u32 => BigInt Int64Array, Int64Type, i64
+);
+
+/// Kept as the BIGINT of the same bits.
+impl Key for u64 {
+    fn types() -> Vec<LogicalType> {
+        i64::types()
+    }
+    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+        vec![Arc::new(keys.map(|k| *k as i64).collect::<Int64Array>())]
+    }
+    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+        i64::from_columns(columns, row) as Self
+    }
+}
+
+impl Key for bool {
+    fn types() -> Vec<LogicalType> {
+        vec![LogicalType::not_null(TypeKind::Boolean)]
+    }
+    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+        vec![Arc::new(keys.map(|k| Some(*k)).collect::<BooleanArray>())]
+    }
+    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+        next(columns).as_boolean().value(row)
+    }
+}
+
+impl Key for String {
+    fn types() -> Vec<LogicalType> {
+        vec![LogicalType::string().with_nullable(false)]
+    }
+    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+        vec![Arc::new(StringArray::from_iter_values(keys))]
+    }
+    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+        next(columns).as_string::<i32>().value(row).to_owned()
+    }
+}
+
+/// `None` is a key of its own, as NULL is in SQL.
+impl Key for Option<String> {
+    fn types() -> Vec<LogicalType> {
+        vec![LogicalType::string()]
+    }
+    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+        vec![Arc::new(keys.map(Option::as_deref).collect::<StringArray>())]
+    }
+    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+        let texts = next(columns).as_string::<i32>();
+        texts.is_valid(row).then(|| texts.value(row).to_owned())
+    }
+}
+
+/// `None` is a key of its own, as NULL is in SQL.
+impl Key for Option<i64> {
+    fn types() -> Vec<LogicalType> {
+        vec![LogicalType::bigint()]
+    }
+    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+        vec![Arc::new(keys.copied().collect::<Int64Array>())]
+    }
+    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+        let numbers = next(columns).as_primitive::<Int64Type>();
+        numbers.is_valid(row).then(|| numbers.value(row))
+    }
+}
+
+macro_rules! tuples {
+    ($($t:ident $index:tt),*) => {
+        impl<$($t: Key),*> Key for ($($t,)*) {
+            fn types() -> Vec<LogicalType> {
+                let mut types = vec![];
+                $(types.extend($t::types());)*
+                types
+            }
+            fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef>
+            where
+                Self: 'a,
+            {
+                let mut columns = vec![];
+                $(columns.extend($t::columns(keys.clone().map(|k| &k.$index)));)*
+                columns
+            }
+            fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+                ($($t::from_columns(columns, row),)*)
+            }
+        }
+    };
+}
+
+tuples!(A 0, B 1);
+tuples!(A 0, B 1, C 2);
+tuples!(A 0, B 1, C 2, D 3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn back<K: Key + std::fmt::Debug>(keys: Vec<K>) {
+        let columns = K::columns(keys.iter());
+        let types: Vec<_> = K::types().iter().map(LogicalType::to_arrow).collect();
+        assert_eq!(columns.iter().map(|c| c.data_type().clone()).collect::<Vec<_>>(), types);
+        for (row, key) in keys.iter().enumerate() {
+            assert_eq!(K::from_columns(&mut columns.iter(), row), *key);
+        }
+    }
+
+    #[test]
+    fn keys_come_back_from_their_columns() {
+        back(vec![-1i8, 1]);
+        back(vec![i16::MIN]);
+        back(vec![i32::MAX]);
+        back(vec![i64::MIN]);
+        back(vec![u8::MAX]);
+        back(vec![u16::MAX]);
+        back(vec![u32::MAX]);
+        back(vec![u64::MAX, 0]);
+        back(vec![true, false]);
+        back(vec![String::new(), "zoë".to_owned()]);
+        back(vec![None, Some("a".to_owned())]);
+        back(vec![(Some(1i64), "a".to_owned(), false), (None, "b".to_owned(), true)]);
+        back(vec![((1i32, 2i64), 3u8)]);
+    }
+}

@@ -1,0 +1,176 @@
+//! [`KeyedStream`]: records of one key come to one subtask, in order.
+
+use crate::environment::StreamExecutionEnvironment;
+use crate::function::BoxError;
+use crate::graph::Origin;
+use crate::key::Key;
+use crate::operators::keyed::{KeyedProcess, Selector};
+use crate::process::{KeyedProcessFunction, OpenContext, ProcessContext};
+use crate::records::Data;
+use crate::state::ValueState;
+use crate::stream::DataStream;
+use flott_state::StateValue;
+use std::fmt;
+use std::ops::AddAssign;
+
+/// A stream whose records are told apart by a key of type `K`.
+pub struct KeyedStream<K, T> {
+    env: StreamExecutionEnvironment,
+    origins: Vec<Origin>,
+    selector: Selector<K, T>,
+}
+
+impl<K, T> fmt::Debug for KeyedStream<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "KeyedStream<{}, {}>",
+            std::any::type_name::<K>(),
+            std::any::type_name::<T>()
+        )
+    }
+}
+
+impl<K: Key, T: Data> KeyedStream<K, T> {
+    pub(crate) fn new(env: StreamExecutionEnvironment, origins: Vec<Origin>, selector: Selector<K, T>) -> Self {
+        Self { env, origins, selector }
+    }
+
+    /// Works on each record with state and timers of its key.
+    pub fn process<F: KeyedProcessFunction<K, T>>(&self, function: F) -> DataStream<F::Out> {
+        self.apply("keyed-process", "KeyedProcess", function)
+    }
+
+    fn apply<F: KeyedProcessFunction<K, T>>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        function: F,
+    ) -> DataStream<F::Out> {
+        let selector = self.selector.clone();
+        let make = move || Box::new(KeyedProcess::new(function.clone(), selector.clone())) as Box<_>;
+        let mut graph = self.env.graph().borrow_mut();
+        let origin = graph.operator::<F::Out>(operation, name, true, &[&self.origins], make);
+        drop(graph);
+        DataStream::new(self.env.clone(), vec![origin])
+    }
+}
+
+/// Rolling aggregations: each record gives the aggregate of its key so far.
+impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
+    /// Joins each record with what came of those of its key before.
+    pub fn reduce(&self, f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
+        self.apply("reduce", "Keyed Reduce", Reduce::new(f))
+    }
+
+    fn aggregate(&self, f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
+        self.apply("aggregate", "Keyed Aggregation", Reduce::new(f))
+    }
+
+    /// Sums a field; the others stay those of the key's first record.
+    ///
+    /// ```
+    /// # use flott::prelude::*;
+    /// # let env = StreamExecutionEnvironment::get_execution_environment();
+    /// let words = env.from_collection([("a", 1i64), ("b", 1), ("a", 1)].map(|(w, n)| (w.to_owned(), n)));
+    /// let counts = words.key_by(|w| w.0.clone()).sum(|w| &mut w.1).map(|w| w.1);
+    /// assert_eq!(counts.execute_and_collect("word count")?, [1, 1, 2]);
+    /// # Ok::<(), ExecuteError>(())
+    /// ```
+    pub fn sum<N: AddAssign + Copy>(
+        &self,
+        field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
+    ) -> DataStream<T> {
+        self.aggregate(move |mut sum, mut next| {
+            *field(&mut sum) += *field(&mut next);
+            sum
+        })
+    }
+
+    /// Keeps the smallest value of a field; the others stay those of the key's first record.
+    pub fn min<N: PartialOrd + Copy>(
+        &self,
+        field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
+    ) -> DataStream<T> {
+        self.aggregate(move |mut kept, mut next| {
+            let candidate = *field(&mut next);
+            let least = field(&mut kept);
+            if candidate < *least {
+                *least = candidate;
+            }
+            kept
+        })
+    }
+
+    /// Keeps the largest value of a field; the others stay those of the key's first record.
+    pub fn max<N: PartialOrd + Copy>(
+        &self,
+        field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
+    ) -> DataStream<T> {
+        self.aggregate(move |mut kept, mut next| {
+            let candidate = *field(&mut next);
+            let most = field(&mut kept);
+            if candidate > *most {
+                *most = candidate;
+            }
+            kept
+        })
+    }
+
+    /// Keeps the record with the smallest value; of equal ones the first.
+    pub fn min_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
+        self.aggregate(move |kept, next| if value(&next) < value(&kept) { next } else { kept })
+    }
+
+    /// Keeps the record with the largest value; of equal ones the first.
+    pub fn max_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
+        self.aggregate(move |kept, next| if value(&next) > value(&kept) { next } else { kept })
+    }
+}
+
+/// A closure of two to one, over a state of one record.
+struct Reduce<T, F> {
+    f: F,
+    state: ValueState<T>,
+}
+
+impl<T, F> Reduce<T, F> {
+    fn new(f: F) -> Self {
+        Self {
+            f,
+            state: ValueState::default(),
+        }
+    }
+}
+
+impl<T, F: Clone> Clone for Reduce<T, F> {
+    fn clone(&self) -> Self {
+        Self {
+            f: self.f.clone(),
+            state: self.state,
+        }
+    }
+}
+
+impl<K: Key, T: Data + StateValue, F> KeyedProcessFunction<K, T> for Reduce<T, F>
+where
+    F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
+{
+    type Out = T;
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        self.state = ctx.value_state("reduced")?;
+        Ok(())
+    }
+
+    fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
+        let entry = self.state.entry(ctx);
+        let reduced = match entry.take() {
+            Some(before) => (self.f)(before, value),
+            None => value,
+        };
+        *entry = Some(reduced.clone());
+        ctx.collect(reduced);
+        Ok(())
+    }
+}

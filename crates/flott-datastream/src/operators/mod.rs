@@ -1,0 +1,96 @@
+//! Operators over [`crate::Records`]: one file a kind.
+
+pub(crate) mod keyed;
+pub(crate) mod partition;
+pub(crate) mod sink;
+pub(crate) mod stateless;
+
+use flott_core::EventTime;
+use flott_runtime::{FailureLabel, TaskError};
+use serde::Serialize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::function::BoxError;
+use crate::text::write_text;
+
+/// Rows after which an operator lets the next one work.
+pub(crate) const BATCH_ROWS: usize = 8192;
+
+/// The record that user code works on, for the message of its failure.
+pub(crate) struct AtHand<T> {
+    /// A copy, where that costs nothing.
+    value: Option<T>,
+    /// How many records of the subtask came before it.
+    pub(crate) number: u64,
+    time: Option<EventTime>,
+}
+
+impl<T: Clone + Serialize> AtHand<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            value: None,
+            number: 0,
+            time: None,
+        }
+    }
+
+    /// Notes the next record.
+    #[inline]
+    pub(crate) fn next(&mut self, value: &T, time: Option<EventTime>) {
+        // Values that own nothing are copied by a few moves; others are gone when their function has failed.
+        if !std::mem::needs_drop::<T>() {
+            self.value = Some(value.clone());
+        }
+        self.number += 1;
+        self.time = time;
+    }
+
+    /// Runs user code; what it returns or panics with fails the task with the record that it was given.
+    pub(crate) fn guard(&mut self, code: impl FnOnce(&mut Self) -> Result<(), BoxError>) -> Result<(), TaskError> {
+        match catch_unwind(AssertUnwindSafe(|| code(self))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let message = format!("the function failed at {}", self.describe());
+                Err(TaskError::caused(FailureLabel::User, message, error))
+            }
+            Err(panic) => {
+                let said = flott_runtime::error::panic_text(panic.as_ref());
+                Err(TaskError::user(format!(
+                    "the function panicked at {}: {said}",
+                    self.describe()
+                )))
+            }
+        }
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("record {}", self.number);
+        let mut value = String::new();
+        if let Some(at_hand) = &self.value
+            && write_text(at_hand, &mut value).is_ok()
+        {
+            text.push_str(&format!(", {value},"));
+        }
+        text.push_str(&format!(" of type {}", std::any::type_name::<T>()));
+        if let Some(time) = self.time {
+            text.push_str(&format!(" with event time {time}"));
+        }
+        text
+    }
+}
+
+/// Runs user code that has no record: `open`, `close`, `flush`.
+pub(crate) fn guarded(what: &str, code: impl FnOnce() -> Result<(), BoxError>) -> Result<(), TaskError> {
+    match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(TaskError::caused(
+            FailureLabel::User,
+            format!("the function failed in its {what}"),
+            error,
+        )),
+        Err(panic) => {
+            let said = flott_runtime::error::panic_text(panic.as_ref());
+            Err(TaskError::user(format!("the function panicked in its {what}: {said}")))
+        }
+    }
+}

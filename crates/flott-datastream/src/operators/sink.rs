@@ -1,0 +1,156 @@
+//! Sinks of functions: a user's [`SinkFunction`], printing, collecting.
+
+use super::{AtHand, guarded};
+use crate::function::{BoxError, RuntimeContext, SinkFunction};
+use crate::records::{Data, Records};
+use crate::text::write_text;
+use flott_core::{Batch, EventTime};
+use flott_runtime::{Flow, OperatorContext, Sink, SinkWriter, TaskError};
+use std::io::Write;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The sink around a function.
+pub(crate) struct FunctionSink<T, F> {
+    function: F,
+    records: PhantomData<fn(T)>,
+}
+
+impl<T: Data, F: SinkFunction<T>> FunctionSink<T, F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self {
+            function,
+            records: PhantomData,
+        }
+    }
+}
+
+impl<T: Data, F: SinkFunction<T>> Sink for FunctionSink<T, F> {
+    fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
+        let mut function = self.function.clone();
+        guarded("open", || function.open(&RuntimeContext::of(ctx)))?;
+        Ok(Box::new(FunctionWriter {
+            function,
+            at_hand: AtHand::<T>::new(),
+        }))
+    }
+}
+
+struct FunctionWriter<T, F> {
+    function: F,
+    at_hand: AtHand<T>,
+}
+
+impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
+    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+        let Records { values, times } = Records::<T>::from_batch(batch.clone())?;
+        let mut times = times.into_iter();
+        let function = &mut self.function;
+        self.at_hand.guard(|at_hand| {
+            for value in values {
+                let time = times.next();
+                at_hand.next(&value, time);
+                function.invoke(value, time)?;
+            }
+            Ok(())
+        })?;
+        Ok(Flow::Done)
+    }
+
+    fn flush(&mut self) -> Result<Flow, TaskError> {
+        guarded("flush", || self.function.flush())?;
+        Ok(Flow::Done)
+    }
+}
+
+/// Prints each record as a line, behind the subtask's number where there are several: `2> (message,1)`.
+#[derive(Clone)]
+pub(crate) struct Print {
+    pub(crate) identifier: String,
+    pub(crate) to_standard_error: bool,
+    prefix: String,
+    lines: String,
+}
+
+impl Print {
+    pub(crate) fn new(identifier: &str, to_standard_error: bool) -> Self {
+        Self {
+            identifier: identifier.to_owned(),
+            to_standard_error,
+            prefix: String::new(),
+            lines: String::new(),
+        }
+    }
+
+    fn print(&mut self) -> Result<(), BoxError> {
+        let bytes = self.lines.as_bytes();
+        match self.to_standard_error {
+            true => std::io::stderr().write_all(bytes)?,
+            false => {
+                let mut out = std::io::stdout();
+                out.write_all(bytes)?;
+                out.flush()?;
+            }
+        }
+        self.lines.clear();
+        Ok(())
+    }
+}
+
+impl<T: Data> SinkFunction<T> for Print {
+    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+        let subtask = ctx.index_of_this_subtask() + 1;
+        self.prefix = match (self.identifier.as_str(), ctx.number_of_parallel_subtasks() > 1) {
+            ("", false) => String::new(),
+            ("", true) => format!("{subtask}> "),
+            (identifier, false) => format!("{identifier}> "),
+            (identifier, true) => format!("{identifier}:{subtask}> "),
+        };
+        Ok(())
+    }
+
+    fn invoke(&mut self, value: T, _time: Option<EventTime>) -> Result<(), BoxError> {
+        self.lines.push_str(&self.prefix);
+        write_text(&value, &mut self.lines)?;
+        self.lines.push('\n');
+        self.print()
+    }
+}
+
+/// Puts records where the program finds them after its job.
+#[derive(Debug)]
+pub(crate) struct Collect<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Clone for Collect<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Collect<T> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    pub(crate) fn take(&self) -> Vec<T> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<T: Data> SinkFunction<T> for Collect<T> {
+    fn invoke(&mut self, value: T, _time: Option<EventTime>) -> Result<(), BoxError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+        Ok(())
+    }
+}
+
+/// A closure as a sink.
+#[derive(Clone)]
+pub(crate) struct ForEach<F>(pub F);
+
+impl<T, F: FnMut(T) + Clone + Send + Sync + 'static> SinkFunction<T> for ForEach<F> {
+    fn invoke(&mut self, value: T, _time: Option<EventTime>) -> Result<(), BoxError> {
+        (self.0)(value);
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! Keyed functions with state and timers: [`KeyedProcessFunction`].
+
+use crate::function::{BoxError, Collector, RuntimeContext};
+use crate::key::Key;
+use crate::records::Data;
+use crate::state::{AsState, KeyState, StateDeclarations};
+use crate::timers::Timers;
+use flott_core::EventTime;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+/// Works on the records of each key, with state and timers of that key.
+///
+/// ```
+/// use flott::prelude::*;
+///
+/// /// Counts the clicks of each user.
+/// #[derive(Clone, Default)]
+/// struct RunningCount {
+///     count: ValueState<i64>,
+/// }
+///
+/// impl KeyedProcessFunction<String, (String, i64)> for RunningCount {
+///     type Out = (String, i64);
+///
+///     fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+///         self.count = ctx.value_state("clickCount")?;
+///         Ok(())
+///     }
+///
+///     fn process_element(&mut self, (user, clicks): (String, i64), ctx: &mut ProcessContext<'_, String, Self::Out>) -> Result<(), BoxError> {
+///         let count = self.count.value(ctx).unwrap_or(&0) + clicks;
+///         self.count.update(ctx, count);
+///         ctx.collect((user, count));
+///         Ok(())
+///     }
+/// }
+///
+/// let env = StreamExecutionEnvironment::get_execution_environment();
+/// let clicks = env.from_collection([("u1", 2), ("u2", 3), ("u1", 5)].map(|(u, n)| (u.to_owned(), n)));
+/// let counts = clicks.key_by(|click| click.0.clone()).process(RunningCount::default());
+/// let counts: Vec<i64> = counts.execute_and_collect("clicks")?.into_iter().map(|c| c.1).collect();
+/// assert_eq!(counts, [2, 3, 7]);
+/// # Ok::<(), ExecuteError>(())
+/// ```
+pub trait KeyedProcessFunction<K, T>: Clone + Send + Sync + 'static {
+    /// What it emits.
+    type Out: Data;
+
+    /// Called once in each subtask before its first record: declares state.
+    ///
+    /// # Errors
+    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Called for each record, in the order of its key.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError>;
+
+    /// Called when a timer of a key is due; `timestamp` is the time that was registered, in milliseconds.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError> {
+        let _ = (timestamp, ctx);
+        Ok(())
+    }
+
+    /// Called once at the end of the input.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn close(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// What `open` is told, and where it declares state.
+#[derive(Debug)]
+pub struct OpenContext {
+    runtime: RuntimeContext,
+    declarations: StateDeclarations,
+}
+
+impl OpenContext {
+    pub(crate) fn new(runtime: RuntimeContext) -> Self {
+        Self {
+            runtime,
+            declarations: StateDeclarations::default(),
+        }
+    }
+
+    /// Where the function runs.
+    pub fn runtime(&self) -> &RuntimeContext {
+        &self.runtime
+    }
+
+    pub(crate) fn into_declarations(self) -> StateDeclarations {
+        self.declarations
+    }
+}
+
+impl Deref for OpenContext {
+    type Target = StateDeclarations;
+    fn deref(&self) -> &StateDeclarations {
+        &self.declarations
+    }
+}
+
+impl DerefMut for OpenContext {
+    fn deref_mut(&mut self) -> &mut StateDeclarations {
+        &mut self.declarations
+    }
+}
+
+/// The record's or timer's key, its state, its timers, and where output goes.
+pub struct ProcessContext<'a, K, U> {
+    pub(crate) key: &'a K,
+    pub(crate) key_hash: u64,
+    pub(crate) state: &'a mut KeyState,
+    pub(crate) event_timers: &'a mut Timers<K>,
+    pub(crate) processing_timers: &'a mut Timers<K>,
+    pub(crate) watermark: EventTime,
+    pub(crate) now_ms: i64,
+    pub(crate) collector: &'a mut Collector<U>,
+}
+
+impl<K: fmt::Debug, U> fmt::Debug for ProcessContext<'_, K, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessContext")
+            .field("key", self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: Key, U> ProcessContext<'_, K, U> {
+    /// The key at hand.
+    pub fn current_key(&self) -> &K {
+        self.key
+    }
+
+    /// Emits a record.
+    #[inline]
+    pub fn collect(&mut self, value: U) {
+        self.collector.collect(value);
+    }
+
+    /// Event time of the record, or of the event-time timer, at hand.
+    pub fn timestamp(&self) -> Option<EventTime> {
+        self.collector.time
+    }
+
+    /// The watermark, in milliseconds.
+    pub fn current_watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    /// Processing time, in milliseconds; one value for a batch.
+    pub fn current_processing_time(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Calls `on_timer` for this key when the watermark has come to `time_ms`.
+    pub fn register_event_time_timer(&mut self, time_ms: EventTime) {
+        self.event_timers.request(self.key, self.key_hash, time_ms, false);
+    }
+
+    /// Takes an event-time timer of this key back.
+    pub fn delete_event_time_timer(&mut self, time_ms: EventTime) {
+        self.event_timers.request(self.key, self.key_hash, time_ms, true);
+    }
+
+    /// Calls `on_timer` for this key when processing time has come to `time_ms`.
+    pub fn register_processing_time_timer(&mut self, time_ms: i64) {
+        self.processing_timers.request(self.key, self.key_hash, time_ms, false);
+    }
+
+    /// Takes a processing-time timer of this key back.
+    pub fn delete_processing_time_timer(&mut self, time_ms: i64) {
+        self.processing_timers.request(self.key, self.key_hash, time_ms, true);
+    }
+}
+
+impl<K, U> AsState for ProcessContext<'_, K, U> {
+    fn as_state(&self) -> &KeyState {
+        self.state
+    }
+    fn as_state_mut(&mut self) -> &mut KeyState {
+        self.state
+    }
+}

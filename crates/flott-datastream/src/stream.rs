@@ -1,0 +1,352 @@
+//! [`DataStream`]: a stream of one type and what can be made of it.
+
+use crate::environment::{ExecuteError, JobExecutionResult, StreamExecutionEnvironment};
+use crate::function::{BoxError, Collector, FlatMapFunction, MapFunction, SinkFunction};
+use crate::graph::{Graph, Origin, ProgramError};
+use crate::key::Key;
+use crate::keyed::KeyedStream;
+use crate::operators::keyed::{KeyBy, Selector};
+use crate::operators::partition::PartitionBy;
+use crate::operators::sink::{ForEach, FunctionSink, Print};
+use crate::operators::stateless::{
+    FilterWith, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryMapWith,
+};
+use crate::records::Data;
+use crate::time::{TimestampsAndWatermarks, WatermarkStrategy};
+use flott_plan::{Chaining, NodeId, Partitioning};
+use flott_runtime::Sink;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A stream of records of type `T`. Cloning it reads it twice.
+pub struct DataStream<T> {
+    env: StreamExecutionEnvironment,
+    /// Several are a union.
+    origins: Vec<Origin>,
+    records: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for DataStream<T> {
+    fn clone(&self) -> Self {
+        Self {
+            env: self.env.clone(),
+            origins: self.origins.clone(),
+            records: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for DataStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataStream<{}>", std::any::type_name::<T>())
+    }
+}
+
+impl<T: Data> DataStream<T> {
+    pub(crate) fn new(env: StreamExecutionEnvironment, origins: Vec<Origin>) -> Self {
+        Self {
+            env,
+            origins,
+            records: PhantomData,
+        }
+    }
+
+    /// One record of each.
+    ///
+    /// ```
+    /// # use flott::prelude::*;
+    /// let env = StreamExecutionEnvironment::get_execution_environment();
+    /// let doubled = env.from_collection(1..=5).map(|x| x * 2);
+    /// assert_eq!(doubled.execute_and_collect("times two")?, [2, 4, 6, 8, 10]);
+    /// # Ok::<(), ExecuteError>(())
+    /// ```
+    pub fn map<U: Data>(&self, f: impl FnMut(T) -> U + Clone + Send + Sync + 'static) -> DataStream<U> {
+        self.transform("map", "Map", MapWith(f))
+    }
+
+    /// One record of each, by a function that may fail; its error fails the task.
+    pub fn try_map<U: Data, E: Into<BoxError> + 'static>(
+        &self,
+        f: impl FnMut(T) -> Result<U, E> + Clone + Send + Sync + 'static,
+    ) -> DataStream<U> {
+        self.transform("map", "Map", TryMapWith(f))
+    }
+
+    /// One record of each, by a struct.
+    pub fn map_with<F: MapFunction<T>>(&self, function: F) -> DataStream<F::Out>
+    where
+        F::Out: Data,
+    {
+        self.transform("map", "Map", MapBy(function))
+    }
+
+    /// The records for which `keep` is true.
+    pub fn filter(&self, keep: impl FnMut(&T) -> bool + Clone + Send + Sync + 'static) -> DataStream<T> {
+        self.transform("filter", "Filter", FilterWith(keep))
+    }
+
+    /// Any number of records of each.
+    ///
+    /// ```
+    /// # use flott::prelude::*;
+    /// let env = StreamExecutionEnvironment::get_execution_environment();
+    /// let words = env
+    ///     .from_collection(["to be", "or not"].map(String::from))
+    ///     .flat_map(|line: String, out| line.split(' ').for_each(|word| out.collect(word.to_owned())));
+    /// assert_eq!(words.execute_and_collect("words")?, ["to", "be", "or", "not"]);
+    /// # Ok::<(), ExecuteError>(())
+    /// ```
+    pub fn flat_map<U: Data>(
+        &self,
+        f: impl FnMut(T, &mut Collector<U>) + Clone + Send + Sync + 'static,
+    ) -> DataStream<U> {
+        self.transform("flat-map", "Flat Map", FlatMapWith(f))
+    }
+
+    /// Any number of records of each, by a struct.
+    pub fn flat_map_with<F: FlatMapFunction<T>>(&self, function: F) -> DataStream<F::Out>
+    where
+        F::Out: Data,
+    {
+        self.transform("flat-map", "Flat Map", FlatMapBy(function))
+    }
+
+    fn transform<U: Data, X: Transform<T, U> + Clone + Sync + 'static>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        transform: X,
+    ) -> DataStream<U> {
+        let make = move || Box::new(Stateless::<T, U, X>::new(transform.clone())) as Box<_>;
+        let mut graph = self.env.graph().borrow_mut();
+        let origin = graph.operator::<U>(operation, name, false, &[&self.origins], make);
+        drop(graph);
+        DataStream::new(self.env.clone(), vec![origin])
+    }
+
+    /// Gives records event times, and makes watermarks from them.
+    pub fn assign_timestamps_and_watermarks(&self, strategy: &WatermarkStrategy<T>) -> DataStream<T> {
+        let strategy = strategy.clone();
+        let make = move || Box::new(TimestampsAndWatermarks::new(strategy.clone())) as Box<_>;
+        let mut graph = self.env.graph().borrow_mut();
+        let origin = graph.operator::<T>("timestamps", "Timestamps/Watermarks", false, &[&self.origins], make);
+        drop(graph);
+        DataStream::new(self.env.clone(), vec![origin])
+    }
+
+    /// Tells records apart by a key: those of one key come to one subtask, in order.
+    pub fn key_by<K: Key>(&self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> KeyedStream<K, T> {
+        let selector: Selector<K, T> = Arc::new(key);
+        let by = selector.clone();
+        let make = move || Box::new(KeyBy::new(by.clone())) as Box<_>;
+        let mut graph = self.env.graph().borrow_mut();
+        let mut origin = graph.operator::<T>("key-by", "Key By", false, &[&self.origins], make);
+        origin.partitioning = Some(Partitioning::Keyed);
+        drop(graph);
+        KeyedStream::new(self.env.clone(), vec![origin], selector)
+    }
+
+    /// The records of several streams of one type, in no order among the streams.
+    pub fn union(&self, others: &[&DataStream<T>]) -> DataStream<T> {
+        let others = others.iter().flat_map(|o| o.origins.iter().cloned());
+        DataStream::new(self.env.clone(), self.origins.iter().cloned().chain(others).collect())
+    }
+
+    fn spread(&self, partitioning: Partitioning) -> DataStream<T> {
+        let spread = |origin: &Origin| Origin {
+            partitioning: Some(partitioning.clone()),
+            ..origin.clone()
+        };
+        DataStream::new(self.env.clone(), self.origins.iter().map(spread).collect())
+    }
+
+    /// Spreads records evenly over all subtasks of whatever reads the stream.
+    pub fn rebalance(&self) -> DataStream<T> {
+        self.spread(Partitioning::Rebalance)
+    }
+
+    /// Spreads records evenly over a share of the subtasks, so that neighbours talk to neighbours.
+    pub fn rescale(&self) -> DataStream<T> {
+        self.spread(Partitioning::Rescale)
+    }
+
+    /// Gives each record to a subtask at random.
+    pub fn shuffle(&self) -> DataStream<T> {
+        self.spread(Partitioning::Shuffle)
+    }
+
+    /// Gives every record to every subtask.
+    pub fn broadcast(&self) -> DataStream<T> {
+        self.spread(Partitioning::Broadcast)
+    }
+
+    /// Gives every record to the first subtask.
+    pub fn global(&self) -> DataStream<T> {
+        self.spread(Partitioning::Global)
+    }
+
+    /// Keeps records in their subtask; what reads the stream must have the same parallelism.
+    pub fn forward(&self) -> DataStream<T> {
+        self.spread(Partitioning::Forward)
+    }
+
+    /// Gives each record to the subtask that `partitioner` names, of so many as it is told.
+    pub fn partition_custom(
+        &self,
+        partitioner: impl FnMut(&T, usize) -> usize + Clone + Send + Sync + 'static,
+        subtasks: usize,
+    ) -> DataStream<T> {
+        let make = move || Box::new(PartitionBy::<T, _>::new(partitioner.clone(), subtasks)) as Box<_>;
+        let mut graph = self.env.graph().borrow_mut();
+        let mut origin = graph.operator::<T>("partition", "Partition Custom", false, &[&self.origins], make);
+        origin.partitioning = Some(Partitioning::Custom);
+        drop(graph);
+        DataStream::new(self.env.clone(), vec![origin])
+    }
+
+    /// Says something of the operator that made the stream; a union has none, which is an error when the job is planned.
+    fn of_operator(self, what: &'static str, set: impl FnOnce(&mut Graph, NodeId)) -> Self {
+        let mut graph = self.env.graph().borrow_mut();
+        match self.origins.as_slice() {
+            [one] => set(&mut graph, one.node),
+            _ => graph.refuse(ProgramError::Union { what }),
+        }
+        drop(graph);
+        self
+    }
+
+    /// Names the operator that made the stream: in logs, metrics and the plan.
+    pub fn name(self, name: &str) -> Self {
+        self.of_operator("name", |graph, node| graph.set_name(node, name))
+    }
+
+    /// What the operator's state is found by after the program has changed.
+    pub fn uid(self, uid: &str) -> Self {
+        self.of_operator("uid", |graph, node| graph.set_uid(node, uid))
+    }
+
+    /// Number of subtasks of the operator that made the stream.
+    pub fn set_parallelism(self, parallelism: usize) -> Self {
+        self.of_operator("set_parallelism", |graph, node| {
+            graph.set_parallelism(node, parallelism)
+        })
+    }
+
+    /// Number of key groups of the operator that made the stream.
+    pub fn set_max_parallelism(self, max_parallelism: usize) -> Self {
+        self.of_operator("set_max_parallelism", |graph, node| {
+            graph.set_max_parallelism(node, max_parallelism);
+        })
+    }
+
+    /// The operator that made the stream begins a chain.
+    pub fn start_new_chain(self) -> Self {
+        self.of_operator("start_new_chain", |graph, node| {
+            graph.set_chaining(node, Chaining::Head)
+        })
+    }
+
+    /// The operator that made the stream runs on a thread of its own.
+    pub fn disable_chaining(self) -> Self {
+        self.of_operator("disable_chaining", |graph, node| {
+            graph.set_chaining(node, Chaining::Never)
+        })
+    }
+
+    /// Prints each record to standard output, behind the subtask's number where there are several.
+    pub fn print(&self) -> DataStreamSink {
+        self.add_sink(
+            "print",
+            "Print to Std. Out",
+            FunctionSink::<T, _>::new(Print::new("", false)),
+        )
+    }
+
+    /// Prints each record to standard output behind `identifier`.
+    pub fn print_with(&self, identifier: &str) -> DataStreamSink {
+        let print = Print::new(identifier, false);
+        self.add_sink("print", "Print to Std. Out", FunctionSink::<T, _>::new(print))
+    }
+
+    /// Prints each record to standard error.
+    pub fn print_to_err(&self) -> DataStreamSink {
+        self.add_sink(
+            "print",
+            "Print to Std. Err",
+            FunctionSink::<T, _>::new(Print::new("", true)),
+        )
+    }
+
+    /// Gives each record to a closure.
+    pub fn for_each(&self, f: impl FnMut(T) + Clone + Send + Sync + 'static) -> DataStreamSink {
+        self.add_sink("sink-function", "For Each", FunctionSink::<T, _>::new(ForEach(f)))
+    }
+
+    /// Gives each record to a function, at least once.
+    pub fn sink_with<F: SinkFunction<T>>(&self, function: F) -> DataStreamSink {
+        self.add_sink("sink-function", "Unnamed", FunctionSink::<T, _>::new(function))
+    }
+
+    /// Gives batches of [`crate::Records`] to a sink.
+    pub fn sink_to(&self, sink: impl Sink + 'static) -> DataStreamSink {
+        self.add_sink("sink", "Writer", sink)
+    }
+
+    pub(crate) fn add_sink(&self, operation: &'static str, name: &str, sink: impl Sink + 'static) -> DataStreamSink {
+        let node = self.env.graph().borrow_mut().sink(operation, name, &self.origins, sink);
+        DataStreamSink {
+            env: self.env.clone(),
+            node,
+        }
+    }
+
+    /// Runs a job that ends with this stream, and gives its records in the order in which they came. For bounded streams.
+    ///
+    /// # Errors
+    /// If the program is no job, or the job is refused or fails.
+    pub fn execute_and_collect(self, job_name: &str) -> Result<Vec<T>, ExecuteError> {
+        self.env.clone().execute_and_collect(self, job_name)
+    }
+}
+
+/// A sink, to be named.
+#[derive(Debug, Clone)]
+pub struct DataStreamSink {
+    env: StreamExecutionEnvironment,
+    node: NodeId,
+}
+
+impl DataStreamSink {
+    /// Names the sink.
+    pub fn name(self, name: &str) -> Self {
+        self.env.graph().borrow_mut().set_name(self.node, name);
+        self
+    }
+
+    /// What its state and transactions are found by after the program has changed.
+    pub fn uid(self, uid: &str) -> Self {
+        self.env.graph().borrow_mut().set_uid(self.node, uid);
+        self
+    }
+
+    /// Number of its subtasks.
+    pub fn set_parallelism(self, parallelism: usize) -> Self {
+        self.env.graph().borrow_mut().set_parallelism(self.node, parallelism);
+        self
+    }
+
+    /// It runs on a thread of its own.
+    pub fn disable_chaining(self) -> Self {
+        self.env.graph().borrow_mut().set_chaining(self.node, Chaining::Never);
+        self
+    }
+
+    /// Runs the program's job: [`StreamExecutionEnvironment::execute`].
+    ///
+    /// # Errors
+    /// As it.
+    pub fn execute(&self, job_name: &str) -> Result<JobExecutionResult, ExecuteError> {
+        self.env.execute(job_name)
+    }
+}

@@ -1,0 +1,311 @@
+//! Event time: which time a record has and how far time has come ([`WatermarkStrategy`]).
+//!
+//! At a source a watermark is made per split and the smallest counts, so that partitions read at different speeds make nothing late;
+//! elsewhere ([`crate::DataStream::assign_timestamps_and_watermarks`]) one is made per subtask. Both are emitted every
+//! `pipeline.auto-watermark-interval`.
+
+use crate::operators::AtHand;
+use crate::records::{Data, Records};
+use arrow_array::Int64Array;
+use flott_core::time::NO_WATERMARK;
+use flott_core::{Batch, CheckpointId, EventTime};
+use flott_runtime::connector::{Boundedness, ConnectorError, ReaderPoll, Split, WatermarkGenerator, WatermarkSpec};
+use flott_runtime::{
+    Element, Flow, Operator, OperatorContext, Output, Source, SourceReader, SplitEnumerator, TaskError,
+};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Gives a record its time, in milliseconds since the epoch; the second argument is the time that it has from its source.
+type Assigner<T> = Arc<dyn Fn(&T, Option<EventTime>) -> EventTime + Send + Sync>;
+
+/// How records get event times, and how far behind the latest of them time is.
+pub struct WatermarkStrategy<T> {
+    /// `None`: no watermarks.
+    delay_ms: Option<i64>,
+    assigner: Option<Assigner<T>>,
+    idle_timeout_ms: Option<i64>,
+}
+
+impl<T> Clone for WatermarkStrategy<T> {
+    fn clone(&self) -> Self {
+        Self {
+            delay_ms: self.delay_ms,
+            assigner: self.assigner.clone(),
+            idle_timeout_ms: self.idle_timeout_ms,
+        }
+    }
+}
+
+impl<T> fmt::Debug for WatermarkStrategy<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatermarkStrategy")
+            .field("delay_ms", &self.delay_ms)
+            .field("idle_timeout_ms", &self.idle_timeout_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> WatermarkStrategy<T> {
+    fn behind(delay_ms: Option<i64>) -> Self {
+        Self {
+            delay_ms,
+            assigner: None,
+            idle_timeout_ms: None,
+        }
+    }
+
+    /// Times of a split never go back.
+    pub fn for_monotonous_timestamps() -> Self {
+        Self::behind(Some(0))
+    }
+
+    /// A record comes at most so long after later ones of its split.
+    pub fn for_bounded_out_of_orderness(longest: Duration) -> Self {
+        Self::behind(Some(longest.as_millis() as i64))
+    }
+
+    /// No event time moves: for programs in processing time.
+    pub fn no_watermarks() -> Self {
+        Self::behind(None)
+    }
+
+    /// Takes a record's time out of the record: milliseconds since the epoch.
+    pub fn with_timestamp_assigner(
+        mut self,
+        time_ms: impl Fn(&T, Option<EventTime>) -> EventTime + Send + Sync + 'static,
+    ) -> Self {
+        self.assigner = Some(Arc::new(time_ms));
+        self
+    }
+
+    /// A split without records for so long no longer holds time back.
+    pub fn with_idleness(mut self, timeout: Duration) -> Self {
+        self.idle_timeout_ms = Some(timeout.as_millis() as i64);
+        self
+    }
+
+    /// What the source's node says of it; `kind` is that of its generator.
+    pub(crate) fn spec(&self, kind: &str) -> Option<WatermarkSpec> {
+        self.delay_ms.map(|_| WatermarkSpec {
+            kind: kind.to_owned(),
+            spec: serde_json::Value::Null,
+            on_event: false,
+            idle_timeout_ms: self.idle_timeout_ms,
+            alignment: None,
+        })
+    }
+}
+
+impl<T: Data> WatermarkStrategy<T> {
+    /// Gives all records their times.
+    fn assign(&self, records: &mut Records<T>, at_hand: &mut AtHand<T>) -> Result<(), TaskError> {
+        let Some(assigner) = &self.assigner else {
+            return Ok(());
+        };
+        let mut times = Vec::with_capacity(records.values.len());
+        at_hand.guard(|at_hand| {
+            for (index, value) in records.values.iter().enumerate() {
+                let before = records.time(index);
+                at_hand.next(value, before);
+                times.push(assigner(value, before));
+            }
+            Ok(())
+        })?;
+        records.times = times;
+        Ok(())
+    }
+
+    /// The watermark that a time justifies: nothing at or before it will come (Flink's rule: the delay, less one).
+    fn watermark(&self, time_ms: EventTime) -> Option<EventTime> {
+        self.delay_ms
+            .map(|delay_ms| time_ms.saturating_sub(delay_ms).saturating_sub(1))
+    }
+}
+
+/// Watermarks of a source's batches, whose records have their times.
+pub(crate) struct Generator<T>(pub(crate) WatermarkStrategy<T>);
+
+impl<T: Data> WatermarkGenerator for Generator<T> {
+    fn watermarks(&mut self, batch: &Batch) -> Result<Int64Array, TaskError> {
+        let rows = batch
+            .typed()
+            .cloned()
+            .map(|rows| rows.into_any().downcast::<Records<T>>());
+        let Some(Ok(records)) = rows else {
+            return Err(TaskError::internal("a watermark is asked of rows of another type"));
+        };
+        if records.times.is_empty() {
+            let message = "records have no event time: give the source's WatermarkStrategy a timestamp assigner \
+                           (with_timestamp_assigner), or use WatermarkStrategy::no_watermarks()";
+            return Err(TaskError::user(message).fatal());
+        }
+        Ok(records.times.iter().map(|time_ms| self.0.watermark(*time_ms)).collect())
+    }
+}
+
+/// A source whose records get their times where they are read.
+pub(crate) struct TimedSource<T> {
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) strategy: WatermarkStrategy<T>,
+}
+
+impl<T: Data> Source for TimedSource<T> {
+    fn boundedness(&self) -> Boundedness {
+        self.source.boundedness()
+    }
+
+    fn enumerator(&self, restored: Option<&[u8]>) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
+        self.source.enumerator(restored)
+    }
+
+    fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
+        Ok(Box::new(TimedReader {
+            reader: self.source.reader(ctx)?,
+            strategy: self.strategy.clone(),
+            at_hand: AtHand::new(),
+        }))
+    }
+}
+
+struct TimedReader<T> {
+    reader: Box<dyn SourceReader>,
+    strategy: WatermarkStrategy<T>,
+    at_hand: AtHand<T>,
+}
+
+impl<T: Data> SourceReader for TimedReader<T> {
+    fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), TaskError> {
+        self.reader.add_splits(splits)
+    }
+
+    fn no_more_splits(&mut self) {
+        self.reader.no_more_splits();
+    }
+
+    fn poll(&mut self, now_ms: i64) -> Result<ReaderPoll, TaskError> {
+        let polled = self.reader.poll(now_ms)?;
+        let ReaderPoll::Batch { split, batch } = polled else {
+            return Ok(polled);
+        };
+        let mut records = Records::<T>::from_batch(batch)?;
+        self.strategy.assign(&mut records, &mut self.at_hand)?;
+        Ok(ReaderPoll::Batch {
+            split,
+            batch: records.into_batch(),
+        })
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Split>, TaskError> {
+        self.reader.snapshot(checkpoint)
+    }
+
+    fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
+        self.reader.checkpoint_complete(checkpoint);
+    }
+
+    fn is_active(&self, split: usize) -> bool {
+        self.reader.is_active(split)
+    }
+
+    fn set_paused(&mut self, split: usize, paused: bool) {
+        self.reader.set_paused(split, paused);
+    }
+}
+
+/// Times and watermarks behind a source: those from upstream no longer count, but for the end of time.
+pub(crate) struct TimestampsAndWatermarks<T> {
+    strategy: WatermarkStrategy<T>,
+    at_hand: AtHand<T>,
+    /// The watermark that the records so far justify.
+    justified: EventTime,
+    emitted: EventTime,
+    interval_ms: i64,
+    /// When to look next, in processing time.
+    next_look_ms: Option<i64>,
+    clock: Option<flott_core::clock::SharedClock>,
+    last_record_ms: i64,
+    is_idle: bool,
+}
+
+impl<T: Data> TimestampsAndWatermarks<T> {
+    pub(crate) fn new(strategy: WatermarkStrategy<T>) -> Self {
+        Self {
+            strategy,
+            at_hand: AtHand::new(),
+            justified: NO_WATERMARK,
+            emitted: NO_WATERMARK,
+            interval_ms: 0,
+            next_look_ms: None,
+            clock: None,
+            last_record_ms: 0,
+            is_idle: false,
+        }
+    }
+
+    fn emit_watermark(&mut self, out: &mut Output) {
+        if self.justified > self.emitted {
+            self.emitted = self.justified;
+            out.push(Element::Watermark(self.emitted));
+        }
+    }
+}
+
+impl<T: Data> Operator for TimestampsAndWatermarks<T> {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        let interval = ctx.task.options.duration_ms("pipeline.auto-watermark-interval");
+        self.interval_ms = interval
+            .map_err(|e| TaskError::user(e.to_string()).fatal())?
+            .unwrap_or(200);
+        let now_ms = ctx.clock.now_ms();
+        (self.last_record_ms, self.clock) = (now_ms, Some(ctx.clock.clone()));
+        self.next_look_ms = self
+            .strategy
+            .delay_ms
+            .map(|_| now_ms.saturating_add(self.interval_ms.max(1)));
+        Ok(())
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        let mut records = Records::<T>::from_batch(batch)?;
+        self.strategy.assign(&mut records, &mut self.at_hand)?;
+        if let Some(latest) = records.times.iter().max().and_then(|t| self.strategy.watermark(*t)) {
+            self.justified = self.justified.max(latest);
+        }
+        self.last_record_ms = self.clock.as_ref().map_or(0, |c| c.now_ms());
+        if std::mem::replace(&mut self.is_idle, false) {
+            out.push(Element::Idle(false));
+        }
+        out.emit(records.into_batch());
+        // Without an interval a watermark follows the records that justify it, as in Flink.
+        if self.interval_ms == 0 {
+            self.emit_watermark(out);
+        }
+        Ok(Flow::Done)
+    }
+
+    fn makes_watermarks(&self) -> bool {
+        true
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        self.next_look_ms
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
+        self.next_look_ms = Some(now_ms.saturating_add(self.interval_ms.max(1)));
+        self.emit_watermark(out);
+        let is_silent = |timeout_ms: i64| now_ms.saturating_sub(self.last_record_ms) >= timeout_ms;
+        if !self.is_idle && self.strategy.idle_timeout_ms.is_some_and(is_silent) {
+            self.is_idle = true;
+            out.push(Element::Idle(true));
+        }
+        Ok(Flow::Done)
+    }
+
+    fn before_barrier(&mut self, _checkpoint: CheckpointId, out: &mut Output) -> Result<Flow, TaskError> {
+        self.emit_watermark(out);
+        Ok(Flow::Done)
+    }
+}
