@@ -39,6 +39,8 @@ struct Draft {
     max_parallelism: Option<usize>,
     /// The only parallelism that it can have.
     fixed: Option<usize>,
+    /// The node whose parallelism it has: it works on that node's output in its place, so that no exchange comes between.
+    follows: Option<NodeId>,
     chaining: Chaining,
     spec: serde_json::Value,
 }
@@ -118,6 +120,21 @@ impl Graph {
         Origin::main(node)
     }
 
+    /// Adds an operator that prepares the output of `origin` for an exchange: a part of the node that made it.
+    pub(crate) fn preparation<T: Data>(
+        &mut self,
+        operation: &'static str,
+        name: &str,
+        origin: &Origin,
+        make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
+    ) -> Origin {
+        let prepared = self.operator::<T>(operation, name, false, &[std::slice::from_ref(origin)], make);
+        if origin.partitioning.is_none() {
+            self.nodes[prepared.node].follows = Some(origin.node);
+        }
+        prepared
+    }
+
     /// Adds a sink behind a union of streams.
     pub(crate) fn sink(
         &mut self,
@@ -146,6 +163,7 @@ impl Graph {
             parallelism: None,
             max_parallelism: None,
             fixed: None,
+            follows: None,
             chaining: Chaining::Always,
             spec: serde_json::Value::Null,
         });
@@ -224,11 +242,17 @@ impl Graph {
                     second: draft.name.clone(),
                 });
             }
-            let parallelism = self.parallelism(draft, defaults)?;
-            let max_parallelism = draft
-                .max_parallelism
-                .or(defaults.max_parallelism)
-                .unwrap_or(MAX_PARALLELISM);
+            let (parallelism, max_parallelism) = match draft.follows {
+                // What it follows comes before it.
+                Some(node) => (plan.nodes[node].parallelism, plan.nodes[node].max_parallelism),
+                None => {
+                    let max_parallelism = draft.max_parallelism.or(defaults.max_parallelism);
+                    (
+                        self.parallelism(draft, defaults)?,
+                        max_parallelism.unwrap_or(MAX_PARALLELISM),
+                    )
+                }
+            };
             plan.nodes.push(Node {
                 id,
                 operator_id: ids[id],

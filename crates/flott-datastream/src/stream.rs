@@ -14,7 +14,7 @@ use crate::operators::stateless::{
 use crate::records::Data;
 use crate::time::{TimestampsAndWatermarks, WatermarkStrategy};
 use flott_plan::{Chaining, NodeId, Partitioning};
-use flott_runtime::Sink;
+use flott_runtime::{Operator, Sink};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -135,16 +135,31 @@ impl<T: Data> DataStream<T> {
         DataStream::new(self.env.clone(), vec![origin])
     }
 
+    /// Puts an operator behind everything that makes the stream, which prepares its records for an exchange.
+    fn prepare(
+        &self,
+        operation: &'static str,
+        name: &str,
+        partitioning: &Partitioning,
+        make: impl Fn() -> Box<dyn Operator> + Clone + Send + Sync + 'static,
+    ) -> Vec<Origin> {
+        let mut graph = self.env.graph().borrow_mut();
+        let prepare = |origin: &Origin| {
+            let mut origin = graph.preparation::<T>(operation, name, origin, make.clone());
+            origin.partitioning = Some(partitioning.clone());
+            origin
+        };
+        self.origins.iter().map(prepare).collect()
+    }
+
     /// Tells records apart by a key: those of one key come to one subtask, in order.
     pub fn key_by<K: Key>(&self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> KeyedStream<K, T> {
         let selector: Selector<K, T> = Arc::new(key);
         let by = selector.clone();
-        let make = move || Box::new(KeyBy::new(by.clone())) as Box<_>;
-        let mut graph = self.env.graph().borrow_mut();
-        let mut origin = graph.operator::<T>("key-by", "Key By", false, &[&self.origins], make);
-        origin.partitioning = Some(Partitioning::Keyed);
-        drop(graph);
-        KeyedStream::new(self.env.clone(), vec![origin], selector)
+        let origins = self.prepare("key-by", "Key By", &Partitioning::Keyed, move || {
+            Box::new(KeyBy::new(by.clone()))
+        });
+        KeyedStream::new(self.env.clone(), origins, selector)
     }
 
     /// The records of several streams of one type, in no order among the streams.
@@ -197,12 +212,10 @@ impl<T: Data> DataStream<T> {
         partitioner: impl FnMut(&T, usize) -> usize + Clone + Send + Sync + 'static,
         subtasks: usize,
     ) -> DataStream<T> {
-        let make = move || Box::new(PartitionBy::<T, _>::new(partitioner.clone(), subtasks)) as Box<_>;
-        let mut graph = self.env.graph().borrow_mut();
-        let mut origin = graph.operator::<T>("partition", "Partition Custom", false, &[&self.origins], make);
-        origin.partitioning = Some(Partitioning::Custom);
-        drop(graph);
-        DataStream::new(self.env.clone(), vec![origin])
+        let origins = self.prepare("partition", "Partition Custom", &Partitioning::Custom, move || {
+            Box::new(PartitionBy::<T, _>::new(partitioner.clone(), subtasks))
+        });
+        DataStream::new(self.env.clone(), origins)
     }
 
     /// Says something of the operator that made the stream; a union has none, which is an error when the job is planned.

@@ -244,6 +244,24 @@ impl<T: Data> TimestampsAndWatermarks<T> {
         }
     }
 
+    /// Emits records, cut where the watermark moves.
+    fn emit_on_event(&mut self, records: Records<T>, out: &mut Output) {
+        let mut times = records.times.into_iter();
+        let mut piece = Records::default();
+        for value in records.values {
+            piece.values.push(value);
+            let time = times.next();
+            piece.times.extend(time);
+            let justified = time.and_then(|t| self.strategy.watermark(t)).unwrap_or(NO_WATERMARK);
+            if justified > self.justified {
+                self.justified = justified;
+                out.emit(std::mem::take(&mut piece).into_batch());
+                self.emit_watermark(out);
+            }
+        }
+        out.emit(piece.into_batch());
+    }
+
     fn emit_watermark(&mut self, out: &mut Output) {
         if self.justified > self.emitted {
             self.emitted = self.justified;
@@ -270,18 +288,19 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         let mut records = Records::<T>::from_batch(batch)?;
         self.strategy.assign(&mut records, &mut self.at_hand)?;
-        if let Some(latest) = records.times.iter().max().and_then(|t| self.strategy.watermark(*t)) {
-            self.justified = self.justified.max(latest);
-        }
         self.last_record_ms = self.clock.as_ref().map_or(0, |c| c.now_ms());
         if std::mem::replace(&mut self.is_idle, false) {
             out.push(Element::Idle(false));
         }
-        out.emit(records.into_batch());
-        // Without an interval a watermark follows the records that justify it, as in Flink.
+        // Without an interval a watermark follows each record that justifies it, as at sources.
         if self.interval_ms == 0 {
-            self.emit_watermark(out);
+            self.emit_on_event(records, out);
+            return Ok(Flow::Done);
         }
+        if let Some(latest) = records.times.iter().max().and_then(|t| self.strategy.watermark(*t)) {
+            self.justified = self.justified.max(latest);
+        }
+        out.emit(records.into_batch());
         Ok(Flow::Done)
     }
 
