@@ -4,7 +4,7 @@ use super::{env, sorted};
 use flott::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn words(env: &StreamExecutionEnvironment, text: &str) -> DataStream<(String, i64)> {
     let words: Vec<(String, i64)> = text.split(' ').map(|w| (w.to_owned(), 1)).collect();
@@ -172,7 +172,11 @@ fn timers_fire_when_the_watermark_passes_them() {
             .configure("pipeline.auto-watermark-interval", "0");
         let rows = [(1, 10), (2, 20), (1, 60), (3, 500), (2, 90), (1, 500), (2, 1000)];
         let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|r: &(i64, i64), _| r.1);
-        let timed = env.from_collection(rows).assign_timestamps_and_watermarks(&strategy);
+        // Three assigners would each know a third of the times, and the order in which their watermarks come is anyone's.
+        let timed = env
+            .from_collection(rows)
+            .assign_timestamps_and_watermarks(&strategy)
+            .set_parallelism(1);
         let gathered = timed.key_by(|r| r.0).process(Gather::default());
         let expected = [
             (1, 160, vec![10, 60]),
@@ -219,16 +223,22 @@ impl KeyedProcessFunction<String, String> for Later {
 fn timers_fire_when_their_processing_time_has_come() {
     let options = [("execution.batch-rows", "1")];
     let env = StreamExecutionEnvironment::create_local_environment(options.into_iter().collect());
-    let records = env.from_generator(3, |n| {
+    let seen = Arc::new(Mutex::new(vec![]));
+    let (wait_for, sink) = (seen.clone(), seen.clone());
+    let records = env.from_generator(3, move |n| {
         // The job must still run when the first two are due; at its end, what is not due is given up, as in Flink.
-        std::thread::sleep(Duration::from_millis(if n == 2 { 500 } else { 0 }));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while n == 2 && wait_for.lock().unwrap().len() < 2 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         format!("r{n}")
     });
     let later = records.key_by(String::clone).process(Later::default());
-    assert_eq!(
-        later.execute_and_collect("later").unwrap()[..2],
-        ["r0 later", "r1 later"]
-    );
+    later.for_each(move |r| sink.lock().unwrap().push(r));
+    env.execute("later").unwrap();
+    let mut seen = seen.lock().unwrap();
+    seen[..2].sort();
+    assert_eq!(seen[..2], ["r0 later", "r1 later"]);
 }
 
 /// Counts its keys that hold state by asking for what it never wrote.
