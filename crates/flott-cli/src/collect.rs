@@ -371,9 +371,9 @@ struct CollectWriter {
 }
 
 impl SinkWriter for CollectWriter {
-    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+    fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         if let Some(table) = self.rows.lock().as_mut() {
-            let printed = table.print(batch, &mut io::stdout().lock());
+            let printed = table.print(&batch, &mut io::stdout().lock());
             printed.map_err(|e| TaskError::user(format!("the row cannot be shown: {e}")).fatal())?;
         }
         Ok(Flow::Done)

@@ -41,7 +41,7 @@ impl Sink for Blackhole {
 }
 
 impl SinkWriter for Blackhole {
-    fn write(&mut self, _batch: &Batch) -> Result<Flow, TaskError> {
+    fn write(&mut self, _batch: Batch) -> Result<Flow, TaskError> {
         Ok(Flow::Done)
     }
 

@@ -101,10 +101,10 @@ struct PrintWriter {
 }
 
 impl SinkWriter for PrintWriter {
-    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+    fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         self.lines.clear();
         let (lines, prefix) = (&mut self.lines, self.prefix.as_bytes());
-        let printed = self.printer.print(batch, |text| {
+        let printed = self.printer.print(&batch, |text| {
             lines.extend_from_slice(prefix);
             lines.extend_from_slice(text);
             lines.push(b'\n');
@@ -170,7 +170,7 @@ mod tests {
             Arc::new(Int64Array::from(vec![1, 2])),
         ];
         let batch = Batch::new(columns, 2).with_kinds(Some(vec![0u8, 2].into()));
-        writer.write(&batch).unwrap();
+        writer.write(batch).unwrap();
         assert_eq!(
             String::from_utf8(out.0.lock().unwrap().clone()).unwrap(),
             "2> +I[a, 1]\n2> +U[null, 2]\n"

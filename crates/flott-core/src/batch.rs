@@ -292,36 +292,40 @@ impl Batch {
         })
     }
 
-    /// Spreads the rows over `parts` batches: row `i` goes to part `targets[i]`, in order.
+    /// Spreads the rows over `parts` parts: row `i` goes to part `targets[i]`, in order. Gives the parts that have rows, each
+    /// with its number.
     ///
     /// # Errors
     /// If a column's offsets overflow.
-    pub fn scatter(self, targets: &[u32], parts: usize) -> Result<Vec<Self>, ArrowError> {
+    pub fn scatter(self, targets: &[u32], parts: usize) -> Result<Vec<(usize, Self)>, ArrowError> {
         let mut counts = vec![0usize; parts];
         for target in targets {
             counts[*target as usize] += 1;
         }
+        if let Some(only) = counts.iter().position(|n| *n == self.rows) {
+            return Ok(vec![(only, self)]);
+        }
+        let with_rows = |part: &usize| counts[*part] > 0;
         let Some(typed) = self.typed else {
-            let mut rows: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
+            let mut rows: Vec<Vec<u32>> = counts.iter().map(|n| Vec::with_capacity(*n)).collect();
             for (row, target) in targets.iter().enumerate() {
                 rows[*target as usize].push(row as u32);
             }
-            return rows
-                .into_iter()
-                .map(|indices| match indices.len() == self.rows {
-                    true => Ok(self.clone()),
-                    false => self.take(&UInt32Array::from(indices)),
-                })
-                .collect();
+            let taken = |part| Ok((part, self.take(&UInt32Array::from(std::mem::take(&mut rows[part])))?));
+            return (0..parts).filter(with_rows).map(taken).collect();
         };
         let mut hashes: Vec<Vec<u64>> = counts.iter().map(|n| Vec::with_capacity(*n)).collect();
         for (hash, target) in self.hashes.iter().flat_map(|h| h.iter()).zip(targets) {
             hashes[*target as usize].push(*hash);
         }
         let has_hashes = self.hashes.is_some();
-        let parts = typed.scatter(targets, &counts).into_iter().zip(hashes);
-        Ok(parts
-            .map(|(rows, hashes)| Self::of_rows(rows).with_hashes(has_hashes.then(|| Arc::new(hashes))))
+        let spread = typed.scatter(targets, &counts).into_iter().zip(hashes).enumerate();
+        Ok(spread
+            .filter(|(part, _)| with_rows(part))
+            .map(|(part, (rows, hashes))| {
+                let hashes = has_hashes.then(|| Arc::new(hashes));
+                (part, Self::of_rows(rows).with_hashes(hashes))
+            })
             .collect())
     }
 }

@@ -215,7 +215,7 @@ pub trait SinkWriter: Send {
     ///
     /// # Errors
     /// If a row cannot be written.
-    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError>;
+    fn write(&mut self, batch: Batch) -> Result<Flow, TaskError>;
 
     /// Makes everything written so far durable outside (acknowledged, on disk), uncommitted where the sink is
     /// exactly-once. `Blocked` until it is.

@@ -40,11 +40,10 @@ impl Operator for SinkOperator {
     }
 
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<Flow, TaskError> {
-        let flow = self.writer()?.write(&batch)?;
         if failpoint::hit("sink-write") == Some(Action::Twice) {
-            return self.writer()?.write(&batch);
+            self.writer()?.write(batch.clone())?;
         }
-        Ok(flow)
+        self.writer()?.write(batch)
     }
 
     fn resume(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {

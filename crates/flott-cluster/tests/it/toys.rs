@@ -236,7 +236,7 @@ struct MemoryWriter {
 }
 
 impl SinkWriter for MemoryWriter {
-    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+    fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().values().to_vec();
         self.rows.extend(column(0).into_iter().zip(column(1)));
         Ok(Flow::Done)

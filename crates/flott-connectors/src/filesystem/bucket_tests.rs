@@ -249,7 +249,7 @@ async fn row_groups_are_written_and_read_again_from_a_position() {
     let table = table("s3://b/t", "parquet", &more);
     let mut writer = writer(&memory, &table);
     for start in (0..40_000).step_by(1000) {
-        let flow = writer.write(&rows(start..start + 1000)).unwrap();
+        let flow = writer.write(rows(start..start + 1000)).unwrap();
         done(&mut writer, flow).await;
     }
     let listed = checkpoint(&mut writer, 1).await;
@@ -293,13 +293,13 @@ async fn an_upload_is_an_object_once_committed_and_a_commit_can_be_repeated() {
     // Several pieces, and several parts.
     let mut count = 0;
     for _ in 0..25 {
-        let flow = writer.write(&rows(count..count + 50_000)).unwrap();
+        let flow = writer.write(rows(count..count + 50_000)).unwrap();
         done(&mut writer, flow).await;
         count += 50_000;
     }
     let first = checkpoint(&mut writer, 1).await;
     assert!(first.len() > 1);
-    writer.write(&rows(count..count + 1)).unwrap();
+    writer.write(rows(count..count + 1)).unwrap();
     let second = checkpoint(&mut writer, 2).await;
     assert_eq!(memory.keys().await, Vec::<String>::new());
     assert_eq!(
@@ -343,7 +343,7 @@ async fn partitions_in_a_bucket_are_marked_and_read_back() {
     let mut writer = writer(&memory, &table);
     let ctx = context(0, 0);
     assert_eq!(ctx.task.parallelism, 2);
-    writer.write(&rows(0..9)).unwrap();
+    writer.write(rows(0..9)).unwrap();
     let first = checkpoint(&mut writer, 1).await;
     committer.commit(&first).await.unwrap();
     writer.committed(1);

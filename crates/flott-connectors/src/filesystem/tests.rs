@@ -414,9 +414,9 @@ async fn rows_are_visible_once_committed_and_a_commit_can_be_repeated() {
     let mut committer = committer_of(sink.as_ref());
     committer.recover(&[]).await.unwrap();
     let mut writer = sink.writer(&context(0, 0)).unwrap();
-    writer.write(&rows(0..2)).unwrap();
+    writer.write(rows(0..2)).unwrap();
     let first = checkpoint(writer.as_mut(), 1);
-    writer.write(&rows(2..3)).unwrap();
+    writer.write(rows(2..3)).unwrap();
     let second = checkpoint(writer.as_mut(), 2);
     assert_eq!(committed(&directory).0, Vec::<String>::new());
     writer.committed(2);
@@ -442,9 +442,9 @@ async fn a_restart_commits_what_is_listed_and_removes_the_rest() {
     let foreign = directory.join(".part-of-another-job.inprogress");
     std::fs::write(&foreign, "x").unwrap();
     let mut writer = sink.writer(&context(0, 0)).unwrap();
-    writer.write(&rows(0..1)).unwrap();
+    writer.write(rows(0..1)).unwrap();
     let listed = checkpoint(writer.as_mut(), 1);
-    writer.write(&rows(1..2)).unwrap();
+    writer.write(rows(1..2)).unwrap();
     let _unlisted = checkpoint(writer.as_mut(), 2);
     drop(writer);
     let mut committer = committer_of(sink.as_ref());
@@ -453,7 +453,7 @@ async fn a_restart_commits_what_is_listed_and_removes_the_rest() {
     assert!(foreign.exists());
     // The next attempt writes the rows after the checkpoint again, under other names.
     let mut writer = sink.writer(&context(0, 1)).unwrap();
-    writer.write(&rows(1..2)).unwrap();
+    writer.write(rows(1..2)).unwrap();
     committer.commit(&checkpoint(writer.as_mut(), 2)).await.unwrap();
     // Twice from one checkpoint.
     committer.recover(&listed).await.unwrap();
@@ -478,9 +478,9 @@ async fn two_sinks_of_a_directory_sweep_what_is_their_own() {
             ..context(0, 0)
         };
         let mut writer = sink.writer(&ctx).unwrap();
-        writer.write(&rows(n..n + 1)).unwrap();
+        writer.write(rows(n..n + 1)).unwrap();
         written.push(checkpoint(writer.as_mut(), 1));
-        writer.write(&rows(90..91)).unwrap();
+        writer.write(rows(90..91)).unwrap();
         assert_eq!(writer.flush().unwrap(), Flow::Done);
     }
     assert_eq!(committed(folder.path()).1, 4);
@@ -502,15 +502,15 @@ async fn a_part_whose_checkpoint_failed_is_listed_in_the_next() {
     let sink = sink_of(folder.path(), &[]);
     let mut committer = committer_of(sink.as_ref());
     let mut writer = sink.writer(&context(0, 0)).unwrap();
-    writer.write(&rows(0..1)).unwrap();
+    writer.write(rows(0..1)).unwrap();
     let failed = checkpoint(writer.as_mut(), 1);
-    writer.write(&rows(1..2)).unwrap();
+    writer.write(rows(1..2)).unwrap();
     let both = checkpoint(writer.as_mut(), 2);
     assert_eq!((failed.len(), both.len()), (1, 2));
     committer.commit(&both).await.unwrap();
     writer.committed(2);
     assert_eq!(committed(folder.path()), (vec!["0,t0".into(), "1,t1".into()], 2));
-    writer.write(&rows(2..3)).unwrap();
+    writer.write(rows(2..3)).unwrap();
     assert_eq!(
         checkpoint(writer.as_mut(), 3).len(),
         1,
@@ -550,7 +550,7 @@ async fn parts_end_when_they_are_old_or_idle_at_the_time_of_a_look() {
         for second in seconds {
             clock.0.store(second * 1000, std::sync::atomic::Ordering::SeqCst);
             if rows_at.contains(&second) {
-                writer.write(&rows(second..second + 1)).unwrap();
+                writer.write(rows(second..second + 1)).unwrap();
             }
             if writer.next_timer().is_some_and(|t| t <= second * 1000) {
                 assert_eq!(writer.on_timer(second * 1000).unwrap(), Flow::Done);
@@ -587,7 +587,7 @@ async fn parts_end_at_their_size() {
     let sink = sink_of(folder.path(), &[("sink.rolling-policy.file-size", "512 kb")]);
     let mut writer = sink.writer(&context(0, 0)).unwrap();
     for i in 0..100 {
-        writer.write(&rows(i * 2000..(i + 1) * 2000)).unwrap();
+        writer.write(rows(i * 2000..(i + 1) * 2000)).unwrap();
     }
     let parts = checkpoint(writer.as_mut(), 1);
     let mut committer = committer_of(sink.as_ref());
@@ -612,7 +612,7 @@ async fn errors_name_path_and_option() {
     let gone = sink_of(folder.path(), &[]);
     let mut writer = gone.writer(&context(0, 0)).unwrap();
     drop(std::fs::remove_dir_all(folder.path()));
-    writer.write(&rows(0..1)).unwrap();
+    writer.write(rows(0..1)).unwrap();
     assert!(
         writer
             .flush()
@@ -697,11 +697,11 @@ async fn partitions_are_folders_and_read_back_as_columns() {
     let mut expected = vec![];
     for round in 0..3 {
         let rows: Vec<(i64, Option<&str>)> = days.iter().map(|d| (round, Some(d.as_str()))).collect();
-        writer.write(&dated(&rows)).unwrap();
+        writer.write(dated(&rows)).unwrap();
         expected.extend(days.iter().map(|d| (round, Some(d.clone()))));
     }
     writer
-        .write(&dated(&[(7, None), (8, Some("a/b")), (9, Some("a/b"))]))
+        .write(dated(&[(7, None), (8, Some("a/b")), (9, Some("a/b"))]))
         .unwrap();
     expected.extend([(7, None), (8, Some("a/b".into())), (9, Some("a/b".into()))]);
     let parts = checkpoint(writer.as_mut(), 1);
@@ -760,9 +760,9 @@ async fn partitions_are_marked_when_every_subtasks_time_has_passed_them() {
     committer.recover(&[]).await.unwrap();
     let mut writers = [0, 1].map(|subtask| sink.writer(&context(subtask, 0)).unwrap());
     writers[0]
-        .write(&dated(&[(1, Some("2020-01-01")), (2, Some("2020-01-02"))]))
+        .write(dated(&[(1, Some("2020-01-01")), (2, Some("2020-01-02"))]))
         .unwrap();
-    writers[1].write(&dated(&[(3, Some("2020-01-02"))])).unwrap();
+    writers[1].write(dated(&[(3, Some("2020-01-02"))])).unwrap();
     writers[0].on_watermark(january(2) + 1);
     writers[1].on_watermark(january(2));
     for (id, expected) in [(1, false), (2, true)] {
@@ -803,7 +803,7 @@ async fn partitions_are_marked_when_every_subtasks_time_has_passed_them() {
     // A late row opens its partition again; the end of the input closes every one.
     std::fs::remove_file(folder.path().join("dt=2020-01-01/_SUCCESS")).unwrap();
     writers[1]
-        .write(&dated(&[(4, Some("2020-01-01")), (5, Some("2020-02-01"))]))
+        .write(dated(&[(4, Some("2020-01-01")), (5, Some("2020-02-01"))]))
         .unwrap();
     writers[0].on_watermark(flott_core::time::END_OF_TIME);
     let first = checkpoint(writers[0].as_mut(), 4);
@@ -826,7 +826,7 @@ async fn partitions_are_marked_by_processing_time_and_values_without_a_time_are_
     let sink = partition_sink(folder.path(), &options);
     let mut committer = committer_of(sink.as_ref());
     let mut writers = [0, 1].map(|subtask| sink.writer(&context(subtask, 0)).unwrap());
-    writers[0].write(&dated(&[(1, Some("x"))])).unwrap();
+    writers[0].write(dated(&[(1, Some("x"))])).unwrap();
     committer.commit(&checkpoint(writers[0].as_mut(), 1)).await.unwrap();
     assert!(!folder.path().join("dt=x/_DONE").exists());
     committer.commit(&checkpoint(writers[1].as_mut(), 1)).await.unwrap();
@@ -835,7 +835,7 @@ async fn partitions_are_marked_by_processing_time_and_values_without_a_time_are_
     let sink = partition_sink(folder.path(), &BY_PARTITION_TIME);
     let mut committer = committer_of(sink.as_ref());
     let mut writers = [0, 1].map(|subtask| sink.writer(&context(subtask, 1)).unwrap());
-    writers[0].write(&dated(&[(1, Some("soon"))])).unwrap();
+    writers[0].write(dated(&[(1, Some("soon"))])).unwrap();
     committer.commit(&checkpoint(writers[0].as_mut(), 1)).await.unwrap();
     let error = committer
         .commit(&checkpoint(writers[1].as_mut(), 1))
@@ -879,7 +879,7 @@ async fn a_job_of_the_same_name_that_runs_keeps_its_parts() {
     let mut running = committer_of(sink.as_ref());
     running.recover(&[]).await.unwrap();
     let mut writer = sink.writer(&context(0, 0)).unwrap();
-    writer.write(&rows(0..1)).unwrap();
+    writer.write(rows(0..1)).unwrap();
     let listed = checkpoint(writer.as_mut(), 1);
     let ctx = CommitterContext {
         job_id: JobId::of("another submission"),
@@ -892,7 +892,7 @@ async fn a_job_of_the_same_name_that_runs_keeps_its_parts() {
     running.commit(&listed).await.unwrap();
     assert_eq!(committed(folder.path()), (vec!["0,t0".into()], 1));
     // Once it has ended, what it left is swept.
-    writer.write(&rows(1..2)).unwrap();
+    writer.write(rows(1..2)).unwrap();
     writer.flush().unwrap();
     drop(running);
     other.recover(&[]).await.unwrap();
@@ -904,9 +904,9 @@ async fn a_restart_sweeps_unlisted_parts_out_of_partitions() {
     let folder = tempfile::tempdir().unwrap();
     let sink = partition_sink(folder.path(), &[]);
     let mut writer = sink.writer(&context(0, 0)).unwrap();
-    writer.write(&dated(&[(1, Some("a")), (2, Some("b"))])).unwrap();
+    writer.write(dated(&[(1, Some("a")), (2, Some("b"))])).unwrap();
     let listed = checkpoint(writer.as_mut(), 1);
-    writer.write(&dated(&[(3, Some("a"))])).unwrap();
+    writer.write(dated(&[(3, Some("a"))])).unwrap();
     writer.flush().unwrap();
     drop(writer);
     committer_of(sink.as_ref()).recover(&listed).await.unwrap();

@@ -542,7 +542,7 @@ impl FileWriter {
 }
 
 impl SinkWriter for FileWriter {
-    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+    fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         let of = |indices: &[usize]| -> Vec<ArrayRef> { indices.iter().map(|i| batch.column(*i).clone()).collect() };
         let (columns, keys) = (of(&self.file_columns), of(&self.key_columns));
         let rows = match &mut self.encoding {

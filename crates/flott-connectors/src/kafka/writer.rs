@@ -444,12 +444,12 @@ impl KafkaWriter {
 }
 
 impl SinkWriter for KafkaWriter {
-    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+    fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         if batch.is_empty() {
             return Ok(Flow::Done);
         }
         self.metrics.records_in.add(batch.num_rows() as u64);
-        self.encode(batch)?;
+        self.encode(&batch)?;
         let flow = self.send_encoded()?;
         let now_ms = self.clock.now_ms();
         if flow == Flow::Done && self.upsert.as_ref().is_some_and(|b| b.is_due(now_ms)) {

@@ -116,7 +116,7 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: Batch) {
-        let flow = self.writer.write(&batch).unwrap();
+        let flow = self.writer.write(batch).unwrap();
         self.done(flow).await;
     }
 
@@ -135,7 +135,7 @@ impl Writer {
 pub async fn write_until_refused(sink: &dyn Sink) -> String {
     let mut writer = Writer::new(sink, 0);
     let deadline = Instant::now() + Duration::from_secs(20);
-    let mut flow = writer.writer.write(&Batch::new(rows(&["a"], &[1]), 1));
+    let mut flow = writer.writer.write(Batch::new(rows(&["a"], &[1]), 1));
     loop {
         match flow {
             Err(error) => return error.full_text(),

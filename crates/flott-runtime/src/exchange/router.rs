@@ -129,10 +129,8 @@ impl RouterEdge {
         if self.targets.len() == 1 {
             return self.hold(0, batch, metrics);
         }
-        for (target, part) in batch.scatter(owners, self.targets.len())?.into_iter().enumerate() {
-            if !part.is_empty() {
-                self.hold(target, part, metrics)?;
-            }
+        for (target, part) in batch.scatter(owners, self.targets.len())? {
+            self.hold(target, part, metrics)?;
         }
         Ok(())
     }

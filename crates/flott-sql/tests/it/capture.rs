@@ -135,13 +135,13 @@ struct CaptureWriter {
 }
 
 impl SinkWriter for CaptureWriter {
-    fn write(&mut self, batch: &Batch) -> Result<Flow, TaskError> {
+    fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         let mut rows = self.rows.0.lock().unwrap();
         rows.largest_batch = rows.largest_batch.max(batch.num_rows());
         rows.written += batch.num_rows();
         let lines = self.transaction.as_mut().unwrap_or(&mut rows.lines);
         self.printer
-            .print(batch, |line| lines.push(String::from_utf8_lossy(line).into_owned()))
+            .print(&batch, |line| lines.push(String::from_utf8_lossy(line).into_owned()))
             .map_err(|e| TaskError::user(e.to_string()).fatal())?;
         Ok(Flow::Done)
     }

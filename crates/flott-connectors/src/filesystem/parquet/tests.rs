@@ -74,7 +74,7 @@ async fn write(table: &TableSpec, text: &[String]) {
         rows.iter()
             .for_each(|line| assert_eq!(decoder.decode(line.as_bytes()).unwrap(), 1));
         let count = decoder.rows();
-        writer.write(&Batch::new(decoder.finish(), count)).unwrap();
+        writer.write(Batch::new(decoder.finish(), count)).unwrap();
     }
     let parts = checkpoint(writer.as_mut(), 1);
     committer_of(sink.as_ref()).commit(&parts).await.unwrap();
