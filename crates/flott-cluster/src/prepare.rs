@@ -55,6 +55,9 @@ pub(crate) async fn prepare(
             .await
             .map_err(|e| of_connector(&node.name, e))?;
     }
+    if let Some(point) = &point {
+        point.mark_committed();
+    }
     let (states, mut splits) = match &point {
         Some(point) => storage.restored(ctx, point).await?,
         None => Default::default(),

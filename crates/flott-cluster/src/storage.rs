@@ -25,7 +25,7 @@ use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
 use flott_state::{OperatorSnapshot, RestoredState, RunMode, StateError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Name under which an enumerator's state lies in a manifest.
@@ -59,6 +59,8 @@ type LoadedStates = HashMap<OperatorId, Vec<RestoredState>>;
 #[derive(Debug, Clone)]
 pub(crate) struct RestorePoint {
     snapshot: Arc<Snapshot>,
+    /// Whether the sinks are known to be committed: by what storage says, or since by this process.
+    is_committed: Arc<AtomicBool>,
     /// What was read when the checkpoint was judged, until the first attempt takes it.
     loaded: Arc<Mutex<LoadedStates>>,
 }
@@ -66,6 +68,7 @@ pub(crate) struct RestorePoint {
 impl RestorePoint {
     fn new(snapshot: Snapshot, loaded: LoadedStates) -> Self {
         Self {
+            is_committed: Arc::new(snapshot.is_committed.into()),
             snapshot: Arc::new(snapshot),
             loaded: Arc::new(Mutex::new(loaded)),
         }
@@ -99,13 +102,18 @@ impl RestorePoint {
     /// What the sink `operator` had prepared; nothing, if it is known to be committed: what is outside may have forgotten it by
     /// now, and would call it lost.
     pub(crate) fn committables(&self, operator: OperatorId) -> Vec<Bytes> {
-        if self.snapshot.is_committed {
+        if self.is_committed.load(Ordering::Relaxed) {
             return vec![];
         }
         let subtasks = self.manifest().operator(operator).into_iter().flat_map(|o| &o.subtasks);
         subtasks
             .flat_map(|s| s.committables.iter().map(|c| c.0.clone()))
             .collect()
+    }
+
+    /// Notes that all sinks have committed what it lists.
+    pub(crate) fn mark_committed(&self) {
+        self.is_committed.store(true, Ordering::Relaxed);
     }
 
     /// The state of the enumerator of source `operator`.
@@ -335,6 +343,10 @@ impl Storage {
     pub(crate) async fn committed(&self, place: &Place, id: CheckpointId) -> Result<(), CheckpointError> {
         if let Place::Savepoint(savepoint) = place {
             return savepoint.mark_committed().await;
+        }
+        let is_it = |point: &&RestorePoint| point.snapshot.id.is_some_and(|newest| newest.checkpoint == id);
+        if let Some(newest) = lock(&self.0.newest).as_ref().filter(is_it) {
+            newest.mark_committed();
         }
         let permit = lock(&self.0.permits).remove(&id);
         match permit {

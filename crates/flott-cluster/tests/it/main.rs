@@ -146,6 +146,36 @@ async fn what_is_known_to_be_committed_is_not_asked_of_a_sink_that_may_have_forg
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restart_does_not_ask_for_what_this_process_has_committed() {
+    let world = World::with(-1);
+    let job = start(&world, toys::plan(2, &[OFTEN, RETRY]), Restore::Fresh)
+        .await
+        .unwrap();
+    for restarts in 1..=3 {
+        let before = world.committed.lock().unwrap().len();
+        until("progress", || {
+            world.committed.lock().unwrap().len() > before + 5_000 || job.status().is_terminal()
+        })
+        .await;
+        // As brokers do with transactions after a week.
+        world.seen.lock().unwrap().clear();
+        world.fail_after.store(1, Ordering::SeqCst);
+        until("a restart", || {
+            job.stats.restarts() >= restarts || job.status().is_terminal()
+        })
+        .await;
+        assert!(!job.status().is_terminal(), "{:?}", job.stats.failure());
+    }
+    until("progress behind the last restart", || {
+        job.status() == JobStatus::Running || job.status().is_terminal()
+    })
+    .await;
+    job.cancel();
+    assert_eq!(ended(&job).await, JobStatus::Canceled, "{:?}", job.stats.failure());
+    assert!(world.check() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_savepoint_can_be_restored_after_it_was_moved() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::with(-1);
