@@ -76,11 +76,7 @@ pub async fn start(
 pub fn run(args: &RunArgs) -> Result<()> {
     let options = args.script.options()?;
     let runtime = runtime()?;
-    let restore = match args.restore.as_deref() {
-        None => Restore::Fresh,
-        Some("latest") => Restore::Latest,
-        Some(path) => Restore::Path(path.to_owned()),
-    };
+    let restore = Restore::from_path(args.restore.as_deref());
     let rows = Rows::default();
     let registry = Arc::new(job::registry(&rows));
     let mut command = Command {

@@ -29,6 +29,17 @@ pub enum Restore {
     Path(String),
 }
 
+impl Restore {
+    /// What `execution.state-recovery.path`, or a command line, asks for: nothing, `latest` or a path.
+    pub fn from_path(path: Option<&str>) -> Self {
+        match path {
+            None => Self::Fresh,
+            Some("latest") => Self::Latest,
+            Some(path) => Self::Path(path.to_owned()),
+        }
+    }
+}
+
 /// A job to be run.
 #[derive(Debug, Clone)]
 pub struct Submission {

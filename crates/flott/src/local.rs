@@ -6,6 +6,8 @@ use flott_cluster::{JobStatus, Restore, Submission, submit};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
 use flott_datastream::{ExecuteError, Executor, JobExecutionResult, Program, StreamExecutionEnvironment};
+use flott_plan::Plan;
+use flott_runtime::Registry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,51 +24,51 @@ impl Executor for LocalExecutor {
     }
 
     fn execute(&self, program: Program) -> Result<JobExecutionResult, ExecuteError> {
-        let started = Instant::now();
         let (plan, registry) = program.into_parts(crate::registry());
-        let name = plan.name.clone();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|e| ExecuteError::Job(format!("the asynchronous runtime cannot be started: {e}")))?;
-        let option = |key: &str, old: &str| {
-            plan.options
-                .get(key)
-                .or_else(|| plan.options.get(old))
-                .map(str::to_owned)
-        };
-        let restore = match option("execution.state-recovery.path", "execution.savepoint.path").as_deref() {
-            None => Restore::Fresh,
-            Some("latest") => Restore::Latest,
-            Some(path) => Restore::Path(path.to_owned()),
-        };
-        let ignored = option(
-            "execution.state-recovery.ignore-unclaimed-state",
-            "execution.savepoint.ignore-unclaimed-state",
-        );
-        let submission = Submission {
-            plan,
-            restore,
-            allow_non_restored_state: ignored.is_some_and(|ignored| ignored.eq_ignore_ascii_case("true")),
-        };
-        let ended: Result<_, ExecuteError> = runtime.block_on(async {
-            let handle = submit(Arc::new(registry), Arc::new(SystemClock), submission)
-                .await
-                .map_err(|e| ExecuteError::Job(e.to_string()))?;
-            Ok((handle.ended().await, handle))
-        });
-        runtime.shutdown_background();
-        let (status, handle) = ended?;
-        match status {
-            JobStatus::Finished => Ok(JobExecutionResult {
-                job_id: handle.job_id.to_string(),
-                net_runtime: started.elapsed(),
-            }),
-            status => {
-                let cause = handle.stats.failure().unwrap_or_else(|| "no cause was told".to_owned());
-                Err(ExecuteError::Job(format!("job '{name}' is {status}: {cause}")))
-            }
+        // A program may itself run on a thread of an asynchronous runtime, where none may be waited for.
+        let run = || run(plan, Arc::new(registry));
+        std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Runs a job on an asynchronous runtime of its own.
+fn run(plan: Plan, registry: Arc<Registry>) -> Result<JobExecutionResult, ExecuteError> {
+    let started = Instant::now();
+    let name = plan.name.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| ExecuteError::Job(format!("the asynchronous runtime cannot be started: {e}")))?;
+    let options = &plan.options;
+    let path = options.get("execution.state-recovery.path");
+    let restore = Restore::from_path(path.or_else(|| options.get("execution.savepoint.path")));
+    let boolean = |key: &str| options.boolean(key).map_err(|e| ExecuteError::Job(e.to_string()));
+    let allow_non_restored_state = match boolean("execution.state-recovery.ignore-unclaimed-state")? {
+        Some(allow) => allow,
+        None => boolean("execution.savepoint.ignore-unclaimed-state")?.unwrap_or(false),
+    };
+    let submission = Submission {
+        plan,
+        restore,
+        allow_non_restored_state,
+    };
+    let ended: Result<_, ExecuteError> = runtime.block_on(async {
+        let handle = submit(registry, Arc::new(SystemClock), submission)
+            .await
+            .map_err(|e| ExecuteError::Job(e.to_string()))?;
+        Ok((handle.ended().await, handle))
+    });
+    runtime.shutdown_background();
+    let (status, handle) = ended?;
+    match status {
+        JobStatus::Finished => Ok(JobExecutionResult {
+            job_id: handle.job_id.to_string(),
+            net_runtime: started.elapsed(),
+        }),
+        status => {
+            let cause = handle.stats.failure().unwrap_or_else(|| "no cause was told".to_owned());
+            Err(ExecuteError::Job(format!("job '{name}' is {status}: {cause}")))
         }
     }
 }

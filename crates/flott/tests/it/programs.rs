@@ -238,3 +238,11 @@ fn ids_belong_to_what_keeps_state() {
     assert_ne!(ids(false, false).1, ids(false, true).1);
     assert_eq!(ids(false, true).1, ids(true, true).1);
 }
+
+/// A program may be the body of an asynchronous `main`.
+#[test]
+fn a_program_runs_inside_an_asynchronous_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let collected = runtime.block_on(async { env().from_collection([1, 2]).execute_and_collect("inside") });
+    assert_eq!(collected.unwrap(), [1, 2]);
+}
