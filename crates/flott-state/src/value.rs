@@ -506,7 +506,10 @@ impl<V: StateValue> AnyValues for ValuesColumn<V> {
     }
 
     fn reset(&mut self, slot: u32) {
-        self.set(slot, None);
+        // A blank slot that a capture shares need not be copied.
+        if !self.is_null(slot) {
+            self.set(slot, None);
+        }
     }
 
     fn clear(&mut self) {

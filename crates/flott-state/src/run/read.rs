@@ -177,6 +177,7 @@ impl<'a> RunReader<'a> {
     /// # Errors
     /// If a block is damaged, or was written for a table of another shape.
     pub fn apply(&self, bytes: &[u8], from: u64, table: &mut KeyedTable) -> Result<(), StateError> {
+        self.check_fit(table)?;
         let range = table.key_group_range();
         for span in self.blocks_of(range) {
             self.apply_block(span, self.block(span, bytes, from)?, table)?;
@@ -185,9 +186,7 @@ impl<'a> RunReader<'a> {
     }
 
     fn apply_block(&self, span: &BlockSpan, block: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {
-        self.check_fit(table)?;
         let mut cursor = Cursor { bytes: block };
-        let truncated = |Truncated| self.damaged(format!("the block of key group {} is too short", span.group));
 
         let removed = self.read_keys(&mut cursor, span.tombstones, Packing::plain(8))?;
         if span.tombstones > 0 {
@@ -216,7 +215,8 @@ impl<'a> RunReader<'a> {
         for (column, packing) in self.descriptor.columns.iter().zip(&self.header.columns) {
             let index = table.descriptor().columns.iter().position(|c| c.name == column.name);
             let target = index.map(|i| table.column_data_mut(i));
-            read_column(&mut cursor, column, *packing, &slots, target).map_err(truncated)?;
+            read_column(&mut cursor, column, *packing, &slots, target)
+                .map_err(|e| self.damaged(format!("the block of key group {} {e}", span.group)))?;
         }
         if !cursor.bytes.is_empty() {
             return Err(self.damaged(format!("the block of key group {} is too long", span.group)));
@@ -399,6 +399,21 @@ fn width_of(ty: ColumnType) -> usize {
     }
 }
 
+/// A column of a block cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum UnreadableColumn {
+    #[error("is too short")]
+    Short,
+    #[error("holds a damaged value of '{0}'")]
+    Value(String),
+}
+
+impl From<Truncated> for UnreadableColumn {
+    fn from(_: Truncated) -> Self {
+        Self::Short
+    }
+}
+
 /// Reads a column of a block into `target`, or over it where the table has no such column any more.
 fn read_column(
     cursor: &mut Cursor<'_>,
@@ -406,7 +421,7 @@ fn read_column(
     packing: Packing,
     slots: &[u32],
     target: Option<&mut ColumnData>,
-) -> Result<(), Truncated> {
+) -> Result<(), UnreadableColumn> {
     let rows = slots.len();
     if column.ty == ColumnType::Bytes {
         let values = slots.iter().zip(cursor.blobs(rows)?);
@@ -414,7 +429,8 @@ fn read_column(
             (Some(ColumnData::Bytes(target)), _) => values.for_each(|(slot, value)| target.set(*slot, value)),
             (Some(ColumnData::Values(target)), Some(stored)) => {
                 for (slot, value) in values {
-                    target.0.load(*slot, stored, value).map_err(|_| Truncated)?;
+                    let loaded = target.0.load(*slot, stored, value);
+                    loaded.map_err(|_| UnreadableColumn::Value(column.name.clone()))?;
                 }
             }
             _ => {}
