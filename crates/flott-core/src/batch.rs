@@ -243,7 +243,7 @@ impl Batch {
     ///
     /// # Errors
     /// If the batches differ in schema, or offsets overflow.
-    pub fn concat(batches: &[Self]) -> Result<Self, ArrowError> {
+    fn concat(batches: &[Self]) -> Result<Self, ArrowError> {
         if let [one] = batches {
             return Ok(one.clone());
         }
@@ -284,12 +284,31 @@ impl Batch {
             return Ok(Self::concat(&batches)?);
         }
         let hashes = joined_hashes(&batches);
-        let mut typed = batches.into_iter().filter_map(Self::into_typed);
-        let first = typed.next().map(|first| first.append(typed.collect())).transpose()?;
-        Ok(match first {
-            Some(rows) => Self::of_rows(rows).with_hashes(hashes),
-            None => Self::new(vec![], 0),
-        })
+        let typed: Option<Vec<_>> = batches.into_iter().map(Self::into_typed).collect();
+        let mut typed = typed.ok_or(BatchError::Mixed)?.into_iter();
+        let first = typed.next().ok_or(BatchError::Mixed)?;
+        Ok(Self::of_rows(first.append(typed.collect())?).with_hashes(hashes))
+    }
+
+    /// The rows in pieces that end before the rows `ends`, ascending, and the rest; a piece without rows is left out. Typed rows
+    /// that nobody else holds are moved.
+    pub fn cut(mut self, ends: &[usize]) -> Vec<Self> {
+        let ends = || ends.iter().copied().chain([self.rows]);
+        let pieces: Vec<(usize, usize)> = std::iter::once(0).chain(ends()).zip(ends()).collect();
+        let pieces = || pieces.iter().copied().filter(|(from, to)| to > from);
+        let Some(typed) = self.typed.take() else {
+            return pieces().map(|(from, to)| self.slice(from, to - from)).collect();
+        };
+        let counts: Vec<usize> = pieces().map(|(from, to)| to - from).collect();
+        let numbered = (0u32..).zip(&counts);
+        let targets: Vec<u32> = numbered
+            .flat_map(|(piece, rows)| std::iter::repeat_n(piece, *rows))
+            .collect();
+        let hashes = |(from, to): (usize, usize)| self.hashes.as_ref().map(|h| Arc::new(h[from..to].to_vec()));
+        let rows = typed.scatter(&targets, &counts).into_iter();
+        rows.zip(pieces())
+            .map(|(rows, piece)| Self::of_rows(rows).with_hashes(hashes(piece)))
+            .collect()
     }
 
     /// Spreads the rows over `parts` parts: row `i` goes to part `targets[i]`, in order. Gives the parts that have rows, each
@@ -339,6 +358,9 @@ pub enum BatchError {
     /// Typed rows.
     #[error(transparent)]
     Rows(#[from] RowsError),
+    /// Both.
+    #[error("batches of one stream hold columns and typed rows")]
+    Mixed,
 }
 
 /// The hashes of all rows, if every batch has them.
@@ -372,8 +394,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_cut_into_pieces_with_rows() {
+        let hashed = || batch(&[1, 2, 3], Some(vec![0, 1, 2])).with_hashes(Some(Arc::new(vec![10, 20, 30])));
+        let pieces = hashed().cut(&[0, 1, 1, 3]);
+        let rows: Vec<usize> = pieces.iter().map(Batch::num_rows).collect();
+        assert_eq!(rows, [1, 2]);
+        assert_eq!(pieces[1].hashes().unwrap().as_slice(), &[20, 30]);
+        assert_eq!(pieces[1].kind(1), RowKind::UpdateAfter);
+        assert_eq!(hashed().cut(&[]).len(), 1);
+    }
+
+    #[test]
     fn concat_fills_in_inserts_where_a_batch_has_no_kinds() {
-        let c = Batch::concat(&[batch(&[1], None), batch(&[2], Some(vec![3]))]).unwrap();
+        let c = Batch::join(vec![batch(&[1], None), batch(&[2], Some(vec![3]))]).unwrap();
         assert_eq!((c.kind(0), c.kind(1)), (RowKind::Insert, RowKind::Delete));
         assert!(c.hashes().is_none());
     }

@@ -12,6 +12,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+/// How many records tell the size of all.
+const SAMPLES: usize = 8;
+
 /// What can flow in a stream: any value that Serde can write and read.
 pub trait Data: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {}
 
@@ -116,14 +119,20 @@ impl<T: Data> Rows for Records<T> {
     }
 
     fn bytes(&self) -> usize {
-        // What a record owns beside itself is estimated by the encoded size of the first.
-        let owned = match self.values.first() {
-            Some(first) if std::mem::needs_drop::<T>() => {
-                postcard::experimental::serialized_size(first).unwrap_or_default()
+        // What records own beside themselves is estimated by the encoded size of a few.
+        let owned = match std::mem::needs_drop::<T>() {
+            true => {
+                let step = self.values.len().div_ceil(SAMPLES).max(1);
+                let sizes = self
+                    .values
+                    .iter()
+                    .step_by(step)
+                    .map(postcard::experimental::serialized_size);
+                sizes.map(|size| size.unwrap_or_default() * step).sum()
             }
-            _ => 0,
+            false => 0,
         };
-        self.values.len() * (size_of::<T>() + owned) + self.times.len() * 8
+        self.values.len() * size_of::<T>() + owned + self.times.len() * 8
     }
 
     fn take(&self, indices: &[u32]) -> Arc<dyn Rows> {
@@ -225,6 +234,18 @@ mod tests {
         let joined = Batch::join(parts).unwrap();
         assert_eq!(joined.num_rows(), 5);
         assert_eq!(joined.hashes().unwrap().as_slice(), [2, 5, 1, 3, 4]);
+    }
+
+    #[test]
+    fn a_batch_is_cut_with_its_times_and_hashes() {
+        let batch = Batch::of_rows(Arc::new(records())).with_hashes(Some(Arc::new(vec![1, 2, 3, 4, 5])));
+        let mut pieces = batch.cut(&[2]);
+        assert_eq!(pieces[1].hashes().unwrap().as_slice(), [3, 4, 5]);
+        let first = Records::<(String, i64)>::from_batch(pieces.remove(0)).unwrap();
+        assert_eq!(
+            (first.values.as_slice(), first.times.as_slice()),
+            (&records().values[..2], &[10, 11][..])
+        );
     }
 
     #[test]

@@ -262,6 +262,18 @@ impl<T: Data> TimestampsAndWatermarks<T> {
         out.emit(piece.into_batch());
     }
 
+    /// When the clock is looked at again: at the interval; where each record gives its watermark itself, for silence alone.
+    fn next_look(&self, now_ms: i64) -> Option<i64> {
+        match (self.interval_ms, self.strategy.idle_timeout_ms) {
+            (0, Some(timeout_ms)) if !self.is_idle => {
+                let silent_at_ms = self.last_record_ms.saturating_add(timeout_ms);
+                Some(silent_at_ms.max(now_ms.saturating_add(1)))
+            }
+            (0, timeout_ms) => timeout_ms.map(|ms| now_ms.saturating_add(ms.max(1))),
+            (interval_ms, _) => self.strategy.delay_ms.map(|_| now_ms.saturating_add(interval_ms)),
+        }
+    }
+
     fn emit_watermark(&mut self, out: &mut Output) {
         if self.justified > self.emitted {
             self.emitted = self.justified;
@@ -278,10 +290,7 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
             .unwrap_or(200);
         let now_ms = ctx.clock.now_ms();
         (self.last_record_ms, self.clock) = (now_ms, Some(ctx.clock.clone()));
-        self.next_look_ms = self
-            .strategy
-            .delay_ms
-            .map(|_| now_ms.saturating_add(self.interval_ms.max(1)));
+        self.next_look_ms = self.next_look(now_ms);
         Ok(())
     }
 
@@ -313,13 +322,13 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        self.next_look_ms = Some(now_ms.saturating_add(self.interval_ms.max(1)));
         self.emit_watermark(out);
         let is_silent = |timeout_ms: i64| now_ms.saturating_sub(self.last_record_ms) >= timeout_ms;
         if !self.is_idle && self.strategy.idle_timeout_ms.is_some_and(is_silent) {
             self.is_idle = true;
             out.push(Element::Idle(true));
         }
+        self.next_look_ms = self.next_look(now_ms);
         Ok(Flow::Done)
     }
 

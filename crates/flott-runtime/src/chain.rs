@@ -60,6 +60,18 @@ struct Link {
     inbox: VecDeque<(usize, Element)>,
     open_call: Option<(Call, Flow)>,
     watermark: EventTime,
+    /// Its input has ended: it may still be in checkpoints, but has nothing more to say.
+    has_ended: bool,
+}
+
+impl Link {
+    /// When its operator wants to be called, in processing time; never behind its end.
+    fn next_timer(&self) -> Option<i64> {
+        match self.has_ended {
+            true => None,
+            false => self.operator.next_timer(),
+        }
+    }
 }
 
 /// An opened operator with its place in the plan.
@@ -109,6 +121,7 @@ impl Chain {
                     inbox: VecDeque::new(),
                     open_call: None,
                     watermark: NO_WATERMARK,
+                    has_ended: false,
                 },
             )
             .collect();
@@ -174,8 +187,8 @@ impl Chain {
             self.router.flush()?;
         }
         for index in 0..self.links.len() {
-            let due = |l: &Link| l.open_call.is_none() && l.operator.next_timer().is_some_and(|t| t <= now_ms);
-            if due(&self.links[index]) {
+            let link = &self.links[index];
+            if link.open_call.is_none() && link.next_timer().is_some_and(|t| t <= now_ms) {
                 let mut out = std::mem::take(&mut self.out);
                 let link = &mut self.links[index];
                 let flow = link.operator.on_timer(now_ms, &mut out).map_err(|e| e.at(&link.name));
@@ -187,7 +200,7 @@ impl Chain {
 
     /// The earliest processing time at which [`Chain::fire_timers`] has something to do.
     pub fn next_timer(&self) -> Option<i64> {
-        let timers = self.links.iter().filter_map(|l| l.operator.next_timer());
+        let timers = self.links.iter().filter_map(Link::next_timer);
         timers.chain(self.router.deadline_ms()).min()
     }
 
@@ -230,13 +243,21 @@ impl Chain {
                 Call::Barrier(barrier),
                 link.operator.before_barrier(barrier.checkpoint, &mut out),
             ),
-            Element::End(EndOfInput::Drained) => (Call::Finish(EndOfInput::Drained), link.operator.finish(&mut out)),
-            Element::End(end) => (Call::Finish(end), Ok(Flow::Done)),
+            Element::End(end) => {
+                link.has_ended = true;
+                let flow = match end {
+                    EndOfInput::Drained => link.operator.finish(&mut out),
+                    EndOfInput::Stopped => Ok(Flow::Done),
+                };
+                (Call::Finish(end), flow)
+            }
             Element::Watermark(_) => (Call::Batch, Ok(Flow::Done)),
             Element::Side(output, _) => {
                 let text = format!("rows of side output {output} came to '{}' in its chain", link.name);
                 return Err(TaskError::internal(text));
             }
+            // Who makes watermarks says itself when its stream is idle.
+            Element::Idle(_) if link.operator.makes_watermarks() => (Call::Batch, Ok(Flow::Done)),
             passing @ (Element::Idle(_) | Element::LatencyMarker(_)) => {
                 if let Element::Idle(idle) = passing {
                     link.operator.on_idle(idle);
@@ -287,12 +308,9 @@ impl Chain {
         if let Some(link) = self.links.get_mut(index) {
             match element {
                 Element::Data(batch) if batch.num_rows() > self.batch_rows => {
-                    let rows = batch.num_rows();
-                    let pieces = (0..rows).step_by(self.batch_rows).map(|from| {
-                        let piece = batch.slice(from, self.batch_rows.min(rows - from));
-                        (input, Element::Data(piece))
-                    });
-                    link.inbox.extend(pieces);
+                    let ends: Vec<usize> = (0..batch.num_rows()).step_by(self.batch_rows).skip(1).collect();
+                    let pieces = batch.cut(&ends).into_iter();
+                    link.inbox.extend(pieces.map(|piece| (input, Element::Data(piece))));
                 }
                 element => link.inbox.push_back((input, element)),
             }
@@ -366,7 +384,7 @@ mod tests {
         }
     }
 
-    fn chain(operators: Vec<Repeat>, capacity: usize) -> (Chain, Receiver) {
+    fn chain(operators: Vec<impl Operator + 'static>, capacity: usize) -> (Chain, Receiver) {
         let (tx, rx) = channel(capacity, Waker::new(), Waker::new());
         let edge = RouterEdge::new(Partitioning::Forward, vec![tx], 128, 0);
         let metrics = Arc::new(TaskMetrics::new([]));
@@ -469,6 +487,59 @@ mod tests {
         for link in &chain.links {
             assert_eq!((link.metrics.records_in.get(), link.metrics.batches_in.get()), (27, 4));
         }
+    }
+
+    /// Emits a row at each look at the clock, and makes the watermarks behind it.
+    struct Ticking;
+
+    impl Operator for Ticking {
+        fn open(&mut self, _: &mut OperatorContext) -> Result<(), TaskError> {
+            Ok(())
+        }
+        fn process(&mut self, _: usize, _: Batch, _: &mut Output) -> Result<Flow, TaskError> {
+            Ok(Flow::Done)
+        }
+        fn makes_watermarks(&self) -> bool {
+            true
+        }
+        fn next_timer(&self) -> Option<i64> {
+            Some(0)
+        }
+        fn on_timer(&mut self, _: i64, out: &mut Output) -> Result<Flow, TaskError> {
+            out.emit(Batch::new(vec![], 1));
+            Ok(Flow::Done)
+        }
+    }
+
+    #[test]
+    fn timers_end_with_the_input() {
+        for end in [EndOfInput::Drained, EndOfInput::Stopped] {
+            let (mut chain, rx) = chain(vec![Ticking], 1 << 20);
+            assert_eq!(chain.next_timer(), Some(0));
+            chain.fire_timers(1).unwrap();
+            assert!(matches!(rx.pop().unwrap(), Some(Element::Data(_))));
+            chain.push(0, Element::End(end), 1).unwrap();
+            chain.run(1).unwrap();
+            assert!(matches!(rx.pop().unwrap(), Some(Element::End(_))));
+            assert_eq!(chain.next_timer(), None);
+            chain.fire_timers(2).unwrap();
+            assert!(rx.pop().unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn who_makes_watermarks_tells_of_idleness_itself() {
+        let (mut chain, rx) = chain(vec![Ticking], 1 << 20);
+        for element in [
+            Element::Idle(true),
+            Element::Watermark(5),
+            Element::Watermark(END_OF_TIME),
+        ] {
+            chain.push(0, element, 0).unwrap();
+            chain.run(0).unwrap();
+        }
+        assert!(matches!(rx.pop().unwrap(), Some(Element::Watermark(END_OF_TIME))));
+        assert!(rx.pop().unwrap().is_none());
     }
 
     #[test]

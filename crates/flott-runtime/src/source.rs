@@ -169,19 +169,24 @@ impl SourceDriver {
             out.emit(batch);
             return Ok(());
         }
-        let mut from = 0;
+        let (mut ends, mut said) = (vec![], vec![]);
         for row in 0..rows {
             if times.is_null(row) || times.value(row) <= self.splits[split].watermark {
                 continue;
             }
             self.splits[split].watermark = times.value(row);
             if self.combined().is_some_and(|w| w > self.watermark) {
-                out.emit(batch.slice(from, row + 1 - from));
-                from = row + 1;
-                self.emit_watermark(out);
+                ends.push(row + 1);
+                let mut after = Output::new();
+                self.emit_watermark(&mut after);
+                said.push(after.drain().collect::<Vec<_>>());
             }
         }
-        out.emit(batch.slice(from, rows - from));
+        let mut said = said.into_iter();
+        for piece in batch.cut(&ends) {
+            out.emit(piece);
+            said.next().into_iter().flatten().for_each(|element| out.push(element));
+        }
         Ok(())
     }
 

@@ -15,19 +15,10 @@ enum Item {
     Frame(Vec<u8>),
 }
 
-impl Item {
-    /// What the queue is charged for it.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Element(element) => element.bytes(),
-            Self::Frame(frame) => frame.len(),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Shared {
-    queue: Mutex<VecDeque<Item>>,
+    /// What waits, and the bytes that the queue is charged for it.
+    queue: Mutex<VecDeque<(Item, usize)>>,
     /// Form of the rows, if elements wait as frames.
     encoded: Option<RowsForm>,
     bytes: AtomicUsize,
@@ -89,14 +80,21 @@ impl Sender {
     /// # Errors
     /// If it cannot be encoded.
     pub fn send(&self, element: Element) -> Result<(), TaskError> {
-        let item = match self.0.encoded {
-            Some(_) => Item::Frame(frame::encode(&element)?),
-            None => Item::Element(element),
+        let (item, bytes) = match self.0.encoded {
+            Some(_) => {
+                let frame = frame::encode(&element)?;
+                let bytes = frame.len();
+                (Item::Frame(frame), bytes)
+            }
+            None => {
+                let bytes = element.bytes();
+                (Item::Element(element), bytes)
+            }
         };
         let was_empty = {
             let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            self.0.bytes.fetch_add(item.bytes(), Ordering::SeqCst);
-            queue.push_back(item);
+            self.0.bytes.fetch_add(bytes, Ordering::SeqCst);
+            queue.push_back((item, bytes));
             queue.len() == 1
         };
         if was_empty {
@@ -114,12 +112,11 @@ impl Receiver {
     pub fn pop(&self) -> Result<Option<Element>, TaskError> {
         let (item, below) = {
             let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(item) = queue.pop_front() else {
+            let Some((item, bytes)) = queue.pop_front() else {
                 return Ok(None);
             };
-            let before = self.0.bytes.fetch_sub(item.bytes(), Ordering::SeqCst);
-            let below = before - item.bytes() < self.0.capacity_bytes;
-            (item, below)
+            let before = self.0.bytes.fetch_sub(bytes, Ordering::SeqCst);
+            (item, before - bytes < self.0.capacity_bytes)
         };
         if below && self.0.writer_waits.swap(false, Ordering::SeqCst) {
             self.0.writer.wake();

@@ -88,48 +88,52 @@ impl RouterEdge {
             Partitioning::Hash { keys } => {
                 let columns: Vec<_> = keys.iter().map(|k| batch.column(*k).clone()).collect();
                 let hashes = Arc::new(hash_columns(&columns, batch.num_rows())?);
-                let owners = self.owners(&hashes);
-                self.spread(batch.with_hashes(Some(hashes)), &owners, metrics)
+                self.spread(batch.with_hashes(Some(hashes)), Self::owners, metrics)
             }
-            Partitioning::Keyed => {
-                let owners = self.owners(hashes_of(&batch)?);
-                self.spread(batch, &owners, metrics)
-            }
-            Partitioning::Custom => {
-                let last = self.targets.len() - 1;
-                let owners: Vec<u32> = hashes_of(&batch)?
-                    .iter()
-                    .map(|t| (*t).min(last as u64) as u32)
-                    .collect();
-                self.spread(batch.with_hashes(None), &owners, metrics)
-            }
-            Partitioning::Shuffle => {
-                let targets = self.targets.len() as u64;
-                let owners: Vec<u32> = (0..batch.num_rows())
-                    .map(|_| (self.random.next() % targets) as u32)
-                    .collect();
-                self.spread(batch, &owners, metrics)
-            }
+            Partitioning::Keyed => self.spread(batch, Self::owners, metrics),
+            Partitioning::Custom => self.spread(batch, Self::asked_for, metrics),
+            Partitioning::Shuffle => self.spread(batch, Self::at_random, metrics),
         }
     }
 
     /// The subtask of each row's key group.
-    fn owners(&self, hashes: &[u64]) -> Vec<u32> {
+    fn owners(&mut self, batch: &Batch) -> Result<Vec<u32>, TaskError> {
         let (groups, targets) = (self.max_parallelism, self.targets.len());
-        match targets {
-            1 => vec![0; hashes.len()],
-            _ => hashes
-                .iter()
-                .map(|h| subtask_of(key_group_of(*h, groups), groups, targets) as u32)
-                .collect(),
-        }
+        let owner = |hash: &u64| subtask_of(key_group_of(*hash, groups), groups, targets) as u32;
+        Ok(hashes_of(batch)?.iter().map(owner).collect())
     }
 
-    fn spread(&mut self, batch: Batch, owners: &[u32], metrics: &TaskMetrics) -> Result<(), TaskError> {
+    /// The subtask that stands in the place of each row's hash.
+    fn asked_for(&mut self, batch: &Batch) -> Result<Vec<u32>, TaskError> {
+        let targets = self.targets.len();
+        let owner = |target: &u64| match *target < targets as u64 {
+            true => Ok(*target as u32),
+            false => Err(TaskError::internal(format!(
+                "a row is for subtask {target} of {targets}"
+            ))),
+        };
+        hashes_of(batch)?.iter().map(owner).collect()
+    }
+
+    fn at_random(&mut self, batch: &Batch) -> Result<Vec<u32>, TaskError> {
+        let targets = self.targets.len() as u64;
+        Ok((0..batch.num_rows())
+            .map(|_| (self.random.next() % targets) as u32)
+            .collect())
+    }
+
+    /// Gives each row to the target that `owners` names.
+    fn spread(
+        &mut self,
+        batch: Batch,
+        owners: fn(&mut Self, &Batch) -> Result<Vec<u32>, TaskError>,
+        metrics: &TaskMetrics,
+    ) -> Result<(), TaskError> {
         if self.targets.len() == 1 {
             return self.hold(0, batch, metrics);
         }
-        for (target, part) in batch.scatter(owners, self.targets.len())? {
+        let owners = owners(self, &batch)?;
+        for (target, part) in batch.scatter(&owners, self.targets.len())? {
             self.hold(target, part, metrics)?;
         }
         Ok(())
