@@ -6,6 +6,7 @@
 //! own line only. `sql-client.execution.result-mode` asks for another form ([`Form`]); on a terminal the shell shows `table` as a
 //! screen ([`Rows::screen`]).
 
+use crate::kept::KeptRows;
 use anyhow::anyhow;
 use arrow_array::{Array, ArrayRef};
 use flott_core::types::TypeKind;
@@ -22,7 +23,6 @@ use flott_sql::expr::cast::text::{Look, write_shown};
 use flott_sql::expr::{ExprError, TimeZone};
 use flott_sql::script::COLLECT;
 use flott_sql::table_text;
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -66,7 +66,9 @@ struct Table {
     is_open: bool,
     rows: u64,
     /// The rows that are left, for [`Form::Final`].
-    left: VecDeque<Vec<String>>,
+    left: KeptRows,
+    /// Of the columns, once they are printed.
+    widths: Vec<usize>,
     max_rows: usize,
 }
 
@@ -97,7 +99,7 @@ impl Rows {
     }
 
     /// Shows columns, the rows that are left, and the width of text to `show`.
-    pub fn screen<T>(&self, show: impl FnOnce(&[Field], &VecDeque<Vec<String>>, usize) -> T) -> Option<T> {
+    pub fn screen<T>(&self, show: impl FnOnce(&[Field], &KeptRows, usize) -> T) -> Option<T> {
         self.lock().as_ref().map(|t| show(&t.columns, &t.left, t.text_width))
     }
 
@@ -134,7 +136,8 @@ impl Table {
             began: Instant::now(),
             is_open: false,
             rows: 0,
-            left: VecDeque::new(),
+            left: KeptRows::default(),
+            widths: widths(columns, form, text_width),
             max_rows: options.positive(MAX_ROWS)?.unwrap_or(DEFAULT_MAX_ROWS),
         })
     }
@@ -145,7 +148,8 @@ impl Table {
         match self.form {
             Form::Final => {
                 let names: Vec<String> = self.columns.iter().map(|c| c.name.clone()).collect();
-                writeln!(out, "{}", table_text::table(&names, self.left.make_contiguous()))?;
+                let left: Vec<Vec<String>> = self.left.iter().cloned().collect();
+                writeln!(out, "{}", table_text::table(&names, &left))?;
             }
             Form::Changelog if is_empty => writeln!(out, "Empty set")?,
             Form::Changelog => {
@@ -171,35 +175,21 @@ impl Table {
         self.updating || self.form == Form::Changelog
     }
 
-    fn widths(&self) -> Vec<usize> {
-        self.columns
-            .iter()
-            .map(|c| {
-                let width = match self.form {
-                    Form::Changelog => width_in_flink(&c.ty.kind, self.text_width),
-                    Form::Plain | Form::Final => width_of(&c.ty.kind),
-                };
-                width.max(table_text::display_width(&c.name))
-            })
-            .collect()
-    }
-
     fn border(&self) -> String {
         let op = if self.shows_kinds() { "+----" } else { "" };
-        op.to_owned() + &table_text::border(&self.widths())
+        op.to_owned() + &table_text::border(&self.widths)
     }
 
     fn line<'a>(&self, op: &str, cells: impl Iterator<Item = &'a str>) -> String {
-        let widths = self.widths();
         if self.form == Form::Changelog {
-            return format!("| {op} {}", table_text::line(cells, &widths));
+            return format!("| {op} {}", table_text::line(cells, &self.widths));
         }
         let op = if self.updating {
             format!("| {op} ")
         } else {
             String::new()
         };
-        let cells = cells.zip(widths).map(|(text, width)| {
+        let cells = cells.zip(&self.widths).map(|(text, width)| {
             let blanks = width.saturating_sub(table_text::display_width(text));
             format!("| {}{text} ", " ".repeat(blanks))
         });
@@ -262,14 +252,25 @@ impl Table {
     /// Adds a row to those that are left, or takes it from them.
     fn keep(&mut self, kind: RowKind, row: Vec<String>) {
         if !kind.is_retraction() {
-            self.left.push_back(row);
+            self.left.push(row);
             if self.left.len() > self.max_rows {
-                self.left.pop_front();
+                self.left.pop_oldest();
             }
-        } else if let Some(index) = self.left.iter().rposition(|held| *held == row) {
-            let _ = self.left.remove(index);
+        } else {
+            self.left.remove(&row);
         }
     }
+}
+
+fn widths(columns: &[Field], form: Form, text_width: usize) -> Vec<usize> {
+    let width = |column: &Field| {
+        let width = match form {
+            Form::Changelog => width_in_flink(&column.ty.kind, text_width),
+            Form::Plain | Form::Final => width_of(&column.ty.kind),
+        };
+        width.max(table_text::display_width(&column.name))
+    };
+    columns.iter().map(width).collect()
 }
 
 /// Characters that values of a type usually need.

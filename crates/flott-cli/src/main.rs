@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod demo;
 mod job;
+mod kept;
 mod metrics;
 mod output;
 mod progress;

@@ -15,6 +15,7 @@ use flott_plan::{Node, Role};
 use flott_runtime::Registry;
 use flott_sql::script::Job;
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -86,12 +87,16 @@ pub fn run(args: &RunArgs) -> Result<()> {
         is_stopped: false,
         shows_progress: !args.quiet,
     };
-    let executed = for_each_job(&args.script, registry.clone(), options, |step| match step {
-        Step::Job(planned) => runtime.block_on(command.execute(*planned, &rows, &registry, restore.clone())),
-        Step::ShowJobs => {
-            print_answer(&jobs_answer(&command.jobs));
-            Ok(())
+    let executed = for_each_job(&args.script, registry.clone(), options, |step| {
+        match step {
+            Step::Job(planned) => runtime.block_on(command.execute(*planned, &rows, &registry, restore.clone()))?,
+            Step::ShowJobs => print_answer(&jobs_answer(&command.jobs)),
         }
+        // Nor may a stopped script drop what its next statement names.
+        Ok(match command.is_stopped {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
     });
     let result = match executed {
         Ok(_) if !command.is_stopped => {
@@ -129,9 +134,6 @@ struct Command<'a> {
 
 impl Command<'_> {
     async fn execute(&mut self, planned: Job, rows: &Rows, registry: &Arc<Registry>, restore: Restore) -> Result<()> {
-        if self.is_stopped {
-            return Ok(());
-        }
         let select = planned.collect.clone();
         let waits = planned.plan.options.boolean(DML_SYNC)?.unwrap_or(false);
         self.shows_progress &= !(std::io::stdout().is_terminal() && prints(&planned));

@@ -10,6 +10,7 @@ use flott_runtime::Registry;
 use flott_sql::script::{Job, Outcome, Script, Session};
 use flott_sql::table_text;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,28 +104,34 @@ pub enum Step {
     ShowJobs,
 }
 
-/// Executes the statements up to each job, and hands the jobs over in order.
+/// Executes the statements up to each job, and hands the jobs over in order, until one breaks off.
 pub fn for_each_job(
     args: &ScriptArgs,
     registry: Arc<Registry>,
     options: Options,
-    mut submit: impl FnMut(Step) -> Result<()>,
+    mut submit: impl FnMut(Step) -> Result<ControlFlow<()>>,
 ) -> Result<usize> {
     let script = args.read()?;
     let mut session = session(registry, options)?;
     let mut jobs = 0;
     for statement in script.statements() {
-        match session.execute(&script, statement).map_err(|e| anyhow!("{e}"))? {
+        let step = match session.execute(&script, statement).map_err(|e| anyhow!("{e}"))? {
             Outcome::Job(job) => {
                 jobs += 1;
-                submit(Step::Job(job))?;
+                Step::Job(job)
             }
-            Outcome::Jobs => submit(Step::ShowJobs)?,
+            Outcome::Jobs => Step::ShowJobs,
             Outcome::StopJob(stop) => bail!(
                 "STOP JOB '{}' is a statement of the shell (flott sql): a script's jobs end with its command, which Ctrl-C stops",
                 stop.id
             ),
-            other => print_answer(&other),
+            other => {
+                print_answer(&other);
+                continue;
+            }
+        };
+        if submit(step)?.is_break() {
+            break;
         }
     }
     Ok(jobs)
@@ -137,7 +144,7 @@ pub fn explain(args: &ScriptArgs) -> Result<()> {
         if let Step::Job(job) = step {
             output::line(job.explanation);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     if jobs == 0 {
         eprintln!("the script has no INSERT, statement set or SELECT: there is no plan to show");
@@ -150,13 +157,15 @@ pub fn check(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
     let mut warnings = 0;
     let jobs = for_each_job(args, registry, args.options()?, |step| {
-        let Step::Job(job) = step else { return Ok(()) };
+        let Step::Job(job) = step else {
+            return Ok(ControlFlow::Continue(()));
+        };
         output::line(format_args!("{}: valid", job.plan.name));
         for warning in &job.warnings {
             warnings += 1;
             output::line(format_args!("  warning: {warning}"));
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     output::line(format_args!("{jobs} job(s), {warnings} warning(s)"));
     Ok(())

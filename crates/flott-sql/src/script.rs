@@ -218,6 +218,12 @@ impl Session {
                 }
                 Ok(Outcome::Text(explain(&job, self.chaining()?)))
             }
+            StatementKind::StopJob(stop) if stop.with_drain => Err(SqlError::new(
+                Step::Unsupported,
+                "WITH DRAIN, which closes all windows before the job stops, is not supported yet",
+            )
+            .at(stop.location)
+            .remedy("leave it out: windows that are open stay in the savepoint")),
             StatementKind::StopJob(stop) => Ok(Outcome::StopJob(stop.clone())),
             StatementKind::Show(show) => self.show(source, show),
             StatementKind::Describe(describe) => self.describe(source, describe),

@@ -25,6 +25,7 @@ use flott_broker::Broker;
 use flott_cluster::{JobHandle, JobStatus, Restore};
 use flott_core::options::parse_duration_ms;
 use ledger::Ledger;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -106,7 +107,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         if let Step::Job(planned) = step {
             started = Some(runtime.block_on(run::start(&registry, *planned, Restore::Fresh, false))?);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     let job = started.ok_or_else(|| anyhow!("the example holds no job"))?;
 

@@ -240,6 +240,7 @@ fn next_of_input() -> Result<Line> {
     let mut text = String::new();
     let mut input = std::io::stdin().lock();
     loop {
+        let before = text.len();
         let read = input.read_line(&mut text).context("standard input cannot be read")?;
         if read == 0 {
             return Ok(match text.trim().is_empty() {
@@ -249,7 +250,7 @@ fn next_of_input() -> Result<Line> {
         }
         if text.trim().is_empty() {
             text.clear();
-        } else if is_whole(&text) {
+        } else if (before == 0 || text[before..].contains(';')) && is_whole(&text) {
             return Ok(Line::Text(text));
         }
     }

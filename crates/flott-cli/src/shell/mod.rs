@@ -10,7 +10,7 @@ mod screen;
 
 use crate::collect::Rows;
 use crate::config::{self, ConfigArgs};
-use crate::job;
+use crate::job::{self, StopSignal};
 use crate::output;
 use crate::run::{DML_SYNC, runtime, start};
 use crate::script::{lookup, print_answer};
@@ -114,7 +114,7 @@ pub fn sql(args: &SqlArgs) -> Result<()> {
     let mut result = args.init.iter().try_for_each(|file| shell.file(file));
     if result.is_ok() {
         result = match &args.file {
-            Some(file) => shell.file(file).and_then(|()| shell.wait_for_all()),
+            Some(file) => shell.file(file).and_then(|()| shell.wait_for(&shell.jobs)),
             None => shell.converse(args.history.clone()),
         };
     }
@@ -263,9 +263,9 @@ impl Shell {
             .runtime
             .block_on(start(&self.registry, planned, Restore::Fresh, false))?;
         output::line(format_args!("job {} '{}' runs", started.job_id, started.name));
-        self.jobs.push(started);
+        self.jobs.push(started.clone());
         match waits {
-            true => self.wait_for_all(),
+            true => self.wait_for(&[started]),
             false => Ok(()),
         }
     }
@@ -292,19 +292,18 @@ impl Shell {
         Ok(())
     }
 
-    /// Waits until all jobs have ended, or Ctrl-C stops them.
-    fn wait_for_all(&mut self) -> Result<()> {
-        let jobs = std::mem::take(&mut self.jobs);
+    /// Waits until jobs have ended, or Ctrl-C or SIGTERM stops them.
+    fn wait_for(&self, jobs: &[JobHandle]) -> Result<()> {
         let result = self.runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be listened for")?;
+            let mut signals = StopSignal::new()?;
             let all_ended = async {
-                for job in &jobs {
+                for job in jobs {
                     job.ended().await;
                 }
             };
             tokio::select! {
                 () = all_ended => Ok(()),
-                _ = interrupt.recv() => job::stop_all(&jobs, None).await,
+                () = signals.recv() => job::stop_all(jobs, None).await,
             }
         });
         let results = jobs.iter().map(|job| job::result(job, job.status()));

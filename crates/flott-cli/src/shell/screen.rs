@@ -13,12 +13,12 @@
 //! mode and gives back as it was ([`Raw`]).
 
 use crate::collect::Rows;
+use crate::kept::KeptRows;
 use anyhow::{Context, Result};
 use flott_cluster::JobHandle;
 use flott_core::Field;
 use flott_sql::table_text::{cell, display_width};
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
@@ -163,7 +163,7 @@ impl View {
     fn draw(
         &mut self,
         columns: &[Field],
-        rows: &VecDeque<Vec<String>>,
+        rows: &KeptRows,
         text_width: usize,
         size: (usize, usize),
         status: &str,
@@ -369,7 +369,7 @@ mod tests {
         ]
     }
 
-    fn rows(count: usize) -> VecDeque<Vec<String>> {
+    fn rows(count: usize) -> KeptRows {
         (1..=count).map(|i| vec![format!("word {i}"), i.to_string()]).collect()
     }
 
@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(wrapped("abcdef水g", 4), [" abc", " def", " 水g"]);
         assert_eq!(wrapped("", 4), [" "]);
         let mut view = View::new();
-        let long: VecDeque<_> = [vec!["x".repeat(200), "1".to_owned()]].into();
+        let long: KeptRows = [vec!["x".repeat(200), "1".to_owned()]].into_iter().collect();
         let lines = view.draw(&columns(), &long, 30, (40, 12), "now");
         assert!(
             lines

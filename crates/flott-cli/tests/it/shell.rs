@@ -160,3 +160,23 @@ fn a_job_of_the_shell_is_stopped_by_its_id() {
     }
     assert!(!ended.out.contains("RUNNING |"), "{}", ended.out);
 }
+
+#[test]
+fn a_shell_waits_for_the_synchronous_job_alone() {
+    let mut shell = start_typing(&["sql", "-p", "1"]);
+    shell.type_in(
+        "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '50');\n\
+         CREATE TABLE few (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '3');\n\
+         CREATE TABLE nowhere (n BIGINT) WITH ('connector' = 'blackhole');\n\
+         INSERT INTO nowhere SELECT n FROM numbers;\n\
+         SET 'table.dml-sync' = 'true';\n\
+         INSERT INTO nowhere SELECT n FROM few;\n\
+         SHOW JOBS;\nQUIT;\n",
+    );
+    let ended = shell.ended().expect(0);
+    assert!(
+        ended.out.contains("RUNNING |") && ended.out.contains("FINISHED |"),
+        "{}",
+        ended.out
+    );
+}

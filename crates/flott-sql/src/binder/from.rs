@@ -177,11 +177,20 @@ impl Binder<'_> {
     }
 
     /// Binds a view in its own text.
-    pub(crate) fn view(&self, view: &View) -> SqlResult<Rel> {
-        let bound = self
-            .for_view(view)?
-            .query(&view.query)
-            .map_err(|e| e.in_source(&view.source.text))?;
+    fn view(&self, view: &View) -> SqlResult<Rel> {
+        self.renamed_view(view, |binder| binder.query(&view.query))
+    }
+
+    /// Binds a view to look at its columns, whatever its order.
+    ///
+    /// # Errors
+    /// If the view no longer fits what it reads.
+    pub(crate) fn described_view(&self, view: &View) -> SqlResult<Rel> {
+        self.renamed_view(view, |binder| binder.subquery(&view.query))
+    }
+
+    fn renamed_view(&self, view: &View, bind: impl FnOnce(&Self) -> SqlResult<Rel>) -> SqlResult<Rel> {
+        let bound = bind(&self.for_view(view)?).map_err(|e| e.in_source(&view.source.text))?;
         rename(bound, &view.columns, view.columns.first().map(|c| c.span))
     }
 

@@ -210,20 +210,22 @@ impl<'a> Overs<'a> {
     }
 
     fn named_window(&self, name: &Ident) -> SqlResult<&'a WindowSpec> {
-        match self.named.iter().find(|w| w.0.value == name.value) {
-            Some(NamedWindowDefinition(_, NamedWindowExpr::WindowSpec(spec))) => Ok(spec),
-            Some(NamedWindowDefinition(_, NamedWindowExpr::NamedWindow(other))) if other.value != name.value => {
-                self.named_window(other)
-            }
-            _ => {
-                let hint = suggest::hint(&name.value, self.named.iter().map(|w| w.0.value.as_str()));
-                Err(SqlError::new(
-                    Step::Name,
-                    format!("there is no window '{}' in the WINDOW clause{hint}", name.value),
-                )
-                .at_span(name.span))
+        let mut wanted = name;
+        for _ in self.named {
+            match self.named.iter().find(|w| w.0.value == wanted.value) {
+                Some(NamedWindowDefinition(_, NamedWindowExpr::WindowSpec(spec))) => return Ok(spec),
+                Some(NamedWindowDefinition(_, NamedWindowExpr::NamedWindow(other))) => wanted = other,
+                None => {
+                    let hint = suggest::hint(&wanted.value, self.named.iter().map(|w| w.0.value.as_str()));
+                    let text = format!("there is no window '{}' in the WINDOW clause{hint}", wanted.value);
+                    return Err(SqlError::new(Step::Name, text).at_span(wanted.span));
+                }
             }
         }
+        let text = format!("the window '{}' is defined by itself in the WINDOW clause", name.value);
+        Err(SqlError::new(Step::Name, text)
+            .at_span(name.span)
+            .remedy("write out one of the windows: WINDOW w AS (PARTITION BY … ORDER BY …)"))
     }
 
     fn window(&self, spec: &WindowSpec, function: &str) -> SqlResult<Window> {

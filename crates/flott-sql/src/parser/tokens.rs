@@ -32,7 +32,7 @@ pub fn split(text: &str) -> SqlResult<(Vec<StatementTokens>, Hints)> {
         .tokenize_with_location()
         .map_err(|e| tokenizer_error(&e))?;
     let (tokens, hints) = without_comments(tokens)?;
-    Ok((statements(tokens), hints))
+    Ok((statements(tokens).0, hints))
 }
 
 fn tokenizer_error(error: &TokenizerError) -> SqlError {
@@ -117,27 +117,12 @@ pub fn is_complete(text: &str) -> Result<bool, bool> {
         .filter(|t| !matches!(t.token, Token::Whitespace(_)))
         .collect();
     let ends = words.last().is_some_and(|t| t.token == Token::SemiColon);
-    // Inside of a statement set, semicolons do not end it.
-    let open_set = statements(words).last().is_some_and(|last| {
-        let set = |at: usize| {
-            ["STATEMENT", "SET"]
-                .iter()
-                .enumerate()
-                .all(|(i, w)| last.get(at + i).is_some_and(|t| is_word(t, w)))
-        };
-        set(1)
-            && (is_word(&last[0], "EXECUTE") || is_word(&last[0], "BEGIN"))
-            && !last
-                .iter()
-                .rev()
-                .find(|t| t.token != Token::SemiColon)
-                .is_some_and(|t| is_word(t, "END"))
-    });
-    Ok(ends && !open_set)
+    let (_, is_open) = statements(words);
+    Ok(ends && !is_open)
 }
 
-/// Cuts at semicolons, except inside of a statement set.
-fn statements(tokens: Vec<TokenWithSpan>) -> Vec<StatementTokens> {
+/// Cuts at semicolons, except inside of a statement set; and whether the last statement is a set that is still open.
+fn statements(tokens: Vec<TokenWithSpan>) -> (Vec<StatementTokens>, bool) {
     let mut all = vec![];
     let mut current: StatementTokens = vec![];
     let mut cases = 0_usize;
@@ -158,10 +143,11 @@ fn statements(tokens: Vec<TokenWithSpan>) -> Vec<StatementTokens> {
         }
         current.push(token);
     }
+    let is_open = !current.is_empty() && inside_set(&current, cases);
     if !current.is_empty() {
         all.push(current);
     }
-    all
+    (all, is_open)
 }
 
 /// Whether the statement so far is a set whose `END` has not come.

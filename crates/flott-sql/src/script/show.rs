@@ -128,7 +128,7 @@ impl Session {
                 describe_columns(described, has_comments)
             }
             Object::View(view) => {
-                let rel = self.binder(source).view(view)?;
+                let rel = self.binder(source).described_view(view)?;
                 let described = rel.fields.iter();
                 described
                     .map(|f| description([&f.name, "", "", ""], &f.ty, f.time))
@@ -158,7 +158,7 @@ impl Session {
         let Object::View(view) = self.catalog.find(name)? else {
             return Err(wrong_kind(name, "a table", "SHOW CREATE TABLE"));
         };
-        let rel = self.binder(source).view(view)?;
+        let rel = self.binder(source).described_view(view)?;
         let columns: Vec<String> = rel.fields.iter().map(|f| format!("  `{}`", f.name)).collect();
         let temporary = if self.catalog.is_temporary(&path) {
             "TEMPORARY "

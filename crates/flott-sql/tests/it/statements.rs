@@ -101,6 +101,7 @@ fn a_shell_knows_when_a_statement_is_whole() {
         "SELECT ';' ;\n",
         "SELECT 1 -- a\n;",
         "BEGIN STATEMENT SET; INSERT INTO a SELECT 1; END;",
+        "EXPLAIN STATEMENT SET BEGIN INSERT INTO a SELECT 1; END;",
     ] {
         assert!(Script::is_complete(whole), "{whole}");
     }
@@ -109,9 +110,24 @@ fn a_shell_knows_when_a_statement_is_whole() {
         "SELECT ';",
         "/* ;",
         "BEGIN STATEMENT SET; INSERT INTO a SELECT 1;",
+        "EXPLAIN STATEMENT SET BEGIN INSERT INTO a SELECT 1;",
+        "EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT CASE WHEN b THEN 1 ELSE 2 END;",
         "SELECT 1 -- ;",
     ] {
         assert!(!Script::is_complete(open), "{open}");
+    }
+}
+
+#[test]
+fn a_view_with_an_order_is_described() {
+    let sorted = format!("{TABLE} CREATE VIEW sorted AS SELECT id FROM t ORDER BY id DESC;");
+    for (statement, expected) in [
+        ("DESCRIBE sorted;", "| BIGINT |"),
+        ("SHOW COLUMNS FROM sorted;", "|   id | BIGINT |"),
+        ("SHOW CREATE VIEW sorted;", "ORDER BY id DESC"),
+    ] {
+        let given = last(&format!("{sorted} {statement}"));
+        assert!(given.contains(expected), "{given}");
     }
 }
 
