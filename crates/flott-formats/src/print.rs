@@ -166,21 +166,14 @@ fn write_clock(out: &mut Vec<u8>, nanos_of_day: i64, full: bool) {
     }
 }
 
-/// `java.time.Period` of months.
+/// `java.time.Period` of months, which are not made into years.
 fn write_period(out: &mut Vec<u8>, months: i32) {
-    let (years, months) = (months / 12, months % 12);
     out.push(b'P');
-    if years != 0 {
-        write_i64(out, years.into());
-        out.push(b'Y');
+    if months == 0 {
+        return out.extend_from_slice(b"0D");
     }
-    if months != 0 {
-        write_i64(out, months.into());
-        out.push(b'M');
-    }
-    if years == 0 && months == 0 {
-        out.extend_from_slice(b"0D");
-    }
+    write_i64(out, months.into());
+    out.push(b'M');
 }
 
 /// `java.time.Duration` of milliseconds.

@@ -87,6 +87,7 @@ const KNOWN: &[&str] = &[
     "table.exec.source.cdc-events-duplicate",
     "table.exec.sink.not-null-enforcer",
     "table.exec.sink.type-length-enforcer",
+    "table.exec.sink.nested-constraint-enforcer",
     "table.exec.sink.keyed-shuffle",
     "table.exec.sink.upsert-materialize",
     "table.exec.resource.default-parallelism",

@@ -1,7 +1,7 @@
 //! The options that planning reads, typed once and checked.
 
 use crate::error::{SqlError, SqlResult, Step};
-use crate::nodes::{MiniBatch, NotNullEnforcer, TypeLengthEnforcer};
+use crate::nodes::{MiniBatch, NestedEnforcer, NotNullEnforcer, TypeLengthEnforcer};
 use flott_core::Options;
 use flott_core::key_group::default_max_parallelism;
 use flott_core::options::OptionError;
@@ -95,6 +95,8 @@ pub struct PlannerConfig {
     pub not_null: NotNullEnforcer,
     /// `table.exec.sink.type-length-enforcer`
     pub type_length: TypeLengthEnforcer,
+    /// `table.exec.sink.nested-constraint-enforcer`
+    pub nested: NestedEnforcer,
     /// `table.exec.source.cdc-events-duplicate`
     pub cdc_events_duplicate: bool,
     /// `table.exec.sink.upsert-materialize`
@@ -198,6 +200,16 @@ impl PlannerConfig {
                     ("ERROR", TypeLengthEnforcer::Error),
                 ],
                 TypeLengthEnforcer::Ignore,
+            )?,
+            nested: choice(
+                options,
+                "table.exec.sink.nested-constraint-enforcer",
+                &[
+                    ("IGNORE", NestedEnforcer::Ignore),
+                    ("ROWS", NestedEnforcer::Rows),
+                    ("ROWS_AND_COLLECTIONS", NestedEnforcer::RowsAndCollections),
+                ],
+                NestedEnforcer::Ignore,
             )?,
             cdc_events_duplicate: options
                 .boolean("table.exec.source.cdc-events-duplicate")

@@ -378,8 +378,24 @@ fn bind_binary(left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, names: 
         }
     };
     let (a, b) = (bind_expr(left, names)?, bind_expr(right, names)?);
+    // Two rows that are written out are equal where each field is, so that NULL in one is NULL.
+    if let (BinaryOperator::Eq, Some(a), Some(b)) = (op, row_fields(&a), row_fields(&b))
+        && a.len() == b.len()
+    {
+        let fields = a.iter().zip(b);
+        let mut equal = fields.map(|(a, b)| call("=", vec![a.clone(), b.clone()]));
+        let first = equal.next().unwrap_or_else(|| Ok(Expr::boolean(true)))?;
+        return equal.try_fold(first, |all, field| call("AND", vec![all, field?]));
+    }
     // The place of a mismatch is the operator's left operand, which is where the expression starts.
     call(function, vec![a, b])
+}
+
+fn row_fields(expr: &Expr) -> Option<&[Expr]> {
+    match expr {
+        Expr::Call { function, args, .. } if function == "ROW" => Some(args),
+        _ => None,
+    }
 }
 
 fn bind_cast(try_cast: bool, expr: &ast::Expr, data_type: &DataType, names: &dyn Resolver) -> SqlResult<Expr> {

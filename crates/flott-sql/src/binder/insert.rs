@@ -116,7 +116,10 @@ impl Binder<'_> {
             if !fits(&field.ty, &sink.ty) {
                 return Err(mismatch(table, &sinks, targets, &rel, (source, position)).at_span(span));
             }
-            columns.push((sink.name.clone(), cast_to(expr, &sink.ty).map_err(|e| e.at_span(span))?));
+            columns.push((
+                sink.name.clone(),
+                cast_to(expr, &relaxed(&field.ty, &sink.ty)).map_err(|e| e.at_span(span))?,
+            ));
         }
         Ok(Rel::calc(rel, columns, None))
     }
@@ -204,6 +207,7 @@ fn physical_first(table: &Table, metadata: &[MetadataKey], rel: Rel) -> SqlResul
             ));
         };
         let expr = Expr::input(index, rel.fields[index].ty.clone());
+        let ty = relaxed(expr.ty(), &ty);
         columns.push((name, cast_to(expr, &ty)?));
     }
     Ok(Rel::calc(rel, columns, None))
@@ -295,9 +299,8 @@ fn fits(from: &LogicalType, to: &LogicalType) -> bool {
     match (&from.kind, &to.kind) {
         (T::Null, _) => true,
         (a, b) if a == b => true,
-        (T::Char(a), T::Char(b)) => a <= b,
+        (T::Char(_), T::Char(_)) | (T::Binary(_), T::Binary(_)) => true,
         (a, T::Varchar(_)) => a.is_string(),
-        (T::Binary(a), T::Binary(b)) => a <= b,
         (a, T::Varbinary(_)) => a.is_binary(),
         (a, T::Decimal(..)) => a.is_numeric(),
         (a, T::Double) => a.is_numeric(),
@@ -312,6 +315,31 @@ fn fits(from: &LogicalType, to: &LogicalType) -> bool {
         (T::Map(a, x), T::Map(b, y)) => fits(a, b) && fits(x, y),
         (T::Row(a), T::Row(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fits(&a.ty, &b.ty)),
         _ => false,
+    }
+}
+
+/// The sink's type with NULL allowed wherever inside it the query's has it: what is to be done about NULL in a NOT NULL field is
+/// decided at run time (`table.exec.sink.nested-constraint-enforcer`).
+fn relaxed(from: &LogicalType, to: &LogicalType) -> LogicalType {
+    use TypeKind as T;
+    let within = |f: &LogicalType, t: &LogicalType| Box::new(relaxed(f, t).with_nullable(f.nullable || t.nullable));
+    let kind = match (&from.kind, &to.kind) {
+        (T::Array(f), T::Array(t)) => T::Array(within(f, t)),
+        (T::Multiset(f), T::Multiset(t)) => T::Multiset(within(f, t)),
+        (T::Map(f, x), T::Map(t, y)) => T::Map(within(f, t), within(x, y)),
+        (T::Row(f), T::Row(t)) => {
+            let fields = f.iter().zip(t);
+            T::Row(
+                fields
+                    .map(|(f, t)| Field::new(&t.name, *within(&f.ty, &t.ty)))
+                    .collect(),
+            )
+        }
+        _ => to.kind.clone(),
+    };
+    LogicalType {
+        kind,
+        nullable: to.nullable,
     }
 }
 

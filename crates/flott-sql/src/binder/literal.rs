@@ -203,6 +203,18 @@ pub fn bind_interval(interval: &ast::Interval, span: Span) -> SqlResult<Expr> {
         None => (1, text.trim()),
     };
     let value = parse_interval(body, first, last).ok_or_else(|| wrong(format!("'{text}' is no such interval")))?;
+    let digits = interval.leading_precision.unwrap_or(LEADING_DIGITS);
+    let leading = body.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    let leading = leading.trim_start_matches('0');
+    if leading.len() as u64 > digits {
+        let unit = UNIT_NAMES[first];
+        return Err(SqlError::new(
+            Step::Type,
+            format!("{leading} in the interval '{text}' has more than {digits} digits"),
+        )
+        .at_span(span)
+        .remedy(format!("write {unit}({})", leading.len())));
+    }
     let value = value
         .checked_mul(sign * outer_sign)
         .ok_or_else(|| wrong(format!("'{text}' is too long")))?;
@@ -219,6 +231,14 @@ const YEAR: usize = 0;
 const MONTH: usize = 1;
 const DAY: usize = 2;
 const SECOND: usize = 5;
+
+/// Digits that the first unit of an interval may have where the constant does not say it, as in `DAY(3)`.
+const LEADING_DIGITS: u64 = 2;
+
+const UNIT_NAMES: [&str; 6] = ["YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"];
+
+/// Digits that a fraction of a second may have.
+const FRACTION_DIGITS: usize = 6;
 
 /// Lengths in months (years, months) or milliseconds (days to seconds).
 const UNITS: [i64; 6] = [12, 1, 86_400_000, 3_600_000, 60_000, 1_000];
@@ -259,7 +279,7 @@ fn parse_interval(body: &str, first: usize, last: usize) -> Option<i64> {
 /// Milliseconds of `12.345`; further digits are cut off.
 fn seconds_ms(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if !fraction.chars().all(|c| c.is_ascii_digit()) {
+    if fraction.len() > FRACTION_DIGITS || !fraction.chars().all(|c| c.is_ascii_digit()) {
         return None;
     }
     let padded: String = fraction.chars().chain("000".chars()).take(3).collect();

@@ -3,7 +3,7 @@
 use super::expr::{Resolver, bind_expr};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, Literal};
-use crate::rel::RelField;
+use crate::rel::{RelField, TimeKind};
 use flott_core::{LogicalType, TypeKind, suggest};
 use sqlparser::ast::{self, Ident};
 use sqlparser::tokenizer::Span;
@@ -94,6 +94,35 @@ impl ExprScope {
         self.relations.iter().filter_map(|r| r.path.last()).map(String::as_str)
     }
 
+    /// `CURRENT_WATERMARK` takes a column that has a watermark and nothing else.
+    fn check_watermark_argument(&self, expr: &ast::Expr) -> SqlResult<()> {
+        let ast::Expr::Function(function) = expr else {
+            return Ok(());
+        };
+        if !super::expr::function_name(function).is_ok_and(|name| name == "CURRENT_WATERMARK") {
+            return Ok(());
+        }
+        let ast::FunctionArguments::List(list) = &function.args else {
+            return Ok(());
+        };
+        for arg in &list.args {
+            let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(arg)) = arg else {
+                continue;
+            };
+            let has_watermark = match bind_expr(arg, self)? {
+                Expr::InputRef { index, .. } => self.fields[index].time == Some(TimeKind::Rowtime),
+                _ => false,
+            };
+            if !has_watermark {
+                let what = "CURRENT_WATERMARK takes a column that has a WATERMARK";
+                return Err(SqlError::new(Step::Type, what)
+                    .at_span(super::expr::span_of(arg))
+                    .remedy("name the table's column of WATERMARK FOR, as it comes from the table"));
+            }
+        }
+        Ok(())
+    }
+
     fn column_reference(&self, index: usize) -> Expr {
         Expr::input(index, self.fields[index].ty.clone())
     }
@@ -176,7 +205,8 @@ impl Resolver for ExprScope {
                     .at_span(super::expr::span_of(expr))
                     .remedy("use it in SELECT or HAVING; where its argument is an aggregate, put the inner one into a sub-query"),
             ),
-            None => Ok(self.database.as_deref().filter(|_| is_current_database(expr)).map(current_database)),
+            None if is_current_database(expr) => Ok(self.database.as_deref().map(current_database)),
+            None => self.check_watermark_argument(expr).map(|()| None),
         }
     }
 

@@ -24,6 +24,7 @@ use flott_core::{Batch, LogicalType, TypeKind};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// What expressions need from the job besides their rows.
 #[derive(Debug, Clone)]
@@ -32,6 +33,31 @@ pub struct EvalContext {
     pub time_zone: TimeZone,
     /// Where `CURRENT_TIMESTAMP` and `PROCTIME` look.
     pub clock: SharedClock,
+    /// Where `CURRENT_WATERMARK` looks.
+    pub watermark: CurrentWatermark,
+}
+
+/// The watermark that has come so far, told to expressions by the operator that runs them.
+#[derive(Debug, Clone)]
+pub struct CurrentWatermark(Arc<AtomicI64>);
+
+impl CurrentWatermark {
+    /// The last watermark in milliseconds; none has come: `None`.
+    pub fn get(&self) -> Option<i64> {
+        let ms = self.0.load(Ordering::Relaxed);
+        (ms != i64::MIN).then_some(ms)
+    }
+
+    /// A watermark has come.
+    pub fn set(&self, ms: i64) {
+        self.0.store(ms, Ordering::Relaxed);
+    }
+}
+
+impl Default for CurrentWatermark {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MIN)))
+    }
 }
 
 impl Default for EvalContext {
@@ -40,6 +66,7 @@ impl Default for EvalContext {
         Self {
             time_zone: TimeZone::UTC,
             clock: Arc::new(SystemClock),
+            watermark: CurrentWatermark::default(),
         }
     }
 }

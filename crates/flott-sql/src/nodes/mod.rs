@@ -46,8 +46,8 @@ pub use changes::{ChangelogNormalizeSpec, SinkMaterializerSpec};
 pub use group::{GroupAggregateSpec, MiniBatch};
 pub use over::{OverAggregateSpec, OverFrame, OverOrder};
 pub use rows::{
-    CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, ExpandSet, ExpandSpec, NotNullEnforcer,
-    SinkConstraintsSpec, TypeLengthEnforcer, ValuesSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec,
+    CalcSpec, CorrelateJoin, CorrelateUnnestSpec, DropUpdateBeforeSpec, ExpandSet, ExpandSpec, NestedEnforcer,
+    NotNullEnforcer, SinkConstraintsSpec, TypeLengthEnforcer, ValuesSpec, WATERMARK_GENERATOR, WatermarkExpressionSpec,
 };
 pub use sort::{LimitSpec, SortKey, TemporalSortSpec};
 pub use window::{

@@ -167,6 +167,19 @@ pub enum TypeLengthEnforcer {
     Error,
 }
 
+/// Where inside columns NOT NULL and lengths are enforced (`table.exec.sink.nested-constraint-enforcer`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NestedEnforcer {
+    /// Nowhere: columns only.
+    #[default]
+    Ignore,
+    /// In fields of rows too.
+    Rows,
+    /// In elements, keys and values of collections too.
+    RowsAndCollections,
+}
+
 /// Checks before a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkConstraintsSpec {
@@ -178,4 +191,7 @@ pub struct SinkConstraintsSpec {
     pub not_null: NotNullEnforcer,
     /// What to do with lengths.
     pub type_length: TypeLengthEnforcer,
+    /// Where inside columns both are looked for.
+    #[serde(default)]
+    pub nested: NestedEnforcer,
 }

@@ -1,15 +1,15 @@
 //! Condition and projection: [`Calc`].
 
 use crate::expr::ExprError;
-use crate::expr::program::{CompiledExpr, CompiledExprs, EvalContext, compile, compile_many};
+use crate::expr::program::{CompiledExpr, CompiledExprs, CurrentWatermark, EvalContext, compile, compile_many};
 use crate::nodes::CalcSpec;
 use crate::operators::eval_context;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt8Type;
 use arrow_array::{ArrayRef, BooleanArray, NullArray, UInt8Array};
 use arrow_select::filter::FilterBuilder;
-use flott_core::Batch;
 use flott_core::clock::SharedClock;
+use flott_core::{Batch, EventTime};
 use flott_runtime::{FailureLabel, Flow, Operator, OperatorContext, Output, TaskError};
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ pub(crate) struct Calc {
     projection: CompiledExprs,
     /// Columns that the projection reads.
     needed: Vec<usize>,
+    watermark: CurrentWatermark,
 }
 
 impl Calc {
@@ -44,6 +45,7 @@ impl Calc {
                 .map_err(prepare_error)?,
             projection: compile_many(&spec.projection, &context).map_err(prepare_error)?,
             needed,
+            watermark: context.watermark,
         })
     }
 
@@ -105,6 +107,11 @@ impl Operator for Calc {
         if let Some(batch) = self.apply(&batch)? {
             out.emit(batch);
         }
+        Ok(Flow::Done)
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, _out: &mut Output) -> Result<Flow, TaskError> {
+        self.watermark.set(watermark);
         Ok(Flow::Done)
     }
 }

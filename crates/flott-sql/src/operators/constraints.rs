@@ -1,18 +1,17 @@
 //! What stands before a sink: [`SinkConstraints`] (NOT NULL and lengths) and [`DropUpdateBefore`].
 
+use super::within;
 use crate::nodes::{DropUpdateBeforeSpec, NotNullEnforcer, SinkConstraintsSpec, TypeLengthEnforcer};
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, StringArray};
+use arrow_array::BooleanArray;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
-use flott_core::{Batch, Field, RowKind, TypeKind};
+use flott_core::{Batch, RowKind, TypeKind};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Enforces a sink's column types on rows that may break them: NULLs in NOT NULL columns
 /// (`table.exec.sink.not-null-enforcer`) and lengths of CHAR, VARCHAR, BINARY, VARBINARY
-/// (`table.exec.sink.type-length-enforcer`).
+/// (`table.exec.sink.type-length-enforcer`), also inside columns (`table.exec.sink.nested-constraint-enforcer`).
 #[derive(Debug)]
 pub(crate) struct SinkConstraints {
     spec: SinkConstraintsSpec,
@@ -31,16 +30,16 @@ impl SinkConstraints {
     fn not_null(&self, batch: Batch) -> Result<Batch, TaskError> {
         let mut valid: Option<NullBuffer> = None;
         for (field, column) in self.spec.columns.iter().zip(batch.columns()) {
-            if field.ty.nullable || column.null_count() == 0 {
+            let Some(broken) = within::nulls(&field.name, &field.ty, column, self.spec.nested) else {
                 continue;
-            }
+            };
             if self.spec.not_null == NotNullEnforcer::Error {
                 return Err(TaskError::data(format!(
                     "column '{}' of table '{}' is NOT NULL, but a NULL value is to be written into it: correct the query, or drop such rows with SET 'table.exec.sink.not-null-enforcer' = 'DROP'",
-                    field.name, self.spec.table
+                    broken.path, self.spec.table
                 )));
             }
-            valid = NullBuffer::union(valid.as_ref(), column.nulls());
+            valid = NullBuffer::union(valid.as_ref(), Some(&NullBuffer::new(!&broken.rows)));
         }
         match valid {
             None => Ok(batch),
@@ -58,77 +57,19 @@ impl SinkConstraints {
         }
         let mut columns = batch.columns().to_vec();
         for (field, column) in self.spec.columns.iter().zip(&mut columns) {
-            if let Some(cut) = self.fit(field, column)? {
+            let allow = |path: &str, ty: &TypeKind, length: usize, unit: &str| match self.spec.type_length {
+                TypeLengthEnforcer::Ignore | TypeLengthEnforcer::TrimPad => Ok(()),
+                TypeLengthEnforcer::Error => Err(TaskError::data(format!(
+                    "column '{path}' of table '{}' is {ty}, but a value of {length} {unit} is to be written into it: correct the query, or fit such values with SET 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD'",
+                    self.spec.table
+                ))),
+            };
+            if let Some(cut) = within::fitted(&field.name, &field.ty.kind, column, self.spec.nested, &allow)? {
                 *column = cut;
             }
         }
         Ok(batch.with_columns(columns))
     }
-
-    /// The column with every value of the type's length, or `None` where all have it.
-    fn fit(&self, field: &Field, column: &ArrayRef) -> Result<Option<ArrayRef>, TaskError> {
-        match field.ty.kind {
-            TypeKind::Char(n) | TypeKind::Varchar(n) => {
-                let (n, pads) = (n as usize, matches!(field.ty.kind, TypeKind::Char(_)));
-                let a = column.as_string::<i32>();
-                let fits = |v: &str| {
-                    // Text has at least a byte a character, so most values need no counting.
-                    if pads {
-                        v.chars().count() == n
-                    } else {
-                        v.len() <= n || v.chars().count() <= n
-                    }
-                };
-                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else {
-                    return Ok(None);
-                };
-                self.allow(field, wrong.chars().count(), "characters")?;
-                let fitted: StringArray = a.iter().map(|v| v.map(|v| fit_text(v, n, pads))).collect();
-                Ok(Some(Arc::new(fitted)))
-            }
-            TypeKind::Binary(n) | TypeKind::Varbinary(n) => {
-                let (n, pads) = (n as usize, matches!(field.ty.kind, TypeKind::Binary(_)));
-                let a = column.as_binary::<i32>();
-                let fits = |v: &[u8]| if pads { v.len() == n } else { v.len() <= n };
-                let Some(wrong) = a.iter().flatten().find(|v| !fits(v)) else {
-                    return Ok(None);
-                };
-                self.allow(field, wrong.len(), "bytes")?;
-                let fitted: BinaryArray = a.iter().map(|v| v.map(|v| fit_bytes(v, n, pads))).collect();
-                Ok(Some(Arc::new(fitted)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn allow(&self, field: &Field, length: usize, unit: &str) -> Result<(), TaskError> {
-        if self.spec.type_length == TypeLengthEnforcer::TrimPad {
-            return Ok(());
-        }
-        Err(TaskError::data(format!(
-            "column '{}' of table '{}' is {}, but a value of {length} {unit} is to be written into it: correct the query, or fit such values with SET 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD'",
-            field.name, self.spec.table, field.ty.kind
-        )))
-    }
-}
-
-fn fit_text(value: &str, length: usize, pads: bool) -> Cow<'_, str> {
-    match value.char_indices().nth(length) {
-        Some((end, _)) => Cow::Borrowed(&value[..end]),
-        None if pads => {
-            let missing = length - value.chars().count();
-            Cow::Owned(format!("{value}{}", " ".repeat(missing)))
-        }
-        None => Cow::Borrowed(value),
-    }
-}
-
-fn fit_bytes(value: &[u8], length: usize, pads: bool) -> Vec<u8> {
-    let mut fitted = value[..value.len().min(length)].to_vec();
-    if pads {
-        fitted.resize(length, 0);
-    }
-    fitted
 }
 
 impl Operator for SinkConstraints {
@@ -175,8 +116,9 @@ impl Operator for DropUpdateBefore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::NestedEnforcer;
     use crate::operators::harness::Harness;
-    use flott_core::LogicalType;
+    use flott_core::{Field, LogicalType};
 
     fn constraints(not_null: NotNullEnforcer, type_length: TypeLengthEnforcer) -> Harness {
         let columns = vec![
@@ -189,6 +131,7 @@ mod tests {
             columns,
             not_null,
             type_length,
+            nested: NestedEnforcer::Ignore,
         };
         Harness::new(
             Box::new(SinkConstraints::new(spec)),

@@ -36,6 +36,7 @@ mod values;
 mod wall_clock;
 mod watermark;
 mod window;
+mod within;
 
 mod factory;
 
@@ -108,5 +109,6 @@ pub(crate) fn eval_context(time_zone: &str, clock: &SharedClock) -> Result<EvalC
     Ok(EvalContext {
         time_zone: zone_of(time_zone)?,
         clock: clock.clone(),
+        ..EvalContext::default()
     })
 }

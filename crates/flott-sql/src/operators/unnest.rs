@@ -88,7 +88,8 @@ impl Unnest {
             && self.join == CorrelateJoin::Inner
             && !self.ordinality
             && !self.is_multiset
-            && pending.collection.null_count() == 0;
+            && pending.collection.null_count() == 0
+            && null_rows(&pending.collection).is_none();
         if !is_plain {
             return Ok(None);
         }
@@ -110,6 +111,7 @@ impl Unnest {
         let (mut rows, mut elements, mut positions) = (vec![], vec![], vec![]);
         let (values, offsets) = parts(collection)?;
         let counts = self.is_multiset.then(|| values[1].as_primitive::<Int32Type>().clone());
+        let null_rows = null_rows(collection);
         let none = values[0].len() as u32;
         let mut has_none = false;
         for row in range {
@@ -118,8 +120,13 @@ impl Unnest {
             } else {
                 offsets[row] as u32..offsets[row + 1] as u32
             };
-            let mut position = 0;
+            let (mut position, before) = (0, rows.len());
             for entry in entries {
+                // A ROW that is NULL is no row.
+                if null_rows.is_some_and(|nulls| nulls.is_null(entry as usize)) {
+                    position += 1;
+                    continue;
+                }
                 let times = counts.as_ref().map_or(1, |c| c.value(entry as usize).max(0));
                 for _ in 0..times {
                     position += 1;
@@ -128,7 +135,7 @@ impl Unnest {
                     positions.push(Some(position));
                 }
             }
-            if position == 0 && self.join == CorrelateJoin::Left {
+            if rows.len() == before && self.join == CorrelateJoin::Left {
                 has_none = true;
                 rows.push(row as u32);
                 elements.push(none);
@@ -161,6 +168,12 @@ impl Unnest {
         }
         Ok(Some(Batch::new(columns, count).with_kinds(kept.kinds().cloned())))
     }
+}
+
+/// Which elements are NULL, if they are rows and some are.
+fn null_rows(collection: &ArrayRef) -> Option<&NullBuffer> {
+    let rows = collection.as_list_opt::<i32>()?.values().as_struct_opt()?;
+    rows.nulls().filter(|nulls| nulls.null_count() > 0)
 }
 
 fn length(collection: &ArrayRef, row: usize) -> usize {

@@ -4,9 +4,11 @@ use super::{Need, NewNode, Output, Planner, SINK_KIND, Stream};
 use crate::binder::BoundInsert;
 use crate::config::{KeyedShuffle, UpsertMaterialize};
 use crate::error::{SqlError, SqlResult, Step};
-use crate::nodes::{DropUpdateBeforeSpec, SinkConstraintsSpec, SinkMaterializerSpec, TypeLengthEnforcer, kind};
+use crate::nodes::{
+    DropUpdateBeforeSpec, NestedEnforcer, SinkConstraintsSpec, SinkMaterializerSpec, TypeLengthEnforcer, kind,
+};
 use crate::rel::{Changelog, ModifyKinds, Rel, RelOp, upsert_keys};
-use flott_core::{Field, TypeKind};
+use flott_core::{Field, LogicalType, TypeKind};
 use flott_plan::{NodeId, Partitioning, Role};
 use flott_runtime::connector::{ChangelogMode, SinkSpec};
 use std::collections::BTreeSet;
@@ -63,7 +65,7 @@ impl Planner {
         let upstream = self.parallelism_of(&stream);
         let parallelism = parallelism.unwrap_or(upstream);
         let exec_id = self.exec_id();
-        if self.needs_constraints(insert, rel) {
+        if self.needs_constraints(insert, rel)? {
             stream = self.constraints(insert, rel, stream, exec_id)?;
         }
         let mut exchange = self.sink_exchange(&keys, &stream, parallelism, materialized);
@@ -153,6 +155,7 @@ impl Planner {
             columns: insert.fields.clone(),
             not_null: self.config.not_null,
             type_length: self.config.type_length,
+            nested: self.config.nested,
         };
         let node = self.add_named(new, format!("ConstraintEnforcer[{exec_id}]"), &spec, changelog)?;
         self.connect(&stream, node);
@@ -220,14 +223,30 @@ impl Planner {
         Ok(Stream::one(Output { node, changelog }))
     }
 
-    fn needs_constraints(&self, insert: &BoundInsert, rel: &Rel) -> bool {
-        let not_null = rel
-            .fields
-            .iter()
-            .zip(&insert.fields)
-            .any(|(query, sink)| query.ty.nullable && !sink.ty.nullable);
-        let lengths = self.config.type_length != TypeLengthEnforcer::Ignore && insert.fields.iter().any(has_length);
-        not_null || lengths
+    fn needs_constraints(&self, insert: &BoundInsert, rel: &Rel) -> SqlResult<bool> {
+        let nested = self.config.nested;
+        let columns = || rel.fields.iter().zip(&insert.fields);
+        let not_null = columns().any(|(query, sink)| {
+            let is_broken = query.ty.nullable && !sink.ty.nullable;
+            is_broken || nested != NestedEnforcer::Ignore && query.ty.kind != sink.ty.kind
+        });
+        let fits_lengths = self.config.type_length == TypeLengthEnforcer::TrimPad;
+        if fits_lengths && nested == NestedEnforcer::RowsAndCollections {
+            let is_within = |f: &&Field| has_length(&f.ty, nested) && !has_length(&f.ty, NestedEnforcer::Rows);
+            if let Some(field) = insert.fields.iter().find(is_within) {
+                let what = format!(
+                    "column '{}' of table '{}' is {}: lengths inside collections cannot be fitted by 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD'",
+                    field.name,
+                    insert.table.short_name(),
+                    field.ty.kind
+                );
+                let remedy = "SET 'table.exec.sink.nested-constraint-enforcer' = 'ROWS', or 'table.exec.sink.type-length-enforcer' = 'ERROR'";
+                return Err(SqlError::new(Step::Option, what).remedy(remedy));
+            }
+        }
+        let lengths = self.config.type_length != TypeLengthEnforcer::Ignore
+            && insert.fields.iter().any(|f| has_length(&f.ty, nested));
+        Ok(not_null || lengths)
     }
 }
 
@@ -242,11 +261,16 @@ fn is_filtered(rel: &Rel) -> bool {
     }
 }
 
-fn has_length(field: &Field) -> bool {
+/// Whether a type has a length to enforce, itself or within.
+fn has_length(ty: &LogicalType, nested: NestedEnforcer) -> bool {
     use flott_core::types::MAX_LENGTH;
-    match field.ty.kind {
-        TypeKind::Varchar(n) | TypeKind::Varbinary(n) => n != MAX_LENGTH,
+    let in_collections = nested == NestedEnforcer::RowsAndCollections;
+    match &ty.kind {
+        TypeKind::Varchar(n) | TypeKind::Varbinary(n) => *n != MAX_LENGTH,
         TypeKind::Char(_) | TypeKind::Binary(_) => true,
+        TypeKind::Row(fields) => nested != NestedEnforcer::Ignore && fields.iter().any(|f| has_length(&f.ty, nested)),
+        TypeKind::Array(e) | TypeKind::Multiset(e) => in_collections && has_length(e, nested),
+        TypeKind::Map(k, v) => in_collections && (has_length(k, nested) || has_length(v, nested)),
         _ => false,
     }
 }

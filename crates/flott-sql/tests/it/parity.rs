@@ -4,7 +4,7 @@ use crate::connectors::{session, variable};
 use crate::snapshot::report;
 use flott_sql::{Outcome, Script, SqlError};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Where the answers lie.
@@ -156,4 +156,32 @@ fn columns_have_flinks_names_and_types() {
     }
     assert!(compared > 100, "only {compared} scripts were compared");
     report(&differences);
+}
+
+#[test]
+fn every_feature_has_its_scripts() {
+    let names: Vec<String> = peers().into_iter().map(|p| p.name).collect();
+    let mut wrong = vec![];
+    let mut named = BTreeSet::new();
+    for cells in table(&page("README.md"), "| feature |") {
+        for pattern in cells[1].split_whitespace() {
+            let pattern = pattern.trim_matches([',', '`']);
+            let fits = |name: &&String| match pattern.split_once('*') {
+                Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+                None => *name == pattern,
+            };
+            let mut fitting = names.iter().filter(fits).peekable();
+            if fitting.peek().is_none() {
+                wrong.push(format!("{}: no script {pattern}", cells[0]));
+            }
+            named.extend(fitting);
+        }
+    }
+    report(&wrong);
+    assert!(
+        names.len() >= 120 && named.len() >= 120,
+        "{} scripts, {} in the table",
+        names.len(),
+        named.len()
+    );
 }

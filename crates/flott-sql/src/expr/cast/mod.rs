@@ -151,7 +151,12 @@ pub fn caster(from: &TypeKind, to: &TypeKind, context: &EvalContext, lenient: bo
                     .map(|(c, cast)| cast(c))
                     .collect::<Result<_, _>>()?;
                 // a NULL in a field that is NOT NULL was under a NULL row or is the caster's answer to overflow
-                let fields = fields.iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+                let may_be_null = |(f, c): (&Arc<arrow_schema::Field>, &ArrayRef)| {
+                    let nullable = f.is_nullable() || c.null_count() > 0;
+                    f.as_ref().clone().with_nullable(nullable)
+                };
+                let columns: Vec<ArrayRef> = columns;
+                let fields = fields.iter().zip(&columns).map(may_be_null).collect();
                 let built = StructArray::try_new(fields, columns, row.nulls().cloned());
                 Ok(Arc::new(built.map_err(|e| super::value::kernel_error("CAST", &e))?))
             })

@@ -1,4 +1,4 @@
-//! What the clock says. All rows of a batch get the same answer.
+//! What the clock says, and how far event time is. All rows of a batch get the same answer.
 
 use super::entry;
 use crate::expr::error::ExprError;
@@ -19,7 +19,32 @@ pub const FUNCTIONS: &[Function] = &[
     entry("LOCALTIME", "LOCALTIME", infer, build).dynamic(),
     entry("CURRENT_TIME", "CURRENT_TIME", infer, build).dynamic(),
     entry("CURRENT_DATE", "CURRENT_DATE", infer, build).dynamic(),
+    entry(
+        "CURRENT_WATERMARK",
+        "CURRENT_WATERMARK(rowtime TIMESTAMP(3)|TIMESTAMP_LTZ(3))",
+        infer_watermark,
+        build_watermark,
+    )
+    .dynamic(),
 ];
+
+/// That the argument is a time attribute is for the binder to check.
+fn infer_watermark(args: &mut Arguments) -> Result<LogicalType, Refusal> {
+    args.count(1, 1)?;
+    match args.kind(0) {
+        TypeKind::TimestampLtz(_) => Ok(LogicalType::new(TypeKind::TimestampLtz(3))),
+        TypeKind::Timestamp(_) => Ok(LogicalType::new(TypeKind::Timestamp(3))),
+        _ => Err(Refusal::Arguments),
+    }
+}
+
+fn build_watermark(call: &Call<'_>) -> Result<Kernel, ExprError> {
+    let watermark = call.context.watermark.clone();
+    Ok(Box::new(move |_, rows| {
+        let now = watermark.get();
+        Ok(Arc::new(TimestampMillisecondArray::from(vec![now; rows])))
+    }))
+}
 
 fn infer(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     args.count(0, 0)?;

@@ -2,7 +2,8 @@
 //! IEEE 754 (NaN equals nothing).
 
 use super::entry;
-use super::equality::equality;
+use super::equality::{NullElements, equality_with};
+use crate::expr::Expr;
 use crate::expr::cast::{numeric, temporal};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
@@ -148,7 +149,12 @@ fn build(call: &Call<'_>) -> Result<Kernel, ExprError> {
     };
     let common = Common::new(&a.ty().kind, &b.ty().kind).ok_or_else(|| call.not_executable())?;
     let op = Op::of(call.name).ok_or_else(|| call.not_executable())?;
+    // A column equals itself, also where it holds NULL elements, which equal nothing.
+    let is_itself = matches!(a, Expr::InputRef { .. }) && a == b && is_constructed(&common.common);
     Ok(Box::new(move |args, rows| {
+        if is_itself {
+            return Ok(Arc::new(compare_with_itself(op, &args[0], rows)));
+        }
         let (x, y) = (common.convert(0, &args[0])?, common.convert(1, &args[1])?);
         Ok(Arc::new(compare(op, &common.common, &x, &y, rows)?))
     }))
@@ -256,9 +262,20 @@ where
     })
 }
 
+fn compare_with_itself(op: Op, a: &Value, rows: usize) -> BooleanArray {
+    let row = |i: usize| match op {
+        Op::Distinct => Some(false),
+        Op::NotDistinct => Some(true),
+        _ if a.array().is_null(if a.is_scalar() { 0 } else { i }) => None,
+        Op::Ne => Some(false),
+        _ => Some(true),
+    };
+    (0..rows).map(row).collect()
+}
+
 /// Equality of arrays, maps and rows; NULL where a side is.
 fn compare_constructed(op: Op, a: &Value, b: &Value, rows: usize) -> Result<BooleanArray, ExprError> {
-    let equal = equality(a.array(), b.array())?;
+    let equal = equality_with(a.array(), b.array(), NullElements::Unequal)?;
     let at = |v: &Value, row: usize| if v.is_scalar() { 0 } else { row };
     let row = |i: usize| {
         let (p, q) = (at(a, i), at(b, i));

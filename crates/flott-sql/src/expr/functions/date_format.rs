@@ -305,14 +305,7 @@ impl Moment {
 
 fn infer_format(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     args.count(2, 2)?;
-    args.require(
-        0,
-        |k| k.is_timestamp() || k.is_string() || k == &TypeKind::Date,
-        TypeKind::Timestamp(3),
-    )?;
-    if args.kind(0) == &TypeKind::Date {
-        args.cast(0, &TypeKind::Timestamp(3))?;
-    }
+    args.require(0, |k| k.is_timestamp() || k.is_string(), TypeKind::Timestamp(3))?;
     args.string(1)?;
     check_pattern(args)?;
     Ok(LogicalType::string())

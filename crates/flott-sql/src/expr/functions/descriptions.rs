@@ -64,6 +64,10 @@ pub const TEXTS: &[(&str, &str)] = &[
     ("CURRENT_ROW_TIMESTAMP", "now, as an instant, at each row"),
     ("CURRENT_TIME", "the time of day on the session's clock"),
     ("CURRENT_TIMESTAMP", "now, as an instant"),
+    (
+        "CURRENT_WATERMARK",
+        "the watermark that the rows have passed; NULL before the first",
+    ),
     ("DATE_FORMAT", "a time as text by a pattern of Java's"),
     ("DECODE", "text of bytes in a charset"),
     ("DEGREES", "radians as degrees"),
@@ -79,6 +83,7 @@ pub const TEXTS: &[(&str, &str)] = &[
     ("FROM_BASE64", "Base64 undone"),
     ("FROM_UNIXTIME", "seconds since 1970 as text"),
     ("GREATEST", "the largest of several values"),
+    ("HASH_CODE", "Java's hash code of a value"),
     ("HEX", "hexadecimal digits"),
     ("IF", "one of two values by a condition"),
     ("IFNULL", "a value, or another where it is NULL"),

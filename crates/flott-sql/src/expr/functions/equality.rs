@@ -1,5 +1,6 @@
 //! Equality and order of values inside arrays, maps and rows, as Flink's: doubles by IEEE 754 (NaN equals nothing, the
-//! zeros are one), maps by their entries in any order, NULL equal to NULL.
+//! zeros are one), maps by their entries in any order. Whether a NULL element equals another depends on who asks
+//! ([`NullElements`]); NULL fields of rows are equal.
 
 use crate::expr::error::ExprError;
 use crate::expr::value::kernel_error;
@@ -12,11 +13,34 @@ use std::cmp::Ordering;
 /// Whether row i of the one and row j of the other array hold equal values.
 pub type Equal<'a> = Box<dyn Fn(usize, usize) -> bool + 'a>;
 
-/// Compares rows of two arrays of one type.
+/// What NULL elements of arrays and NULL values of maps are to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NullElements {
+    /// Equal, as for `ARRAY_DISTINCT` and its like.
+    Equal,
+    /// Equal to nothing, as for `=`.
+    Unequal,
+}
+
+/// Compares rows of two arrays of one type, NULL elements being equal.
 ///
 /// # Errors
 /// If the arrays differ in type.
 pub fn equality<'a>(a: &'a ArrayRef, b: &'a ArrayRef) -> Result<Equal<'a>, ExprError> {
+    equality_with(a, b, NullElements::Equal)
+}
+
+/// Compares rows of two arrays of one type.
+///
+/// # Errors
+/// If the arrays differ in type.
+pub fn equality_with<'a>(
+    a: &'a ArrayRef,
+    b: &'a ArrayRef,
+    null_elements: NullElements,
+) -> Result<Equal<'a>, ExprError> {
+    let equality = |a: &'a ArrayRef, b: &'a ArrayRef| equality_with(a, b, null_elements);
+    let has_value = move |array: &ArrayRef, i: usize| null_elements == NullElements::Equal || !array.is_null(i);
     let inner: Equal<'a> = match (a.data_type(), b.data_type()) {
         (DataType::Float64, DataType::Float64) => {
             let (x, y) = (a.as_primitive::<Float64Type>(), b.as_primitive::<Float64Type>());
@@ -29,6 +53,7 @@ pub fn equality<'a>(a: &'a ArrayRef, b: &'a ArrayRef) -> Result<Equal<'a>, ExprE
         (DataType::List(_), DataType::List(_)) => {
             let (x, y) = (a.as_list::<i32>(), b.as_list::<i32>());
             let same = equality(x.values(), y.values())?;
+            let same = move |p: usize, q: usize| has_value(x.values(), p) && same(p, q);
             Box::new(move |i, j| {
                 let (from, to) = (x.value_offsets()[i] as usize, x.value_offsets()[i + 1] as usize);
                 let (start, end) = (y.value_offsets()[j] as usize, y.value_offsets()[j + 1] as usize);
@@ -38,6 +63,7 @@ pub fn equality<'a>(a: &'a ArrayRef, b: &'a ArrayRef) -> Result<Equal<'a>, ExprE
         (DataType::Map(..), DataType::Map(..)) => {
             let (x, y) = (a.as_map(), b.as_map());
             let (keys, values) = (equality(x.keys(), y.keys())?, equality(x.values(), y.values())?);
+            let values = move |p: usize, q: usize| has_value(x.values(), p) && values(p, q);
             Box::new(move |i, j| {
                 let (from, to) = (x.value_offsets()[i] as usize, x.value_offsets()[i + 1] as usize);
                 let (start, end) = (y.value_offsets()[j] as usize, y.value_offsets()[j + 1] as usize);

@@ -19,6 +19,7 @@ pub mod descriptions;
 pub mod digest;
 pub mod equality;
 pub mod fields;
+pub mod hash_code;
 pub mod java_pattern;
 pub mod json;
 pub mod like;
@@ -36,7 +37,7 @@ pub mod to_time;
 pub mod url;
 
 /// All tables.
-pub fn tables() -> [&'static [Function]; 25] {
+pub fn tables() -> [&'static [Function]; 26] {
     [
         about::FUNCTIONS,
         arithmetic::FUNCTIONS,
@@ -48,6 +49,7 @@ pub fn tables() -> [&'static [Function]; 25] {
         date_format::FUNCTIONS,
         digest::FUNCTIONS,
         fields::FUNCTIONS,
+        hash_code::FUNCTIONS,
         json::FUNCTIONS,
         json::construct::FUNCTIONS,
         like::FUNCTIONS,

@@ -171,6 +171,7 @@ fn the_clock_is_asked_at_each_batch_and_never_folded() {
     let context = EvalContext {
         clock: clock.clone(),
         time_zone: "GMT-01:00".parse().unwrap(),
+        ..EvalContext::default()
     };
     let today = call("CURRENT_DATE", vec![]);
     assert!(!today.is_constant() && !today.is_deterministic());

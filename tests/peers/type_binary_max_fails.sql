@@ -1,0 +1,3 @@
+-- the greatest of bytes
+CREATE TABLE b (id INT, b BINARY(3), v VARBINARY(4), y BYTES, c CHAR(4), vc VARCHAR(4)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/binary.json', 'format' = 'json');
+SELECT MAX(y) FROM b;

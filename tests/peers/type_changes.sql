@@ -1,0 +1,3 @@
+-- nested types in Debezium's events
+CREATE TABLE c (id INT, r ROW<a INT, b STRING>, ar ARRAY<INT>, m MAP<STRING, INT>, ts TIMESTAMP(6), n DECIMAL(6, 2)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/type_changes.json', 'format' = 'debezium-json');
+SELECT * FROM c;

@@ -1,0 +1,4 @@
+-- intervals: literals, differences, arithmetic, comparison, text
+CREATE TABLE v (id INT, t0 TIMESTAMP(0), t1 TIMESTAMP(1), t3 TIMESTAMP(3), t6 TIMESTAMP(6), t9 TIMESTAMP(9), l0 TIMESTAMP_LTZ(0), l3 TIMESTAMP_LTZ(3), l6 TIMESTAMP_LTZ(6), l9 TIMESTAMP_LTZ(9), h TIME, d DATE)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/moments.csv', 'format' = 'csv', 'csv.field-delimiter' = ';', 'csv.null-literal' = '');
+SELECT id, INTERVAL '1-2' YEAR TO MONTH, INTERVAL '5' MONTH, INTERVAL '1 02:03:04.567' DAY TO SECOND, INTERVAL '10:20' HOUR TO MINUTE, t3 + INTERVAL '1-2' YEAR TO MONTH, t9 - INTERVAL '0.001' SECOND, d + INTERVAL '1' YEAR, h + INTERVAL '1' HOUR, INTERVAL '1' DAY > INTERVAL '23' HOUR, CAST(INTERVAL '1-2' YEAR TO MONTH AS STRING), CAST(INTERVAL '1 02:03:04.567' DAY TO SECOND AS STRING) FROM v;

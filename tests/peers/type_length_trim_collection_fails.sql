@@ -1,0 +1,6 @@
+-- lengths inside a collection cannot be fitted
+SET 'table.exec.sink.type-length-enforcer' = 'TRIM_PAD';
+SET 'table.exec.sink.nested-constraint-enforcer' = 'ROWS_AND_COLLECTIONS';
+CREATE TABLE n (id INT, a ARRAY<VARCHAR(2)>) WITH ('connector' = 'filesystem', 'path' = '${DATA}/type_rows.json', 'format' = 'json');
+CREATE TABLE o (id INT, a ARRAY<VARCHAR(2)>) WITH ('connector' = 'print');
+INSERT INTO o SELECT id, a FROM n WHERE id <> 3;

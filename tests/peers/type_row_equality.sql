@@ -1,0 +1,3 @@
+-- rows, arrays and maps compared, with NULL inside
+CREATE TABLE t (id INT, a ROW<x INT, y STRING>, b ROW<x INT, y STRING>, c ARRAY<INT>, d ARRAY<INT>, e MAP<STRING, INT>, f MAP<STRING, INT>) WITH ('connector' = 'filesystem', 'path' = '${DATA}/pairs.json', 'format' = 'json');
+SELECT id, a = b, a <> b, c = d, c <> d, e = f, e <> f FROM t;
