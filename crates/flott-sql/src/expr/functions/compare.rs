@@ -83,7 +83,11 @@ fn is_constructed(kind: &TypeKind) -> bool {
 fn infer(args: &mut Arguments) -> Result<LogicalType, Refusal> {
     args.count(2, 2)?;
     args.comparable(0, 1)?;
-    Ok(args.result(TypeKind::Boolean))
+    let ty = args.result(TypeKind::Boolean);
+    let has_nulls = |i| matches!(args.kind(i), TypeKind::Row(fields) if fields.iter().any(|f| f.ty.nullable));
+    // A ROW with nullable fields counts as nullable, as in Flink.
+    let nullable = ty.nullable || has_nulls(0) || has_nulls(1);
+    Ok(ty.with_nullable(nullable))
 }
 
 fn infer_order(args: &mut Arguments) -> Result<LogicalType, Refusal> {
@@ -149,14 +153,24 @@ fn build(call: &Call<'_>) -> Result<Kernel, ExprError> {
     };
     let common = Common::new(&a.ty().kind, &b.ty().kind).ok_or_else(|| call.not_executable())?;
     let op = Op::of(call.name).ok_or_else(|| call.not_executable())?;
-    // A column equals itself, also where it holds NULL elements, which equal nothing.
-    let is_itself = matches!(a, Expr::InputRef { .. }) && a == b && is_constructed(&common.common);
+    let is_constructed = is_constructed(&common.common);
+    // Whatever it is made of equals itself, also where it holds NULL elements, which equal nothing.
+    let is_itself = is_constructed && a == b && a.is_deterministic();
+    // Two arrays that are written out are compared by their bytes in Flink.
+    let is_written = |e: &Expr| matches!(e, Expr::Call { function, .. } if function == "ARRAY");
+    let null_elements = match is_written(a) && is_written(b) {
+        true => NullElements::Equal,
+        false => NullElements::Unequal,
+    };
     Ok(Box::new(move |args, rows| {
         if is_itself {
             return Ok(Arc::new(compare_with_itself(op, &args[0], rows)));
         }
         let (x, y) = (common.convert(0, &args[0])?, common.convert(1, &args[1])?);
-        Ok(Arc::new(compare(op, &common.common, &x, &y, rows)?))
+        Ok(Arc::new(match is_constructed {
+            true => compare_constructed(op, &x, &y, rows, null_elements)?,
+            false => compare(op, &common.common, &x, &y, rows)?,
+        }))
     }))
 }
 
@@ -194,7 +208,7 @@ fn compare(op: Op, kind: &TypeKind, a: &Value, b: &Value, rows: usize) -> Result
     match kind {
         TypeKind::Float => return compare_floats::<Float32Type>(op, a, b, rows),
         TypeKind::Double => return compare_floats::<Float64Type>(op, a, b, rows),
-        k if is_constructed(k) => return compare_constructed(op, a, b, rows),
+        k if is_constructed(k) => return compare_constructed(op, a, b, rows, NullElements::Unequal),
         _ => {}
     }
     let kernel: ArrowCompare = match op {
@@ -274,8 +288,14 @@ fn compare_with_itself(op: Op, a: &Value, rows: usize) -> BooleanArray {
 }
 
 /// Equality of arrays, maps and rows; NULL where a side is.
-fn compare_constructed(op: Op, a: &Value, b: &Value, rows: usize) -> Result<BooleanArray, ExprError> {
-    let equal = equality_with(a.array(), b.array(), NullElements::Unequal)?;
+fn compare_constructed(
+    op: Op,
+    a: &Value,
+    b: &Value,
+    rows: usize,
+    null_elements: NullElements,
+) -> Result<BooleanArray, ExprError> {
+    let equal = equality_with(a.array(), b.array(), null_elements)?;
     let at = |v: &Value, row: usize| if v.is_scalar() { 0 } else { row };
     let row = |i: usize| {
         let (p, q) = (at(a, i), at(b, i));
