@@ -13,6 +13,7 @@ pub mod changes;
 pub mod chunk;
 pub mod column;
 pub mod data;
+pub mod derived;
 pub mod error;
 pub mod index;
 mod keys;

@@ -64,6 +64,11 @@ pub trait StateValue: Clone + Send + Sync + 'static {
     fn owned_bytes(&self) -> usize {
         0
     }
+
+    /// What a field of this type is where state has none, since an earlier program had no such field.
+    fn when_absent() -> Option<Self> {
+        None
+    }
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], DamagedValue> {
@@ -307,6 +312,10 @@ impl<T: StateValue> StateValue for Option<T> {
 
     fn owned_bytes(&self) -> usize {
         self.as_ref().map_or(0, T::owned_bytes)
+    }
+
+    fn when_absent() -> Option<Self> {
+        Some(None)
     }
 }
 

@@ -19,8 +19,18 @@ use flott_runtime::Registry;
 
 pub mod local;
 
+/// What values of state and keys are made of; programs derive [`StateValue`] and [`Key`].
+pub mod state {
+    pub use arrow_array::ArrayRef;
+    pub use flott_core::LogicalType;
+    pub use flott_state::derived;
+    pub use flott_state::value::{DamagedValue, StateValue};
+}
+
 pub use flott_core::Options;
 pub use flott_datastream as datastream;
+pub use flott_datastream::{Key, StateValue};
+pub use flott_derive::{Key, StateValue};
 pub use flott_runtime as runtime;
 #[cfg(feature = "sql")]
 pub use flott_sql as sql;
@@ -28,10 +38,11 @@ pub use flott_sql as sql;
 /// What a DataStream program uses.
 pub mod prelude {
     pub use crate::local::GetExecutionEnvironment;
+    pub use crate::{Key, StateValue};
     pub use flott_datastream::{
-        BoxError, Collector, Data, DataStream, DataStreamSink, ExecuteError, FlatMapFunction, JobExecutionResult, Key,
+        BoxError, Collector, Data, DataStream, DataStreamSink, ExecuteError, FlatMapFunction, JobExecutionResult,
         KeyedProcessFunction, KeyedStream, ListState, MapFunction, OpenContext, ProcessContext, RuntimeContext,
-        SinkFunction, StateValue, StreamExecutionEnvironment, ValueState, WatermarkStrategy,
+        SinkFunction, StreamExecutionEnvironment, ValueState, WatermarkStrategy,
     };
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod derived;
 mod keyed;
 mod programs;
 mod wrong;
