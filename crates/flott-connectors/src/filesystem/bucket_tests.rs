@@ -10,18 +10,21 @@ use bytes::Bytes;
 use flott_core::time::END_OF_TIME;
 use flott_core::{Batch, Field, JobId, LogicalType, OperatorId, Options};
 use flott_runtime::connector::{Committer, CommitterContext, ReaderPoll, ScanSpec, SinkSpec, Split, TableSpec};
-use flott_runtime::{Flow, SinkWriter, SourceReader, SplitEnumerator};
+use flott_runtime::{Flow, SinkWriter, SourceReader, SplitEnumerator, TaskError};
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must come; far longer than it takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A bucket in memory.
-struct Memory {
-    objects: Arc<InMemory>,
-    bucket: Bucket,
+pub(super) struct Memory {
+    pub objects: Arc<InMemory>,
+    pub bucket: Bucket,
 }
 
 impl Memory {
@@ -35,13 +38,13 @@ impl Memory {
         Place::Bucket(self.bucket.clone())
     }
 
-    async fn put(&self, key: &str, content: impl Into<Bytes>) {
+    pub(super) async fn put(&self, key: &str, content: impl Into<Bytes>) {
         let key = Key::parse(key).unwrap();
         self.objects.put(&key, content.into().into()).await.unwrap();
     }
 
     /// The keys of all objects, sorted.
-    async fn keys(&self) -> Vec<String> {
+    pub(super) async fn keys(&self) -> Vec<String> {
         let files = self.bucket.list("s3://b").await.unwrap_or_default();
         files
             .iter()
@@ -50,7 +53,7 @@ impl Memory {
     }
 
     /// The lines of all parts, sorted.
-    async fn lines(&self) -> Vec<String> {
+    pub(super) async fn lines(&self) -> Vec<String> {
         let mut lines = vec![];
         for key in self.keys().await {
             let read = self
@@ -68,7 +71,7 @@ impl Memory {
     }
 }
 
-fn table(path: &str, format: &str, more: &[(&str, &str)]) -> TableSpec {
+pub(super) fn table(path: &str, format: &str, more: &[(&str, &str)]) -> TableSpec {
     let options = [("connector", "filesystem"), ("path", path), ("format", format)];
     TableSpec {
         name: "c.d.t".into(),
@@ -83,13 +86,13 @@ fn table(path: &str, format: &str, more: &[(&str, &str)]) -> TableSpec {
     }
 }
 
-fn enumerator(memory: &Memory, table: &TableSpec) -> FileEnumerator {
+pub(super) fn enumerator(memory: &Memory, table: &TableSpec) -> FileEnumerator {
     let options = Arc::new(ScanOptions::read(table).unwrap());
     let rows = reader::rows_of(table, &options, &table.columns, 100).unwrap();
     FileEnumerator::new("t", options, rows.splitting(), memory.place(), None, None).unwrap()
 }
 
-fn reader(memory: &Memory, table: &TableSpec, splits: Vec<Split>) -> FileReader {
+pub(super) fn reader(memory: &Memory, table: &TableSpec, splits: Vec<Split>) -> FileReader {
     let scan = ScanSpec {
         fields: table.columns.clone(),
         table: table.clone(),
@@ -105,20 +108,36 @@ fn reader(memory: &Memory, table: &TableSpec, splits: Vec<Split>) -> FileReader 
 }
 
 /// Reads `batches` batches, or all there are; waits for what has not arrived.
-async fn read(reader: &mut FileReader, batches: usize) -> Vec<(usize, Batch)> {
+pub(super) async fn read(reader: &mut FileReader, batches: usize) -> Vec<(usize, Batch)> {
+    let until = Instant::now() + PATIENCE;
     let mut read = vec![];
     while read.len() < batches {
         match reader.poll(0).unwrap() {
             ReaderPoll::Batch { split, batch } => read.push((split, batch)),
             ReaderPoll::SplitFinished(_) => {}
-            ReaderPoll::Idle { .. } => tokio::time::sleep(Duration::from_millis(1)).await,
+            ReaderPoll::Idle { .. } => {
+                assert!(Instant::now() < until, "only {} batches have come", read.len());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             ReaderPoll::Finished => break,
         }
     }
     read
 }
 
-fn writer(memory: &Memory, table: &TableSpec) -> FileWriter {
+/// What reading ends with.
+pub(super) async fn failure(reader: &mut FileReader) -> TaskError {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match reader.poll(0) {
+            Err(e) => return e,
+            Ok(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+        assert!(Instant::now() < until, "reading does not fail");
+    }
+}
+
+pub(super) fn writer(memory: &Memory, table: &TableSpec) -> FileWriter {
     let sink = SinkSpec {
         fields: table.columns.clone(),
         table: table.clone(),
@@ -129,7 +148,7 @@ fn writer(memory: &Memory, table: &TableSpec) -> FileWriter {
     FileWriter::new(&sink, &options, memory.place(), &context(0, 0)).unwrap()
 }
 
-fn committer(memory: &Memory, table: &TableSpec) -> FileCommitter {
+pub(super) fn committer(memory: &Memory, table: &TableSpec) -> FileCommitter {
     let ctx = CommitterContext {
         job_id: JobId::of("submission"),
         job_name: "job".into(),
@@ -139,7 +158,7 @@ fn committer(memory: &Memory, table: &TableSpec) -> FileCommitter {
     FileCommitter::new(&SinkOptions::read(table).unwrap(), memory.place(), &ctx)
 }
 
-fn rows(numbers: std::ops::Range<i64>) -> Batch {
+pub(super) fn rows(numbers: std::ops::Range<i64>) -> Batch {
     let count = (numbers.end - numbers.start) as usize;
     let texts = StringArray::from_iter_values(numbers.clone().map(|n| format!("t{}", n % 3)));
     let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(numbers)), Arc::new(texts)];
@@ -147,14 +166,16 @@ fn rows(numbers: std::ops::Range<i64>) -> Batch {
 }
 
 /// What `flow` leads to once the store has answered.
-async fn done(writer: &mut FileWriter, mut flow: Flow) {
+pub(super) async fn done(writer: &mut FileWriter, mut flow: Flow) {
+    let until = Instant::now() + PATIENCE;
     while flow != Flow::Done {
+        assert!(Instant::now() < until, "the writer still waits");
         tokio::time::sleep(Duration::from_millis(1)).await;
         flow = writer.resume().unwrap();
     }
 }
 
-async fn checkpoint(writer: &mut FileWriter, id: u64) -> Vec<Bytes> {
+pub(super) async fn checkpoint(writer: &mut FileWriter, id: u64) -> Vec<Bytes> {
     let flow = writer.flush().unwrap();
     done(writer, flow).await;
     writer.prepare_commit(id).unwrap()
@@ -271,12 +292,7 @@ async fn row_groups_are_written_and_read_again_from_a_position() {
     };
     let splits = enumerator(&memory, &wrong).discover().await.unwrap();
     let mut reader = reader(&memory, &wrong, splits);
-    let error = loop {
-        match reader.poll(0) {
-            Err(e) => break e.to_string(),
-            Ok(_) => tokio::time::sleep(Duration::from_millis(1)).await,
-        }
-    };
+    let error = failure(&mut reader).await.to_string();
     assert!(
         error.contains("'s3://b/u/x' cannot be read: it is no sound parquet file"),
         "{error}"

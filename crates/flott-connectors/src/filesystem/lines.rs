@@ -50,7 +50,7 @@ impl LineReader {
         let from = split.position.unwrap_or(split.start.saturating_sub(1));
         let packed = Compression::of(&split.path);
         let input = match fetcher {
-            Some(fetcher) => Input::Object(ObjectBytes::open(fetcher, &split.path, packed, from)?),
+            Some(fetcher) => Input::Object(ObjectBytes::open(fetcher, &split.path, packed, from..split.end)?),
             None => Input::Disk(open_file(&split.path, packed, from)?),
         };
         Ok(Self {

@@ -189,6 +189,8 @@ impl Sink for FileSink {
 }
 
 #[cfg(test)]
+mod bucket_fault_tests;
+#[cfg(test)]
 mod bucket_tests;
 #[cfg(test)]
 mod tests;

@@ -170,7 +170,11 @@ impl Judge {
 
     fn io_error(&self, split: &FileSplit, e: std::io::Error) -> TaskError {
         let message = format!("table '{}': '{}' cannot be read: {e}", self.table, split.path.display());
-        TaskError::caused(FailureLabel::Infrastructure, message, e)
+        match e.kind() {
+            // What the file holds is wrong, and would be when it is read again.
+            std::io::ErrorKind::InvalidData => TaskError::caused(FailureLabel::Data, message, e).fatal(),
+            _ => TaskError::caused(FailureLabel::Infrastructure, message, e),
+        }
     }
 
     /// The error of a file of row groups. Only its reading can be tried again.
