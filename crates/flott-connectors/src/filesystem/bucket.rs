@@ -17,6 +17,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Requests under way at once where there are many of a kind.
+pub(super) const AT_ONCE: usize = 16;
+
 /// A bucket, with a client. Cloning is cheap.
 #[derive(Clone)]
 pub(super) struct Bucket {

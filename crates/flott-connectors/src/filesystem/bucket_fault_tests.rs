@@ -275,3 +275,55 @@ async fn a_range_is_asked_for_as_far_as_its_last_line_goes() {
     assert_eq!(read_first[1..], numbers_of_half);
     assert_eq!(read_second, numbers_of_half);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_have_one_size_however_much_is_handed_over() {
+    let (memory, store) = faulty(Book::default());
+    let table = table("s3://b/t", "csv", &[]);
+    let mut writer = writer(&memory, &table);
+    // A row is handed over as a whole, as a row group is.
+    let long = arrow_array::StringArray::from(vec!["z".repeat(3 * PIECE_BYTES + 1000)]);
+    let one = Batch::new(
+        vec![Arc::new(arrow_array::Int64Array::from(vec![1])), Arc::new(long)],
+        1,
+    );
+    for _ in 0..2 {
+        let flow = writer.write(one.clone()).unwrap();
+        done(&mut writer, flow).await;
+    }
+    let listed = checkpoint(&mut writer, 1).await;
+    let parts = store.with(|book| book.parts.clone());
+    assert_eq!(parts[..6], [PIECE_BYTES; 6]);
+    assert_eq!(parts.len(), 7);
+    assert!(parts[6] < PIECE_BYTES && MOST_BYTES > PIECE_BYTES);
+    committer(&memory, &table).commit(&listed).await.unwrap();
+    let object = memory.bucket.list("s3://b/t").await.unwrap_or_default();
+    assert_eq!(object[0].size_bytes, parts.iter().sum::<usize>() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_writer_gives_up_what_no_checkpoint_lists() {
+    let (memory, store) = faulty(Book::default());
+    let table = table("s3://b/t", "csv", &[]);
+    let mut writer = writer(&memory, &table);
+    writer.write(rows(0..10)).unwrap();
+    let listed = checkpoint(&mut writer, 1).await;
+    // Acknowledged, and not listed.
+    writer.write(rows(10..20)).unwrap();
+    let flow = writer.flush().unwrap();
+    done(&mut writer, flow).await;
+    // Acknowledged, and the writer has not heard of it.
+    writer.write(rows(20..30)).unwrap();
+    assert_eq!(writer.flush().unwrap(), Flow::Blocked);
+    store.until(|book| book.parts.len() == 3).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Open.
+    let mut writer = writer;
+    drop(writer.write(rows(30..40)));
+    drop(writer);
+    store.until(|book| book.given_up.len() == 2).await;
+    // What the checkpoint lists can still be committed.
+    committer(&memory, &table).commit(&listed).await.unwrap();
+    assert_eq!(memory.keys().await.len(), 1);
+    assert_eq!(store.with(|book| book.given_up.len()), 2);
+}

@@ -26,7 +26,7 @@
 //!
 //! # In a bucket
 //! The job's options `s3.endpoint`, `s3.access-key`, … say how the store is reached, as for checkpoints. A part is a multipart
-//! upload that the commit completes ([`upload`]); objects are read on the job's runtime ([`fetch`]) and the task never waits.
+//! upload that the commit completes ([`upload`]), and ends at 256 GiB whatever `sink.rolling-policy.file-size` says; objects are read on the job's runtime ([`fetch`]) and the task never waits.
 
 mod bucket;
 mod commit;

@@ -1,32 +1,50 @@
 //! Writing objects: multipart uploads that a checkpoint can list and a commit completes.
 //!
 //! ```text
-//!   rows ─► pieces of 5 MiB ─► uploaded on the runtime ─(barrier)─► [`Uploaded`]: id and pieces, in the checkpoint ─► completed
+//!   rows ─► pieces of 5 MiB or more ─► uploaded on the runtime ─(barrier)─► [`Uploaded`]: id and pieces, in the checkpoint ─► completed
 //! ```
 //! An object does not exist before its upload is completed, and completing can be repeated: an upload that is gone and whose
-//! object is there with the right size is committed already. An upload that no checkpoint lists is given up when its writer ends
-//! by itself; one that a killed process left costs room until the bucket's lifecycle rule for incomplete uploads removes it,
-//! as with Flink: stores do not tell whose an upload is.
+//! object is there with the right size is committed already. An upload that no checkpoint lists is given up when its writer is
+//! dropped, at the end or because the task was cancelled or failed. What remains are uploads of a process that was killed,
+//! or ended before it could tell the store, and those that only a checkpoint lists that was never completed or that the job does
+//! not start from: they cost room until the bucket's lifecycle rule for incomplete uploads removes them, as with Flink, since
+//! stores do not tell whose an upload is.
+//!
+//! A store takes [`MOST_PIECES`] pieces of at least [`PIECE_BYTES`] an object, and a piece must be sent within the client's
+//! time for a request. All pieces of an object but the last have the size that [`piece_bytes`] tells, as some stores want it.
 
-use super::bucket::{Bucket, cause};
+use super::bucket::{AT_ONCE, Bucket, cause};
 use bytes::Bytes;
 use flott_runtime::Waker;
+use futures::StreamExt;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Key;
 use object_store::{Error, MultipartId};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
-/// Size of a piece; the least that stores take for any but the last.
+/// Least size of a piece; the least that stores take for any but the last.
 pub(super) const PIECE_BYTES: usize = 5 << 20;
+/// Pieces that a store takes of an object.
+const MOST_PIECES: u64 = 10_000;
+/// Pieces that an object of the size asked for has; the rest is for the row or row group with which it passes that size.
+const PLANNED_PIECES: u64 = MOST_PIECES / 10 * 9;
+/// Size at which an object ends even if it may be larger: its pieces, of which each open one gathers one in memory, have 29 MiB.
+pub(super) const OBJECT_BYTES: u64 = 256 << 30;
 /// Bytes on their way above which a writer takes no more rows.
 pub(super) const MOST_BYTES: usize = 64 << 20;
+
+/// Size of the pieces of objects that end at `object_bytes`.
+pub(super) fn piece_bytes(object_bytes: u64) -> usize {
+    let least = object_bytes.min(OBJECT_BYTES).div_ceil(PLANNED_PIECES);
+    usize::try_from(least).unwrap_or(PIECE_BYTES).max(PIECE_BYTES)
+}
 
 /// An upload whose pieces are all there: what a checkpoint lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +72,7 @@ pub(super) struct Upload {
     pieces: UnboundedSender<Bytes>,
     outcome: Finishing,
     in_flight: InFlight,
+    piece_bytes: usize,
     bytes: u64,
 }
 
@@ -64,7 +83,7 @@ pub(super) struct Finishing {
 }
 
 impl Upload {
-    /// Begins to write an object.
+    /// Begins to write an object, in pieces of `piece_bytes`.
     ///
     /// # Errors
     /// If the path is no address in the bucket.
@@ -74,6 +93,7 @@ impl Upload {
         runtime: &Handle,
         waker: &Waker,
         in_flight: &InFlight,
+        piece_bytes: usize,
     ) -> io::Result<Self> {
         let key = bucket.key(&object)?;
         let (pieces, mut received) = mpsc::unbounded_channel::<Bytes>();
@@ -91,8 +111,8 @@ impl Upload {
             let mut failed = None;
             while let Some(piece) = received.recv().await {
                 let length = piece.len();
-                // After a failure pieces are only taken out of the way.
-                if failed.is_none() {
+                // After a failure, or if nobody waits for the object, pieces are only taken out of the way.
+                if failed.is_none() && !sender.is_closed() {
                     failed = upload.send(piece).await.err();
                 }
                 counter.0.fetch_sub(length, Ordering::AcqRel);
@@ -119,16 +139,29 @@ impl Upload {
             pieces,
             outcome: Finishing { object, answer },
             in_flight: in_flight.clone(),
+            piece_bytes,
             bytes: 0,
         })
     }
 
-    /// Hands a piece over; any but the last must have [`PIECE_BYTES`] or more.
-    pub(super) fn send(&mut self, piece: Vec<u8>) {
+    /// Hands the whole pieces over that are in the buffer, and leaves the rest there, unless it is the object's last piece.
+    pub(super) fn send(&mut self, buffer: &mut Vec<u8>, is_last: bool) {
+        let mut ready = Bytes::from(std::mem::take(buffer));
+        while ready.len() >= self.piece_bytes {
+            self.send_piece(ready.split_to(self.piece_bytes));
+        }
+        if is_last && !ready.is_empty() {
+            self.send_piece(ready);
+        } else {
+            buffer.extend_from_slice(&ready);
+        }
+    }
+
+    fn send_piece(&mut self, piece: Bytes) {
         self.bytes += piece.len() as u64;
         self.in_flight.0.fetch_add(piece.len(), Ordering::AcqRel);
         let length = piece.len();
-        if self.pieces.send(piece.into()).is_err() {
+        if self.pieces.send(piece).is_err() {
             // The runtime is going down; the outcome says so.
             self.in_flight.0.fetch_sub(length, Ordering::AcqRel);
         }
@@ -153,6 +186,12 @@ impl Finishing {
             Err(oneshot::error::TryRecvError::Empty) => None,
             Err(oneshot::error::TryRecvError::Closed) => Some(Err(io::Error::other("the upload stopped short"))),
         }
+    }
+
+    /// The upload, if all of it is there; otherwise it gives itself up.
+    pub(super) fn cancel(mut self) -> Option<Uploaded> {
+        self.answer.close();
+        self.answer.try_recv().ok()?.ok()
     }
 }
 
@@ -190,6 +229,25 @@ impl Sending {
     }
 }
 
+/// Tells the store that nobody will complete these uploads.
+pub(super) async fn give_up(bucket: &Bucket, uploads: Vec<Uploaded>) {
+    futures::stream::iter(uploads)
+        .for_each_concurrent(AT_ONCE, |upload| async move {
+            let given_up = match bucket.key(&upload.object) {
+                Ok(key) => bucket
+                    .uploads()
+                    .abort_multipart(&key, &upload.upload_id)
+                    .await
+                    .map_err(cause),
+                Err(e) => Err(e),
+            };
+            if let Err(e) = given_up {
+                tracing::warn!(object = %upload.object.display(), error = %e, "an unfinished upload is left behind");
+            }
+        })
+        .await;
+}
+
 /// How completing an upload ended.
 pub(super) enum Completed {
     Yes,
@@ -218,7 +276,7 @@ pub(super) async fn complete(bucket: &Bucket, upload: &Uploaded) -> io::Result<C
     let Err(error) = completed else {
         return Ok(Completed::Yes);
     };
-    match size_of(bucket, &upload.object).await? {
+    match bucket.size_of(&upload.object).await? {
         Some(bytes) if bytes == upload.bytes => Ok(Completed::Yes),
         Some(bytes) => Ok(Completed::Other(bytes)),
         None if matches!(error, Error::NotFound { .. }) => Ok(Completed::Lost),
@@ -226,6 +284,20 @@ pub(super) async fn complete(bucket: &Bucket, upload: &Uploaded) -> io::Result<C
     }
 }
 
-async fn size_of(bucket: &Bucket, object: &Path) -> io::Result<Option<u64>> {
-    bucket.size_of(object).await
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_object_has_more_pieces_than_a_store_takes() {
+        assert_eq!(piece_bytes(1), PIECE_BYTES);
+        assert_eq!(piece_bytes(128 << 20), PIECE_BYTES);
+        for object_bytes in [44 << 30, 100 << 30, OBJECT_BYTES] {
+            let row_group = 128 << 20;
+            let pieces = (object_bytes + row_group).div_ceil(piece_bytes(object_bytes) as u64);
+            assert!(pieces <= MOST_PIECES, "{object_bytes}: {pieces}");
+        }
+        assert_eq!(piece_bytes(u64::MAX), piece_bytes(OBJECT_BYTES));
+        assert!(piece_bytes(u64::MAX) < 32 << 20);
+    }
 }

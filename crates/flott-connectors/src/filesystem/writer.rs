@@ -1,7 +1,7 @@
 //! The writer: rows into unfinished parts, which end at each checkpoint and when they are large or old enough.
 //!
 //! A part that has ended is listed in every checkpoint until one that lists it is committed: the checkpoint of its own barrier
-//! may fail, and the job go on.
+//! may fail, and the job go on. Uploads that no checkpoint lists are given up when the writer is dropped.
 
 use super::bucket::{Bucket, Place};
 use super::commit::{Committable, PartNames};
@@ -9,7 +9,7 @@ use super::options::{Rolling, SinkOptions};
 use super::parquet::{self, ParquetLayout, ParquetPart};
 use super::partition::Partitioning;
 use super::partition_commit::Progress;
-use super::upload::{Finishing, InFlight, MOST_BYTES, PIECE_BYTES, Upload, Uploaded};
+use super::upload::{self, Finishing, InFlight, MOST_BYTES, OBJECT_BYTES, Upload, Uploaded};
 use super::{MAX_OPEN_PARTS, MAX_OPEN_UPLOADS};
 use crate::table;
 use ::parquet::errors::ParquetError;
@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Bytes gathered before they are handed to the file; an object takes [`PIECE_BYTES`].
+/// Bytes gathered before they are handed to the file; an object takes pieces ([`upload`]).
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Writes the rows of one subtask.
@@ -70,6 +70,7 @@ enum Target {
         runtime: Handle,
         waker: Waker,
         in_flight: InFlight,
+        piece_bytes: usize,
     },
 }
 
@@ -78,7 +79,7 @@ impl Target {
     fn buffer_bytes(&self) -> usize {
         match self {
             Self::Disk => BUFFER_BYTES,
-            Self::Bucket { .. } => PIECE_BYTES,
+            Self::Bucket { piece_bytes, .. } => *piece_bytes,
         }
     }
 
@@ -192,6 +193,10 @@ impl FileWriter {
             watermark: NO_WATERMARK,
             idle: false,
         });
+        let mut rolling = options.rolling;
+        if let Place::Bucket(_) = place {
+            rolling.bytes = rolling.bytes.min(OBJECT_BYTES);
+        }
         let writer = Self {
             table: sink.table.short_name().to_owned(),
             directory: options.directory.clone(),
@@ -202,11 +207,12 @@ impl FileWriter {
                     runtime: ctx.runtime.clone(),
                     waker: ctx.waker.clone(),
                     in_flight: InFlight::default(),
+                    piece_bytes: upload::piece_bytes(options.rolling.bytes),
                 },
             },
             names: PartNames::of_writer(ctx),
             encoding: encoding_of(&sink.table, options, &sink.fields)?,
-            rolling: options.rolling,
+            rolling,
             clock: ctx.clock.clone(),
             metrics: ctx.metrics.clone(),
             partitioning,
@@ -292,10 +298,11 @@ impl FileWriter {
             runtime,
             waker,
             in_flight,
+            piece_bytes,
         } = &self.target
         {
             let object = directory.join(committed);
-            let upload = Upload::begin(bucket, object.clone(), runtime, waker, in_flight);
+            let upload = Upload::begin(bucket, object.clone(), runtime, waker, in_flight, *piece_bytes);
             return upload.map(PartFile::Object).map_err(|e| self.failed(&object, e));
         }
         if !folder.is_empty() {
@@ -316,7 +323,10 @@ impl FileWriter {
     fn write_buffer(&mut self, index: usize, is_last: bool) -> Result<u64, TaskError> {
         let part = &self.parts[index];
         let size = part.buffer.len() as u64 + part.file.as_ref().map_or(0, PartFile::bytes);
-        let waits = matches!(self.target, Target::Bucket { .. }) && !is_last && part.buffer.len() < PIECE_BYTES;
+        let waits = match &self.target {
+            Target::Disk => false,
+            Target::Bucket { piece_bytes, .. } => !is_last && part.buffer.len() < *piece_bytes,
+        };
         if part.buffer.is_empty() || waits {
             return Ok(size);
         }
@@ -328,7 +338,7 @@ impl FileWriter {
             }
         };
         let part = &mut self.parts[index];
-        self.metrics.bytes_out.add(part.buffer.len() as u64);
+        let buffered = part.buffer.len();
         let written = match &mut file {
             PartFile::Disk { file, from, bytes, .. } => {
                 let written = file.write_all(&part.buffer).map_err(|e| (from.clone(), e));
@@ -337,10 +347,11 @@ impl FileWriter {
                 written
             }
             PartFile::Object(upload) => {
-                upload.send(std::mem::take(&mut part.buffer));
+                upload.send(&mut part.buffer, is_last);
                 Ok(())
             }
         };
+        self.metrics.bytes_out.add((buffered - part.buffer.len()) as u64);
         part.file = Some(file);
         written.map_err(|(path, e)| self.failed(&path, e))?;
         Ok(size)
@@ -640,5 +651,25 @@ impl SinkWriter for FileWriter {
             self.end_part(due)?;
         }
         Ok(Flow::Done)
+    }
+}
+
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        let Target::Bucket { bucket, runtime, .. } = &self.target else {
+            return;
+        };
+        // What is still being sent gives itself up.
+        let finishing = std::mem::take(&mut self.finishing).into_iter();
+        let ended = std::mem::take(&mut self.ended).into_iter();
+        let unlisted = ended.filter_map(|(listed, ended)| match ended {
+            Ended::Object(object) if listed.is_none() => Some(object),
+            _ => None,
+        });
+        let unlisted: Vec<Uploaded> = unlisted.chain(finishing.filter_map(Finishing::cancel)).collect();
+        if !unlisted.is_empty() {
+            let bucket = bucket.clone();
+            runtime.spawn(async move { upload::give_up(&bucket, unlisted).await });
+        }
     }
 }
