@@ -10,6 +10,7 @@ use flott_checkpoint::s3;
 use flott_core::Options;
 use flott_runtime::connector::ConnectorError;
 use futures::TryStreamExt;
+use futures::future::ready;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -115,13 +116,7 @@ impl Bucket {
         let is_pattern = |step: &str| step.contains(['*', '?']);
         let fixed = steps.iter().position(|s| is_pattern(s)).unwrap_or(steps.len());
         let prefix = Key::parse(steps[..fixed].join("/")).map_err(|e| at(io::Error::other(e)))?;
-        let below: Vec<ObjectMeta> = self
-            .objects
-            .list((fixed > 0).then_some(&prefix))
-            .try_collect()
-            .await
-            .map_err(|e| at(cause(e)))?;
-        let is_meant = |object: &&ObjectMeta| {
+        let is_meant = |object: &ObjectMeta| {
             let names: Vec<&str> = object.location.as_ref().split('/').collect();
             // An object without bytes holds no rows; some tools let them stand for folders.
             object.size > 0
@@ -132,8 +127,16 @@ impl Bucket {
                     .zip(&steps[fixed..])
                     .all(|(name, step)| matches_pattern(step.as_bytes(), name.as_bytes()))
         };
-        let mut files: Vec<FoundFile> = below.iter().filter(is_meant).map(|o| self.found(o)).collect();
-        if below.is_empty() && fixed == steps.len() {
+        let mut files = vec![];
+        let mut is_empty = true;
+        let mut below = self.objects.list((fixed > 0).then_some(&prefix));
+        while let Some(object) = below.try_next().await.map_err(|e| at(cause(e)))? {
+            is_empty = false;
+            if is_meant(&object) {
+                files.push(self.found(&object));
+            }
+        }
+        if is_empty && fixed == steps.len() {
             files.push(match self.objects.head(&prefix).await {
                 Ok(object) => self.found(&object),
                 Err(e) => return Err(at(cause(e))),
@@ -186,20 +189,23 @@ impl Bucket {
     pub(super) async fn named(&self, folder: &Path, depth: usize, name: &str) -> io::Result<Vec<(PathBuf, String)>> {
         let prefix = self.key(folder)?;
         let steps = prefix.parts().count() + depth + 1;
-        let all: Vec<ObjectMeta> = self.objects.list(Some(&prefix)).try_collect().await.map_err(cause)?;
-        let mut found = vec![];
-        for object in all {
-            let key = object.location;
-            if key.filename() != Some(name) || key.parts().count() != steps {
-                continue;
-            }
-            let read = async { self.objects.get(&key).await?.bytes().await };
-            let text = String::from_utf8_lossy(&read.await.map_err(cause)?).into_owned();
-            if let Some(folder) = self.path(&key).parent() {
-                found.push((folder.to_owned(), text));
-            }
-        }
-        Ok(found)
+        let is_named = |key: &Key| key.filename() == Some(name) && key.parts().count() == steps;
+        let keys = self.objects.list(Some(&prefix)).map_ok(|object| object.location);
+        keys.try_filter(|key| ready(is_named(key)))
+            .map_ok(|key| async move {
+                let read = self.objects.get(&key).await?.bytes().await?;
+                Ok((key, read))
+            })
+            .try_buffer_unordered(AT_ONCE)
+            .try_filter_map(|(key, read)| {
+                let folder = self.path(&key).parent().map(Path::to_owned);
+                ready(Ok(
+                    folder.map(|folder| (folder, String::from_utf8_lossy(&read).into_owned()))
+                ))
+            })
+            .try_collect()
+            .await
+            .map_err(cause)
     }
 }
 

@@ -327,3 +327,41 @@ async fn a_dropped_writer_gives_up_what_no_checkpoint_lists() {
     assert_eq!(memory.keys().await.len(), 1);
     assert_eq!(store.with(|book| book.given_up.len()), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_completes_several_uploads_at_once_and_marks_partitions_after_all_of_them() {
+    let (memory, store) = faulty(Book::default());
+    let mut table = table(
+        "s3://b/t",
+        "csv",
+        &[("sink.partition-commit.policy.kind", "success-file")],
+    );
+    table.partition_keys = vec!["n".into()];
+    let mut committer = committer(&memory, &table);
+    committer.recover(&[]).await.unwrap();
+    let mut writer = writer(&memory, &table);
+    for start in [0, 20] {
+        let flow = writer.write(rows(start..start + 40)).unwrap();
+        done(&mut writer, flow).await;
+    }
+    writer.on_watermark(END_OF_TIME);
+    let mut listed = checkpoint(&mut writer, 1).await;
+    let progress = listed.last().unwrap();
+    let other = String::from_utf8(progress.to_vec()).unwrap();
+    assert!(other.contains("\"subtask\":0"), "{other}");
+    listed.push(other.replace("\"subtask\":0", "\"subtask\":1").into());
+    let lists = store.with(|book| book.lists);
+    committer.recover(&listed).await.unwrap();
+    assert_eq!(store.with(|book| book.lists), lists + 1, "all objects are listed once");
+    let (most, changes) = store.with(|book| (book.most_under_way, book.changes.clone()));
+    assert!((2..=16).contains(&most), "{most} at once");
+    let is_pending = |change: &&String| change.contains("/.pending-");
+    let is_success = |change: &&String| change.ends_with("/_SUCCESS");
+    let (pending, rest): (Vec<_>, Vec<_>) = changes.iter().partition(is_pending);
+    assert_eq!(pending.len(), 60);
+    assert!(changes[..60].iter().all(|change| is_pending(&change)), "{changes:?}");
+    let completed = rest.iter().take_while(|change| change.starts_with("complete ")).count();
+    assert!(completed >= 60, "{completed}");
+    assert_eq!(rest.len() - completed, 60);
+    assert!(rest[completed..].iter().all(is_success), "{rest:?}");
+}

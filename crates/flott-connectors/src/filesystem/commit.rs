@@ -5,7 +5,7 @@
 //! leadership, attempt, operator, subtask and number, so that no name comes twice. A rename is repeatable: a part that is
 //! gone from its first name and stands under its second with the right size is committed already.
 
-use super::bucket::Place;
+use super::bucket::{AT_ONCE, Bucket, Place};
 use super::options::SinkOptions;
 use super::partition_commit::{Marks, OpenPartitions, Progress, folders};
 use super::upload::{self, Completed, Uploaded};
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use flott_core::{JobId, OperatorId};
 use flott_runtime::OperatorContext;
 use flott_runtime::connector::{Committer, CommitterContext, ConnectorError};
+use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -208,54 +209,56 @@ fn commit_all(
     Ok(())
 }
 
+/// Completes the uploads, several at once, after their partitions are noted as open.
 fn commit_objects(
     objects: &[Uploaded],
-    mut partitions: Option<&mut OpenPartitions>,
+    partitions: Option<&mut OpenPartitions>,
     marks: &Marks,
 ) -> Result<(), ConnectorError> {
-    for listed in objects {
-        let object = &listed.object;
-        let Marks::Bucket(bucket, runtime) = marks else {
-            return Err(lost(format!(
-                "the checkpoint lists the upload of '{}', but the table's 'path' is on local disk; set it back",
-                object.display()
-            )));
-        };
-        if let (Some(partitions), Some(folder)) = (&mut partitions, object.parent()) {
-            partitions.opened(folder, marks)?;
-        }
-        let completed = runtime.block_on(upload::complete(bucket, listed));
-        match completed.map_err(|e| transient(object, "completed", e))? {
-            Completed::Yes => {}
-            Completed::Lost => {
-                return Err(lost(format!(
-                    "the checkpoint lists the upload of '{}', which the store has given up and which was not committed; its rows are lost \
-                     unless the job starts from an earlier checkpoint; let the bucket's lifecycle rule keep incomplete uploads longer",
-                    object.display()
-                )));
-            }
-            Completed::Other(bytes) => {
-                return Err(lost(format!(
-                    "the object '{}' has {bytes} bytes where the checkpoint lists {}; something else wrote to it",
-                    object.display(),
-                    listed.bytes
-                )));
-            }
-        }
+    let Some(first) = objects.first() else {
+        return Ok(());
+    };
+    let Marks::Bucket(bucket, runtime) = marks else {
+        return Err(lost(format!(
+            "the checkpoint lists the upload of '{}', but the table's 'path' is on local disk; set it back",
+            first.object.display()
+        )));
+    };
+    if let Some(partitions) = partitions {
+        partitions.opened(objects.iter().filter_map(|o| o.object.parent()), marks)?;
     }
-    Ok(())
+    let completed = futures::stream::iter(objects.iter().map(Ok));
+    runtime.block_on(completed.try_for_each_concurrent(AT_ONCE, |object| commit_object(bucket, object)))
+}
+
+async fn commit_object(bucket: &Bucket, listed: &Uploaded) -> Result<(), ConnectorError> {
+    let object = &listed.object;
+    let completed = upload::complete(bucket, listed).await;
+    match completed.map_err(|e| transient(object, "completed", e))? {
+        Completed::Yes => Ok(()),
+        Completed::Lost => Err(lost(format!(
+            "the checkpoint lists the upload of '{}', which the store has given up and which was not committed; its rows are lost \
+             unless the job starts from an earlier checkpoint; let the bucket's lifecycle rule keep incomplete uploads longer",
+            object.display()
+        ))),
+        Completed::Other(bytes) => Err(lost(format!(
+            "the object '{}' has {bytes} bytes where the checkpoint lists {}; something else wrote to it",
+            object.display(),
+            listed.bytes
+        ))),
+    }
 }
 
 fn commit_parts(
     parts: &[Committable],
-    mut partitions: Option<&mut OpenPartitions>,
+    partitions: Option<&mut OpenPartitions>,
     marks: &Marks,
 ) -> Result<(), ConnectorError> {
+    if let Some(partitions) = partitions {
+        partitions.opened(parts.iter().filter_map(|p| p.to.parent()), marks)?;
+    }
     let mut folders = BTreeSet::new();
     for part in parts {
-        if let (Some(partitions), Some(folder)) = (&mut partitions, part.to.parent()) {
-            partitions.opened(folder, marks)?;
-        }
         let from = size_of(&part.from).map_err(|e| transient(&part.from, "read", e))?;
         let to = size_of(&part.to).map_err(|e| transient(&part.to, "read", e))?;
         match (from, to) {
@@ -367,8 +370,7 @@ impl Committer for FileCommitter {
             }
             commit_all(parts, &mut partitions, &marks)?;
             if let Some(partitions) = partitions.as_mut() {
-                // The writers of the next attempt begin anew.
-                partitions.restart(&directory, &marks)?;
+                partitions.forget_progress();
             }
             match marks {
                 Marks::Disk => sweep_all(&directory, depth, &sink_prefix, &job),

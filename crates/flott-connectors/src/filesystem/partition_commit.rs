@@ -8,7 +8,7 @@
 //! ```
 //! A crash between the last two steps writes the success file again. A late part opens its partition again.
 
-use super::bucket::Bucket;
+use super::bucket::{AT_ONCE, Bucket};
 use super::commit::transient;
 use super::partition::Partitioning;
 use super::partition_time::TimeExtractor;
@@ -16,8 +16,10 @@ use bytes::Bytes;
 use flott_core::CheckpointId;
 use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_runtime::connector::{ConnectorError, TableSpec};
+use futures::{TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -187,30 +189,47 @@ impl Marks {
         Ok(found)
     }
 
-    /// Writes a file, durably.
-    fn write(&self, folder: &Path, name: &str, text: String) -> Result<(), ConnectorError> {
-        let path = folder.join(name);
-        let written = match self {
-            Self::Bucket(bucket, runtime) => runtime.block_on(bucket.put(&path, text)),
-            Self::Disk => std::fs::File::create(&path).and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.sync_all()?;
-                super::commit::sync_directory(folder)
+    /// Writes files of one name, durably; those in a bucket several at once.
+    fn write<'a>(&self, name: &str, files: impl IntoIterator<Item = (&'a Path, String)>) -> Result<(), ConnectorError> {
+        let failed = |path: &Path, e: io::Error| transient(path, "written", e);
+        match self {
+            Self::Bucket(bucket, runtime) => {
+                let files = stream::iter(files.into_iter().map(Ok));
+                runtime.block_on(files.try_for_each_concurrent(AT_ONCE, |(folder, text)| async move {
+                    let path = folder.join(name);
+                    bucket.put(&path, text).await.map_err(|e| failed(&path, e))
+                }))
+            }
+            Self::Disk => files.into_iter().try_for_each(|(folder, text)| {
+                let path = folder.join(name);
+                let written = File::create(&path).and_then(|mut file| {
+                    file.write_all(text.as_bytes())?;
+                    file.sync_all()?;
+                    super::commit::sync_directory(folder)
+                });
+                written.map_err(|e| failed(&path, e))
             }),
-        };
-        written.map_err(|e| transient(&path, "written", e))
+        }
     }
 
-    /// Removes a file, if it is there.
-    fn remove(&self, folder: &Path, name: &str) -> Result<(), ConnectorError> {
-        let path = folder.join(name);
-        let removed = match self {
-            Self::Bucket(bucket, runtime) => runtime.block_on(bucket.remove(&path)),
-            Self::Disk => std::fs::remove_file(&path),
-        };
-        match removed {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(transient(&path, "removed", e)),
+    /// Removes files of one name, where they are.
+    fn remove(&self, name: &str, folders: &[PathBuf]) -> Result<(), ConnectorError> {
+        let outcome = |path: &Path, removed: io::Result<()>| match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(transient(path, "removed", e)),
             _ => Ok(()),
+        };
+        match self {
+            Self::Bucket(bucket, runtime) => {
+                let folders = stream::iter(folders.iter().map(Ok));
+                runtime.block_on(folders.try_for_each_concurrent(AT_ONCE, |folder| async move {
+                    let path = folder.join(name);
+                    outcome(&path, bucket.remove(&path).await)
+                }))
+            }
+            Self::Disk => folders.iter().try_for_each(|folder| {
+                let path = folder.join(name);
+                outcome(&path, std::fs::remove_file(&path))
+            }),
         }
     }
 }
@@ -243,7 +262,7 @@ impl OpenPartitions {
 
     /// Forgets what earlier attempts reported and finds the open partitions below the table's path.
     pub(super) fn restart(&mut self, directory: &Path, marks: &Marks) -> Result<(), ConnectorError> {
-        self.reported.clear();
+        self.forget_progress();
         let depth = self.settings.partitioning.keys.len();
         let open = marks.named(directory, depth, &self.marker)?.into_iter();
         // An unreadable time is that of a crash while it was written: the partition is new.
@@ -253,14 +272,25 @@ impl OpenPartitions {
         Ok(())
     }
 
-    /// Notes, before a part becomes visible, that its partition is open.
-    pub(super) fn opened(&mut self, folder: &Path, marks: &Marks) -> Result<(), ConnectorError> {
-        if self.open.contains_key(folder) {
-            return Ok(());
-        }
+    /// Forgets what the writers reported: those of the next attempt begin anew.
+    pub(super) fn forget_progress(&mut self) {
+        self.reported.clear();
+    }
+
+    /// Notes, before parts become visible in these folders, that their partitions are open.
+    pub(super) fn opened<'a>(
+        &mut self,
+        folders: impl Iterator<Item = &'a Path>,
+        marks: &Marks,
+    ) -> Result<(), ConnectorError> {
+        let new: BTreeSet<&Path> = folders.filter(|folder| !self.open.contains_key(*folder)).collect();
         let first_ms = now_ms();
-        marks.write(folder, &self.marker, format!("{first_ms}\n"))?;
-        self.open.insert(folder.to_owned(), first_ms);
+        marks.write(
+            &self.marker,
+            new.iter().map(|folder| (*folder, format!("{first_ms}\n"))),
+        )?;
+        self.open
+            .extend(new.into_iter().map(|folder| (folder.to_owned(), first_ms)));
         Ok(())
     }
 
@@ -296,9 +326,10 @@ impl OpenPartitions {
                 due.push(folder.clone());
             }
         }
+        let success_files = due.iter().map(|folder| (folder.as_path(), String::new()));
+        marks.write(&self.settings.success_file, success_files)?;
+        marks.remove(&self.marker, &due)?;
         for folder in due {
-            marks.write(&folder, &self.settings.success_file, String::new())?;
-            marks.remove(&folder, &self.marker)?;
             tracing::info!(partition = %folder.display(), "the partition is complete");
             self.open.remove(&folder);
         }
