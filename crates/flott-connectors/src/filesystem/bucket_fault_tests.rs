@@ -365,3 +365,26 @@ async fn a_commit_completes_several_uploads_at_once_and_marks_partitions_after_a
     assert_eq!(rest.len() - completed, 60);
     assert!(rest[completed..].iter().all(is_success), "{rest:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_of_many_partitions_in_turn_end_no_part_for_each_row() {
+    let (memory, store) = faulty(Book::default());
+    let mut table = table("s3://b/t", "csv", &[]);
+    table.partition_keys = vec!["s".into()];
+    let mut writer = writer(&memory, &table);
+    let texts = (0..400).map(|n| format!("p{}", n % 40));
+    let columns: Vec<arrow_array::ArrayRef> = vec![
+        Arc::new(arrow_array::Int64Array::from_iter_values(0..400)),
+        Arc::new(arrow_array::StringArray::from_iter_values(texts)),
+    ];
+    let flow = writer.write(Batch::new(columns, 400)).unwrap();
+    done(&mut writer, flow).await;
+    let listed = checkpoint(&mut writer, 1).await;
+    // More partitions than a writer has parts open.
+    assert_eq!((listed.len(), store.with(|book| book.parts.len())), (40, 40));
+    committer(&memory, &table).commit(&listed).await.unwrap();
+    let lines: Vec<String> = (0..400).map(|n: i64| n.to_string()).collect();
+    let mut read = memory.lines().await;
+    read.sort_by_key(|line| line.parse::<i64>().unwrap());
+    assert_eq!(read, lines);
+}

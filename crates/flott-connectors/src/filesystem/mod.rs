@@ -33,6 +33,7 @@ mod commit;
 mod compression;
 mod enumerator;
 mod fetch;
+mod folders;
 mod lines;
 mod listing;
 mod metadata;

@@ -5,6 +5,7 @@
 
 use super::bucket::{Bucket, Place};
 use super::commit::{Committable, PartNames};
+use super::folders::by_folder;
 use super::options::{Rolling, SinkOptions};
 use super::parquet::{self, ParquetLayout, ParquetPart};
 use super::partition::Partitioning;
@@ -23,10 +24,9 @@ use flott_formats::{EncodedRows, Encoder};
 use flott_runtime::connector::{ConnectorError, SinkSpec, TableSpec};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{FailureLabel, Flow, OperatorContext, SinkWriter, TaskError, Waker};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -408,36 +408,26 @@ impl FileWriter {
     /// Appends encoded rows, each to the part of its folder.
     fn append(&mut self, rows: &EncodedRows, keys: &[ArrayRef]) -> Result<(), TaskError> {
         let now_ms = self.clock.now_ms();
-        let mut folder = String::new();
-        let mut next = String::new();
-        let mut from = 0;
-        while from < rows.len() {
-            // Rows that stand together and share a folder go together.
-            self.partitioning.write_folder(keys, from, &mut folder);
-            let mut to = from + 1;
-            if keys.is_empty() {
-                to = rows.len();
-            }
-            while to < rows.len() {
-                next.clear();
-                self.partitioning.write_folder(keys, to, &mut next);
-                if next != folder {
-                    break;
-                }
-                to += 1;
-            }
-            self.append_to(&folder, rows, from..to, now_ms)?;
-            folder.clear();
-            from = to;
+        if keys.is_empty() {
+            return self.append_to("", rows, 0..rows.len(), now_ms);
+        }
+        for (folder, indices) in by_folder(&self.partitioning, keys, rows.len()) {
+            self.append_to(&folder, rows, indices.into_iter().map(|row| row as usize), now_ms)?;
         }
         Ok(())
     }
 
-    fn append_to(&mut self, folder: &str, rows: &EncodedRows, run: Range<usize>, now_ms: i64) -> Result<(), TaskError> {
+    fn append_to(
+        &mut self,
+        folder: &str,
+        rows: &EncodedRows,
+        indices: impl Iterator<Item = usize>,
+        now_ms: i64,
+    ) -> Result<(), TaskError> {
         let buffer_bytes = self.handover_bytes();
         let mut part = self.part_of(folder, now_ms)?;
         part.age.last_ms = now_ms;
-        for row in run {
+        for row in indices {
             let Some(bytes) = rows.get(row) else {
                 let message = format!(
                     "table '{}': NULL cannot be a line of a 'raw' file; filter it out",
@@ -464,24 +454,7 @@ impl FileWriter {
         if keys.is_empty() {
             return self.append_group("", rows, now_ms);
         }
-        // The rows of a folder keep their order; the folders go by their first rows.
-        let mut folders: Vec<(String, Vec<u32>)> = vec![];
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut folder = String::new();
-        for row in 0..rows.num_rows() {
-            folder.clear();
-            self.partitioning.write_folder(keys, row, &mut folder);
-            let place = match places.get(&folder) {
-                Some(place) => *place,
-                None => {
-                    places.insert(folder.clone(), folders.len());
-                    folders.push((folder.clone(), vec![]));
-                    folders.len() - 1
-                }
-            };
-            folders[place].1.push(row as u32);
-        }
-        for (folder, indices) in folders {
+        for (folder, indices) in by_folder(&self.partitioning, keys, rows.num_rows()) {
             if indices.len() == rows.num_rows() {
                 return self.append_group(&folder, rows, now_ms);
             }
