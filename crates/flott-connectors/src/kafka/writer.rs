@@ -5,7 +5,9 @@
 //!
 //! Exactly once: after a flush, `prepare_commit` takes the producer's transaction and names the next. It lists every
 //! transaction that is not known to be committed, not only the newest: a checkpoint may fail after this one was prepared, and
-//! then the next must carry both. Committing twice is harmless.
+//! then the next must carry both. Committing twice is harmless. A writer that is dropped, because its task was cancelled or failed,
+//! aborts the transaction that no checkpoint lists: readers of committed records would wait at its first record until the broker
+//! gives it up, by default an hour later or as long as that broker allows.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -501,6 +503,20 @@ impl SinkWriter for KafkaWriter {
             return self.room();
         }
         Ok(Flow::Done)
+    }
+}
+
+impl Drop for KafkaWriter {
+    fn drop(&mut self) {
+        let Some(id) = self.producer.open_transactional_id() else {
+            return;
+        };
+        let (client, table) = (self.client.clone(), self.table.clone());
+        self.client.runtime().spawn(async move {
+            if let Err(error) = client.abort_transactional_id(&id).await {
+                tracing::warn!(table, id, %error, "a kafka transaction is left open, until the broker or the next start aborts it");
+            }
+        });
     }
 }
 

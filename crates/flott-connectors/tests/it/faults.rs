@@ -1,12 +1,17 @@
 //! Answers that get lost, leaders that change, transactions that expire: on the embedded broker's fault hooks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flott_broker::{ApiKey, ResponseError};
+use flott_connectors::kafka::KafkaConnector;
 use flott_connectors::kafka::client::offsets::{Isolation, TopicPartition};
 use flott_connectors::kafka::client::transactions::EndOutcome;
 
+use flott_core::Batch;
+use flott_runtime::connector::TableConnector;
+
 use crate::support::{embedded, fresh};
+use crate::tables::{Writer, committed_values, rows, sink_spec, table};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_produce_answers_neither_lose_nor_double_nor_reorder() {
@@ -135,4 +140,45 @@ async fn fetching_rides_out_broken_connections_and_new_leader_epochs() {
         read.iter().map(|(_, v)| &**v).collect::<Vec<_>>(),
         ["0", "1", "2", "3", "4", "5"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_writer_aborts_the_transaction_that_no_checkpoint_lists() {
+    let cluster = embedded().await;
+    let topic = cluster.topic(1).await;
+    let prefix = fresh("dropped");
+    let options = [
+        ("format", "csv"),
+        ("sink.delivery-guarantee", "exactly-once"),
+        ("sink.transactional-id-prefix", &*prefix),
+    ];
+    let spec = sink_spec(table(&cluster, "kafka", &topic, &options), &[]);
+    let sink = KafkaConnector.sink(&spec).unwrap();
+    let mut writer = Writer::new(&*sink, 0);
+    writer.write(Batch::new(rows(&["a"], &[1]), 1)).await;
+    let listed = writer.checkpoint(1).await;
+    writer.write(Batch::new(rows(&["b"], &[2]), 1)).await;
+    writer.flush().await;
+    let client = cluster.client().await;
+    let open = async || {
+        let all = client.list_transactions(&prefix).await.unwrap();
+        all.iter().filter(|t| t.state.is_open()).count()
+    };
+    assert_eq!((listed.len(), open().await), (1, 2));
+    drop(writer);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while open().await > 1 {
+        assert!(Instant::now() < deadline, "the transaction stays open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What the checkpoint lists is not touched.
+    let job = flott_runtime::connector::CommitterContext {
+        job_id: flott_core::JobId::of("job"),
+        job_name: "job".into(),
+        operator_id: flott_core::OperatorId::of("sink"),
+        options: std::sync::Arc::default(),
+    };
+    let mut committer = sink.committer(&job).unwrap().unwrap();
+    committer.commit(&listed).await.unwrap();
+    assert_eq!(committed_values(&cluster, &topic).await, ["a,1"]);
 }

@@ -294,7 +294,7 @@ impl Producer {
         self.shared.lock().take_transaction()
     }
 
-    /// Every transactional id that this producer began without handing out its [`Committable`].
+    /// The transactional id under which the broker may hold what was written since the last [`Committable`].
     pub fn open_transactional_id(&self) -> Option<String> {
         self.shared.lock().open_transactional_id()
     }
