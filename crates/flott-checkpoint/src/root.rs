@@ -12,6 +12,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The schemes of addresses in S3-compatible stores.
+pub(crate) const S3_SCHEMES: [&str; 3] = ["s3", "s3a", "s3p"];
+
 /// A folder of an object store or of the local disk. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Root {
@@ -293,7 +296,7 @@ impl Address {
                     Err(bad("after file:// the path must begin with /"))
                 }
             }
-            "s3" | "s3a" | "s3p" => {
+            scheme if S3_SCHEMES.contains(&scheme) => {
                 let rest = rest.strip_prefix("//").unwrap_or_default();
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 if bucket.is_empty() {
@@ -348,6 +351,7 @@ mod tests {
             prefix: "p/q".to_owned(),
         };
         assert_eq!(Address::parse("s3://b/p/q/").unwrap(), s3);
+        assert_eq!(Address::parse("S3a://b/p/q").unwrap(), s3);
         for wrong in ["", "file://a", "s3://", "hdfs://x/y"] {
             assert!(Address::parse(wrong).is_err(), "{wrong}");
         }

@@ -1,16 +1,14 @@
 //! S3-compatible stores by address and Flink's options: the one place that makes their clients.
 
 use crate::error::CheckpointError;
+use crate::root::S3_SCHEMES;
 use flott_core::Options;
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
-
-/// The schemes of addresses in such stores.
-const SCHEMES: [&str; 3] = ["s3", "s3a", "s3p"];
 
 /// The bucket that an address names; `None` if it is no address of such a store.
 pub fn bucket_of(uri: &str) -> Option<&str> {
     let (scheme, rest) = uri.split_once("://")?;
-    SCHEMES
+    S3_SCHEMES
         .contains(&scheme.to_ascii_lowercase().as_str())
         .then(|| rest.split('/').next().unwrap_or_default())
 }

@@ -10,6 +10,7 @@ use super::options::ParquetOptions;
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Field as ArrowField, Fields, Schema, TimeUnit};
 use flott_core::{Field, LogicalType, TypeKind};
+use flott_runtime::error::panic_text;
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -305,10 +306,8 @@ impl ObjectGroups {
 /// Makes an error of a panic: the decoders of pages trust what a damaged page says of itself. The reader is not used again.
 fn caught<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        let problem = text.unwrap_or_else(|| "a page contradicts itself".to_owned());
-        Err(ReadError::Damaged(ParquetError::General(problem)))
+        let problem = panic_text(panic.as_ref());
+        Err(ReadError::Damaged(ParquetError::General(problem.to_owned())))
     })
 }
 
