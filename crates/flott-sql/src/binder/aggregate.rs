@@ -1,6 +1,6 @@
 //! Grouping: which expressions are keys, which calls are aggregates, and what may stand beside them.
 
-use super::calls::{CallParts, VARIANCES, aggregate_type, variance};
+use super::calls::{CallParts, aggregate_type, composed};
 use super::expr::{Resolver, bind_expr, condition, function_name, span_of};
 use super::group_window::GroupWindow;
 use super::grouping_sets::SetFunctions;
@@ -17,8 +17,6 @@ use std::collections::BTreeSet;
 /// Aggregates of Flink that are known and not there, and why.
 const MISSING: &[(&str, &str)] = &[
     ("APPROX_COUNT_DISTINCT", "is not there on streams, as in Flink"),
-    ("PERCENTILE", "is not supported yet"),
-    ("SINGLE_VALUE", "is not supported yet"),
     ("ROW_NUMBER", "needs OVER (…)"),
     ("RANK", "needs OVER (…)"),
     ("DENSE_RANK", "needs OVER (…)"),
@@ -224,17 +222,11 @@ impl<'a> Grouping<'a> {
                 detail: parts.detail,
             })
         };
-        match parts.args.first() {
-            Some(arg) if VARIANCES.contains(&name.as_str()) => variance(&name, arg.clone(), &ty, |name, arg| {
-                let parts = CallParts {
-                    args: vec![arg],
-                    ..parts.clone()
-                };
-                let ty = aggregate_type(name, &parts, may_be_empty)?;
-                Ok(register(name, parts, ty))
-            }),
-            _ => Ok(register(&name, parts, ty)),
-        }
+        let made = composed(&name, &parts, &ty, &mut |name, parts| {
+            let ty = aggregate_type(name, &parts, may_be_empty)?;
+            Ok(register(name, parts, ty))
+        })?;
+        Ok(made.unwrap_or_else(|| register(&name, parts, ty)))
     }
 
     fn register(&self, call: BoundCall) -> Expr {

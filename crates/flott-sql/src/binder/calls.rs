@@ -1,10 +1,12 @@
-//! Calls of aggregates: arguments, DISTINCT, and what a function says besides ([`CallParts`]); standard deviations and
-//! variances as sums and counts ([`variance`]).
+//! Calls of aggregates: arguments, DISTINCT, and what a function says besides ([`CallParts`]); aggregates that are made of
+//! others ([`composed`]): standard deviations and variances of sums and counts, percentiles of the multiset of the values.
 
 use super::expr::{call, function_error, span_of};
 use super::values::cast_to;
 use crate::error::{SqlError, SqlResult, Step};
-use crate::expr::{Expr, Literal, functions::json::construct::makes_json, resolve_aggregate};
+use crate::expr::{
+    EvalContext, Expr, Literal, fold_constants, functions::json::construct::makes_json, resolve_aggregate,
+};
 use crate::nodes::CallDetail;
 use crate::parser::json;
 use flott_core::{LogicalType, TypeKind};
@@ -13,7 +15,7 @@ use sqlparser::ast::{
 };
 
 /// The functions that [`variance`] takes apart.
-pub const VARIANCES: &[&str] = &["STDDEV_POP", "STDDEV_SAMP", "STDDEV", "VAR_POP", "VAR_SAMP", "VARIANCE"];
+const VARIANCES: &[&str] = &["STDDEV_POP", "STDDEV_SAMP", "STDDEV", "VAR_POP", "VAR_SAMP", "VARIANCE"];
 
 /// An aggregate's call, bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +167,86 @@ fn no_order(name: &str) -> SqlError {
         _ => format!("{name} takes no ORDER BY, as in Flink"),
     };
     SqlError::new(Step::Unsupported, text).remedy("sort what comes out of it, or leave ORDER BY away")
+}
+
+/// The value of an aggregate, of type `ty`, that is made of others and an expression behind them; `None` for one that
+/// runs itself. `aggregate` gives the value of an aggregate.
+///
+/// # Errors
+/// If an argument is wrong.
+pub fn composed(
+    name: &str,
+    parts: &CallParts,
+    ty: &LogicalType,
+    aggregate: &mut dyn FnMut(&str, CallParts) -> SqlResult<Expr>,
+) -> SqlResult<Option<Expr>> {
+    let of = |arg: Expr| CallParts {
+        args: vec![arg],
+        ..parts.clone()
+    };
+    let value = match (name, parts.args.as_slice()) {
+        (name, [arg]) if VARIANCES.contains(&name) => {
+            variance(name, arg.clone(), ty, |name, arg| aggregate(name, of(arg)))?
+        }
+        ("PERCENTILE", [value, percentage, frequency @ ..]) => {
+            let is_constant = check_percentage(percentage)?;
+            let value = cast_to(value.clone(), &LogicalType::new(TypeKind::Double))?;
+            let kept = match frequency {
+                [frequency] => {
+                    let frequency = cast_to(frequency.clone(), &LogicalType::new(TypeKind::BigInt))?;
+                    call("ROW", vec![value, frequency])?
+                }
+                _ => value,
+            };
+            let values = aggregate("COLLECT", of(kept))?;
+            let percentage = match is_constant {
+                true => percentage.clone(),
+                // any row's will do
+                false => {
+                    let first = CallParts {
+                        distinct: false,
+                        ..of(percentage.clone())
+                    };
+                    aggregate("FIRST_VALUE", first)?
+                }
+            };
+            call("$PERCENTILE", vec![values, percentage])?
+        }
+        ("SINGLE_VALUE", [arg]) => call("$SINGLE_VALUE", vec![aggregate("ARRAY_AGG", of(arg.clone()))?])?,
+        _ => return Ok(None),
+    };
+    Ok(Some(value))
+}
+
+/// Checks the percentages of PERCENTILE as far as they are constants; whether they are.
+fn check_percentage(percentage: &Expr) -> SqlResult<bool> {
+    if !percentage.is_constant() {
+        return Ok(false);
+    }
+    let each = match percentage.as_call("ARRAY") {
+        Some(elements) => elements.iter().collect(),
+        None => vec![percentage],
+    };
+    for percentage in each {
+        let folded = fold_constants(percentage, &EvalContext::default());
+        let wrong = match folded.as_literal() {
+            Some(Literal::Null) => Some("NULL".to_owned()),
+            Some(Literal::Integer(v)) => (!(0..=1).contains(v)).then(|| v.to_string()),
+            Some(Literal::Double(v)) => (!(0.0..=1.0).contains(v)).then(|| v.to_string()),
+            Some(Literal::Decimal { unscaled, scale, .. }) => {
+                let one = 10i128.pow(u32::from(*scale));
+                (!(0..=one).contains(unscaled)).then(|| format!("{}", *unscaled as f64 / one as f64))
+            }
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(
+                SqlError::new(Step::Type, format!("{wrong} is no percentage for PERCENTILE"))
+                    .remedy("write a number from 0.0 to 1.0, or an ARRAY of such numbers; 0.5 is the median"),
+            );
+        }
+    }
+    Ok(true)
 }
 
 /// Standard deviation or variance of `arg`, of type `ty`, by Flink's formula, which decides the roundings:

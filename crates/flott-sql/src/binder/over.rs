@@ -1,6 +1,6 @@
 //! OVER: which calls of a SELECT list look at the rows before a row, over which window.
 
-use super::calls::{CallParts, VARIANCES, aggregate_type, variance};
+use super::calls::{CallParts, aggregate_type, composed};
 use super::expr::{Resolver, bind_expr, function_name, span_of};
 use super::scope::ExprScope;
 use crate::error::{SqlError, SqlResult, Step};
@@ -29,6 +29,7 @@ const FUNCTIONS: &[&str] = &[
     "LISTAGG",
     "ARRAY_AGG",
     "COLLECT",
+    "PERCENTILE",
     "STDDEV_POP",
     "STDDEV_SAMP",
     "STDDEV",
@@ -156,17 +157,11 @@ impl<'a> Overs<'a> {
             false => aggregate_type(&name, &parts, true)?,
         };
         self.check_window(self.window_of(over, &name)?)?;
-        match parts.args.first() {
-            Some(arg) if VARIANCES.contains(&name.as_str()) => variance(&name, arg.clone(), &ty, |name, arg| {
-                let parts = CallParts {
-                    args: vec![arg],
-                    ..parts.clone()
-                };
-                let ty = aggregate_type(name, &parts, true)?;
-                Ok(self.register(name, parts, ty))
-            }),
-            _ => Ok(self.register(&name, parts, ty)),
-        }
+        let made = composed(&name, &parts, &ty, &mut |name, parts| {
+            let ty = aggregate_type(name, &parts, true)?;
+            Ok(self.register(name, parts, ty))
+        })?;
+        Ok(made.unwrap_or_else(|| self.register(&name, parts, ty)))
     }
 
     fn register(&self, name: &str, parts: CallParts, ty: LogicalType) -> Expr {

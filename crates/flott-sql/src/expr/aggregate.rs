@@ -41,6 +41,16 @@ const AGGREGATES: &[(&str, &str, &str)] = &[
     ),
     ("MAX", "MAX(COMPARABLE)", "the largest value"),
     ("MIN", "MIN(COMPARABLE)", "the smallest value"),
+    (
+        "PERCENTILE",
+        "PERCENTILE([DISTINCT] NUMERIC, {percentage NUMERIC | ARRAY<NUMERIC>} [, frequency INTEGER])",
+        "the value below which this share (0 to 1) of the values lies",
+    ),
+    (
+        "SINGLE_VALUE",
+        "SINGLE_VALUE(ANY)",
+        "the only value; more than one is an error",
+    ),
     ("STDDEV", "STDDEV([DISTINCT] NUMERIC)", "another form of STDDEV_SAMP"),
     (
         "STDDEV_POP",
@@ -118,6 +128,23 @@ pub fn resolve_aggregate(name: &str, args: &[LogicalType], distinct: bool) -> Re
             // Even where the value is nullable, as in Flink.
             return Ok(value.with_nullable(default.nullable));
         }
+        ("PERCENTILE", [value, percentage, frequency @ ..]) => {
+            let counts = match frequency {
+                [] => true,
+                [frequency] => frequency.kind.is_integer(),
+                _ => false,
+            };
+            let double = TypeKind::Double;
+            return match &percentage.kind {
+                _ if !counts || !value.kind.is_numeric() => Err(refused()),
+                TypeKind::Array(e) if e.kind.is_numeric() => {
+                    Ok(LogicalType::new(TypeKind::Array(Box::new(LogicalType::new(double)))))
+                }
+                kind if kind.is_numeric() => Ok(LogicalType::new(double)),
+                _ => Err(refused()),
+            };
+        }
+        ("PERCENTILE", _) => return Err(refused()),
         (_, [arg]) => arg,
         _ => return Err(refused()),
     };
@@ -140,7 +167,8 @@ pub fn resolve_aggregate(name: &str, args: &[LogicalType], distinct: bool) -> Re
     }
     let kind = match (name.as_str(), &arg.kind) {
         ("MIN" | "MAX", kind) if is_ordered(kind) => kind.clone(),
-        ("FIRST_VALUE" | "LAST_VALUE", kind) if *kind != TypeKind::Null => kind.clone(),
+        ("SINGLE_VALUE", _) if distinct => return Err(refused()),
+        ("FIRST_VALUE" | "LAST_VALUE" | "SINGLE_VALUE", kind) if *kind != TypeKind::Null => kind.clone(),
         ("LISTAGG", kind) if kind.is_string() => kind.clone(),
         ("SUM", TypeKind::Decimal(_, s)) => TypeKind::Decimal(38, *s),
         (name, TypeKind::Decimal(..)) if name == "AVG" || is_variance(name) => {

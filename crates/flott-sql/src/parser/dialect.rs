@@ -1,9 +1,10 @@
-//! Flink's dialect for sqlparser: names in backquotes, case kept, and the three expressions that its hook must take.
+//! Flink's dialect for sqlparser: names in backquotes, case kept, and the expressions that its hook must take.
 //!
 //! The type id is GenericDialect's, because sqlparser gates much of its grammar on that; what Flink does not have is
-//! switched off here. [`Dialect::parse_prefix`] reads `CAST` (Flink's types), `MAP[…]` and `TABLE name` (the argument
-//! of window functions), which no built-in dialect does.
+//! switched off here. [`Dialect::parse_prefix`] reads `CAST` (Flink's types), `MAP[…]`, `TABLE name` (the argument of window
+//! functions), `(a - b) DAY` and others, which no built-in dialect does.
 
+use super::difference;
 use super::json::{JsonArguments, json_test};
 use super::types;
 use sqlparser::ast::{
@@ -105,6 +106,9 @@ impl Dialect for FlinkDialect {
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let [first, second] = parser.peek_tokens();
+        if first == Token::LParen && difference::comes_next(parser) {
+            return Some(parse_difference(parser));
+        }
         let Token::Word(word) = first else { return None };
         if word.quote_style.is_some() {
             return None;
@@ -129,6 +133,13 @@ impl Dialect for FlinkDialect {
             _ => None,
         }
     }
+}
+
+fn parse_difference(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let span = parser.peek_token().span;
+    let (function, moments) = difference::parse(parser)?;
+    let name = ObjectName::from(vec![Ident::with_span(span, function)]);
+    Ok(call(name, moments.to_vec()))
 }
 
 /// `JSON_VALUE(…)` and its kin become plain calls.

@@ -9,6 +9,7 @@
 pub mod ast;
 mod ddl;
 pub mod dialect;
+pub mod difference;
 pub mod json;
 mod statement;
 mod tokens;

@@ -16,9 +16,11 @@ pub mod compare;
 pub mod date_format;
 pub mod decimal;
 pub mod descriptions;
+pub mod difference;
 pub mod digest;
 pub mod equality;
 pub mod fields;
+pub mod from_values;
 pub mod hash_code;
 pub mod java_pattern;
 pub mod json;
@@ -37,7 +39,7 @@ pub mod to_time;
 pub mod url;
 
 /// All tables.
-pub fn tables() -> [&'static [Function]; 26] {
+pub fn tables() -> [&'static [Function]; 28] {
     [
         about::FUNCTIONS,
         arithmetic::FUNCTIONS,
@@ -47,8 +49,10 @@ pub fn tables() -> [&'static [Function]; 26] {
         collection::FUNCTIONS,
         compare::FUNCTIONS,
         date_format::FUNCTIONS,
+        difference::FUNCTIONS,
         digest::FUNCTIONS,
         fields::FUNCTIONS,
+        from_values::FUNCTIONS,
         hash_code::FUNCTIONS,
         json::FUNCTIONS,
         json::construct::FUNCTIONS,

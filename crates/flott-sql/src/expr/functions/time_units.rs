@@ -548,7 +548,7 @@ fn infer_diff(args: &mut Arguments) -> Result<LogicalType, Refusal> {
 }
 
 /// Milliseconds since the epoch of any time.
-fn as_ms(value: &Value, kind: &TypeKind) -> Result<Value, ExprError> {
+pub(super) fn as_ms(value: &Value, kind: &TypeKind) -> Result<Value, ExprError> {
     let array = value.array();
     let nulls = array.nulls().cloned();
     let bad = || mismatch("TIMESTAMPDIFF", array);
@@ -571,7 +571,7 @@ fn as_ms(value: &Value, kind: &TypeKind) -> Result<Value, ExprError> {
 }
 
 /// Whole months from one time to another, both in milliseconds.
-fn months_between(from: i64, to: i64) -> i64 {
+pub(super) fn months_between(from: i64, to: i64) -> i64 {
     if to < from {
         return -months_between(to, from);
     }

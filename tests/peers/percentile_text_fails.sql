@@ -1,0 +1,2 @@
+-- what PERCENTILE does not take
+SELECT PERCENTILE(s, 0.5) FROM (VALUES (1, 'a'), (2, 'b')) AS t(i, s);
