@@ -112,8 +112,14 @@ pub fn listing() -> Vec<[String; 3]> {
 
 /// The error for an unknown name, with the nearest known one.
 pub fn unknown(name: &str) -> FunctionError {
+    let hint = match name {
+        "PARSE_JSON" | "TRY_PARSE_JSON" => "; it makes a VARIANT, out of which Flink 2.2 cannot take anything: \
+            keep the text, and take values out of it with JSON_VALUE or JSON_QUERY"
+            .to_owned(),
+        _ => flott_core::suggest::hint(name, function_names().into_iter().chain(super::aggregate_names())),
+    };
     FunctionError::Unknown {
         name: name.to_owned(),
-        hint: flott_core::suggest::hint(name, function_names().into_iter().chain(super::aggregate_names())),
+        hint,
     }
 }

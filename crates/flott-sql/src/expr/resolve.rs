@@ -7,13 +7,11 @@ use super::{Expr, FunctionError, Literal};
 use flott_core::{LogicalType, TypeKind};
 
 /// Names that mean another function.
-pub const ALIASES: [(&str, &str); 17] = [
+pub const ALIASES: [(&str, &str); 15] = [
     ("TRANSLATE3", "TRANSLATE"),
     ("CEILING", "CEIL"),
     ("CHARACTER_LENGTH", "CHAR_LENGTH"),
     ("SUBSTR", "SUBSTRING"),
-    ("POW", "POWER"),
-    ("RLIKE", "REGEXP"),
     ("YEAR", "EXTRACT"),
     ("QUARTER", "EXTRACT"),
     ("MONTH", "EXTRACT"),

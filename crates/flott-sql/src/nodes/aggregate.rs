@@ -11,7 +11,8 @@
 //! | LAG | value, list of so many rows | |
 //! | LISTAGG, ARRAY_AGG, COLLECT, JSON_ARRAYAGG, JSON_OBJECTAGG | list | the same |
 //!
-//! Standard deviations and variances are sums, counts and an expression behind them (the binder's work).
+//! Standard deviations and variances are sums, counts and an expression behind them; PERCENTILE is one behind COLLECT,
+//! SINGLE_VALUE one behind ARRAY_AGG (the binder's work).
 
 use super::{SpecError, check_columns};
 use flott_core::{Field, LogicalType, TypeKind};

@@ -122,6 +122,11 @@ impl Dialect for FlinkDialect {
                 | "JSON_ARRAYAGG"),
                 Token::LParen,
             ) => Some(parse_json(parser, name)),
+            // sqlparser reads `CEIL(time TO unit)`, under that name only
+            ("CEILING", Token::LParen) => {
+                parser.advance_token();
+                Some(parser.parse_ceil_floor_expr(true))
+            }
             ("TRIM", Token::LParen) => Some(parse_trim(parser)),
             ("TABLE", Token::Word(_)) => Some(parse_table_argument(parser)),
             // what BETWEEN does anyhow

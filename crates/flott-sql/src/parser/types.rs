@@ -141,6 +141,11 @@ impl Types<'_, '_> {
                 TypeKind::Map(Box::new(key), Box::new(value))
             }
             "ROW" => self.row()?,
+            "VARIANT" => {
+                let known =
+                    "a data type that tables can hold (VARIANT is none, in Flink neither; STRING can hold JSON)";
+                return self.parser.expected(known, token);
+            }
             _ => {
                 let hint = flott_core::suggest::hint(&name, NAMES.iter().copied());
                 return self.parser.expected(&format!("a data type{hint}"), token);

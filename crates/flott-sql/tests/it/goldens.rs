@@ -26,7 +26,8 @@ pub struct Golden {
 }
 
 impl Golden {
-    fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+    /// A script whose answer is not known.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             text: text.into(),

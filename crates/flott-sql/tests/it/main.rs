@@ -28,4 +28,6 @@ mod statements;
 #[cfg(test)]
 mod stepped;
 #[cfg(test)]
+mod types;
+#[cfg(test)]
 mod variations;

@@ -185,3 +185,82 @@ fn every_feature_has_its_scripts() {
         named.len()
     );
 }
+
+/// A recorded row or expression: its text, how many rows, and whether NULL is among them.
+struct Shown {
+    text: String,
+    rows: usize,
+    has_null: bool,
+}
+
+/// Everything that real Flink has evaluated for us: the tables of expressions, and the scripts.
+fn shown() -> Vec<Shown> {
+    let tables = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/expr/tests");
+    let tables = std::fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path());
+    let mut shown = vec![];
+    for path in tables.filter(|p| p.extension().is_some_and(|e| e == "tsv")) {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().map(|l| l.split('\t').collect::<Vec<_>>());
+        shown.extend(lines.filter_map(|cells| match cells[..] {
+            [text, ty, value] if ty != "refused" => Some(Shown {
+                text: text.to_owned(),
+                rows: 1,
+                has_null: text.contains("NULL") || value == "NULL",
+            }),
+            _ => None,
+        }));
+    }
+    let answered = peers().into_iter().filter(|a| a.header["error"] != true);
+    shown.extend(answered.map(|answer| Shown {
+        text: answer.text.lines().filter(|l| !l.starts_with("--")).collect(),
+        rows: answer.rows.len(),
+        has_null: answer.text.contains("NULL") || answer.rows.iter().any(|r| r.contains("null")),
+    }));
+    shown
+}
+
+/// What the use of a function looks like.
+fn use_of(function: &str) -> regex::Regex {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ' ';
+    let pattern = match function {
+        "DOT" => r"[a-z)]\.[a-z]".to_owned(),
+        "ITEM" => r"[a-z\])]\[".to_owned(),
+        "UNARY -" => r"(^|[(,=] ?)-[A-Z(a-z]".to_owned(),
+        "UNARY +" => r"(^|[(,=] ?)\+[A-Z(0-9]".to_owned(),
+        name if name.chars().all(is_word) => format!(r"(?i)(^|[^\w$]){}($|\W)", name.replace(' ', r"\s+")),
+        symbol => format!(r"(^|[^<>=!|]){}($|[^<>=|])", regex::escape(symbol)),
+    };
+    regex::Regex::new(&pattern).unwrap()
+}
+
+#[test]
+fn every_function_has_five_recorded_rows_with_null_among_them() {
+    // Flink has no such function; its values are tested with it.
+    const OURS: &[&str] = &["NORMAL_PDF"];
+    // They have no arguments, and are never NULL.
+    const NEVER_NULL: &[&str] = &["CURRENT_DATABASE", "PI"];
+    let script = Script::parse("SHOW FUNCTIONS;", &variable).unwrap();
+    let outcomes = session().execute_all(&script).unwrap();
+    let [Outcome::Rows { rows: functions, .. }] = outcomes.as_slice() else {
+        panic!("{outcomes:?}");
+    };
+    let shown = shown();
+    let mut wrong = vec![];
+    for function in functions
+        .iter()
+        .map(|row| row[0].as_str())
+        .filter(|f| !OURS.contains(f))
+    {
+        let usage = use_of(function);
+        let uses = || shown.iter().filter(|s| usage.is_match(&s.text));
+        let rows: usize = uses().map(|s| s.rows).sum();
+        if rows < 5 {
+            wrong.push(format!("{function}: {rows} recorded rows"));
+        }
+        if !NEVER_NULL.contains(&function) && !uses().any(|s| s.has_null) {
+            wrong.push(format!("{function}: no NULL among its recorded rows"));
+        }
+    }
+    assert!(functions.len() > 200, "{} functions", functions.len());
+    report(&wrong);
+}

@@ -3,4 +3,4 @@ CREATE TABLE clicks (
   WATERMARK FOR at AS at - INTERVAL '5' SECOND
 ) WITH ('connector' = 'kafka', 'topic' = 'clicks', 'properties.bootstrap.servers' = 'broker:9092', 'format' = 'json');
 CREATE TABLE out_print (userId STRING, n BIGINT) WITH ('connector' = 'print');
-SELECT PERCENTILE(clicks, 0.5) FROM clicks;
+SELECT (at - at) DAY TO MONTH FROM clicks;
