@@ -223,7 +223,8 @@ fn typed(function: Option<&'static Function>, name: &str, exprs: Vec<Expr>) -> R
     match (function.infer)(&mut arguments) {
         Ok(ty) => Ok(Expr::call(name, arguments.exprs, ty)),
         Err(Refusal::Arguments) => Err(FunctionError::Arguments {
-            name: name.to_owned(),
+            // what the parser makes of other syntax has a name of ours
+            name: name.trim_start_matches('$').to_owned(),
             given: given.join(", "),
             expected: function.signatures.to_owned(),
         }),
