@@ -26,9 +26,9 @@ const YOUNGEST_WINS: &[&str] = &[
 /// A LIMIT without an order takes the rows that come first; behind an exchange, or out of a mini-batch, others do.
 const FIRST_COME: &[&str] = &["limit_retracting", "limit_retracting_offset"];
 
-/// The first and the last of several groups' updates, and the last digits of floating-point sums, hang on the order in
-/// which rows come through an exchange or a mini-batch.
-const ORDER_COUNTS: &[&str] = &["first_last_of_agg", "variance_global"];
+/// The first and the last of several groups' updates, a list of them, and the last digits of floating-point sums, hang on
+/// the order in which rows come through an exchange or a mini-batch.
+const ORDER_COUNTS: &[&str] = &["first_last_of_agg", "listagg_of_agg", "variance_global"];
 
 /// All goldens with what they come to when nothing is varied.
 fn straight() -> &'static [(Golden, Run)] {
