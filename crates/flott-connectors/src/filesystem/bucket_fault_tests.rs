@@ -2,7 +2,8 @@
 
 use super::bucket::Bucket;
 use super::bucket_tests::{
-    Memory, PATIENCE, checkpoint, committer, done, enumerator, failure, read, reader, rows, table, writer,
+    Memory, PATIENCE, checkpoint, committer, done, enumerator, enumerator_at, failure, read, reader, reader_at, rows,
+    table, writer,
 };
 use super::tests::numbers;
 use super::upload::{MOST_BYTES, PIECE_BYTES};
@@ -10,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flott_core::Batch;
 use flott_core::time::END_OF_TIME;
-use flott_runtime::connector::Committer;
-use flott_runtime::{Flow, SinkWriter, SplitEnumerator};
+use flott_runtime::connector::{Committer, ReaderPoll};
+use flott_runtime::{Flow, SinkWriter, SourceReader, SplitEnumerator};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
@@ -387,4 +388,24 @@ async fn lines_of_many_partitions_in_turn_end_no_part_for_each_row() {
     let mut read = memory.lines().await;
     read.sort_by_key(|line| line.parse::<i64>().unwrap());
     assert_eq!(read, lines);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_rows_do_not_keep_a_task_from_its_barriers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.json");
+    let bad = format!("{}\n", "no json ".repeat(1000));
+    std::fs::write(&file, format!("{}{}", bad.repeat(1500), line(7))).unwrap();
+    let table = table(file.to_str().unwrap(), "json", &[("bad-rows", "skip")]);
+    let place = super::bucket::Place::Disk;
+    let splits = enumerator_at(place.clone(), &table).discover().await.unwrap();
+    let mut reader = reader_at(&place, &table, splits);
+    assert!(matches!(
+        reader.poll(5).unwrap(),
+        ReaderPoll::Idle { until_ms: Some(5) }
+    ));
+    let ReaderPoll::Batch { batch, .. } = reader.poll(6).unwrap() else {
+        panic!("the row is read in the second turn")
+    };
+    assert_eq!(numbers(&[(0, batch)]), [7]);
 }

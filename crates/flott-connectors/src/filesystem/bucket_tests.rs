@@ -87,12 +87,20 @@ pub(super) fn table(path: &str, format: &str, more: &[(&str, &str)]) -> TableSpe
 }
 
 pub(super) fn enumerator(memory: &Memory, table: &TableSpec) -> FileEnumerator {
+    enumerator_at(memory.place(), table)
+}
+
+pub(super) fn enumerator_at(place: Place, table: &TableSpec) -> FileEnumerator {
     let options = Arc::new(ScanOptions::read(table).unwrap());
     let rows = reader::rows_of(table, &options, &table.columns, 100).unwrap();
-    FileEnumerator::new("t", options, rows.splitting(), memory.place(), None, None).unwrap()
+    FileEnumerator::new("t", options, rows.splitting(), place, None, None).unwrap()
 }
 
 pub(super) fn reader(memory: &Memory, table: &TableSpec, splits: Vec<Split>) -> FileReader {
+    reader_at(&memory.place(), table, splits)
+}
+
+pub(super) fn reader_at(place: &Place, table: &TableSpec, splits: Vec<Split>) -> FileReader {
     let scan = ScanSpec {
         fields: table.columns.clone(),
         table: table.clone(),
@@ -101,7 +109,7 @@ pub(super) fn reader(memory: &Memory, table: &TableSpec, splits: Vec<Split>) -> 
         partitions: None,
     };
     let options = ScanOptions::read(table).unwrap();
-    let mut reader = FileReader::new(&scan, &options, &memory.place(), &context(0, 0)).unwrap();
+    let mut reader = FileReader::new(&scan, &options, place, &context(0, 0)).unwrap();
     reader.add_splits(splits).unwrap();
     reader.no_more_splits();
     reader

@@ -25,6 +25,9 @@ pub(super) const BATCH_ROWS: usize = 8192;
 /// About the most bytes of a batch.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// Bytes read of lines after which a turn ends, whatever came of them: bad rows must not keep the task from its barriers.
+const TURN_BYTES: usize = 8 << 20;
+
 /// Reads the ranges of one subtask.
 pub(super) struct FileReader {
     rows: Rows,
@@ -194,7 +197,23 @@ impl Judge {
 }
 
 /// Columns of a file, their number of rows and, where they are changes, the kinds of the rows.
-type FileRows = (Vec<ArrayRef>, usize, Option<Vec<u8>>);
+#[derive(Default)]
+struct FileRows {
+    columns: Vec<ArrayRef>,
+    rows: usize,
+    kinds: Option<Vec<u8>>,
+    /// The turn ended before the range or what has arrived of it.
+    is_cut: bool,
+}
+
+/// What a range's turn brought.
+enum Turn {
+    Batch(Batch),
+    /// No rows so far; the next turn goes on at once.
+    More,
+    /// Nothing was readable, or has arrived.
+    Nothing,
+}
 
 /// The next lines of a range, as far as they were readable.
 fn read_lines(
@@ -206,7 +225,7 @@ fn read_lines(
 ) -> Result<FileRows, TaskError> {
     let dropped = decoder.dropped_rows();
     let mut bytes_read = 0;
-    while !lines.is_finished() {
+    while !lines.is_finished() && bytes_read < TURN_BYTES {
         let (block, last) = lines.block();
         let limits = LineLimits {
             rows: batch_rows,
@@ -233,10 +252,17 @@ fn read_lines(
     judge.metrics.bad_rows.add(decoder.dropped_rows() - dropped);
     let rows = decoder.rows();
     if rows == 0 {
-        return Ok((vec![], 0, None));
+        return Ok(FileRows {
+            is_cut: !lines.is_finished() && bytes_read >= TURN_BYTES,
+            ..FileRows::default()
+        });
     }
-    let kinds = decoder.take_kinds();
-    Ok((decoder.finish(), rows, kinds))
+    Ok(FileRows {
+        rows,
+        kinds: decoder.take_kinds(),
+        columns: decoder.finish(),
+        is_cut: false,
+    })
 }
 
 impl FileReader {
@@ -313,10 +339,15 @@ impl FileReader {
         Ok(())
     }
 
-    /// A batch of the range's next rows; `None` if nothing of it was readable, or has arrived.
-    fn read(&mut self, open: &mut Open) -> Result<Option<Batch>, TaskError> {
+    /// A batch of the range's next rows.
+    fn read(&mut self, open: &mut Open) -> Result<Turn, TaskError> {
         let split = &self.splits[open.index].split;
-        let (decoded, rows, kinds) = match (&mut open.content, &mut self.rows) {
+        let FileRows {
+            columns: decoded,
+            rows,
+            kinds,
+            is_cut,
+        } = match (&mut open.content, &mut self.rows) {
             (Content::Lines(lines), Rows::Lines(decoder)) => {
                 read_lines(decoder.as_mut(), lines, split, self.batch_rows, &mut self.judge)?
             }
@@ -325,18 +356,22 @@ impl FileReader {
                 let (columns, rows) = read.unwrap_or_default();
                 let bytes: usize = columns.iter().map(|c| c.get_buffer_memory_size()).sum();
                 self.judge.metrics.bytes_in.add(bytes as u64);
-                (columns, rows, None)
+                FileRows {
+                    columns,
+                    rows,
+                    ..FileRows::default()
+                }
             }
             (Content::Lines(_), Rows::Parquet(_)) => {
                 return Err(TaskError::internal("a file of row groups was opened as lines"));
             }
         };
         if rows == 0 {
-            return Ok(None);
+            return Ok(if is_cut { Turn::More } else { Turn::Nothing });
         }
         let mut columns = self.columns_of(open.index, decoded, rows)?;
         columns.extend(metadata::columns(&self.metadata, &self.splits[open.index].split, rows));
-        Ok(Some(Batch::new(columns, rows).with_kinds(kinds.map(Into::into))))
+        Ok(Turn::Batch(Batch::new(columns, rows).with_kinds(kinds.map(Into::into))))
     }
 
     /// The file's columns and those that its path tells, in the order asked for.
@@ -390,7 +425,7 @@ impl SourceReader for FileReader {
         self.no_more = true;
     }
 
-    fn poll(&mut self, _now_ms: i64) -> Result<ReaderPoll, TaskError> {
+    fn poll(&mut self, now_ms: i64) -> Result<ReaderPoll, TaskError> {
         self.open_more()?;
         for _ in 0..self.open.len() {
             let Some(mut open) = self.open.pop_front() else { break };
@@ -399,22 +434,26 @@ impl SourceReader for FileReader {
                 self.open.push_back(open);
                 continue;
             }
-            let batch = self.read(&mut open)?;
+            let turn = self.read(&mut open)?;
             if let Some(position) = open.content.position() {
                 self.splits[index].split.position = Some(position);
             }
             let finished = open.content.is_finished();
-            match batch {
-                Some(batch) => {
+            match turn {
+                Turn::Batch(batch) => {
                     // The end is told by the next turn.
                     self.open.push_back(open);
                     return Ok(ReaderPoll::Batch { split: index, batch });
                 }
-                None if finished => {
+                Turn::More => {
+                    self.open.push_back(open);
+                    return Ok(ReaderPoll::Idle { until_ms: Some(now_ms) });
+                }
+                Turn::Nothing if finished => {
                     self.splits[index].finished = true;
                     return Ok(ReaderPoll::SplitFinished(index));
                 }
-                None => self.open.push_back(open),
+                Turn::Nothing => self.open.push_back(open),
             }
         }
         let done = self.no_more && self.waiting.is_empty() && self.open.is_empty();

@@ -31,6 +31,8 @@ const BATCH_ROWS: usize = 8_192;
 /// Bytes after which a batch is handed out, about; looked at every [`SIZE_CHECK_ROWS`].
 const BATCH_BYTES: usize = 1 << 20;
 const SIZE_CHECK_ROWS: usize = 256;
+/// Bytes of fetches without a row (of aborted or bad records) after which a turn ends, so that the task comes to its barriers.
+const TURN_BYTES: usize = 1 << 20;
 
 struct Reading {
     split: KafkaSplit,
@@ -452,18 +454,21 @@ impl SourceReader for KafkaReader {
         self.no_more_splits = true;
     }
 
-    fn poll(&mut self, _now_ms: i64) -> Result<ReaderPoll, TaskError> {
+    fn poll(&mut self, now_ms: i64) -> Result<ReaderPoll, TaskError> {
+        let mut walked_bytes = 0;
         loop {
             // A split's last batch was handed out before its end is told.
             if let Some(index) = self.finished.pop_front() {
                 return Ok(ReaderPoll::SplitFinished(index));
             }
-            if self.current.is_some()
-                && let Some(batch) = self.walk()?
-            {
-                return Ok(batch);
-            }
-            if self.current.is_some() || !self.finished.is_empty() {
+            if let Some((_, walker)) = &self.current {
+                walked_bytes += walker.fetched().records.len();
+                if let Some(batch) = self.walk()? {
+                    return Ok(batch);
+                }
+                if walked_bytes >= TURN_BYTES && self.finished.is_empty() {
+                    return Ok(ReaderPoll::Idle { until_ms: Some(now_ms) });
+                }
                 continue;
             }
             if !self.next_fetch()? && self.finished.is_empty() {

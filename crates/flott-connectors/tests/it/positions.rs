@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use flott_connectors::kafka::KafkaConnector;
 use flott_connectors::kafka::client::admin::NewTopic;
-use flott_runtime::connector::TableConnector;
+use flott_runtime::connector::{ReaderPoll, TableConnector};
 
-use crate::support::{Cluster, clusters, fresh};
+use crate::support::{Cluster, clusters, embedded, fresh};
 use crate::tables::{BOUNDED, Read, discovered, produce, scan_spec, sink_spec, table};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,4 +102,35 @@ async fn a_missing_topic_is_named_by_source_and_sink() {
             "{error}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fetches_without_a_row_do_not_keep_a_task_from_its_barriers() {
+    let cluster = embedded().await;
+    let topic = cluster.topic(1).await;
+    let bad = format!("x,{}", "no number ".repeat(10_000));
+    produce(&cluster, &topic, 0, &[&*bad; 30]).await;
+    produce(&cluster, &topic, 0, &["x,11"]).await;
+    let options = [
+        ("format", "csv"),
+        ("bad-rows", "skip"),
+        ("scan.startup.mode", "earliest-offset"),
+        // The first answer holds more than a turn, and the row comes in a later one.
+        ("properties.max.partition.fetch.bytes", "1500000"),
+    ];
+    let spec = scan_spec(table(&cluster, "kafka", &topic, &options), &[]);
+    let splits = discovered(&spec, None).await.0;
+    let mut read = Read::new(&spec, splits);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut turns = 0;
+    loop {
+        assert!(Instant::now() < deadline, "no row within 20 s");
+        match read.reader.poll(5).unwrap() {
+            ReaderPoll::Idle { until_ms: Some(5) } => turns += 1,
+            ReaderPoll::Idle { until_ms: None } => tokio::time::sleep(Duration::from_millis(1)).await,
+            ReaderPoll::Batch { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(turns > 0, "all fetches were walked in one turn");
 }
