@@ -1,10 +1,13 @@
 //! What users write: closures, or structs that implement one of these traits where they want to be opened and closed.
 
-use crate::records::Records;
+use crate::operators::BATCH_ROWS;
+use crate::records::{Data, Records};
+use crate::side::{OutputTag, Sides};
 use flott_core::EventTime;
-use flott_runtime::OperatorContext;
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::OperatorMetrics;
+use flott_runtime::{OperatorContext, Output};
+use flott_state::StateValue;
 use std::sync::Arc;
 
 /// Any error of user code.
@@ -73,18 +76,36 @@ impl RuntimeContext {
 pub struct Collector<T> {
     pub(crate) records: Records<T>,
     pub(crate) time: Option<EventTime>,
+    sides: Sides,
 }
 
 impl<T> Default for Collector<T> {
     fn default() -> Self {
-        Self {
-            records: Records::default(),
-            time: None,
-        }
+        Self::with_sides(Sides::default())
     }
 }
 
 impl<T> Collector<T> {
+    /// A collector of an operator that has side outputs.
+    pub(crate) fn with_sides(sides: Sides) -> Self {
+        Self {
+            records: Records::default(),
+            time: None,
+            sides,
+        }
+    }
+
+    /// Whether enough was emitted for one call.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.records.values.len() + self.sides.rows() >= BATCH_ROWS
+    }
+
+    /// Emits to a side output, with the same event time; `false` if nobody reads it.
+    pub(crate) fn output<X: Data>(&mut self, tag: &OutputTag<X>, value: X) -> bool {
+        self.sides.push(tag, value, self.time)
+    }
+
     /// Emits a record.
     #[inline]
     pub fn collect(&mut self, value: T) {
@@ -97,6 +118,14 @@ impl<T> Collector<T> {
     /// Event time of the record at hand, in milliseconds.
     pub fn timestamp(&self) -> Option<EventTime> {
         self.time
+    }
+}
+
+impl<T: Data> Collector<T> {
+    /// Hands on what was emitted.
+    pub(crate) fn emit(&mut self, out: &mut Output) {
+        out.emit(std::mem::take(&mut self.records).into_batch());
+        self.sides.emit(out);
     }
 }
 
@@ -156,6 +185,62 @@ pub trait FlatMapFunction<T>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+}
+
+/// Folds values into an accumulator: for windows ([`crate::WindowedStream::aggregate`]) and for
+/// [`crate::AggregatingState`].
+///
+/// ```
+/// use flott::prelude::*;
+///
+/// /// The mean of some numbers.
+/// #[derive(Clone)]
+/// struct Average;
+///
+/// impl AggregateFunction for Average {
+///     type In = i64;
+///     type Accumulator = (i64, i64);
+///     type Out = f64;
+///
+///     fn create_accumulator(&self) -> (i64, i64) {
+///         (0, 0)
+///     }
+///     fn add(&self, value: i64, (sum, count): &mut (i64, i64)) {
+///         *sum += value;
+///         *count += 1;
+///     }
+///     fn get_result(&self, (sum, count): &(i64, i64)) -> f64 {
+///         *sum as f64 / *count as f64
+///     }
+///     fn merge(&self, a: (i64, i64), b: (i64, i64)) -> (i64, i64) {
+///         (a.0 + b.0, a.1 + b.1)
+///     }
+/// }
+///
+/// let env = StreamExecutionEnvironment::get_execution_environment();
+/// let averages = env.from_sequence(1, 6).key_by(|n| n % 2).count_window(3).aggregate(Average);
+/// assert_eq!(averages.execute_and_collect("averages")?, [3.0, 4.0]);
+/// # Ok::<(), ExecuteError>(())
+/// ```
+pub trait AggregateFunction: Clone + Send + Sync + 'static {
+    /// What is folded in.
+    type In;
+    /// What is kept of it.
+    type Accumulator: StateValue;
+    /// What is made of the accumulator.
+    type Out;
+
+    /// An accumulator of nothing.
+    fn create_accumulator(&self) -> Self::Accumulator;
+
+    /// Folds a value in.
+    fn add(&self, value: Self::In, accumulator: &mut Self::Accumulator);
+
+    /// The result of what was folded in so far.
+    fn get_result(&self, accumulator: &Self::Accumulator) -> Self::Out;
+
+    /// The accumulator of what two hold, `a` before `b`; asked for where windows merge.
+    fn merge(&self, a: Self::Accumulator, b: Self::Accumulator) -> Self::Accumulator;
 }
 
 /// Takes records out of the job; delivery is at least once. Exactly-once sinks implement [`flott_runtime::Sink`].

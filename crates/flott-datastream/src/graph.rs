@@ -4,6 +4,7 @@
 //! it is the only one that can run it.
 
 use crate::records::{Data, Records};
+use crate::side::{OutputTag, SideOutputs, Sides};
 use crate::time::{Generator, TimedSource, WatermarkStrategy};
 use flott_core::{OperatorId, Options};
 use flott_plan::{Chaining, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role};
@@ -43,6 +44,7 @@ struct Draft {
     follows: Option<NodeId>,
     chaining: Chaining,
     spec: serde_json::Value,
+    sides: SideOutputs,
 }
 
 struct DraftEdge {
@@ -110,14 +112,48 @@ impl Graph {
         inputs: &[&[Origin]],
         make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
     ) -> Origin {
+        self.operator_with_sides::<T>(operation, name, keeps_state, inputs, move |_| make())
+    }
+
+    /// The same for an operator that may emit to side outputs: those that are read when the job is planned.
+    pub(crate) fn operator_with_sides<T: Data>(
+        &mut self,
+        operation: &'static str,
+        name: &str,
+        keeps_state: bool,
+        inputs: &[&[Origin]],
+        make: impl Fn(Sides) -> Box<dyn Operator> + Send + Sync + 'static,
+    ) -> Origin {
         let node = self.node(operation, name, Role::Operator, keeps_state);
         self.connect(node, inputs);
         let kind = self.kind(node);
+        let sides = self.nodes[node].sides.clone();
         self.register.push(Box::new(move |registry| {
             registry.typed(&kind, 0, Records::<T>::decode);
-            registry.operator(&kind, move |_, _| Ok(make()));
+            registry.operator(&kind, move |_, _| Ok(make(sides.buffers())));
         }));
         Origin::main(node)
+    }
+
+    /// A side output of a node.
+    pub(crate) fn side_output<T: Data>(&mut self, node: NodeId, tag: &OutputTag<T>) -> Origin {
+        let (output, is_new) = match self.nodes[node].sides.declare(tag) {
+            Ok(declared) => declared,
+            Err(error) => {
+                self.refuse(error);
+                return Origin::main(node);
+            }
+        };
+        let kind = self.kind(node);
+        if is_new {
+            self.register.push(Box::new(move |registry| {
+                registry.typed(&kind, output, Records::<T>::decode);
+            }));
+        }
+        Origin {
+            output,
+            ..Origin::main(node)
+        }
     }
 
     /// Adds an operator that prepares the output of `origin` for an exchange: a part of the node that made it.
@@ -166,6 +202,7 @@ impl Graph {
             follows: None,
             chaining: Chaining::Always,
             spec: serde_json::Value::Null,
+            sides: SideOutputs::default(),
         });
         self.nodes.len() - 1
     }
@@ -202,6 +239,11 @@ impl Graph {
 
     pub(crate) fn set_uid(&mut self, node: NodeId, uid: &str) {
         self.nodes[node].uid = Some(uid.to_owned());
+    }
+
+    /// The node can have one parallelism only.
+    pub(crate) fn fix_parallelism(&mut self, node: NodeId, parallelism: usize) {
+        self.nodes[node].fixed = Some(parallelism);
     }
 
     pub(crate) fn set_parallelism(&mut self, node: NodeId, parallelism: usize) {
@@ -404,6 +446,30 @@ pub enum ProgramError {
     Union {
         /// The method.
         what: &'static str,
+    },
+    /// A word about an operator, said of a side output.
+    #[error(
+        "{what}() speaks of an operator, and a side output is none: call it on the stream that has the side output"
+    )]
+    SideOutput {
+        /// The method.
+        what: &'static str,
+    },
+    /// A side output that is read as two types.
+    #[error("the side output '{id}' is read as {first} and as {second}: give one of the tags another name")]
+    SideOutputType {
+        /// Its name.
+        id: String,
+        /// A type.
+        first: &'static str,
+        /// Another.
+        second: &'static str,
+    },
+    /// Windows that cannot be.
+    #[error("{reason}")]
+    Window {
+        /// What is wrong, and what to do.
+        reason: String,
     },
     /// An option.
     #[error(transparent)]

@@ -4,7 +4,7 @@ use crate::environment::StreamExecutionEnvironment;
 use crate::function::BoxError;
 use crate::graph::Origin;
 use crate::key::Key;
-use crate::operators::keyed::{KeyedProcess, Selector};
+use crate::operators::keyed::{Keyed, KeyedLogic, KeyedOne, Selector};
 use crate::process::{KeyedProcessFunction, OpenContext, ProcessContext};
 use crate::records::Data;
 use crate::state::ValueState;
@@ -18,6 +18,16 @@ pub struct KeyedStream<K, T> {
     env: StreamExecutionEnvironment,
     origins: Vec<Origin>,
     selector: Selector<K, T>,
+}
+
+impl<K, T> Clone for KeyedStream<K, T> {
+    fn clone(&self) -> Self {
+        Self {
+            env: self.env.clone(),
+            origins: self.origins.clone(),
+            selector: self.selector.clone(),
+        }
+    }
 }
 
 impl<K, T> fmt::Debug for KeyedStream<K, T> {
@@ -36,6 +46,18 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
         Self { env, origins, selector }
     }
 
+    pub(crate) fn env(&self) -> &StreamExecutionEnvironment {
+        &self.env
+    }
+
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    pub(crate) fn selector(&self) -> Selector<K, T> {
+        self.selector.clone()
+    }
+
     /// Works on each record with state and timers of its key.
     pub fn process<F: KeyedProcessFunction<K, T>>(&self, function: F) -> DataStream<F::Out> {
         self.apply("keyed-process", "KeyedProcess", function)
@@ -47,10 +69,29 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
         name: &str,
         function: F,
     ) -> DataStream<F::Out> {
+        self.connected::<(), _>(operation, name, (&[], None), KeyedOne(function))
+    }
+
+    /// Puts an operator behind the stream, and behind a second input if it has any origins; without selector that is broadcast.
+    pub(crate) fn connected<B: Data, L: KeyedLogic<K, T, B>>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        (second, second_selector): (&[Origin], Option<Selector<K, B>>),
+        logic: L,
+    ) -> DataStream<L::Out> {
         let selector = self.selector.clone();
-        let make = move || Box::new(KeyedProcess::new(function.clone(), selector.clone())) as Box<_>;
+        let make = move |sides| {
+            let keyed = Keyed::<K, T, B, L>::new(logic.clone(), selector.clone(), second_selector.clone(), sides);
+            Box::new(keyed) as Box<_>
+        };
+        let both = [self.origins.as_slice(), second];
+        let inputs = match second {
+            [] => &both[..1],
+            _ => &both[..],
+        };
         let mut graph = self.env.graph().borrow_mut();
-        let origin = graph.operator::<F::Out>(operation, name, true, &[&self.origins], make);
+        let origin = graph.operator_with_sides::<L::Out>(operation, name, true, inputs, make);
         drop(graph);
         DataStream::new(self.env.clone(), vec![origin])
     }
@@ -81,10 +122,7 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.aggregate(move |mut sum, mut next| {
-            *field(&mut sum) += *field(&mut next);
-            sum
-        })
+        self.aggregate(sum_of(field))
     }
 
     /// Keeps the smallest value of a field; the others stay those of the key's first record.
@@ -92,14 +130,7 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.aggregate(move |mut kept, mut next| {
-            let candidate = *field(&mut next);
-            let least = field(&mut kept);
-            if candidate < *least {
-                *least = candidate;
-            }
-            kept
-        })
+        self.aggregate(min_of(field))
     }
 
     /// Keeps the largest value of a field; the others stay those of the key's first record.
@@ -107,25 +138,71 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.aggregate(move |mut kept, mut next| {
-            let candidate = *field(&mut next);
-            let most = field(&mut kept);
-            if candidate > *most {
-                *most = candidate;
-            }
-            kept
-        })
+        self.aggregate(max_of(field))
     }
 
     /// Keeps the record with the smallest value; of equal ones the first.
     pub fn min_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.aggregate(move |kept, next| if value(&next) < value(&kept) { next } else { kept })
+        self.aggregate(min_by_of(value))
     }
 
     /// Keeps the record with the largest value; of equal ones the first.
     pub fn max_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.aggregate(move |kept, next| if value(&next) > value(&kept) { next } else { kept })
+        self.aggregate(max_by_of(value))
     }
+}
+
+/// Joins two records into one.
+pub(crate) trait Join<T>: Fn(T, T) -> T + Clone + Send + Sync + 'static {}
+
+impl<T, F: Fn(T, T) -> T + Clone + Send + Sync + 'static> Join<T> for F {}
+
+/// The first record, with the sum of both fields.
+pub(crate) fn sum_of<T, N: AddAssign + Copy>(
+    field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
+) -> impl Join<T> {
+    move |mut sum: T, mut next: T| {
+        *field(&mut sum) += *field(&mut next);
+        sum
+    }
+}
+
+/// The first record, with the smaller of both fields.
+pub(crate) fn min_of<T, N: PartialOrd + Copy>(
+    field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
+) -> impl Join<T> {
+    move |mut kept: T, mut next: T| {
+        let candidate = *field(&mut next);
+        let least = field(&mut kept);
+        if candidate < *least {
+            *least = candidate;
+        }
+        kept
+    }
+}
+
+/// The first record, with the larger of both fields.
+pub(crate) fn max_of<T, N: PartialOrd + Copy>(
+    field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
+) -> impl Join<T> {
+    move |mut kept: T, mut next: T| {
+        let candidate = *field(&mut next);
+        let most = field(&mut kept);
+        if candidate > *most {
+            *most = candidate;
+        }
+        kept
+    }
+}
+
+/// The record with the smaller value; of equal ones the first.
+pub(crate) fn min_by_of<T, N: PartialOrd>(value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> impl Join<T> {
+    move |kept: T, next: T| if value(&next) < value(&kept) { next } else { kept }
+}
+
+/// The record with the larger value; of equal ones the first.
+pub(crate) fn max_by_of<T, N: PartialOrd>(value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> impl Join<T> {
+    move |kept: T, next: T| if value(&next) > value(&kept) { next } else { kept }
 }
 
 /// A closure of two to one, over a state of one record.

@@ -4,9 +4,12 @@
 //!  program ──calls──► graph ──finish──► Plan (data) + factories ──► Executor
 //! ```
 //! Read in this order: [`environment`] (where a program begins), [`stream`] (what can be made of a stream), [`function`] (what
-//! users write), [`keyed`], [`process`] and [`state`] (the same with a key), [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
+//! users write), [`keyed`], [`process`] and [`state`] (the same with a key),
+//! [`window`], [`connect`] and [`broadcast`] (two streams), [`side`], [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
 //! the runtime moves them as [`flott_core::Rows`] and never sees their type.
 
+pub mod broadcast;
+pub mod connect;
 pub mod environment;
 pub mod function;
 mod graph;
@@ -15,21 +18,50 @@ pub mod keyed;
 mod operators;
 pub mod process;
 pub mod records;
+pub mod side;
 mod source;
 pub mod state;
 pub mod stream;
 pub mod text;
 pub mod time;
 mod timers;
+pub mod window;
 
+pub use broadcast::{
+    AsBroadcast, AsBroadcastMut, BroadcastContext, BroadcastProcessFunction, BroadcastState, KeyedBroadcastContext,
+    KeyedBroadcastProcessFunction, OpenBroadcastContext, OpenKeyedBroadcastContext,
+};
+pub use connect::{
+    BroadcastConnectedStream, BroadcastStream, CoFlatMapFunction, CoMapFunction, CoProcessFunction, ConnectedStreams,
+    KeyedBroadcastConnectedStream, KeyedCoProcessFunction, KeyedConnectedStreams,
+};
 pub use environment::{ExecuteError, Executor, JobExecutionResult, Program, StreamExecutionEnvironment};
 pub use flott_state::StateValue;
-pub use function::{BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext, SinkFunction};
+pub use function::{
+    AggregateFunction, BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext, SinkFunction,
+};
 pub use graph::ProgramError;
 pub use key::Key;
 pub use keyed::KeyedStream;
-pub use process::{KeyedProcessFunction, OpenContext, ProcessContext};
+pub use process::{Context, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction};
 pub use records::{Data, Records};
-pub use state::{ListState, ValueState};
+pub use side::OutputTag;
+pub use state::{
+    AggregatingState, AsState, KeyState, ListState, MapState, ReducingState, StateDescriptor, StateTtlConfig,
+    StateVisibility, UpdateType, ValueState,
+};
 pub use stream::{DataStream, DataStreamSink};
 pub use time::WatermarkStrategy;
+pub use window::assigner::{
+    EventTimeSessionWindows, GlobalWindows, ProcessingTimeSessionWindows, SlidingEventTimeWindows,
+    SlidingProcessingTimeWindows, TumblingEventTimeWindows, TumblingProcessingTimeWindows, WindowAssigner,
+};
+pub use window::contents::{Elements, EvictWith, NoEvictor};
+pub use window::evictor::{CountEvictor, DeltaEvictor, Evictor, EvictorContext, TimeEvictor, TimestampedValue};
+pub use window::function::{OpenWindowContext, ProcessWindowFunction, WindowContext};
+pub use window::stream::{AllWindowedStream, WindowedStream};
+pub use window::trigger::{
+    ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DeltaTrigger, EventTimeTrigger,
+    NeverTrigger, NoState, ProcessingTimeTrigger, PurgingTrigger, TimeDomain, Trigger, TriggerContext, TriggerResult,
+};
+pub use window::{AllKey, GlobalWindow, TimeWindow, Window};

@@ -1,13 +1,102 @@
-//! Keyed functions with state and timers: [`KeyedProcessFunction`].
+//! Functions that see all that there is to know of a record: [`ProcessFunction`], and with state and timers of its key
+//! [`KeyedProcessFunction`].
 
+use crate::broadcast::{AsBroadcast, BroadcastDeclarations, BroadcastStates};
 use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
 use crate::records::Data;
+use crate::side::OutputTag;
 use crate::state::{AsState, KeyState, StateDeclarations};
 use crate::timers::Timers;
 use flott_core::EventTime;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+
+/// Works on each record with its time and the watermark, and may emit to side outputs ([`OutputTag`]).
+pub trait ProcessFunction<T>: Clone + Send + Sync + 'static {
+    /// What it emits.
+    type Out: Data;
+
+    /// Called once in each subtask before its first record.
+    ///
+    /// # Errors
+    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
+    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Called for each record.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn process_element(&mut self, value: T, ctx: &mut Context<'_, Self::Out>) -> Result<(), BoxError>;
+
+    /// Called once at the end of the input.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn close(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// The record's time, and where output goes.
+pub struct Context<'a, U> {
+    pub(crate) collector: &'a mut Collector<U>,
+    pub(crate) watermark: EventTime,
+    pub(crate) now_ms: i64,
+    pub(crate) broadcast: &'a mut BroadcastStates,
+}
+
+impl<U> fmt::Debug for Context<'_, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("timestamp", &self.collector.time)
+            .field("watermark", &self.watermark)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<U> Context<'_, U> {
+    /// Emits a record.
+    #[inline]
+    pub fn collect(&mut self, value: U) {
+        self.collector.collect(value);
+    }
+
+    /// Emits a record to a side output: [`crate::DataStream::get_side_output`].
+    pub fn output<X: Data>(&mut self, tag: &OutputTag<X>, value: X) {
+        self.collector.output(tag, value);
+    }
+
+    /// Event time of the record at hand, in milliseconds.
+    pub fn timestamp(&self) -> Option<EventTime> {
+        self.collector.time
+    }
+
+    /// The watermark, in milliseconds.
+    pub fn current_watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    /// Processing time, in milliseconds; one value for a batch.
+    pub fn current_processing_time(&self) -> i64 {
+        self.now_ms
+    }
+}
+
+impl<U> AsBroadcast for Context<'_, U> {
+    fn as_broadcast(&self) -> &BroadcastStates {
+        self.broadcast
+    }
+}
+
+impl<K, U> AsBroadcast for ProcessContext<'_, K, U> {
+    fn as_broadcast(&self) -> &BroadcastStates {
+        self.broadcast
+    }
+}
 
 /// Works on the records of each key, with state and timers of that key.
 ///
@@ -85,6 +174,7 @@ pub trait KeyedProcessFunction<K, T>: Clone + Send + Sync + 'static {
 pub struct OpenContext {
     runtime: RuntimeContext,
     declarations: StateDeclarations,
+    pub(crate) broadcast: BroadcastDeclarations,
 }
 
 impl OpenContext {
@@ -92,6 +182,7 @@ impl OpenContext {
         Self {
             runtime,
             declarations: StateDeclarations::default(),
+            broadcast: BroadcastDeclarations::default(),
         }
     }
 
@@ -100,8 +191,9 @@ impl OpenContext {
         &self.runtime
     }
 
-    pub(crate) fn into_declarations(self) -> StateDeclarations {
-        self.declarations
+    /// The keyed and the broadcast state that was declared.
+    pub(crate) fn into_declarations(self) -> (StateDeclarations, BroadcastDeclarations) {
+        (self.declarations, self.broadcast)
     }
 }
 
@@ -128,6 +220,7 @@ pub struct ProcessContext<'a, K, U> {
     pub(crate) watermark: EventTime,
     pub(crate) now_ms: i64,
     pub(crate) collector: &'a mut Collector<U>,
+    pub(crate) broadcast: &'a BroadcastStates,
 }
 
 impl<K: fmt::Debug, U> fmt::Debug for ProcessContext<'_, K, U> {
@@ -148,6 +241,11 @@ impl<K: Key, U> ProcessContext<'_, K, U> {
     #[inline]
     pub fn collect(&mut self, value: U) {
         self.collector.collect(value);
+    }
+
+    /// Emits a record to a side output: [`crate::DataStream::get_side_output`].
+    pub fn output<X: Data>(&mut self, tag: &OutputTag<X>, value: X) {
+        self.collector.output(tag, value);
     }
 
     /// Event time of the record, or of the event-time timer, at hand.

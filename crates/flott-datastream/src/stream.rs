@@ -5,13 +5,16 @@ use crate::function::{BoxError, Collector, FlatMapFunction, MapFunction, SinkFun
 use crate::graph::{Graph, Origin, ProgramError};
 use crate::key::Key;
 use crate::keyed::KeyedStream;
+use crate::operators::connected::{Connected, ConnectedLogic, One};
 use crate::operators::keyed::{KeyBy, Selector};
 use crate::operators::partition::PartitionBy;
 use crate::operators::sink::{ForEach, FunctionSink, Print};
 use crate::operators::stateless::{
     FilterWith, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryMapWith,
 };
+use crate::process::ProcessFunction;
 use crate::records::Data;
+use crate::side::OutputTag;
 use crate::time::{TimestampsAndWatermarks, WatermarkStrategy};
 use flott_plan::{Chaining, NodeId, Partitioning};
 use flott_runtime::{Operator, Sink};
@@ -135,6 +138,51 @@ impl<T: Data> DataStream<T> {
         DataStream::new(self.env.clone(), vec![origin])
     }
 
+    /// Works on each record with all that there is to know of it, and with side outputs: [`ProcessFunction`].
+    pub fn process<F: ProcessFunction<T>>(&self, function: F) -> DataStream<F::Out> {
+        self.connected::<(), _>("process", "Process", &[&self.origins], One(function))
+    }
+
+    /// Puts an operator of one or two inputs behind the stream.
+    pub(crate) fn connected<B: Data, L: ConnectedLogic<T, B>>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        inputs: &[&[Origin]],
+        logic: L,
+    ) -> DataStream<L::Out> {
+        let make = move |sides| Box::new(Connected::<T, B, L>::new(logic.clone(), sides)) as Box<_>;
+        let keeps_state = L::KEEPS_STATE;
+        let mut graph = self.env.graph().borrow_mut();
+        let origin = graph.operator_with_sides::<L::Out>(operation, name, keeps_state, inputs, make);
+        drop(graph);
+        DataStream::new(self.env.clone(), vec![origin])
+    }
+
+    /// The records that the stream's operator emits to `tag` ([`crate::Context::output`]); none, if it never does.
+    pub fn get_side_output<X: Data>(&self, tag: &OutputTag<X>) -> DataStream<X> {
+        let mut graph = self.env.graph().borrow_mut();
+        let origins = match self.origins.as_slice() {
+            [one] => vec![graph.side_output(one.node, tag)],
+            several => {
+                graph.refuse(ProgramError::Union {
+                    what: "get_side_output",
+                });
+                several.to_vec()
+            }
+        };
+        drop(graph);
+        DataStream::new(self.env.clone(), origins)
+    }
+
+    pub(crate) fn env(&self) -> &StreamExecutionEnvironment {
+        &self.env
+    }
+
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
     /// Puts an operator behind everything that makes the stream, which prepares its records for an exchange.
     fn prepare(
         &self,
@@ -222,6 +270,7 @@ impl<T: Data> DataStream<T> {
     fn of_operator(self, what: &'static str, set: impl FnOnce(&mut Graph, NodeId)) -> Self {
         let mut graph = self.env.graph().borrow_mut();
         match self.origins.as_slice() {
+            [one] if one.output > 0 => graph.refuse(ProgramError::SideOutput { what }),
             [one] => set(&mut graph, one.node),
             _ => graph.refuse(ProgramError::Union { what }),
         }

@@ -27,6 +27,8 @@ struct Request<K> {
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     table: KeyedTable,
+    /// Fields of the key that place a timer: all, or those before the window.
+    placed_by: usize,
     order: BTreeSet<(i64, u32)>,
     requests: Vec<Request<K>>,
 }
@@ -35,7 +37,9 @@ pub(crate) struct Timers<K> {
 pub(crate) struct Due<K> {
     pub(crate) time_ms: i64,
     pub(crate) keys: Vec<K>,
+    /// The keys as columns.
     pub(crate) columns: Vec<ArrayRef>,
+    /// By which they are placed.
     pub(crate) hashes: Vec<u64>,
 }
 
@@ -48,10 +52,18 @@ impl<K: Key> Timers<K> {
     /// # Errors
     /// If the restored state does not fit.
     pub(crate) fn open(name: &str, ctx: &OperatorContext) -> Result<Self, TaskError> {
+        Self::open_placed(name, K::types().len(), ctx)
+    }
+
+    /// The same where the first `placed_by` fields of a key decide where it lives.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_placed(name: &str, placed_by: usize, ctx: &OperatorContext) -> Result<Self, TaskError> {
         let mut fields = K::types();
         let key_fields = fields.len();
         fields.push(LogicalType::not_null(TypeKind::BigInt));
-        let descriptor = TableDescriptor::new(name, fields).placed_by(key_fields);
+        let descriptor = TableDescriptor::new(name, fields).placed_by(placed_by);
         let mut table = KeyedTable::new(descriptor, ctx.task.max_parallelism, ctx.task.key_groups());
         if let Some(restored) = &ctx.restored {
             restored.load_table(&mut table)?;
@@ -62,11 +74,13 @@ impl<K: Key> Timers<K> {
         let order = times.iter().copied().zip(slots).collect();
         Ok(Self {
             table,
+            placed_by,
             order,
             requests: vec![],
         })
     }
 
+    /// Asks for a timer, or takes one back; `key_hash` is that by which the key is placed.
     pub(crate) fn request(&mut self, key: &K, key_hash: u64, time_ms: i64, is_removal: bool) {
         self.requests.push(Request {
             key: key.clone(),
@@ -135,7 +149,7 @@ impl<K: Key> Timers<K> {
         }
         let mut columns = self.table.keys(&slots)?;
         columns.pop();
-        let hashes = hash_columns(&columns, slots.len())?;
+        let hashes = hash_columns(&columns[..self.placed_by], slots.len())?;
         let keys = (0..slots.len())
             .map(|row| K::from_columns(&mut columns.iter(), row))
             .collect();

@@ -18,6 +18,8 @@ pub struct WindowTables {
     max_parallelism: usize,
     range: KeyGroupRange,
     tables: BTreeMap<i64, KeyedTable>,
+    /// What is done to each new table.
+    prepare: Option<fn(&mut KeyedTable)>,
     /// Shares with all slices whether increments are wanted.
     book: ChainBook,
 }
@@ -30,8 +32,15 @@ impl WindowTables {
             max_parallelism,
             range,
             tables: BTreeMap::new(),
+            prepare: None,
             book: ChainBook::default(),
         }
+    }
+
+    /// The same, which prepares each new table: [`KeyedTable::keep_values`].
+    pub fn preparing(mut self, prepare: fn(&mut KeyedTable)) -> Self {
+        self.prepare = Some(prepare);
+        self
     }
 
     /// The table of the slice that ends at `slice_end`, made if it is missing.
@@ -39,6 +48,9 @@ impl WindowTables {
         self.tables.entry(slice_end).or_insert_with(|| {
             let mut table = KeyedTable::new(Arc::clone(&self.descriptor), self.max_parallelism, self.range);
             table.changes.book = self.book.fresh();
+            if let Some(prepare) = self.prepare {
+                prepare(&mut table);
+            }
             table
         })
     }

@@ -40,9 +40,21 @@ pub mod prelude {
     pub use crate::local::GetExecutionEnvironment;
     pub use crate::{Key, StateValue};
     pub use flott_datastream::{
-        BoxError, Collector, Data, DataStream, DataStreamSink, ExecuteError, FlatMapFunction, JobExecutionResult,
-        KeyedProcessFunction, KeyedStream, ListState, MapFunction, OpenContext, ProcessContext, RuntimeContext,
-        SinkFunction, StreamExecutionEnvironment, ValueState, WatermarkStrategy,
+        AggregateFunction, AggregatingState, AllKey, AllWindowedStream, AsBroadcast, AsBroadcastMut, AsState, BoxError,
+        BroadcastConnectedStream, BroadcastContext, BroadcastProcessFunction, BroadcastState, BroadcastStream,
+        CoFlatMapFunction, CoMapFunction, CoProcessFunction, Collector, ConnectedStreams, Context,
+        ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger, Data, DataStream,
+        DataStreamSink, DeltaEvictor, DeltaTrigger, Elements, EventTimeSessionWindows, EventTimeTrigger, Evictor,
+        EvictorContext, ExecuteError, FlatMapFunction, GlobalWindow, GlobalWindows, JobExecutionResult, KeyState,
+        KeyedBroadcastConnectedStream, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
+        KeyedConnectedStreams, KeyedProcessFunction, KeyedStream, ListState, MapFunction, MapState, NoState,
+        OpenBroadcastContext, OpenContext, OpenKeyedBroadcastContext, OpenWindowContext, OutputTag, ProcessContext,
+        ProcessFunction, ProcessWindowFunction, ProcessingTimeSessionWindows, ProcessingTimeTrigger, PurgingTrigger,
+        ReducingState, RuntimeContext, SinkFunction, SlidingEventTimeWindows, SlidingProcessingTimeWindows,
+        StateDescriptor, StateTtlConfig, StateVisibility, StreamExecutionEnvironment, TimeEvictor, TimeWindow,
+        TimestampedValue, Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
+        TumblingProcessingTimeWindows, UpdateType, ValueState, WatermarkStrategy, Window, WindowAssigner,
+        WindowContext, WindowedStream,
     };
 }
 

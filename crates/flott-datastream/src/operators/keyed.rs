@@ -1,4 +1,4 @@
-//! Keyed functions: a user's [`KeyedProcessFunction`] over its state and timers.
+//! Keyed functions: a user's [`KeyedProcessFunction`], or one of two inputs, over its state and timers.
 //!
 //! ```text
 //!  batch ─► keys ─► slots of the state table ─► process_element, record by record ─► requests for timers, applied at the end
@@ -6,11 +6,16 @@
 //! ```
 //! A key whose state is empty behind a batch is given up.
 
-use super::{AtHand, BATCH_ROWS, guarded};
-use crate::function::{Collector, RuntimeContext};
+use super::{AtHand, guarded};
+use crate::broadcast::{
+    BroadcastContext, BroadcastStates, KeyedBroadcastContext, KeyedBroadcastProcessFunction, OpenKeyedBroadcastContext,
+};
+use crate::connect::KeyedCoProcessFunction;
+use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
-use crate::process::{KeyedProcessFunction, OpenContext, ProcessContext};
+use crate::process::{Context, KeyedProcessFunction, OpenContext, ProcessContext};
 use crate::records::{Data, Records};
+use crate::side::Sides;
 use crate::state::KeyState;
 use crate::timers::{Due, Timers};
 use flott_core::clock::SharedClock;
@@ -19,7 +24,11 @@ use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::OperatorSnapshot;
+use std::marker::PhantomData;
 use std::sync::Arc;
+
+/// Table of all states of a function.
+const VALUES_TABLE: &str = "values";
 
 /// How records find their keys.
 pub(crate) type Selector<K, T> = Arc<dyn Fn(&T) -> K + Send + Sync>;
@@ -40,7 +49,7 @@ impl<K: Key, T: Data> KeyBy<K, T> {
 }
 
 /// The keys of some records.
-fn keys_of<K: Key, T: Data>(
+pub(crate) fn keys_of<K: Key, T: Data>(
     selector: &Selector<K, T>,
     at_hand: &mut AtHand<T>,
     records: &Records<T>,
@@ -81,12 +90,97 @@ struct Work<K, T> {
     row: usize,
 }
 
-/// What a call is about that has not come to its end.
-enum Open<K, T> {
-    Nothing,
-    Batch(Work<K, T>),
-    EventTimers(EventTime),
-    ProcessingTimers(i64),
+/// What is done with the records of the first input, and of the second, which is keyed too or broadcast.
+pub(crate) trait KeyedLogic<K: Key, A, B>: Clone + Send + Sync + 'static {
+    type Out: Data;
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError>;
+    fn first(&mut self, value: A, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError>;
+    /// A record of a second input that is keyed.
+    fn second(&mut self, value: B, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError> {
+        let _ = (value, ctx);
+        Ok(())
+    }
+    /// A record of a second input that is not.
+    fn broadcast(&mut self, value: B, ctx: &mut KeyedBroadcastContext<'_, K, Self::Out>) -> Result<(), BoxError> {
+        let _ = (value, ctx);
+        Ok(())
+    }
+    fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError>;
+    fn close(&mut self) -> Result<(), BoxError>;
+}
+
+/// A function of one input.
+#[derive(Clone)]
+pub(crate) struct KeyedOne<F>(pub F);
+
+impl<K: Key, A, F: KeyedProcessFunction<K, A>> KeyedLogic<K, A, ()> for KeyedOne<F> {
+    type Out = F::Out;
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        self.0.open(ctx)
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element(value, ctx)
+    }
+    fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.on_timer(timestamp, ctx)
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
+}
+
+/// A user's [`KeyedCoProcessFunction`].
+#[derive(Clone)]
+pub(crate) struct KeyedTwo<F>(pub F);
+
+impl<K: Key, A, B, F: KeyedCoProcessFunction<K, A, B>> KeyedLogic<K, A, B> for KeyedTwo<F> {
+    type Out = F::Out;
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        self.0.open(ctx)
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element1(value, ctx)
+    }
+    #[inline]
+    fn second(&mut self, value: B, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element2(value, ctx)
+    }
+    fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.on_timer(timestamp, ctx)
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
+}
+
+/// A user's [`KeyedBroadcastProcessFunction`].
+#[derive(Clone)]
+pub(crate) struct KeyedBroadcasting<F>(pub F);
+
+impl<K: Key, A, B, F: KeyedBroadcastProcessFunction<K, A, B>> KeyedLogic<K, A, B> for KeyedBroadcasting<F> {
+    type Out = F::Out;
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        self.0.open(&mut OpenKeyedBroadcastContext(ctx))
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element(value, ctx)
+    }
+    fn broadcast(&mut self, value: B, ctx: &mut KeyedBroadcastContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.process_broadcast_element(value, ctx)
+    }
+    fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
+        self.0.on_timer(timestamp, ctx)
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
 }
 
 /// State and timers, once the operator is open.
@@ -94,55 +188,75 @@ struct Opened<K> {
     state: KeyState,
     event_timers: Timers<K>,
     processing_timers: Timers<K>,
+    broadcast: BroadcastStates,
     clock: SharedClock,
 }
 
-/// The operator around a function.
-pub(crate) struct KeyedProcess<K, T, F: KeyedProcessFunction<K, T>> {
-    function: F,
-    selector: Selector<K, T>,
-    at_hand: AtHand<T>,
-    collector: Collector<F::Out>,
-    watermark: EventTime,
-    opened: Option<Opened<K>>,
-    open_call: Open<K, T>,
-    is_closed: bool,
+impl<K: Key> Opened<K> {
+    fn apply_timers(&mut self) -> Result<(), TaskError> {
+        self.event_timers.apply()?;
+        self.processing_timers.apply()
+    }
 }
 
-impl<K: Key, T: Data, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
-    pub(crate) fn new(function: F, selector: Selector<K, T>) -> Self {
+/// A keyed input: how its records find their keys, and those that are at hand.
+struct Input<K, T> {
+    selector: Selector<K, T>,
+    at_hand: AtHand<T>,
+    work: Option<Work<K, T>>,
+}
+
+impl<K: Key, T: Data> Input<K, T> {
+    fn new(selector: Selector<K, T>) -> Self {
         Self {
-            function,
             selector,
             at_hand: AtHand::new(),
-            collector: Collector::default(),
-            watermark: NO_WATERMARK,
-            opened: None,
-            open_call: Open::Nothing,
-            is_closed: false,
+            work: None,
         }
     }
 
-    fn opened(opened: &mut Option<Opened<K>>) -> Result<&mut Opened<K>, TaskError> {
-        opened
-            .as_mut()
-            .ok_or_else(|| TaskError::internal("a keyed function is called before it is open"))
+    /// Finds the keys of a batch.
+    fn take(&mut self, batch: Batch, state: &mut KeyState) -> Result<(), TaskError> {
+        let hashes = batch.hashes().cloned();
+        let records = Records::<T>::from_batch(batch)?;
+        let keys = keys_of(&self.selector, &mut self.at_hand, &records)?;
+        let columns = K::columns(keys.iter());
+        let hashes = match hashes {
+            Some(hashes) => hashes,
+            None => Arc::new(hash_columns(&columns, keys.len())?),
+        };
+        let mut slots = Vec::new();
+        if state.is_used() {
+            state.table().slots(&columns, &hashes, &mut slots)?;
+        }
+        let Records { values, times } = records;
+        self.work = Some(Work {
+            values: values.into_iter(),
+            times,
+            keys: keys.into_iter(),
+            hashes,
+            slots,
+            row: 0,
+        });
+        Ok(())
     }
 
-    /// Works on a batch until it is done or enough was emitted; gives back what is left.
-    fn work(&mut self, mut work: Work<K, T>) -> Result<Option<Work<K, T>>, TaskError> {
-        let opened = Self::opened(&mut self.opened)?;
-        let (function, collector, watermark) = (&mut self.function, &mut self.collector, self.watermark);
+    /// Gives records to `code` until none is left or enough was emitted.
+    fn work<U>(
+        &mut self,
+        opened: &mut Opened<K>,
+        collector: &mut Collector<U>,
+        watermark: EventTime,
+        mut code: impl FnMut(T, &mut ProcessContext<'_, K, U>) -> Result<(), BoxError>,
+    ) -> Result<(), TaskError> {
+        let Some(work) = &mut self.work else {
+            return Ok(());
+        };
         let now_ms = opened.clock.now_ms();
-        let Opened {
-            state,
-            event_timers,
-            processing_timers,
-            ..
-        } = opened;
-        let has_state = state.is_used();
+        let has_state = opened.state.is_used();
+        opened.state.set_now(now_ms);
         self.at_hand.guard(|at_hand| {
-            while collector.records.values.len() < BATCH_ROWS
+            while !collector.is_full()
                 && let Some((value, key)) = work.values.next().zip(work.keys.next())
             {
                 let row = work.row;
@@ -150,41 +264,141 @@ impl<K: Key, T: Data, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
                 collector.time = work.times.get(row).copied();
                 at_hand.next(&value, collector.time);
                 if has_state {
-                    state.select(work.slots[row]);
+                    opened.state.select(work.slots[row]);
                 }
                 let mut ctx = ProcessContext {
                     key: &key,
                     key_hash: work.hashes[row],
-                    state,
-                    event_timers,
-                    processing_timers,
+                    state: &mut opened.state,
+                    event_timers: &mut opened.event_timers,
+                    processing_timers: &mut opened.processing_timers,
                     watermark,
                     now_ms,
                     collector,
+                    broadcast: &opened.broadcast,
                 };
-                function.process_element(value, &mut ctx)?;
+                code(value, &mut ctx)?;
             }
             Ok(())
         })?;
-        event_timers.apply()?;
-        processing_timers.apply()?;
-        if work.values.len() > 0 {
-            return Ok(Some(work));
+        opened.apply_timers()?;
+        if work.values.len() == 0 {
+            if has_state {
+                opened.state.forget_blank(&work.slots);
+            }
+            self.work = None;
         }
-        if has_state {
-            state.forget_blank(&work.slots);
+        Ok(())
+    }
+}
+
+/// A second input without keys.
+struct Unkeyed<B> {
+    values: std::vec::IntoIter<B>,
+    times: std::vec::IntoIter<EventTime>,
+    at_hand: AtHand<B>,
+}
+
+/// The second input.
+enum Second<K, B> {
+    Keyed(Input<K, B>),
+    Broadcast(Unkeyed<B>),
+}
+
+/// What a call is about that has not come to its end.
+enum Open {
+    Nothing,
+    First,
+    Second,
+    EventTimers(EventTime),
+    ProcessingTimers(i64),
+}
+
+/// The operator around a [`KeyedLogic`].
+pub(crate) struct Keyed<K: Key, A, B, L: KeyedLogic<K, A, B>> {
+    logic: L,
+    first: Input<K, A>,
+    second: Second<K, B>,
+    collector: Collector<L::Out>,
+    watermark: EventTime,
+    opened: Option<Opened<K>>,
+    open_call: Open,
+    is_closed: bool,
+}
+
+fn opened<K>(opened: &mut Option<Opened<K>>) -> Result<&mut Opened<K>, TaskError> {
+    opened
+        .as_mut()
+        .ok_or_else(|| TaskError::internal("a keyed function is called before it is open"))
+}
+
+impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
+    /// Around `logic`; a second input without selector is broadcast.
+    pub(crate) fn new(logic: L, first: Selector<K, A>, second: Option<Selector<K, B>>, sides: Sides) -> Self {
+        Self {
+            logic,
+            first: Input::new(first),
+            second: match second {
+                Some(selector) => Second::Keyed(Input::new(selector)),
+                None => Second::Broadcast(Unkeyed {
+                    values: vec![].into_iter(),
+                    times: vec![].into_iter(),
+                    at_hand: AtHand::new(),
+                }),
+            },
+            collector: Collector::with_sides(sides),
+            watermark: NO_WATERMARK,
+            opened: None,
+            open_call: Open::Nothing,
+            is_closed: false,
         }
-        Ok(None)
+    }
+
+    /// Works on the records of the second input; `true` if some are left.
+    fn work_second(&mut self) -> Result<bool, TaskError> {
+        let opened = opened(&mut self.opened)?;
+        let (logic, collector, watermark) = (&mut self.logic, &mut self.collector, self.watermark);
+        match &mut self.second {
+            Second::Keyed(input) => {
+                input.work(opened, collector, watermark, |value, ctx| logic.second(value, ctx))?;
+                Ok(input.work.is_some())
+            }
+            Second::Broadcast(Unkeyed { values, times, at_hand }) => {
+                let now_ms = opened.clock.now_ms();
+                opened.state.set_now(now_ms);
+                at_hand.guard(|at_hand| {
+                    while !collector.is_full()
+                        && let Some(value) = values.next()
+                    {
+                        collector.time = times.next();
+                        at_hand.next(&value, collector.time);
+                        let mut ctx = KeyedBroadcastContext {
+                            context: BroadcastContext(Context {
+                                collector,
+                                watermark,
+                                now_ms,
+                                broadcast: &mut opened.broadcast,
+                            }),
+                            state: &mut opened.state,
+                            key: PhantomData,
+                        };
+                        logic.broadcast(value, &mut ctx)?;
+                    }
+                    Ok(())
+                })?;
+                Ok(values.len() > 0)
+            }
+        }
     }
 
     /// Calls the timers of one time that are due; `false` if there are none.
-    fn fire(&mut self, now_ms: i64, is_event_time: bool) -> Result<bool, TaskError> {
-        let opened = Self::opened(&mut self.opened)?;
+    fn fire(&mut self, until_ms: i64, is_event_time: bool) -> Result<bool, TaskError> {
+        let opened = opened(&mut self.opened)?;
         let timers = match is_event_time {
             true => &mut opened.event_timers,
             false => &mut opened.processing_timers,
         };
-        let Some(due) = timers.take_due(now_ms)? else {
+        let Some(due) = timers.take_due(until_ms)? else {
             return Ok(false);
         };
         let Due {
@@ -198,110 +412,95 @@ impl<K: Key, T: Data, F: KeyedProcessFunction<K, T>> KeyedProcess<K, T, F> {
         if has_state {
             opened.state.table().slots(&columns, &hashes, &mut slots)?;
         }
-        let (function, collector, watermark) = (&mut self.function, &mut self.collector, self.watermark);
+        let (logic, collector, watermark) = (&mut self.logic, &mut self.collector, self.watermark);
         collector.time = is_event_time.then_some(time_ms);
-        let clock_ms = opened.clock.now_ms();
-        let Opened {
-            state,
-            event_timers,
-            processing_timers,
-            ..
-        } = opened;
+        let now_ms = opened.clock.now_ms();
+        opened.state.set_now(now_ms);
         guarded("timer", || {
             for (row, key) in keys.iter().enumerate() {
                 if has_state {
-                    state.select(slots[row]);
+                    opened.state.select(slots[row]);
                 }
                 let mut ctx = ProcessContext {
                     key,
                     key_hash: hashes[row],
-                    state,
-                    event_timers,
-                    processing_timers,
+                    state: &mut opened.state,
+                    event_timers: &mut opened.event_timers,
+                    processing_timers: &mut opened.processing_timers,
                     watermark,
-                    now_ms: clock_ms,
+                    now_ms,
                     collector,
+                    broadcast: &opened.broadcast,
                 };
-                function.on_timer(time_ms, &mut ctx)?;
+                logic.on_timer(time_ms, &mut ctx)?;
             }
             Ok(())
         })?;
-        event_timers.apply()?;
-        processing_timers.apply()?;
+        opened.apply_timers()?;
         if has_state {
-            state.forget_blank(&slots);
+            opened.state.forget_blank(&slots);
         }
         Ok(true)
     }
-
-    fn emit(&mut self, out: &mut Output) {
-        out.emit(std::mem::take(&mut self.collector.records).into_batch());
-    }
 }
 
-impl<K: Key, T: Data, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess<K, T, F> {
+impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, B, L> {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         let mut open = OpenContext::new(RuntimeContext::of(ctx));
-        guarded("open", || self.function.open(&mut open))?;
+        guarded("open", || self.logic.open(&mut open))?;
+        let (declared, broadcast) = open.into_declarations();
+        let key_fields = K::types().len();
         self.opened = Some(Opened {
-            state: open.into_declarations().open::<K>(ctx)?,
+            state: declared.open(VALUES_TABLE, K::types(), key_fields, ctx)?,
             event_timers: Timers::open("event-time-timers", ctx)?,
             processing_timers: Timers::open("processing-time-timers", ctx)?,
+            broadcast: broadcast.open(ctx)?,
             clock: ctx.clock.clone(),
         });
         Ok(())
     }
 
-    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
-        let hashes = batch.hashes().cloned();
-        let records = Records::<T>::from_batch(batch)?;
-        let keys = keys_of(&self.selector, &mut self.at_hand, &records)?;
-        let columns = K::columns(keys.iter());
-        let hashes = match hashes {
-            Some(hashes) => hashes,
-            None => Arc::new(hash_columns(&columns, keys.len())?),
+    fn process(&mut self, input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        let state = &mut opened(&mut self.opened)?.state;
+        self.open_call = match (input, &mut self.second) {
+            (0, _) => {
+                self.first.take(batch, state)?;
+                Open::First
+            }
+            (_, Second::Keyed(second)) => {
+                second.take(batch, state)?;
+                Open::Second
+            }
+            (_, Second::Broadcast(second)) => {
+                let Records { values, times } = Records::<B>::from_batch(batch)?;
+                (second.values, second.times) = (values.into_iter(), times.into_iter());
+                Open::Second
+            }
         };
-        let opened = Self::opened(&mut self.opened)?;
-        let mut slots = Vec::new();
-        if opened.state.is_used() {
-            opened.state.table().slots(&columns, &hashes, &mut slots)?;
-        }
-        let Records { values, times } = records;
-        self.open_call = Open::Batch(Work {
-            values: values.into_iter(),
-            times,
-            keys: keys.into_iter(),
-            hashes,
-            slots,
-            row: 0,
-        });
         self.resume(out)
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        match std::mem::replace(&mut self.open_call, Open::Nothing) {
-            Open::Nothing => {}
-            Open::Batch(work) => {
-                if let Some(work) = self.work(work)? {
-                    self.open_call = Open::Batch(work);
-                }
+        let is_done = match self.open_call {
+            Open::Nothing => true,
+            Open::First => {
+                let (logic, opened) = (&mut self.logic, opened(&mut self.opened)?);
+                self.first
+                    .work(opened, &mut self.collector, self.watermark, |value, ctx| {
+                        logic.first(value, ctx)
+                    })?;
+                self.first.work.is_none()
             }
-            Open::EventTimers(watermark) => {
-                if self.fire(watermark, true)? {
-                    self.open_call = Open::EventTimers(watermark);
-                }
-            }
-            Open::ProcessingTimers(now_ms) => {
-                if self.fire(now_ms, false)? {
-                    self.open_call = Open::ProcessingTimers(now_ms);
-                }
-            }
+            Open::Second => !self.work_second()?,
+            Open::EventTimers(watermark) => !self.fire(watermark, true)?,
+            Open::ProcessingTimers(now_ms) => !self.fire(now_ms, false)?,
+        };
+        self.collector.emit(out);
+        if is_done {
+            self.open_call = Open::Nothing;
+            return Ok(Flow::Done);
         }
-        self.emit(out);
-        Ok(match self.open_call {
-            Open::Nothing => Flow::Done,
-            _ => Flow::More,
-        })
+        Ok(Flow::More)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Flow, TaskError> {
@@ -311,16 +510,19 @@ impl<K: Key, T: Data, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess<K
     }
 
     fn next_timer(&self) -> Option<i64> {
-        self.opened.as_ref().and_then(|o| o.processing_timers.next_ms())
+        let opened = self.opened.as_ref()?;
+        let timers = opened.processing_timers.next_ms();
+        timers.into_iter().chain(opened.state.next_sweep_ms()).min()
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
+        opened(&mut self.opened)?.state.sweep(now_ms);
         self.open_call = Open::ProcessingTimers(now_ms);
         self.resume(out)
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
-        let opened = Self::opened(&mut self.opened)?;
+        let opened = opened(&mut self.opened)?;
         let mut keyed = vec![];
         if opened.state.is_used() {
             keyed.push(opened.state.table().capture(checkpoint));
@@ -329,13 +531,14 @@ impl<K: Key, T: Data, F: KeyedProcessFunction<K, T>> Operator for KeyedProcess<K
         keyed.push(opened.processing_timers.capture(checkpoint));
         Ok(OperatorSnapshot {
             keyed,
+            operator_state: opened.broadcast.snapshot()?,
             ..OperatorSnapshot::default()
         })
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
         if !std::mem::replace(&mut self.is_closed, true) {
-            guarded("close", || self.function.close())?;
+            guarded("close", || self.logic.close())?;
         }
         Ok(Flow::Done)
     }

@@ -1,9 +1,11 @@
 //! Operators over [`crate::Records`]: one file a kind.
 
+pub(crate) mod connected;
 pub(crate) mod keyed;
 pub(crate) mod partition;
 pub(crate) mod sink;
 pub(crate) mod stateless;
+pub(crate) mod window;
 
 use flott_core::EventTime;
 use flott_runtime::{FailureLabel, TaskError};

@@ -154,7 +154,7 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
         } = self;
         collector.records.values.reserve(input.len().min(BATCH_ROWS));
         at_hand.guard(|at_hand| {
-            while collector.records.values.len() < BATCH_ROWS
+            while !collector.is_full()
                 && let Some(value) = input.next()
             {
                 collector.time = times.next();
@@ -163,7 +163,7 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
             }
             Ok(())
         })?;
-        out.emit(std::mem::take(&mut collector.records).into_batch());
+        collector.emit(out);
         Ok(match input.len() {
             0 => Flow::Done,
             _ => Flow::More,

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod connected;
 mod derived;
 mod keyed;
+mod lives;
 mod programs;
+mod state;
+mod windows;
 mod wrong;
 
 use flott::prelude::*;

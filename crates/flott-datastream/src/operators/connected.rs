@@ -1,0 +1,282 @@
+//! One or two streams without keys: process functions, co-functions, and those beside a broadcast stream.
+
+use super::{AtHand, guarded};
+use crate::broadcast::{
+    BroadcastContext, BroadcastDeclarations, BroadcastProcessFunction, BroadcastStates, OpenBroadcastContext,
+};
+use crate::connect::{CoFlatMapFunction, CoMapFunction, CoProcessFunction};
+use crate::function::{BoxError, Collector, RuntimeContext};
+use crate::process::{Context, ProcessFunction};
+use crate::records::{Data, Records};
+use crate::side::Sides;
+use flott_core::clock::SharedClock;
+use flott_core::time::NO_WATERMARK;
+use flott_core::{Batch, CheckpointId, EventTime};
+use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
+use flott_state::OperatorSnapshot;
+
+/// What is done with the records of the first and of the second input.
+pub(crate) trait ConnectedLogic<A, B>: Clone + Send + Sync + 'static {
+    type Out: Data;
+    /// Whether there can be broadcast state.
+    const KEEPS_STATE: bool = false;
+
+    fn open(&mut self, runtime: &RuntimeContext, broadcast: &mut BroadcastDeclarations) -> Result<(), BoxError>;
+    fn first(&mut self, value: A, ctx: &mut Context<'_, Self::Out>) -> Result<(), BoxError>;
+    fn second(&mut self, value: B, ctx: &mut Context<'_, Self::Out>) -> Result<(), BoxError>;
+    fn close(&mut self) -> Result<(), BoxError>;
+}
+
+/// A function of one input.
+#[derive(Clone)]
+pub(crate) struct One<F>(pub F);
+
+impl<A, F: ProcessFunction<A>> ConnectedLogic<A, ()> for One<F> {
+    type Out = F::Out;
+
+    fn open(&mut self, runtime: &RuntimeContext, _: &mut BroadcastDeclarations) -> Result<(), BoxError> {
+        self.0.open(runtime)
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element(value, ctx)
+    }
+    fn second(&mut self, (): (), _: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        Ok(())
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
+}
+
+/// A user's [`CoProcessFunction`].
+#[derive(Clone)]
+pub(crate) struct Two<F>(pub F);
+
+impl<A, B, F: CoProcessFunction<A, B>> ConnectedLogic<A, B> for Two<F> {
+    type Out = F::Out;
+
+    fn open(&mut self, runtime: &RuntimeContext, _: &mut BroadcastDeclarations) -> Result<(), BoxError> {
+        self.0.open(runtime)
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element1(value, ctx)
+    }
+    #[inline]
+    fn second(&mut self, value: B, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element2(value, ctx)
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
+}
+
+/// A user's [`CoMapFunction`].
+#[derive(Clone)]
+pub(crate) struct CoMapBy<F>(pub F);
+
+impl<A, B, F: CoMapFunction<A, B>> ConnectedLogic<A, B> for CoMapBy<F>
+where
+    F::Out: Data,
+{
+    type Out = F::Out;
+
+    fn open(&mut self, runtime: &RuntimeContext, _: &mut BroadcastDeclarations) -> Result<(), BoxError> {
+        self.0.open(runtime)
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        ctx.collect(self.0.map1(value)?);
+        Ok(())
+    }
+    #[inline]
+    fn second(&mut self, value: B, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        ctx.collect(self.0.map2(value)?);
+        Ok(())
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
+}
+
+/// A user's [`CoFlatMapFunction`].
+#[derive(Clone)]
+pub(crate) struct CoFlatMapBy<F>(pub F);
+
+impl<A, B, F: CoFlatMapFunction<A, B>> ConnectedLogic<A, B> for CoFlatMapBy<F>
+where
+    F::Out: Data,
+{
+    type Out = F::Out;
+
+    fn open(&mut self, runtime: &RuntimeContext, _: &mut BroadcastDeclarations) -> Result<(), BoxError> {
+        self.0.open(runtime)
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        self.0.flat_map1(value, ctx.collector)
+    }
+    #[inline]
+    fn second(&mut self, value: B, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        self.0.flat_map2(value, ctx.collector)
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
+}
+
+/// A user's [`BroadcastProcessFunction`]: the second input is the broadcast one.
+#[derive(Clone)]
+pub(crate) struct Broadcasting<F>(pub F);
+
+impl<A, B, F: BroadcastProcessFunction<A, B>> ConnectedLogic<A, B> for Broadcasting<F> {
+    type Out = F::Out;
+    const KEEPS_STATE: bool = true;
+
+    fn open(&mut self, runtime: &RuntimeContext, broadcast: &mut BroadcastDeclarations) -> Result<(), BoxError> {
+        self.0.open(&mut OpenBroadcastContext { runtime, broadcast })
+    }
+    #[inline]
+    fn first(&mut self, value: A, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        self.0.process_element(value, ctx)
+    }
+    fn second(&mut self, value: B, ctx: &mut Context<'_, F::Out>) -> Result<(), BoxError> {
+        let mut ctx = BroadcastContext(Context {
+            collector: ctx.collector,
+            watermark: ctx.watermark,
+            now_ms: ctx.now_ms,
+            broadcast: ctx.broadcast,
+        });
+        self.0.process_broadcast_element(value, &mut ctx)
+    }
+    fn close(&mut self) -> Result<(), BoxError> {
+        self.0.close()
+    }
+}
+
+/// Records of one input that are at hand.
+struct Input<T> {
+    values: std::vec::IntoIter<T>,
+    times: std::vec::IntoIter<EventTime>,
+    at_hand: AtHand<T>,
+}
+
+impl<T: Data> Input<T> {
+    fn new() -> Self {
+        Self {
+            values: vec![].into_iter(),
+            times: vec![].into_iter(),
+            at_hand: AtHand::new(),
+        }
+    }
+
+    fn take(&mut self, batch: Batch) -> Result<(), TaskError> {
+        let Records { values, times } = Records::<T>::from_batch(batch)?;
+        (self.values, self.times) = (values.into_iter(), times.into_iter());
+        Ok(())
+    }
+
+    /// Gives records to `code` until none is left or enough was emitted.
+    fn work<U>(
+        &mut self,
+        mut ctx: Context<'_, U>,
+        mut code: impl FnMut(T, &mut Context<'_, U>) -> Result<(), BoxError>,
+    ) -> Result<(), TaskError> {
+        let Self { values, times, at_hand } = self;
+        at_hand.guard(|at_hand| {
+            while !ctx.collector.is_full()
+                && let Some(value) = values.next()
+            {
+                ctx.collector.time = times.next();
+                at_hand.next(&value, ctx.collector.time);
+                code(value, &mut ctx)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The operator around a [`ConnectedLogic`].
+pub(crate) struct Connected<A, B, L: ConnectedLogic<A, B>> {
+    logic: L,
+    first: Input<A>,
+    second: Input<B>,
+    collector: Collector<L::Out>,
+    broadcast: BroadcastStates,
+    watermark: EventTime,
+    clock: Option<SharedClock>,
+    is_closed: bool,
+}
+
+impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Connected<A, B, L> {
+    pub(crate) fn new(logic: L, sides: Sides) -> Self {
+        Self {
+            logic,
+            first: Input::new(),
+            second: Input::new(),
+            collector: Collector::with_sides(sides),
+            broadcast: BroadcastStates::default(),
+            watermark: NO_WATERMARK,
+            clock: None,
+            is_closed: false,
+        }
+    }
+}
+
+impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        let mut broadcast = BroadcastDeclarations::default();
+        guarded("open", || self.logic.open(&RuntimeContext::of(ctx), &mut broadcast))?;
+        self.broadcast = broadcast.open(ctx)?;
+        self.clock = Some(ctx.clock.clone());
+        Ok(())
+    }
+
+    fn process(&mut self, input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        match input {
+            0 => self.first.take(batch)?,
+            _ => self.second.take(batch)?,
+        }
+        self.resume(out)
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
+        let logic = &mut self.logic;
+        let ctx = Context {
+            collector: &mut self.collector,
+            watermark: self.watermark,
+            now_ms: self.clock.as_ref().map_or(0, |c| c.now_ms()),
+            broadcast: &mut self.broadcast,
+        };
+        if self.first.values.len() > 0 {
+            self.first.work(ctx, |value, ctx| logic.first(value, ctx))?;
+        } else {
+            self.second.work(ctx, |value, ctx| logic.second(value, ctx))?;
+        }
+        self.collector.emit(out);
+        Ok(match self.first.values.len() + self.second.values.len() {
+            0 => Flow::Done,
+            _ => Flow::More,
+        })
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, _out: &mut Output) -> Result<Flow, TaskError> {
+        self.watermark = watermark;
+        Ok(Flow::Done)
+    }
+
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        Ok(OperatorSnapshot {
+            operator_state: self.broadcast.snapshot()?,
+            ..OperatorSnapshot::default()
+        })
+    }
+
+    fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
+        if !std::mem::replace(&mut self.is_closed, true) {
+            guarded("close", || self.logic.close())?;
+        }
+        Ok(Flow::Done)
+    }
+}

@@ -1,0 +1,234 @@
+//! Kinds of keyed state, and their time to live.
+
+use super::lives::{Life, life, run};
+use flott::prelude::*;
+use std::time::Duration;
+
+/// Keeps all kinds of state and gives what they hold with each record.
+#[derive(Clone, Default)]
+struct Kinds {
+    map: MapState<String, i64>,
+    reduced: ReducingState<i64>,
+    mean: AggregatingState<Mean>,
+}
+
+#[derive(Clone)]
+struct Mean;
+
+impl AggregateFunction for Mean {
+    type In = i64;
+    type Accumulator = (i64, i64);
+    type Out = f64;
+    fn create_accumulator(&self) -> (i64, i64) {
+        (0, 0)
+    }
+    fn add(&self, value: i64, accumulator: &mut (i64, i64)) {
+        accumulator.0 += value;
+        accumulator.1 += 1;
+    }
+    fn get_result(&self, accumulator: &(i64, i64)) -> f64 {
+        accumulator.0 as f64 / accumulator.1 as f64
+    }
+    fn merge(&self, a: (i64, i64), b: (i64, i64)) -> (i64, i64) {
+        (a.0 + b.0, a.1 + b.1)
+    }
+}
+
+impl KeyedProcessFunction<i64, (i64, i64)> for Kinds {
+    type Out = String;
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        self.map = ctx.map_state("map")?;
+        self.reduced = ctx.reducing_state("max", i64::max)?;
+        self.mean = ctx.aggregating_state("mean", Mean)?;
+        Ok(())
+    }
+
+    fn process_element(
+        &mut self,
+        (key, value): (i64, i64),
+        ctx: &mut ProcessContext<'_, i64, String>,
+    ) -> Result<(), BoxError> {
+        if value < 0 {
+            self.map.remove(ctx, &"odd".to_owned());
+            self.reduced.clear(ctx);
+            self.mean.clear(ctx);
+            assert_eq!((self.reduced.get(ctx), self.mean.get(ctx)), (None, None));
+        } else {
+            let name = if value % 2 == 0 { "even" } else { "odd" }.to_owned();
+            let before = self.map.get(ctx, &name).copied().unwrap_or(0);
+            self.map.put(ctx, name, before + value);
+            self.reduced.add(ctx, value);
+            self.mean.add(ctx, value);
+        }
+        let map: Vec<String> = self.map.entries(ctx).map(|(k, v)| format!("{k}={v}")).collect();
+        let text = format!(
+            "{key}: {{{}}} {} max {:?} mean {:?}",
+            map.join(","),
+            self.map.is_empty(ctx),
+            self.reduced.get(ctx),
+            self.mean.get(ctx)
+        );
+        ctx.collect(text);
+        Ok(())
+    }
+}
+
+/// Stopped and restored before every record, at any parallelism.
+#[test]
+fn all_kinds_of_state_survive() {
+    let rows = [(1, 5), (1, 8), (2, 3), (1, 3), (1, -1), (2, -1), (1, 1)];
+    let expected = [
+        "1: {odd=5} false max Some(5) mean Some(5.0)",
+        "1: {even=8,odd=5} false max Some(8) mean Some(6.5)",
+        "2: {odd=3} false max Some(3) mean Some(3.0)",
+        "1: {even=8,odd=8} false max Some(8) mean Some(5.333333333333333)",
+        "1: {even=8} false max None mean None",
+        "2: {} true max None mean None",
+        "1: {even=8,odd=1} false max Some(1) mean Some(1.0)",
+    ];
+    let straight = vec![life(&[7], 1)];
+    let every: Vec<Life> = (1..=7).map(|n| life(&[n], 1)).collect();
+    let rescaled: Vec<Life> = (1..=7).map(|n| life(&[n], [3, 1, 2][n % 3])).collect();
+    for lives in [straight, every, rescaled] {
+        let given = run(&lives, |env, sources| {
+            let rows = sources.source(env, 0, rows, &WatermarkStrategy::no_watermarks());
+            rows.key_by(|r| r.0).process(Kinds::default())
+        });
+        assert_eq!(given, expected);
+    }
+}
+
+/// What a record does to states that expire.
+#[derive(Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum Do {
+    Write,
+    Read,
+}
+
+#[derive(Clone)]
+struct Expiring {
+    ttl: StateTtlConfig,
+    value: ValueState<i64>,
+    list: ListState<i64>,
+    map: MapState<i64, i64>,
+}
+
+impl KeyedProcessFunction<i64, (Do, i64)> for Expiring {
+    type Out = String;
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        let named = |name| StateDescriptor::new(name).enable_time_to_live(self.ttl);
+        self.value = ctx.value_state(named("value"))?;
+        self.list = ctx.list_state(named("list"))?;
+        self.map = ctx.map_state(named("map"))?;
+        Ok(())
+    }
+
+    fn process_element(
+        &mut self,
+        (what, n): (Do, i64),
+        ctx: &mut ProcessContext<'_, i64, String>,
+    ) -> Result<(), BoxError> {
+        if what == Do::Write {
+            if self.value.value(ctx).is_none() {
+                self.value.update(ctx, n);
+            }
+            self.list.add(ctx, n);
+            self.map.put(ctx, n, n);
+            return Ok(());
+        }
+        let map: Vec<i64> = self.map.keys(ctx).copied().collect();
+        let text = format!("{:?} {:?} {map:?}", self.value.value(ctx), self.list.get(ctx));
+        ctx.collect(text);
+        Ok(())
+    }
+}
+
+/// Runs records at times of an injected clock, a life each, so that everything is restored in between, too.
+fn expire(ttl: StateTtlConfig, steps: &[(i64, Do, i64)]) -> Vec<String> {
+    let rows: Vec<(Do, i64)> = steps.iter().map(|(_, what, n)| (*what, *n)).collect();
+    let life_of = |(i, (now_ms, ..)): (usize, &(i64, Do, i64))| life(&[i + 1], 1 + i % 2).at(*now_ms);
+    let lives: Vec<Life> = steps.iter().enumerate().map(life_of).collect();
+    run(&lives, |env, sources| {
+        let rows = sources.source(env, 0, rows.clone(), &WatermarkStrategy::no_watermarks());
+        rows.key_by(|_| 0i64).process(Expiring {
+            ttl,
+            value: ValueState::default(),
+            list: ListState::default(),
+            map: MapState::default(),
+        })
+    })
+}
+
+/// Flink's rules: a value lives until its last update plus the time to live, that moment excluded; elements and entries have times of
+/// their own.
+#[test]
+fn state_expires_by_flinks_rules() {
+    let second = StateTtlConfig::new(Duration::from_secs(1));
+    let steps = [
+        (1000, Do::Write, 1),
+        (1400, Do::Write, 2),
+        (1999, Do::Read, 0),
+        (2000, Do::Read, 0),
+        (2399, Do::Read, 0),
+        (2400, Do::Read, 0),
+        (2500, Do::Write, 3),
+        (2600, Do::Read, 0),
+    ];
+    let expected = [
+        "Some(1) [1, 2] [1, 2]",
+        "None [2] [2]",
+        "None [2] [2]",
+        "None [] []",
+        "Some(3) [3] [3]",
+    ];
+    assert_eq!(expire(second, &steps), expected);
+
+    // A read lets all live on.
+    let on_read = second.set_update_type(UpdateType::OnReadAndWrite);
+    let expected = [
+        "Some(1) [1, 2] [1, 2]",
+        "Some(1) [1, 2] [1, 2]",
+        "Some(1) [1, 2] [1, 2]",
+        "Some(1) [1, 2] [1, 2]",
+        "Some(1) [1, 2, 3] [1, 2, 3]",
+    ];
+    assert_eq!(expire(on_read, &steps), expected);
+
+    // What has expired is given out once, by the read that removes it.
+    let returned = second.set_state_visibility(StateVisibility::ReturnExpiredIfNotCleanedUp);
+    let steps = [
+        (1000, Do::Write, 1),
+        (2100, Do::Read, 0),
+        (2100, Do::Read, 0),
+        (2200, Do::Write, 2),
+        (2300, Do::Read, 0),
+    ];
+    let seen = expire(returned, &steps);
+    // A sweep may be first: then the value is gone, as the name says.
+    let first = ["Some(1) [1] [1]", "None [] []"];
+    assert!(first.contains(&seen[0].as_str()), "{seen:?}");
+    assert_eq!(seen[1..], ["None [] []", "Some(2) [2] [2]"]);
+}
+
+#[test]
+fn a_state_name_is_taken_once_with_its_stamps() {
+    #[derive(Clone, Default)]
+    struct Twice;
+    impl KeyedProcessFunction<i64, i64> for Twice {
+        type Out = i64;
+        fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+            ctx.map_state::<i64, i64>("count")?;
+            ctx.reducing_state::<i64>("count", i64::max)?;
+            Ok(())
+        }
+        fn process_element(&mut self, _: i64, _: &mut ProcessContext<'_, i64, i64>) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+    let env = super::env();
+    let stream = env.from_collection([1]).key_by(|n| *n).process(Twice);
+    let error = stream.execute_and_collect("wrong").unwrap_err().to_string();
+    assert!(error.contains("two states are named 'count'"), "{error}");
+}
