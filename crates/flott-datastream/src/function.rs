@@ -69,6 +69,10 @@ impl RuntimeContext {
     pub fn metrics(&self) -> &OperatorMetrics {
         &self.metrics
     }
+
+    pub(crate) fn shared_metrics(&self) -> Arc<OperatorMetrics> {
+        self.metrics.clone()
+    }
 }
 
 /// Takes what a function emits. A record has the event time of the one that it was made from.

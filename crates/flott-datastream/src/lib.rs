@@ -5,7 +5,7 @@
 //! ```
 //! Read in this order: [`environment`] (where a program begins), [`stream`] (what can be made of a stream), [`function`] (what
 //! users write), [`keyed`], [`process`] and [`state`] (the same with a key),
-//! [`window`], [`connect`] and [`broadcast`] (two streams), [`side`], [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
+//! [`window`], [`connect`], [`broadcast`] and [`join`] (two streams), [`side`], [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
 //! the runtime moves them as [`flott_core::Rows`] and never sees their type.
 
 pub mod broadcast;
@@ -13,6 +13,7 @@ pub mod connect;
 pub mod environment;
 pub mod function;
 mod graph;
+pub mod join;
 pub mod key;
 pub mod keyed;
 mod operators;
@@ -41,6 +42,7 @@ pub use function::{
     AggregateFunction, BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext, SinkFunction,
 };
 pub use graph::ProgramError;
+pub use join::{Either, IntervalJoin, IntervalJoined, JoinedOn, JoinedStreams, JoinedWhere, JoinedWindows};
 pub use key::Key;
 pub use keyed::KeyedStream;
 pub use process::{Context, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction};

@@ -12,6 +12,7 @@ use flott_state::{KeyedTable, StateValue};
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 /// Number of a state that `open` has not declared.
@@ -144,13 +145,37 @@ impl<K: StateValue + Ord, V: StateValue> MapState<K, V> {
         }
     }
 
+    /// Sets an entry to what `modify` makes of it; `None` is none.
+    pub fn modify(&self, state: &mut impl AsState, key: K, modify: impl FnOnce(Option<V>) -> Option<V>) {
+        let state = state.as_state_mut();
+        let (column, slot, now_ms) = (self.index(), state.slot, state.now_ms);
+        let Some(ttl) = self.ttl() else {
+            change(&mut state.table, column, slot, |map| {
+                let before = map.remove(&key);
+                map.extend(modify(before).map(|value| (key, value)));
+            });
+            return;
+        };
+        state.apply_touches();
+        change::<K, (V, i64)>(&mut state.table, column, slot, |map| {
+            let is_seen = |stamp| ttl.config.returns_expired() || !ttl.config.is_expired(stamp, now_ms);
+            let before = map.remove(&key).filter(|(_, stamp)| is_seen(*stamp));
+            map.extend(modify(before.map(|(value, _)| value)).map(|value| (key, (value, now_ms))));
+        });
+    }
+
     /// All entries of the key at hand, in the order of their keys.
     pub fn entries<'s>(&self, state: &'s impl AsState) -> MapEntries<'s, K, V> {
+        self.range(state, ..)
+    }
+
+    /// The entries whose keys are in a range, in order. For a time to live this reads all entries.
+    pub fn range<'s>(&self, state: &'s impl AsState, range: impl RangeBounds<K>) -> MapEntries<'s, K, V> {
         let state = state.as_state();
         let (column, slot, now_ms) = (self.index(), state.slot, state.now_ms);
         let Some(ttl) = self.ttl() else {
             let map = self.plain(&state.table, slot);
-            return MapEntries(Entries::Plain(map.map(BTreeMap::iter)));
+            return MapEntries(Entries::Plain(map.map(|m| m.range(range))));
         };
         let map = self.timed(&state.table, slot);
         if ttl.config.updates_on_read() && map.is_some() {
@@ -164,7 +189,7 @@ impl<K: StateValue + Ord, V: StateValue> MapState<K, V> {
             state.touch(move |table| evict_entries::<K, V>(table, column, &ttl, slot, now_ms));
         }
         MapEntries(Entries::Timed {
-            entries: map.map(BTreeMap::iter),
+            entries: map.map(|m| m.range(range)),
             ttl,
             now_ms,
         })
@@ -239,9 +264,9 @@ pub(super) fn evict_entries<K: StateValue + Ord, V: StateValue>(
 pub struct MapEntries<'s, K, V>(Entries<'s, K, V>);
 
 enum Entries<'s, K, V> {
-    Plain(Option<btree_map::Iter<'s, K, V>>),
+    Plain(Option<btree_map::Range<'s, K, V>>),
     Timed {
-        entries: Option<btree_map::Iter<'s, K, (V, i64)>>,
+        entries: Option<btree_map::Range<'s, K, (V, i64)>>,
         ttl: Ttl,
         now_ms: i64,
     },

@@ -4,6 +4,7 @@
 
 mod connected;
 mod derived;
+mod joins;
 mod keyed;
 mod lives;
 mod programs;

@@ -212,6 +212,28 @@ fn state_expires_by_flinks_rules() {
     assert_eq!(seen[1..], ["None [] []", "Some(2) [2] [2]"]);
 }
 
+/// Sweeps remove what has expired, also of keys that nobody asks for: a read that would be given what is still there finds nothing.
+#[test]
+fn what_has_expired_is_swept_from_memory() {
+    let options = [("execution.batch-rows", "1")];
+    let env = StreamExecutionEnvironment::create_local_environment(options.into_iter().collect());
+    let records = env.from_generator(2, |n| match n {
+        0 => (Do::Write, 1),
+        _ => {
+            std::thread::sleep(Duration::from_millis(600));
+            (Do::Read, 1)
+        }
+    });
+    let ttl = StateTtlConfig::new(Duration::from_millis(40));
+    let read = records.key_by(|_| 0i64).process(Expiring {
+        ttl: ttl.set_state_visibility(StateVisibility::ReturnExpiredIfNotCleanedUp),
+        value: ValueState::default(),
+        list: ListState::default(),
+        map: MapState::default(),
+    });
+    assert_eq!(read.execute_and_collect("swept").unwrap(), ["None [] []"]);
+}
+
 #[test]
 fn a_state_name_is_taken_once_with_its_stamps() {
     #[derive(Clone, Default)]

@@ -361,6 +361,26 @@ fn late_records_fire_again_and_then_go_aside() {
         assert_eq!(of(true), [2, 3, 4], "{aligned}");
     }
 
+    // A record between windows belongs to none, and is late only behind the watermark.
+    for general in [false, true] {
+        let rows = [(1, 10, 1), (1, 40, 2), (1, 60, 4), (1, 45, 8), (1, 90, 16)];
+        let windows = in_order(&rows)
+            .key_by(|r| r.0)
+            .window(SlidingEventTimeWindows::of(ms(30), ms(50)));
+        let windows = windows.side_output_late_data(&late);
+        let sums = match general {
+            true => windows.trigger(PurgingTrigger::of(EventTimeTrigger)).sum(|r| &mut r.2),
+            false => windows.sum(|r| &mut r.2),
+        };
+        let too_late = sums.get_side_output(&late).map(|r| (0, r.1, r.2));
+        let mut all: Vec<_> = collect(sums.union(&[&too_late]))
+            .into_iter()
+            .map(|r| (r.0, r.2))
+            .collect();
+        all.sort_unstable();
+        assert_eq!(all, [(0, 8), (1, 1), (1, 4)], "{general}");
+    }
+
     // A record that touches a session which lives on is not late, and moves the session's beginning.
     let rows = [(1, 100, 1), (1, 155, 0), (1, 70, 2), (1, 171, 0), (1, 400, 0)];
     let sessions = in_order(&rows)

@@ -179,7 +179,13 @@ where
             }
             match first {
                 Some(end) => put(end, row as u32, value),
-                None => self.common.late(value, times.get(row).copied()),
+                None => {
+                    // With gaps between windows a record may have none and be in time.
+                    let time = times.get(row).copied();
+                    if self.is_event_time && time.is_some_and(|t| t <= self.common.watermark) {
+                        self.common.late(value, time);
+                    }
+                }
             }
         }
         groups
