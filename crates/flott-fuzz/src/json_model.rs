@@ -287,11 +287,15 @@ fn days(date: NaiveDate) -> i64 {
 }
 
 fn timestamp(text: &str, precision: u8) -> Model {
-    let in_form = text.len() >= 19
-        && is_date(text.get(..10).unwrap_or(""))
-        && text.bytes().skip(10).all(|b| b.is_ascii_digit() || b" :.".contains(&b))
-        && text.as_bytes()[10] == b' '
-        && text.as_bytes()[11].is_ascii_digit();
+    // Two digits each, and up to nine behind the point: chrono takes one and more.
+    let form = b" 00:00:00.000000000";
+    let time = text.as_bytes().get(10..).unwrap_or_default();
+    let in_form = is_date(text.get(..10).unwrap_or(""))
+        && (9..=form.len()).contains(&time.len())
+        && time.iter().zip(form).all(|(b, form)| match form {
+            b'0' => b.is_ascii_digit(),
+            _ => b == form,
+        });
     let parsed = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok();
     let Some(value) = parsed.filter(|v| in_form && v.nanosecond() < 1_000_000_000) else {
         return Model::Any;

@@ -11,8 +11,6 @@
 //! bytes ─▶ Target::run ─▶ memory::measure ─▶ scripts | formats | kafka | stored ─▶ the crates
 //! ```
 
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a target reports by panicking")]
-
 pub mod memory;
 
 mod formats;

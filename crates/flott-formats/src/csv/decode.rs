@@ -54,16 +54,6 @@ struct Fault {
     reason: String,
 }
 
-/// How reading a record ended.
-enum Record {
-    /// It was read; the next one starts here.
-    Read(usize),
-    /// There was none: nothing but comments up to here.
-    Nothing(usize),
-    /// It goes on after the block.
-    Incomplete,
-}
-
 /// A field's text: a piece of the record, or the scratch buffer.
 enum FieldText {
     Piece(std::ops::Range<usize>),
@@ -114,26 +104,21 @@ impl CsvDecoder {
         })
     }
 
-    /// Reads the record that starts at `start`; its row is appended but not taken back on a fault.
-    fn record(&mut self, text: &[u8], start: usize, last: bool) -> Result<Record, Fault> {
-        let Some(start) = self.after_comments(text, start, last) else {
-            return Ok(Record::Incomplete);
-        };
-        if start >= text.len() {
-            return Ok(Record::Nothing(start));
-        }
+    /// Reads the record that starts at `start` and says where the next one does; `None` if it goes on after the block.
+    /// Its row is appended but not taken back on a fault.
+    fn record(&mut self, text: &[u8], start: usize, last: bool) -> Result<Option<usize>, Fault> {
         let row = self.gathered.rows;
         let mut at = start;
         let mut index = 0;
         loop {
             let Some((field, end)) = self.field(text, at, index, last)? else {
-                return Ok(Record::Incomplete);
+                return Ok(None);
             };
             let stop = text.get(end).copied();
             let is_last = stop != Some(self.settings.delimiter);
             if stop == Some(b'\r') && end + 1 == text.len() && !last {
                 // A line feed may follow, and belongs to this line end.
-                return Ok(Record::Incomplete);
+                return Ok(None);
             }
             match self.targets.get(index) {
                 Some(Some(target)) => {
@@ -172,7 +157,7 @@ impl CsvDecoder {
             }
             self.gathered.rows += 1;
             let crlf = stop == Some(b'\r') && text.get(end + 1) == Some(&b'\n');
-            return Ok(Record::Read((end + 1 + usize::from(crlf)).min(text.len())));
+            return Ok(Some((end + 1 + usize::from(crlf)).min(text.len())));
         }
     }
 
@@ -201,14 +186,17 @@ impl CsvDecoder {
         })
     }
 
-    /// Where the first record at or after `start` begins; `None` if a comment goes on after the block.
+    /// Where the first record at or after `start` begins, the end if there is none; `None` if the block does not tell.
     #[inline]
     fn after_comments(&self, text: &[u8], mut start: usize, last: bool) -> Option<usize> {
         if !self.settings.allow_comments {
             return Some(start);
         }
         loop {
-            let content = text[start..].iter().position(|b| !matches!(b, b' ' | b'\t'))? + start;
+            let Some(blanks) = text[start..].iter().position(|b| !matches!(b, b' ' | b'\t')) else {
+                return last.then_some(text.len());
+            };
+            let content = start + blanks;
             if text[content] != b'#' {
                 return Some(start);
             }
@@ -404,13 +392,16 @@ impl Decoder for CsvDecoder {
         let row = self.gathered.rows;
         let read = check_utf8(text, 0)
             .and_then(|()| self.check_size(text.len()))
-            .and_then(|()| self.record(text, 0, true));
+            .and_then(|()| match self.after_comments(text, 0, true) {
+                Some(start) if start < text.len() => self.record(text, start, true),
+                _ => Ok(None),
+            });
         match read {
-            Ok(Record::Read(_)) => {
+            Ok(Some(_)) => {
                 self.gathered.add_message(text.len());
                 Ok(1)
             }
-            Ok(Record::Nothing(_) | Record::Incomplete) => {
+            Ok(None) => {
                 let nothing = Fault {
                     kind: RowErrorKind::Syntax,
                     position: 0,
@@ -429,16 +420,20 @@ impl Decoder for CsvDecoder {
         let mut size_check_row = self.gathered.rows + SIZE_CHECK_ROWS;
         while start < block.len() && self.gathered.rows < limits.rows {
             let row = self.gathered.rows;
+            // Comments are no part of a record: what is wrong in them concerns nobody.
+            match self.after_comments(block, start, limits.last) {
+                Some(begin) => start = begin,
+                None => break,
+            }
+            if start >= block.len() {
+                break;
+            }
             let fault = match self.record(block, start, limits.last) {
-                Ok(Record::Incomplete) => {
+                Ok(None) => {
                     self.gathered.truncate(row);
                     break;
                 }
-                Ok(Record::Nothing(end)) => {
-                    start = end;
-                    continue;
-                }
-                Ok(Record::Read(end)) => {
+                Ok(Some(end)) => {
                     let record = &block[start..end];
                     let utf8 = if is_ascii { Ok(()) } else { check_utf8(record, start) };
                     match utf8.and_then(|()| self.check_size(record.len())) {

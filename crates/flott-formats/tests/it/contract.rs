@@ -160,6 +160,16 @@ fn lines_may_be_cut_anywhere() {
 }
 
 #[test]
+fn comments_are_no_part_of_the_line_behind_them() {
+    let text = b"# not \xff UTF-8\n1,x\n  # two\n# three\ny,z\n# four\n  ";
+    for size in 1..=text.len() {
+        let mut csv = make("csv", &[("csv.allow-comments", "true")], "a BIGINT, b STRING");
+        let (rows, bad) = feed(csv.as_mut(), text, size, 100);
+        assert_eq!((rows, bad), (1, vec!["y,z".to_owned()]), "size {size}");
+    }
+}
+
+#[test]
 fn ignored_rows_are_counted() {
     let mut csv = make("csv", &[("csv.ignore-parse-errors", "true")], "a STRING, b BIGINT");
     for (line, rows) in [("x,1", 1), ("x,y", 1), ("x", 1), ("x,1,2", 0), ("\"x", 0), ("", 0)] {
