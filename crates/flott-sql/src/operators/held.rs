@@ -1,10 +1,10 @@
 //! What a local phase holds back until it is emitted as partial rows: [`Held`].
 
-use super::MAX_EMITTED_ROWS;
 use super::aggregate::distinct::Offered;
 use super::aggregate::lists::Lists;
 use super::aggregate::{Aggregates, Rows};
 use super::row_table::RowTable;
+use super::{MAX_EMITTED_ROWS, group_slots};
 use arrow_array::{ArrayRef, Int32Array};
 use flott_checkpoint::TableDescriptor;
 use flott_core::hash::hash_columns;
@@ -91,12 +91,7 @@ impl Held {
         let hashes = hash_columns(keys, rows)?;
         let slots = &mut self.scratch;
         slots.clear();
-        if keys.is_empty() {
-            self.groups.slots(keys, &hashes[..1], slots)?;
-            slots.resize(rows, slots[0]);
-        } else {
-            self.groups.slots(keys, &hashes, slots)?;
-        }
+        group_slots(&mut self.groups, keys, &hashes, slots)?;
         if !self.sets.is_empty() {
             let groups: ArrayRef = Arc::new(Int32Array::from_iter_values(slots.iter().map(|s| *s as i32)));
             for (set, table) in aggregates.distinct().iter().zip(&mut self.sets) {

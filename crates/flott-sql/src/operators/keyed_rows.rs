@@ -1,12 +1,11 @@
 //! Bytes by key, as operators that remember rows keep them: [`KeyedRows`].
 
 use super::group::expiry::{self, Expiry};
-use super::key_columns;
+use super::{hashes_of, key_columns};
 use arrow_array::ArrayRef;
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::clock::{SharedClock, SystemClock};
 use flott_core::encoding::RowEncoder;
-use flott_core::hash::hash_columns;
 use flott_core::{Batch, CheckpointId, Field, KeyGroupRange};
 use flott_runtime::{OperatorContext, TaskError};
 use flott_state::{KeyedTable, NO_SLOT, OperatorSnapshot};
@@ -77,10 +76,7 @@ impl KeyedRows {
     pub(crate) fn locate(&mut self, batch: &Batch) -> Result<Vec<u32>, TaskError> {
         let keys = key_columns(batch.columns(), &self.key);
         let rows = batch.num_rows();
-        let hashes = match batch.hashes() {
-            Some(hashes) => Arc::clone(hashes),
-            None => Arc::new(hash_columns(&keys, rows)?),
-        };
+        let hashes = hashes_of(batch, &keys)?;
         let mut slots = Vec::with_capacity(rows);
         if let Some(expiry) = &self.expiry {
             self.table.find(&keys, &hashes, &mut slots)?;

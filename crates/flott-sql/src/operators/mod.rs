@@ -50,8 +50,11 @@ use crate::expr::time_zone::TimeZone;
 use crate::nodes::{AggregateCall, SpecError};
 use arrow_array::ArrayRef;
 use flott_core::clock::SharedClock;
+use flott_core::hash::hash_columns;
 use flott_core::{Batch, RowKind};
 use flott_runtime::TaskError;
+use flott_state::KeyedTable;
+use std::sync::Arc;
 use wall_clock::WallClock;
 
 /// Rows that one call emits at most, by the contract of [`flott_runtime::Operator`].
@@ -62,6 +65,31 @@ pub(crate) const MAX_EMITTED_BYTES: usize = 4 * 1024 * 1024;
 /// The key columns among `columns`.
 pub(crate) fn key_columns(columns: &[ArrayRef], keys: &[usize]) -> Vec<ArrayRef> {
     keys.iter().map(|&k| columns[k].clone()).collect()
+}
+
+/// The hashes of a batch's keys: those that came along behind an exchange by them, else computed.
+pub(crate) fn hashes_of(batch: &Batch, keys: &[ArrayRef]) -> Result<Arc<Vec<u64>>, TaskError> {
+    Ok(match batch.hashes() {
+        Some(hashes) => Arc::clone(hashes),
+        None => Arc::new(hash_columns(keys, batch.num_rows())?),
+    })
+}
+
+/// Appends the slot of each row's group, made where it is missing; without keys all rows are of one group.
+pub(crate) fn group_slots(
+    table: &mut KeyedTable,
+    keys: &[ArrayRef],
+    hashes: &[u64],
+    slots: &mut Vec<u32>,
+) -> Result<(), TaskError> {
+    if !keys.is_empty() {
+        table.slots(keys, hashes, slots)?;
+    } else if let Some(hash) = hashes.first() {
+        let group = slots.len();
+        table.slots(keys, std::slice::from_ref(hash), slots)?;
+        slots.resize(group + hashes.len(), slots[group]);
+    }
+    Ok(())
 }
 
 /// Which of `columns` columns keys and aggregates read.

@@ -7,7 +7,9 @@ use crate::nodes::GroupAggregateSpec;
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::OrderedValues;
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
-use crate::operators::{MAX_EMITTED_BYTES, MAX_EMITTED_ROWS, key_columns, signs_of, spec_error};
+use crate::operators::{
+    MAX_EMITTED_BYTES, MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, signs_of, spec_error,
+};
 use arrow_array::{Array, ArrayRef, Int64Array, UInt32Array};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use flott_checkpoint::{ColumnType, TableDescriptor};
@@ -22,7 +24,7 @@ use std::sync::Arc;
 /// Name of the keyed state, as Flink's.
 pub(crate) const STATE_NAME: &str = "accState";
 /// Behind the first partial rows of a mini-batch, those of the other subtasks follow within this share of the latency.
-const GATHERING_SHARE: u64 = 10;
+pub(super) const GATHERING_SHARE: u64 = 10;
 
 /// Rows of values that grow that are looked at in one call.
 const PIECE_ROWS: usize = 1024;
@@ -75,7 +77,7 @@ pub(crate) struct GroupAggregate {
 struct Located {
     columns: Vec<ArrayRef>,
     keys: Vec<ArrayRef>,
-    hashes: Vec<u64>,
+    hashes: Arc<Vec<u64>>,
     slots: Vec<u32>,
     signs: Option<Vec<i64>>,
     /// Slots from here on were made for these rows.
@@ -170,10 +172,7 @@ impl GroupAggregate {
         let columns = batch.columns().to_vec();
         let keys = key_columns(&columns, &self.keys);
         let rows = batch.num_rows();
-        let hashes = match batch.hashes() {
-            Some(hashes) => hashes.to_vec(),
-            None => hash_columns(&keys, rows)?,
-        };
+        let hashes = hashes_of(batch, &keys)?;
         if let Some(expiry) = &self.expiry {
             let now_ms = self.clock.now_ms();
             let mut slots = Vec::with_capacity(rows);
@@ -185,12 +184,7 @@ impl GroupAggregate {
         }
         let first_new = self.table.len();
         let mut slots = Vec::with_capacity(rows);
-        if keys.is_empty() {
-            self.table.slots(&keys, &hashes[..1], &mut slots)?;
-            slots.resize(rows, slots[0]);
-        } else {
-            self.table.slots(&keys, &hashes, &mut slots)?;
-        }
+        group_slots(&mut self.table, &keys, &hashes, &mut slots)?;
         if let Some(expiry) = &mut self.expiry {
             expiry.touch(&mut self.table, &slots, self.clock.now_ms());
         }
@@ -270,10 +264,7 @@ impl GroupAggregate {
     fn rows_with_room(&mut self, batch: &Batch) -> Result<usize, TaskError> {
         let rows = batch.num_rows();
         let keys = key_columns(batch.columns(), &self.keys);
-        let hashes = match batch.hashes() {
-            Some(hashes) => hashes.to_vec(),
-            None => hash_columns(&keys, rows)?,
-        };
+        let hashes = hashes_of(batch, &keys)?;
         let mut slots = Vec::with_capacity(rows);
         if keys.is_empty() {
             self.table.find(&keys, &hashes[..1], &mut slots)?;
@@ -286,7 +277,7 @@ impl GroupAggregate {
         let row_bytes = batch_bytes / rows.max(1);
         let mut of_group: HashMap<u64, usize> = HashMap::new();
         let mut emitted = 0;
-        for (row, (&slot, &hash)) in slots.iter().zip(&hashes).enumerate() {
+        for (row, (&slot, &hash)) in slots.iter().zip(hashes.iter()).enumerate() {
             let collected = of_group.entry(hash).or_insert_with(|| match slot {
                 NO_SLOT => 0,
                 slot => self.aggregates.list_bytes(&self.table, slot),
@@ -494,7 +485,7 @@ impl Located {
         for column in self.columns.iter_mut().chain(&mut self.keys) {
             *column = arrow_select::take::take(column.as_ref(), &indices, None)?;
         }
-        self.hashes = rows.iter().map(|r| self.hashes[*r as usize]).collect();
+        self.hashes = Arc::new(rows.iter().map(|r| self.hashes[*r as usize]).collect());
         self.slots = rows.iter().map(|r| self.slots[*r as usize]).collect();
         self.signs = self
             .signs

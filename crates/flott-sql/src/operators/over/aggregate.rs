@@ -9,7 +9,7 @@ use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::group::aggregate::{forget_groups, load_extremes};
 use crate::operators::group::expiry::{self, Expiry};
 use crate::operators::keyed_rows::row_encoder;
-use crate::operators::{MAX_EMITTED_ROWS, key_columns, spec_error};
+use crate::operators::{MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, spec_error};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
@@ -480,13 +480,6 @@ pub(super) fn taken_of(spec: &OverAggregateSpec) -> Vec<Taken> {
     spec.aggregates.iter().map(taken).collect()
 }
 
-fn hashes_of(batch: &Batch, keys: &[ArrayRef]) -> Result<Arc<Vec<u64>>, TaskError> {
-    Ok(match batch.hashes() {
-        Some(hashes) => Arc::clone(hashes),
-        None => Arc::new(hash_columns(keys, batch.num_rows())?),
-    })
-}
-
 impl Operator for OverAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
@@ -510,12 +503,7 @@ impl Operator for OverAggregate {
         let keys = key_columns(batch.columns(), &self.partition);
         let hashes = hashes_of(&batch, &keys)?;
         let mut partitions = Vec::with_capacity(times.len());
-        if keys.is_empty() {
-            self.keys.slots(&keys, &hashes[..1], &mut partitions)?;
-            partitions.resize(times.len(), partitions[0]);
-        } else {
-            self.keys.slots(&keys, &hashes, &mut partitions)?;
-        }
+        group_slots(&mut self.keys, &keys, &hashes, &mut partitions)?;
         let keeps = self.waits() || self.frame.is_bounded();
         let (slots, first) = match keeps {
             true => self.keep(&batch, &keys, &hashes, &times)?,

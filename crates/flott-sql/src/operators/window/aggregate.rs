@@ -5,7 +5,9 @@ use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::window::running::Running;
 use crate::operators::window::slices::{Part, Slices};
-use crate::operators::{MAX_EMITTED_ROWS, key_columns, needed_columns, signs_of, spec_error, wall_clock_of};
+use crate::operators::{
+    MAX_EMITTED_ROWS, group_slots, key_columns, needed_columns, signs_of, spec_error, wall_clock_of,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, TimestampMillisecondArray};
@@ -228,12 +230,7 @@ impl WindowAggregate {
         }
         let table = self.tables.table_mut(slice_end);
         self.scratch.clear();
-        if keys.is_empty() {
-            table.slots(&keys, &hashes[..1], &mut self.scratch)?;
-            self.scratch.resize(rows, self.scratch[0]);
-        } else {
-            table.slots(&keys, &hashes, &mut self.scratch)?;
-        }
+        group_slots(table, &keys, &hashes, &mut self.scratch)?;
         let slots = &self.scratch;
         if self.input == Input::Partials {
             let partials = &columns[self.keys.len()..];

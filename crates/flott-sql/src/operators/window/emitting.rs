@@ -6,7 +6,9 @@ use crate::nodes::{EmitSpec, WindowAggregateSpec, WindowProperty, WindowProperty
 use crate::operators::aggregate::distinct::Offered;
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::group::changelog::{Steps, Telling, changes};
-use crate::operators::{MAX_EMITTED_ROWS, key_columns, needed_columns, signs_of, spec_error, wall_clock_of};
+use crate::operators::{
+    MAX_EMITTED_ROWS, group_slots, key_columns, needed_columns, signs_of, spec_error, wall_clock_of,
+};
 use arrow_array::{ArrayRef, TimestampMillisecondArray};
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::clock::{SharedClock, SystemClock};
@@ -186,12 +188,7 @@ impl EmittingWindowAggregate {
         };
         let table = self.tables.table_mut(window_end);
         let mut slots = Vec::with_capacity(rows);
-        if keys.is_empty() {
-            table.slots(&keys, &hashes[..1], &mut slots)?;
-            slots.resize(rows, slots[0]);
-        } else {
-            table.slots(&keys, &hashes, &mut slots)?;
-        }
+        group_slots(table, &keys, &hashes, &mut slots)?;
         let signs = signs_of(batch).map(|s| part.of_slice(&s).into_owned());
         let signs = signs.as_deref();
         let mut passed = Vec::with_capacity(self.sets.len());
