@@ -192,6 +192,7 @@ fn group(keys: &[usize], calls: &[&AggregateCall], is_folded: bool) -> GroupAggr
             size: 50_000,
         }),
         ttl_ms: 0,
+        is_incremental: false,
     }
 }
 

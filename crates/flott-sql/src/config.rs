@@ -81,6 +81,8 @@ pub struct PlannerConfig {
     pub agg_phase: AggPhase,
     /// `table.optimizer.distinct-agg.split.bucket-num`, if `.enabled`
     pub split_distinct: Option<u32>,
+    /// `table.optimizer.incremental-agg-enabled`
+    pub incremental: bool,
     /// `table.exec.emit.*`
     pub emit: EmitConfig,
     /// `table.exec.mini-batch.*`, if it is on.
@@ -180,6 +182,10 @@ impl PlannerConfig {
                 AggPhase::Auto,
             )?,
             split_distinct: split_distinct(options)?,
+            incremental: options
+                .boolean("table.optimizer.incremental-agg-enabled")
+                .map_err(wrong)?
+                .unwrap_or(true),
             emit: EmitConfig::of(options)?,
             mini_batch: None,
             state_ttl_ms: duration(options, "table.exec.state.ttl")?.unwrap_or(0),
@@ -241,6 +247,11 @@ impl PlannerConfig {
                 .unwrap_or(true),
             name: options.get("pipeline.name").map(str::to_owned),
         })
+    }
+
+    /// Whether DISTINCT aggregates are split by an incremental phase where that can be.
+    pub fn splits_by_increments(&self) -> bool {
+        self.split_distinct.is_some() && self.incremental && self.agg_phase != AggPhase::One
     }
 
     /// Key groups of an operator of this parallelism.

@@ -81,7 +81,7 @@ impl AggregateCall {
     }
 
     /// The argument whose distinct values it is computed from; those of a MIN or MAX are the same with and without DISTINCT.
-    fn distinct_arg(&self) -> Option<usize> {
+    pub(super) fn distinct_arg(&self) -> Option<usize> {
         let is_extreme = matches!(self.function.as_str(), "MIN" | "MAX");
         self.args.first().copied().filter(|_| self.distinct && !is_extreme)
     }
@@ -185,7 +185,8 @@ pub(crate) fn set_type(value: &LogicalType, input_retracts: bool) -> LogicalType
     LogicalType::not_null(TypeKind::Array(Box::new(element)))
 }
 
-fn distinct_args(aggregates: &[AggregateCall]) -> Vec<usize> {
+/// The arguments of which distinct values are kept, a set each, in the order in which aggregates need them.
+pub(super) fn distinct_args(aggregates: &[AggregateCall]) -> Vec<usize> {
     let mut args = vec![];
     for arg in aggregates.iter().filter_map(AggregateCall::distinct_arg) {
         if !args.contains(&arg) {

@@ -2,7 +2,7 @@
 
 use super::aggregate::{AggregateCall, PartialColumn, check_aggregates, partial_columns, result_fields, set_columns};
 use super::{SpecError, aggregate, check_columns};
-use flott_core::Field;
+use flott_core::{Field, LogicalType, TypeKind};
 use serde::{Deserialize, Serialize};
 
 /// Flink's mini-batch: updates of a key are folded until the time or the size is reached.
@@ -32,6 +32,10 @@ pub struct GroupAggregateSpec {
     /// `table.exec.state.ttl` in ms; 0: kept for ever.
     #[serde(default)]
     pub ttl_ms: u64,
+    /// Whether an incremental phase stands between the local and the global one, and has the distinct values, each in the
+    /// subtask that its own hash says ([`Self::supports_increments`]).
+    #[serde(default)]
+    pub is_incremental: bool,
 }
 
 impl GroupAggregateSpec {
@@ -40,8 +44,12 @@ impl GroupAggregateSpec {
         result_fields(&self.input, &self.keys, &self.aggregates)
     }
 
-    /// Columns between the phases: keys, partial columns, distinct values.
+    /// Columns behind the local phase: keys, partial columns, distinct values; before an incremental phase the columns of
+    /// [`Self::entry_output`].
     pub fn local_output(&self) -> Vec<Field> {
+        if self.is_incremental {
+            return self.entry_output();
+        }
         let mut fields: Vec<Field> = self.keys.iter().map(|&k| self.input[k].clone()).collect();
         fields.extend(
             partial_columns(&self.input, &self.aggregates, self.input_retracts)
@@ -50,6 +58,39 @@ impl GroupAggregateSpec {
                 .map(PartialColumn::field),
         );
         fields
+    }
+
+    /// Columns between a local and an incremental phase, where a row is either what a group adds up to or one distinct value of
+    /// it: the keys; the partial columns of the aggregates of all values; `set`, 0 in a row of a group, else from 1 on the
+    /// set of distinct values that the row belongs to; a column a set for the value; `filters`, a bit for each under which
+    /// the value counts.
+    fn entry_output(&self) -> Vec<Field> {
+        let mut fields: Vec<Field> = self.keys.iter().map(|&k| self.input[k].clone()).collect();
+        let partials = partial_columns(&self.input, &self.plain_aggregates(), false);
+        fields.extend(partials.into_iter().map(PartialColumn::field));
+        fields.push(Field::new("set", LogicalType::not_null(TypeKind::Int)));
+        for (i, arg) in aggregate::distinct_args(&self.aggregates).into_iter().enumerate() {
+            fields.push(Field::new(
+                format!("distinct${i}"),
+                self.input[arg].ty.with_nullable(true),
+            ));
+        }
+        fields.push(Field::new("filters", LogicalType::not_null(TypeKind::BigInt)));
+        fields
+    }
+
+    /// The aggregates of all values, not only of the distinct ones.
+    pub(crate) fn plain_aggregates(&self) -> Vec<AggregateCall> {
+        let plain = self.aggregates.iter().filter(|a| a.distinct_arg().is_none());
+        plain.cloned().collect()
+    }
+
+    /// The same for the global phase behind an incremental one: what arrives there is distinct already.
+    pub(crate) fn behind_increments(&self) -> Self {
+        let mut spec = self.clone();
+        spec.is_incremental = false;
+        spec.aggregates.iter_mut().for_each(|a| a.distinct = false);
+        spec
     }
 
     /// Positions of the keys in [`Self::local_output`], for the exchange between the phases.
@@ -61,6 +102,22 @@ impl GroupAggregateSpec {
     /// retracts.
     pub fn supports_two_phases(&self) -> bool {
         self.mini_batch.is_some() && aggregate::supports_two_phases(&self.aggregates, self.input_retracts)
+    }
+
+    /// Whether an incremental phase can have the distinct values: where Flink splits DISTINCT aggregates too, rows only
+    /// come, and no aggregate is without a value while only other subtasks have told what they have of its group.
+    pub fn supports_increments(&self) -> bool {
+        let is_split = |a: &AggregateCall| match a.function.as_str() {
+            "COUNT" => true,
+            "SUM" | "AVG" | "MIN" | "MAX" => a.ty.nullable,
+            _ => false,
+        };
+        let distinct = aggregate::distinct_args(&self.aggregates);
+        distinct.iter().any(|arg| !self.keys.contains(arg))
+            && self.aggregates.iter().all(is_split)
+            && !self.input_retracts
+            && self.ttl_ms == 0
+            && self.supports_two_phases()
     }
 
     /// Checks columns and aggregates.

@@ -14,6 +14,7 @@
 //! | [`kind::WINDOW_TABLE_FUNCTION`] | [`WindowTableFunctionSpec`] | input, window_start, window_end, window_time |
 //! | [`kind::GROUP_AGGREGATE`], [`kind::GLOBAL_GROUP_AGGREGATE`] | [`GroupAggregateSpec`] | [`GroupAggregateSpec::output`] |
 //! | [`kind::LOCAL_GROUP_AGGREGATE`] | the same [`GroupAggregateSpec`] | [`GroupAggregateSpec::local_output`] |
+//! | [`kind::INCREMENTAL_GROUP_AGGREGATE`] | the same, between the two | keys, partial columns |
 //! | [`kind::EXPAND`] | [`ExpandSpec`] | input, the keys (NULL outside of the set), `$e` |
 //! | [`kind::CORRELATE`] | [`CorrelateUnnestSpec`] | kept input columns, then the element's |
 //! | [`kind::VALUES`] | [`ValuesSpec`] | its rows |
@@ -80,6 +81,8 @@ pub mod kind {
     pub const LOCAL_GROUP_AGGREGATE: &str = "stream-exec-local-group-aggregate";
     /// Second phase of an aggregation without windows, after the exchange.
     pub const GLOBAL_GROUP_AGGREGATE: &str = "stream-exec-global-group-aggregate";
+    /// The phase between the two of an aggregation without windows that has the distinct values.
+    pub const INCREMENTAL_GROUP_AGGREGATE: &str = "stream-exec-incremental-group-aggregate";
     /// A row per grouping set.
     pub const EXPAND: &str = "stream-exec-expand";
     /// UNNEST.

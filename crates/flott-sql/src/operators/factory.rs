@@ -4,6 +4,8 @@ use super::calc::Calc;
 use super::constraints::{DropUpdateBefore, SinkConstraints};
 use super::expand::Expand;
 use super::group::aggregate::{GroupAggregate, Input as GroupInput};
+use super::group::entries_local::EntriesLocalAggregate;
+use super::group::incremental::IncrementalGroupAggregate;
 use super::group::local::LocalGroupAggregate;
 use super::materialize::SinkUpsertMaterializer;
 use super::normalize::ChangelogNormalize;
@@ -22,8 +24,8 @@ use super::window::session_aggregate::SessionAggregate;
 use super::window::session_rows::SessionRows;
 use super::window::table_function::WindowTableFunction;
 use crate::nodes::{
-    OverAggregateSpec, OverOrder, TimeAttribute, VERSION, WATERMARK_GENERATOR, WindowAggregateSpec,
-    WindowTableFunctionSpec, kind,
+    GroupAggregateSpec, OverAggregateSpec, OverOrder, TimeAttribute, VERSION, WATERMARK_GENERATOR,
+    WindowAggregateSpec, WindowTableFunctionSpec, kind,
 };
 use flott_checkpoint::TableDescriptor;
 use flott_plan::Node;
@@ -61,7 +63,14 @@ pub fn register(registry: &mut Registry) {
         boxed(GroupAggregate::new(&spec(node)?, GroupInput::Partials))
     });
     registry.operator(kind::LOCAL_GROUP_AGGREGATE, |node, _| {
-        boxed(LocalGroupAggregate::new(&spec(node)?))
+        let spec: GroupAggregateSpec = spec(node)?;
+        match spec.is_incremental {
+            true => boxed(EntriesLocalAggregate::new(&spec)),
+            false => boxed(LocalGroupAggregate::new(&spec)),
+        }
+    });
+    registry.operator(kind::INCREMENTAL_GROUP_AGGREGATE, |node, _| {
+        boxed(IncrementalGroupAggregate::new(&spec(node)?))
     });
     registry.operator(kind::DROP_UPDATE_BEFORE, |node, _| {
         boxed(spec(node).map(DropUpdateBefore))
@@ -111,6 +120,7 @@ pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
         kind::GLOBAL_WINDOW_AGGREGATE => Ok(WindowAggregate::new(&spec(node)?, WindowInput::Partials)?.state_tables()),
         kind::GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Rows)?.state_tables()),
         kind::GLOBAL_GROUP_AGGREGATE => Ok(GroupAggregate::new(&spec(node)?, GroupInput::Partials)?.state_tables()),
+        kind::INCREMENTAL_GROUP_AGGREGATE => Ok(IncrementalGroupAggregate::new(&spec(node)?)?.state_tables()),
         kind::OVER_AGGREGATE => {
             let spec: OverAggregateSpec = spec(node)?;
             match spec.order {
@@ -182,7 +192,7 @@ fn spec<T: DeserializeOwned>(node: &Node) -> Result<T, TaskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodes::{AggregateCall, GroupAggregateSpec};
+    use crate::nodes::AggregateCall;
     use flott_core::{Field, LogicalType, OperatorId};
     use flott_plan::{Chaining, Role};
 
@@ -225,6 +235,7 @@ mod tests {
             generate_update_before: true,
             mini_batch: None,
             ttl_ms: 0,
+            is_incremental: false,
         };
         serde_json::to_value(spec).unwrap()
     }

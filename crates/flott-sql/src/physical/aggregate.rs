@@ -2,12 +2,13 @@
 
 use super::describe::{emit_text, group_window_text, select_text, time_attribute};
 use super::{Need, NewNode, Output, Planner, Stream, append, field_names};
-use crate::config::AggPhase;
+use crate::config::{AggPhase, PlannerConfig};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::nodes::{
     AggregateCall, EmitSpec, GroupAggregateSpec, TimeAttribute, WindowAggregateSpec, WindowProperty, kind,
 };
 use crate::rel::{AggCall, Changelog, ModifyKinds, Rel, WindowAggregate, WindowTime, window_text};
+use crate::rules::split::is_bucketed;
 use flott_core::OperatorId;
 use flott_plan::{NodeId, Partitioning, Role};
 
@@ -24,6 +25,26 @@ pub(super) fn node_calls(calls: &[AggCall]) -> Vec<AggregateCall> {
             detail: c.detail.clone(),
         })
         .collect()
+}
+
+/// What a grouping without windows says, for readers that do not need -U rows.
+pub(crate) fn group_spec(
+    config: &PlannerConfig,
+    input: &Rel,
+    keys: &[usize],
+    calls: &[AggCall],
+    input_retracts: bool,
+) -> GroupAggregateSpec {
+    GroupAggregateSpec {
+        input: input.schema(),
+        keys: keys.to_vec(),
+        aggregates: node_calls(calls),
+        input_retracts,
+        generate_update_before: false,
+        mini_batch: config.mini_batch,
+        ttl_ms: config.state_ttl_ms,
+        is_incremental: false,
+    }
 }
 
 pub(super) fn cannot_run(error: &crate::nodes::SpecError) -> SqlError {
@@ -132,38 +153,100 @@ impl Planner {
         let key_names: Vec<String> = keys.iter().map(|&k| names[k].clone()).collect();
         let id = self.skeleton.stateful("group-aggregate", &key_names);
         let local_id = self.skeleton.stateless(kind::LOCAL_GROUP_AGGREGATE);
+        let incremental_id = self.skeleton.stateful("incremental-group-aggregate", &key_names);
         let stream = self.relation(input, Need::UpdateBefore)?;
         let kinds = ModifyKinds::of(rel);
         let changelog = Changelog {
             kinds,
             update_before: kinds.update && need == Need::UpdateBefore,
         };
-        let spec = GroupAggregateSpec {
-            input: input.schema(),
-            keys: keys.to_vec(),
-            aggregates: node_calls(calls),
-            input_retracts: stream.retracts(),
+        let mut spec = GroupAggregateSpec {
             generate_update_before: changelog.update_before,
-            mini_batch: self.config.mini_batch,
-            ttl_ms: self.config.state_ttl_ms,
+            ..group_spec(&self.config, input, keys, calls, stream.retracts())
         };
+        spec.is_incremental =
+            self.config.splits_by_increments() && spec.supports_increments() && !is_bucketed(input, keys);
         spec.validate().map_err(|e| cannot_run(&e))?;
         let two = self.config.agg_phase != AggPhase::One && spec.supports_two_phases();
+        let select = select_text(&key_names, calls, &names);
         let phases = Phases {
             one: (kind::GROUP_AGGREGATE, "GroupAggregate"),
             local: (kind::LOCAL_GROUP_AGGREGATE, "LocalGroupAggregate"),
             global: (kind::GLOBAL_GROUP_AGGREGATE, "GlobalGroupAggregate"),
             id,
             local_id,
-            description: format!(
-                "(groupBy=[{}], select=[{}])",
-                key_names.join(", "),
-                select_text(&key_names, calls, &names)
-            ),
+            description: format!("(groupBy=[{}], select=[{select}])", key_names.join(", ")),
             keys: key_names,
         };
+        if spec.is_incremental {
+            return self.incremental_phases(phases, incremental_id, &stream, &spec, changelog);
+        }
         let local = two.then(|| (spec.local_output(), spec.local_keys()));
         self.phases(phases, stream, &spec, spec.output(), keys, local, changelog)
+    }
+
+    /// Adds an aggregation in three phases: groups and distinct values of a mini-batch, what is new of the values, the groups.
+    fn incremental_phases(
+        &mut self,
+        phases: Phases,
+        id: OperatorId,
+        stream: &Stream,
+        spec: &GroupAggregateSpec,
+        changelog: Changelog,
+    ) -> SqlResult<Stream> {
+        let (kind, name) = phases.local;
+        let new = NewNode {
+            kind,
+            name,
+            description: format!("{name}{}", phases.description),
+            role: Role::Operator,
+            id: phases.local_id,
+            parallelism: self.parallelism_of(stream),
+            output: spec.local_output(),
+        };
+        let local = self.add(new, spec, append())?;
+        self.connect(stream, local);
+        let global_spec = spec.behind_increments();
+        // Exchanges have numbers of their own, as in Flink.
+        self.exec_id();
+        let name = "IncrementalGroupAggregate";
+        let new = NewNode {
+            kind: kind::INCREMENTAL_GROUP_AGGREGATE,
+            name,
+            description: format!("{name}{}", phases.description),
+            role: Role::Operator,
+            id,
+            parallelism: self.config.parallelism,
+            output: global_spec.local_output(),
+        };
+        let incremental = self.add(new, spec, append())?;
+        let of = |node| {
+            Stream::one(Output {
+                node,
+                changelog: append(),
+            })
+        };
+        // Rows come with the hash of their group, or of that and the distinct value.
+        self.exchange(&of(local), incremental, &Partitioning::Keyed);
+        self.exec_id();
+        let keys = global_spec.local_keys();
+        let (partitioning, parallelism) = match keys.is_empty() {
+            true => (Partitioning::Global, 1),
+            false => (Partitioning::Hash { keys }, self.config.parallelism),
+        };
+        let (kind, name) = phases.global;
+        let new = NewNode {
+            kind,
+            name,
+            description: format!("{name}{}", phases.description),
+            role: Role::Operator,
+            id: phases.id,
+            parallelism,
+            output: global_spec.output(),
+        };
+        let node = self.add(new, &global_spec, changelog)?;
+        self.exchange(&of(incremental), node, &partitioning);
+        Ok(Stream::one(Output { node, changelog }))
     }
 
     /// Adds an aggregation. `local`: columns and key positions between its two phases, or one phase.

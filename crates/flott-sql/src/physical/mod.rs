@@ -15,6 +15,8 @@ mod skeleton;
 mod sort;
 mod source;
 
+pub(crate) use aggregate::group_spec;
+
 use crate::binder::BoundInsert;
 use crate::config::PlannerConfig;
 use crate::error::{SqlError, SqlResult, Step};
@@ -56,7 +58,7 @@ pub fn plan(inserts: Vec<BoundInsert>, options: &Options) -> SqlResult<PlannedJo
             .map_err(|e: String| SqlError::new(Step::Option, format!("'table.local-time-zone': {e}")))?,
         ..EvalContext::default()
     };
-    let optimized = crate::rules::optimize(roots, &context, &config.emit, config.split_distinct)?;
+    let optimized = crate::rules::optimize(roots, &context, &config)?;
     let name = config.name.clone().unwrap_or_else(|| job_name(&inserts));
     let mut planner = Planner {
         plan: Plan::new(name, options.clone()),

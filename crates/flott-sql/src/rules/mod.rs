@@ -19,28 +19,28 @@ mod merge;
 mod narrow;
 mod partitions;
 mod prune;
-mod split;
+pub(crate) mod split;
 mod window;
 
 pub use window::window_of;
 
-use crate::config::EmitConfig;
+use crate::config::PlannerConfig;
 use crate::error::SqlResult;
 use crate::expr::EvalContext;
 use crate::rel::Rel;
 
-/// Rewrites the roots of one job together; `split` is the number of buckets of DISTINCT aggregates.
+/// Rewrites the roots of one job together.
 ///
 /// # Errors
 /// If a window cannot be computed.
-pub fn optimize(roots: Vec<Rel>, context: &EvalContext, emit: &EmitConfig, split: Option<u32>) -> SqlResult<Vec<Rel>> {
+pub fn optimize(roots: Vec<Rel>, context: &EvalContext, config: &PlannerConfig) -> SqlResult<Vec<Rel>> {
     let mut rewritten = vec![];
     for root in roots {
         let mut root = merge::merge(fold::fold(root, context));
-        if let Some(buckets) = split {
-            root = merge::merge(split::split(root, buckets)?);
+        if let Some(buckets) = config.split_distinct {
+            root = merge::merge(split::split(root, buckets, config)?);
         }
-        let root = window::windows(root, emit)?;
+        let root = window::windows(root, &config.emit)?;
         let root = prune::prune(imply::imply(merge::merge(root)));
         let root = imply::imply(merge::merge(root));
         // Merging may have made new constants of columns that are constant.

@@ -14,28 +14,44 @@
 //!
 //! The first grouping of a window function's windows cuts them itself; the second takes those of its rows. As in Flink, MIN and MAX go by buckets of their values too, windows of the clock and legacy windows are left alone, and
 //! so are sessions, whose keys must be those of the window. Flink's HASH_CODE is not ours, so values lie in other buckets.
+//!
+//! Where the planner can put an incremental phase between the two of one grouping, that spreads the sets, without buckets and
+//! copies of rows, and nothing is split here.
 
 use super::merge::merge;
 use super::window::{Function, functions, window_of};
 use crate::binder::grouping;
+use crate::config::PlannerConfig;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, FunctionError, Literal, resolve_call, resolve_cast};
 use crate::nodes::{CallDetail, ExpandSet, SUM0, average_sum_kind};
-use crate::rel::{AggCall, Rel, RelField, RelOp};
+use crate::physical::group_spec;
+use crate::rel::{AggCall, ModifyKinds, Rel, RelField, RelOp};
 use flott_core::{LogicalType, TypeKind};
 use std::collections::BTreeMap;
+
+/// The function that a bucket is made by; scripts cannot write it.
+const BUCKET_HASH: &str = "$HASH_CODE";
 
 /// Splits every grouping with DISTINCT aggregates that can be split into `buckets` buckets.
 ///
 /// # Errors
 /// If an expression cannot be made, which is a defect of ours.
-pub fn split(root: Rel, buckets: u32) -> SqlResult<Rel> {
+pub fn split(root: Rel, buckets: u32, config: &PlannerConfig) -> SqlResult<Rel> {
     let windows = functions(&root);
-    rewrite(root, buckets, &windows)
+    rewrite(root, buckets, &windows, config)
 }
 
-fn rewrite(rel: Rel, buckets: u32, windows: &BTreeMap<u32, Function>) -> SqlResult<Rel> {
-    let rel = rel.try_map_inputs(&mut |input| rewrite(input, buckets, windows))?;
+/// Whether a grouping of `input` by `keys` is the first of two that a grouping was split into.
+pub(crate) fn is_bucketed(input: &Rel, keys: &[usize]) -> bool {
+    fn is_bucket(e: &Expr) -> bool {
+        matches!(e, Expr::Call { function, args, .. } if *function == BUCKET_HASH || args.iter().any(is_bucket))
+    }
+    matches!(&input.op, RelOp::Calc { projection, .. } if keys.iter().any(|k| is_bucket(&projection[*k])))
+}
+
+fn rewrite(rel: Rel, buckets: u32, windows: &BTreeMap<u32, Function>, config: &PlannerConfig) -> SqlResult<Rel> {
+    let rel = rel.try_map_inputs(&mut |input| rewrite(input, buckets, windows, config))?;
     let Rel {
         op: RelOp::Aggregate { input, keys, calls },
         fields,
@@ -45,7 +61,14 @@ fn rewrite(rel: Rel, buckets: u32, windows: &BTreeMap<u32, Function>) -> SqlResu
     };
     let bucketed = bucketed_args(&keys, &calls);
     let window = window_of(&input.fields, &keys).and_then(|id| windows.get(&id));
-    if bucketed.is_empty() || !is_splittable(&calls, bucketed.len() > 1) || !window.is_none_or(Function::is_splittable)
+    let is_incremental = || {
+        let spec = group_spec(config, &input, &keys, &calls, !ModifyKinds::of(&input).is_append());
+        config.splits_by_increments() && spec.supports_increments()
+    };
+    if bucketed.is_empty()
+        || !is_splittable(&calls, bucketed.len() > 1)
+        || !window.is_none_or(Function::is_splittable)
+        || (window.is_none() && is_incremental())
     {
         return Ok(Rel {
             op: RelOp::Aggregate { input, keys, calls },
@@ -188,7 +211,7 @@ impl Whole {
         }
         for &arg in &self.bucketed {
             let value = Expr::input(arg, input.fields[arg].ty.clone());
-            let hash = resolve_call("$HASH_CODE", vec![value])?;
+            let hash = resolve_call(BUCKET_HASH, vec![value])?;
             let count = Expr::int(i32::try_from(self.buckets).unwrap_or(i32::MAX));
             columns.push((format!("$f{}", columns.len()), resolve_call("MOD", vec![hash, count])?));
         }

@@ -28,6 +28,8 @@ pub(crate) struct DistinctSpec {
     pub(super) retracts: bool,
     /// Whether NULL is a value too: for ARRAY_AGG, which keeps NULLs.
     pub(crate) keeps_nulls: bool,
+    /// Whether values lie where their own hashes say, and not with their group: [`Offered::hashes`] are those of both then.
+    is_spread: bool,
 }
 
 /// For each filter of a set, the rows that passed it.
@@ -38,6 +40,12 @@ impl Passed {
     /// The rows that passed under filter `index` of the set, as valid rows.
     pub(crate) fn rows(&self, index: usize) -> &NullBuffer {
         &self.0[index]
+    }
+
+    /// The same for some of the rows.
+    pub(crate) fn picked(&self, rows: &[u32]) -> Self {
+        let of_filter = |all: &NullBuffer| rows.iter().map(|row| all.is_valid(*row as usize)).collect::<Vec<_>>();
+        Self(self.0.iter().map(|all| of_filter(all).into()).collect())
     }
 
     /// Whether a row passed under any filter.
@@ -51,7 +59,7 @@ impl Passed {
 pub(crate) struct Offered<'a> {
     /// Key columns of the groups.
     pub(crate) keys: &'a [ArrayRef],
-    /// Hashes of the keys.
+    /// Hashes of the keys; of keys and values for a set that is [spread](DistinctSpec::spread).
     pub(crate) hashes: &'a [u64],
     /// The values.
     pub(crate) values: &'a ArrayRef,
@@ -81,7 +89,14 @@ impl DistinctSpec {
             filters: vec![],
             retracts,
             keeps_nulls,
+            is_spread: false,
         }
+    }
+
+    /// The same set with the values of one group spread over all subtasks.
+    pub(crate) fn spread(mut self) -> Self {
+        self.is_spread = true;
+        self
     }
 
     /// Index of a filter of this set, added if it is new.
@@ -96,7 +111,10 @@ impl DistinctSpec {
     pub(crate) fn descriptor(&self, name: String, group: &[LogicalType]) -> TableDescriptor {
         let mut key = group.to_vec();
         key.push(self.ty.with_nullable(self.keeps_nulls && self.ty.nullable));
-        let table = TableDescriptor::new(name, key).placed_by(group.len());
+        let table = match self.is_spread {
+            true => TableDescriptor::new(name, key),
+            false => TableDescriptor::new(name, key).placed_by(group.len()),
+        };
         (0..self.filters.len()).fold(table, |table, i| {
             if self.retracts {
                 table.column(format!("count{i}"), ColumnType::I64)
@@ -179,8 +197,12 @@ impl DistinctSpec {
             }
             placement = picked.iter().map(|&row| offered.hashes[row as usize]).collect();
         }
-        let hashes = hash_columns(&columns, picked.len())?;
         let mut slots = Vec::with_capacity(picked.len());
+        if self.is_spread {
+            table.slots(&columns, &placement, &mut slots)?;
+            return Ok(slots);
+        }
+        let hashes = hash_columns(&columns, picked.len())?;
         table.slots_with_placement(&columns, &hashes, &placement, &mut slots)?;
         Ok(slots)
     }

@@ -128,8 +128,34 @@ impl DistinctSpec {
         changes
     }
 
+    /// A bit for each filter that holds.
     fn mask(&self, holds: impl Fn(usize) -> bool) -> i64 {
         (0..self.filters.len()).fold(0, |mask, filter| mask | i64::from(holds(filter)) << filter)
+    }
+
+    /// The filters under which each row of a batch counts, a bit each.
+    pub(crate) fn masks(&self, columns: &[ArrayRef], rows: usize) -> Vec<i64> {
+        let valid = self.valid(columns);
+        let is_valid = |row: usize, filter: usize| valid[filter].as_ref().is_none_or(|v| v.is_valid(row));
+        (0..rows).map(|row| self.mask(|filter| is_valid(row, filter))).collect()
+    }
+
+    /// The same of entries of a first phase's set, over input that only adds.
+    pub(crate) fn masks_of(&self, table: &KeyedTable, slots: &[u32]) -> Vec<i64> {
+        let mask = |slot: &u32| self.mask(|filter| table.column::<bool>(filter).get(*slot));
+        slots.iter().map(mask).collect()
+    }
+
+    /// For each filter, the entries that count by their bits; as in [`Entries::valid`].
+    pub(crate) fn counting(&self, masks: &[i64]) -> Vec<Option<NullBuffer>> {
+        let all = self.mask(|_| true);
+        if masks.iter().all(|mask| *mask == all) {
+            return vec![None; self.filters.len()];
+        }
+        let counting = |filter: usize| masks.iter().map(|mask| mask >> filter & 1 == 1).collect::<Vec<_>>();
+        (0..self.filters.len())
+            .map(|filter| Some(counting(filter).into()))
+            .collect()
     }
 
     /// Each row of a batch as a list of at most one element, for rows that are passed on as they come.
@@ -142,10 +168,8 @@ impl DistinctSpec {
         rows: usize,
         signs: Option<&[i64]>,
     ) -> Result<ArrayRef, TaskError> {
-        let valid = self.valid(columns);
         let (mut picked, mut filters, mut ends) = (vec![], vec![], Vec::with_capacity(rows));
-        for row in 0..rows {
-            let mask = self.mask(|filter| valid[filter].as_ref().is_none_or(|v| v.is_valid(row)));
+        for (row, mask) in self.masks(columns, rows).into_iter().enumerate() {
             if mask != 0 {
                 picked.push(row as u32);
                 filters.push(mask);
@@ -185,22 +209,10 @@ impl DistinctSpec {
         let elements = lists.values().slice(start, end - start);
         let elements = elements.as_struct();
         let of_row = |row: usize| std::iter::repeat_n(row as u32, (offsets[row + 1] - offsets[row]) as usize);
-        let filters = elements.column(1).as_primitive::<Int64Type>().values();
-        let all = self.mask(|_| true);
-        let counting = |filter: usize| match filters.iter().all(|mask| *mask == all) {
-            true => None,
-            false => Some(
-                filters
-                    .iter()
-                    .map(|mask| mask >> filter & 1 == 1)
-                    .collect::<Vec<_>>()
-                    .into(),
-            ),
-        };
         Entries {
             rows: (0..lists.len()).flat_map(of_row).collect::<Vec<_>>().into(),
             values: elements.column(0).clone(),
-            valid: (0..self.filters.len()).map(counting).collect(),
+            valid: self.counting(elements.column(1).as_primitive::<Int64Type>().values()),
             times: self
                 .retracts
                 .then(|| elements.column(2).as_primitive::<Int64Type>().values().to_vec()),

@@ -238,6 +238,12 @@ impl Aggregates {
         &self.distinct
     }
 
+    /// The partial columns of aggregates that are not computed from distinct values.
+    pub(crate) fn plain_columns(&self) -> Vec<usize> {
+        let plain = self.bound.iter().filter(|b| b.distinct.is_none());
+        plain.flat_map(|b| b.first..b.first + b.width).collect()
+    }
+
     /// The state column that counts the rows of a group, if they are counted.
     pub(crate) fn row_count(&self) -> Option<usize> {
         self.row_count

@@ -24,6 +24,7 @@ fn values(column: &str, kind: TypeKind, calls: &[(&str, TypeKind)], retracts: bo
         generate_update_before: false,
         mini_batch: None,
         ttl_ms: 0,
+        is_incremental: false,
     };
     let mut op = Harness::new(
         Box::new(GroupAggregate::new(&spec, Input::Rows).unwrap()),

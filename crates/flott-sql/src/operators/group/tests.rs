@@ -46,6 +46,7 @@ fn spec(aggregates: Vec<AggregateCall>) -> GroupAggregateSpec {
         generate_update_before: true,
         mini_batch: None,
         ttl_ms: 0,
+        is_incremental: false,
     }
 }
 

@@ -18,6 +18,13 @@ INSERT INTO pages SELECT page, COUNT(DISTINCT userId), COUNT(DISTINCT userId) FI
 INSERT INTO pages SELECT page, COUNT(DISTINCT userId), COUNT(DISTINCT ms), MAX(ms) FROM clicks GROUP BY page;
 INSERT INTO times SELECT page, COUNT(DISTINCT userId), COUNT(*), window_start FROM TABLE(HOP(TABLE clicks, DESCRIPTOR(at), INTERVAL '10' SECOND, INTERVAL '1' MINUTE)) GROUP BY page, window_start, window_end;
 INSERT INTO times SELECT page, COUNT(DISTINCT userId), COUNT(DISTINCT ms), window_start FROM TABLE(TUMBLE(TABLE clicks, DESCRIPTOR(at), INTERVAL '1' MINUTE)) GROUP BY page, window_start, window_end;
+-- by value, with an incremental phase
+SET 'table.exec.state.ttl' = '0 ms';
+INSERT INTO pages SELECT page, COUNT(DISTINCT userId), COUNT(DISTINCT userId) FILTER (WHERE ms > 100), AVG(ms) FROM clicks GROUP BY page;
+INSERT INTO pages SELECT page, COUNT(DISTINCT userId), COUNT(DISTINCT ms), MAX(ms) FROM clicks GROUP BY page;
+-- by bucket, though the plan could have it
+SET 'table.optimizer.incremental-agg-enabled' = 'false';
+INSERT INTO pages SELECT page, COUNT(DISTINCT userId), COUNT(DISTINCT ms), MAX(ms) FROM clicks GROUP BY page;
 -- by bucket, in one phase
 SET 'table.exec.mini-batch.enabled' = 'false';
 SET 'table.optimizer.distinct-agg.split.bucket-num' = '16';
