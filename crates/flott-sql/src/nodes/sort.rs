@@ -28,6 +28,13 @@ pub struct LimitSpec {
     pub fetch: u64,
     /// Whether the input may take rows back, so that those behind the limit must be kept.
     pub input_retracts: bool,
+    /// Columns that tell the rows apart, if the input only brings new content of rows (without the former), and that never
+    /// stands behind the former: then nothing behind the limit is kept.
+    #[serde(default)]
+    pub upsert_key: Option<Vec<usize>>,
+    /// `table.exec.state.ttl` in ms; 0: kept for ever.
+    #[serde(default)]
+    pub ttl_ms: u64,
 }
 
 impl LimitSpec {
@@ -36,6 +43,11 @@ impl LimitSpec {
     /// # Errors
     /// If one does not exist.
     pub fn validate(&self) -> Result<(), SpecError> {
+        check_columns(
+            "limit's key",
+            self.upsert_key.as_deref().unwrap_or_default(),
+            &self.input,
+        )?;
         check_keys(&self.order, &self.input)
     }
 }

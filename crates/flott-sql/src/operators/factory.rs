@@ -13,6 +13,7 @@ use super::over::aggregate::OverAggregate;
 use super::over::sorted::SortedOver;
 use super::sort::limit::SortLimit;
 use super::sort::temporal::TemporalSort;
+use super::sort::updating::UpdatingLimit;
 use super::unnest::Unnest;
 use super::values::Values;
 use super::watermark::SqlWatermark;
@@ -24,7 +25,7 @@ use super::window::session_aggregate::SessionAggregate;
 use super::window::session_rows::SessionRows;
 use super::window::table_function::WindowTableFunction;
 use crate::nodes::{
-    GroupAggregateSpec, OverAggregateSpec, OverOrder, TimeAttribute, VERSION, WATERMARK_GENERATOR,
+    GroupAggregateSpec, LimitSpec, OverAggregateSpec, OverOrder, TimeAttribute, VERSION, WATERMARK_GENERATOR,
     WindowAggregateSpec, WindowTableFunctionSpec, kind,
 };
 use flott_checkpoint::TableDescriptor;
@@ -86,7 +87,13 @@ pub fn register(registry: &mut Registry) {
         }
     });
     for kind in [kind::LIMIT, kind::SORT_LIMIT] {
-        registry.operator(kind, |node, _| boxed(SortLimit::new(&spec(node)?)));
+        registry.operator(kind, |node, _| {
+            let spec: LimitSpec = spec(node)?;
+            match spec.upsert_key {
+                Some(_) => boxed(UpdatingLimit::new(&spec)),
+                None => boxed(SortLimit::new(&spec)),
+            }
+        });
     }
     registry.operator(kind::TEMPORAL_SORT, |node, _| boxed(TemporalSort::new(&spec(node)?)));
     registry.operator(kind::CHANGELOG_NORMALIZE, |node, _| {
@@ -128,7 +135,13 @@ pub fn describe_state(node: &Node) -> Result<Vec<TableDescriptor>, TaskError> {
                 _ => Ok(OverAggregate::new(&spec)?.state_tables()),
             }
         }
-        kind::LIMIT | kind::SORT_LIMIT => Ok(SortLimit::new(&spec(node)?)?.state_tables()),
+        kind::LIMIT | kind::SORT_LIMIT => {
+            let spec: LimitSpec = spec(node)?;
+            match spec.upsert_key {
+                Some(_) => Ok(UpdatingLimit::new(&spec)?.state_tables()),
+                None => Ok(SortLimit::new(&spec)?.state_tables()),
+            }
+        }
         kind::TEMPORAL_SORT => Ok(TemporalSort::new(&spec(node)?)?.state_tables()),
         kind::CHANGELOG_NORMALIZE => Ok(ChangelogNormalize::new(&spec(node)?)?.state_tables()),
         kind::SINK_MATERIALIZER => Ok(SinkUpsertMaterializer::new(&spec(node)?)?.state_tables()),

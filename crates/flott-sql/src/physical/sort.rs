@@ -2,10 +2,40 @@
 
 use super::{Need, NewNode, Output, Planner, Stream, append, field_names};
 use crate::error::{SqlError, SqlResult, Step};
-use crate::nodes::{LimitSpec, OverOrder, TemporalSortSpec, kind};
-use crate::rel::{Changelog, ModifyKinds, Rel, Sort, TimeKind, order_text};
+use crate::nodes::{LimitSpec, OverOrder, SortKey, TemporalSortSpec, kind};
+use crate::rel::{Changelog, Course, ModifyKinds, Rel, Sort, TimeKind, courses, order_text, upsert_keys};
 use flott_plan::{Partitioning, Role};
 use serde::Serialize;
+
+/// The key of rows that are updated only, and whose order only rises with it: Flink's UpdateFastStrategy.
+fn rising_key(sort: &Sort) -> Option<Vec<usize>> {
+    let kinds = ModifyKinds::of(&sort.input);
+    if !kinds.update || kinds.delete || sort.order.is_empty() {
+        return None;
+    }
+    let courses = courses(&sort.input)?;
+    let rises = |key: &SortKey| match courses[key.column] {
+        Course::Constant => true,
+        Course::Growing => key.descending,
+        Course::Falling => !key.descending,
+        Course::Unknown => false,
+    };
+    // What is NULL at first must stand last.
+    let is_last = |key: &SortKey| {
+        courses[key.column] == Course::Constant || key.nulls_last || !sort.input.fields[key.column].ty.nullable
+    };
+    let keys = upsert_keys(&sort.input).into_iter();
+    let key = keys
+        .map(|key| key.into_iter().collect::<Vec<_>>())
+        .find(|key| !key.is_empty());
+    key.filter(|_| sort.order.iter().all(|key| rises(key) && is_last(key)))
+}
+
+fn strategy_text(upsert_key: Option<&[usize]>) -> String {
+    let Some(key) = upsert_key else { return String::new() };
+    let columns: Vec<String> = key.iter().map(ToString::to_string).collect();
+    format!(", strategy=[UpdateFastStrategy[{}]]", columns.join(","))
+}
 
 impl Planner {
     pub(super) fn sort(&mut self, rel: &Rel, sort: &Sort, need: Need) -> SqlResult<Stream> {
@@ -24,13 +54,19 @@ impl Planner {
         };
         let columns: Vec<String> = sort.order.iter().map(|k| names[k.column].clone()).collect();
         let id = self.skeleton.stateful(name, &columns);
-        let stream = self.relation(input, Need::UpdateBefore)?;
+        let upsert_key = rising_key(sort);
+        let stream = match &upsert_key {
+            Some(_) => self.relation(input, Need::UpdateAfter)?,
+            None => self.relation(input, Need::UpdateBefore)?,
+        };
         let spec = LimitSpec {
             input: input.schema(),
             order: sort.order.clone(),
             offset: sort.offset,
             fetch,
             input_retracts: !ModifyKinds::of(input).is_append(),
+            upsert_key,
+            ttl_ms: self.config.state_ttl_ms,
         };
         let order = match sort.order.is_empty() {
             true => String::new(),
@@ -39,7 +75,11 @@ impl Planner {
         let new = NewNode {
             kind,
             name,
-            description: format!("{name}({order}offset=[{}], fetch=[{fetch}])", sort.offset),
+            description: format!(
+                "{name}({order}offset=[{}], fetch=[{fetch}]{})",
+                sort.offset,
+                strategy_text(spec.upsert_key.as_deref())
+            ),
             role: Role::Operator,
             id,
             parallelism: 1,

@@ -35,7 +35,7 @@ fn through(projection: &[Expr], key: &BTreeSet<usize>) -> Option<BTreeSet<usize>
 }
 
 /// The input column whose values `expr` tells apart as the column itself does: the column, or a CAST that loses nothing.
-fn kept_column(expr: &Expr) -> Option<usize> {
+pub(super) fn kept_column(expr: &Expr) -> Option<usize> {
     match expr {
         Expr::InputRef { index, .. } => Some(*index),
         Expr::Call { function, args, ty } if function == "CAST" => match args.as_slice() {

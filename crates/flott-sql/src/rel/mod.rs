@@ -6,10 +6,12 @@
 //! [`RelOp::Calc`] filters before it projects. Trees are compared with `==` to find shared sub-trees.
 
 mod changelog;
+mod course;
 mod display;
 mod keys;
 
 pub use changelog::{Changelog, ModifyKinds};
+pub use course::{Course, courses};
 pub use display::{call_text, duration_text, names_of, order_text, sets_text, window_text};
 pub use keys::upsert_keys;
 

@@ -38,6 +38,13 @@ impl Expiry {
         slots.filter(is_over).collect()
     }
 
+    /// When the first group's time is over.
+    pub(crate) fn earliest_ms(&self, table: &KeyedTable) -> Option<i64> {
+        let touched = table.column::<i64>(self.column);
+        let times = table.live_slots().map(|slot| touched.get(slot));
+        times.min().map(|last| last.saturating_add(self.ttl_ms))
+    }
+
     /// Notes that rows have come for `slots`.
     pub(crate) fn touch(&mut self, table: &mut KeyedTable, slots: &[u32], now_ms: i64) {
         table.column_mut::<i64>(self.column).update(slots, |_, t| *t = now_ms);

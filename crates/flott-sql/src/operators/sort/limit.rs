@@ -4,16 +4,18 @@ use super::keys::{SortBytes, SortKeys};
 use super::{ROW, keep_rows, read_rows};
 use crate::nodes::LimitSpec;
 use crate::operators::emission::Emission;
+use crate::operators::group::expiry::{self, Expiry};
 use crate::operators::keyed_rows::row_encoder;
 use crate::operators::{MAX_EMITTED_ROWS, spec_error};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, UInt32Array};
 use flott_checkpoint::{ColumnType, TableDescriptor};
+use flott_core::clock::{SharedClock, SystemClock};
 use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, RowKind, TypeKind};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{KeyedTable, OperatorSnapshot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Name of the keyed state, as Flink's.
@@ -23,9 +25,9 @@ const NO_SLOT: u32 = u32::MAX;
 
 /// Where a row stands: by the order, then by arrival.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    bytes: Box<[u8]>,
-    number: i64,
+pub(super) struct Place {
+    pub(super) bytes: Box<[u8]>,
+    pub(super) number: i64,
 }
 
 /// Tells the first rows of an order and keeps what it told up to date.
@@ -41,7 +43,9 @@ struct Place {
 /// the first of the rest in (-D, then +I). With an offset ranks count: every told rank behind the change gets its new row
 /// (-U, +U), the last one +I or -D. A row that is taken back and was never there is ignored.
 ///
-/// State: `data-state` (number of arrival -> row). Without retractions it never holds more than offset + fetch rows.
+/// State: `data-state` (number of arrival -> row). Without retractions it never holds more than offset + fetch rows. With a
+/// time to live, rows are forgotten silently when no row of their order has come for so long; those of the rest that get
+/// their places are told (+I, or, before an offset, -D).
 pub(crate) struct SortLimit {
     // Constant.
     keys: SortKeys,
@@ -51,12 +55,16 @@ pub(crate) struct SortLimit {
     end: usize,
     is_sorted: bool,
     keeps_rest: bool,
+    clock: SharedClock,
     state: Arc<TableDescriptor>,
     // State.
     table: KeyedTable,
     next_number: i64,
     top: BTreeMap<Place, u32>,
     rest: BTreeMap<Place, u32>,
+    expiry: Option<Expiry>,
+    /// No row's time is over before.
+    earliest_ms: i64,
     // A batch that made more rows than one call may tell.
     pending: Option<Pending>,
     // Scratch.
@@ -82,9 +90,13 @@ impl SortLimit {
     pub(crate) fn new(spec: &LimitSpec) -> Result<Self, TaskError> {
         spec.validate().map_err(spec_error)?;
         let number = LogicalType::not_null(TypeKind::BigInt);
-        let state = TableDescriptor::new(STATE_NAME, vec![number])
+        let mut state = TableDescriptor::new(STATE_NAME, vec![number])
             .placed_by(0)
             .nullable("row", ColumnType::Bytes);
+        let expiry = (spec.ttl_ms > 0).then(|| Expiry::new(spec.ttl_ms, state.columns.len()));
+        if expiry.is_some() {
+            state = state.column(expiry::COLUMN, ColumnType::I64);
+        }
         let state = Arc::new(state);
         let size = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
         Ok(Self {
@@ -94,12 +106,15 @@ impl SortLimit {
             end: size(spec.offset.saturating_add(spec.fetch)),
             is_sorted: !spec.order.is_empty(),
             keeps_rest: spec.input_retracts,
+            clock: Arc::new(SystemClock),
             // The real table is made in `open`, which knows the subtask's key groups.
             table: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
             state,
             next_number: 0,
             top: BTreeMap::new(),
             rest: BTreeMap::new(),
+            expiry,
+            earliest_ms: i64::MAX,
             pending: None,
             emission: Emission::default(),
             gone: vec![],
@@ -130,6 +145,12 @@ impl SortLimit {
         let mut places = std::mem::take(&mut self.rest).into_iter();
         self.top.extend(places.by_ref().take(self.end));
         self.rest = places.collect();
+        if let Some(expiry) = &mut self.expiry
+            && !self.table.is_empty()
+        {
+            expiry.plan_sweep(self.clock.now_ms());
+        }
+        self.note_earliest();
         Ok(())
     }
 
@@ -223,6 +244,7 @@ impl SortLimit {
             out.emit(told);
         }
         if pending.next_row == rows {
+            self.touch(&pending);
             return Ok(Flow::Done);
         }
         self.pending = Some(pending);
@@ -325,6 +347,81 @@ impl SortLimit {
         }
     }
 
+    /// Notes that rows of these orders have come, or gone.
+    fn touch(&mut self, pending: &Pending) {
+        let Some(expiry) = &mut self.expiry else { return };
+        let now_ms = self.clock.now_ms();
+        let of_order = |bytes: &[u8]| {
+            let place = |number| Place {
+                bytes: bytes.into(),
+                number,
+            };
+            place(i64::MIN)..=place(i64::MAX)
+        };
+        let mut slots = vec![];
+        for row in 0..pending.batch.num_rows() {
+            let range = of_order(pending.order.row(row));
+            slots.extend(self.top.range(range.clone()).map(|(_, slot)| *slot));
+            slots.extend(self.rest.range(range).map(|(_, slot)| *slot));
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        self.table.mark_changed(&slots);
+        expiry.touch(&mut self.table, &slots, now_ms);
+        if self.earliest_ms == i64::MAX {
+            self.note_earliest();
+        }
+    }
+
+    /// Forgets rows whose time is over, and tells which of the rest stand in their places.
+    fn sweep(&mut self, now_ms: i64, out: &mut Output) -> Result<(), TaskError> {
+        let Some(expiry) = &mut self.expiry else { return Ok(()) };
+        let expired = expiry.expired(&self.table, self.table.live_slots(), now_ms);
+        expiry.plan_sweep(now_ms);
+        if expired.len() == self.table.len() {
+            expiry.stop();
+        }
+        if expired.is_empty() {
+            self.note_earliest();
+            return Ok(());
+        }
+        let gone: HashSet<u32> = expired.iter().copied().collect();
+        let told = |top: &BTreeMap<Place, u32>| top.values().skip(self.offset).copied().collect::<Vec<u32>>();
+        let before = told(&self.top);
+        self.top.retain(|_, slot| !gone.contains(slot));
+        self.rest.retain(|_, slot| !gone.contains(slot));
+        while self.top.len() < self.end
+            && let Some((place, slot)) = self.rest.pop_first()
+        {
+            self.top.insert(place, slot);
+        }
+        if self.keeps_rest {
+            let after = told(&self.top);
+            let bytes = self.table.bytes_column(ROW);
+            let (was, is): (HashSet<&u32>, HashSet<&u32>) = (before.iter().collect(), after.iter().collect());
+            for slot in before.iter().filter(|s| !is.contains(s) && !gone.contains(s)) {
+                self.emission
+                    .of_state(RowKind::Delete, bytes.get(*slot).unwrap_or_default());
+            }
+            for slot in after.iter().filter(|s| !was.contains(s)) {
+                self.emission
+                    .of_state(RowKind::Insert, bytes.get(*slot).unwrap_or_default());
+            }
+            let none = read_rows(&self.table, &[], &self.types)?;
+            if let Some(told) = self.emission.finish(&none, 0, &self.types)? {
+                out.emit(told);
+            }
+        }
+        self.table.remove(&expired);
+        self.note_earliest();
+        Ok(())
+    }
+
+    fn note_earliest(&mut self) {
+        let earliest_ms = self.expiry.as_ref().and_then(|e| e.earliest_ms(&self.table));
+        self.earliest_ms = earliest_ms.unwrap_or(i64::MAX);
+    }
+
     /// How many rows stand before a place of the top; counted only where ranks matter.
     fn rank_of(&self, place: &Place) -> usize {
         match self.offset {
@@ -349,6 +446,7 @@ impl SortLimit {
 
 impl Operator for SortLimit {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        self.clock = ctx.clock.clone();
         let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
         self.table = KeyedTable::new(Arc::clone(&self.state), max_parallelism, key_groups);
         if let Some(restored) = ctx.restored.take() {
@@ -359,6 +457,9 @@ impl Operator for SortLimit {
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        if self.expiry.is_some() && self.earliest_ms <= self.clock.now_ms() {
+            self.sweep(self.clock.now_ms(), out)?;
+        }
         let (batch, order) = self.candidates(batch)?;
         if batch.is_empty() {
             return Ok(Flow::Done);
@@ -369,6 +470,15 @@ impl Operator for SortLimit {
 
     fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         self.advance(out)
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        self.expiry.as_ref().and_then(Expiry::next_sweep_ms)
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
+        self.sweep(now_ms, out)?;
+        Ok(Flow::Done)
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
@@ -407,6 +517,8 @@ mod tests {
             offset,
             fetch,
             input_retracts,
+            upsert_key: None,
+            ttl_ms: 0,
         }
     }
 
@@ -476,6 +588,40 @@ mod tests {
             told(&spec(false, 0, 2, true), "+I 1 a\n+I 1 a\n+I 2 b\n-D 1 a\n-D 2 b"),
             "+I 1 a\n+I 1 a\n-D 1 a\n+I 2 b\n-D 2 b"
         );
+    }
+
+    #[test]
+    fn rows_whose_order_nobody_comes_to_are_forgotten() {
+        let of = |is_sorted, input_retracts| LimitSpec {
+            ttl_ms: 1000,
+            ..spec(is_sorted, 0, 2, input_retracts)
+        };
+        let mut op = Harness::new(operator(&of(true, false)), SCHEMA);
+        assert_eq!(op.run("clock 100\n+I 5 a\n+I 7 b"), "+I 5 a\n+I 7 b");
+        assert_eq!(op.run("clock 600\n+I 7 c"), "-D 5 a\n+I 7 c", "b is as young as c");
+        assert_eq!(op.run("clock 1599\n+I 1 d"), "");
+        assert_eq!(op.run("clock 1600\n+I 1 e"), "+I 1 e", "there is room again");
+        let mut op = Harness::new(operator(&of(false, false)), SCHEMA);
+        assert_eq!(op.run("clock 100\n+I 5 a\n+I 7 b\n+I 8 c"), "+I 5 a\n+I 7 b");
+        assert!(op.next_timer().is_some());
+        assert_eq!(op.run("timer 1100\n+I 9 d"), "+I 9 d");
+    }
+
+    #[test]
+    fn rows_behind_those_that_are_forgotten_take_their_places() {
+        let spec = LimitSpec {
+            ttl_ms: 1000,
+            ..spec(true, 0, 2, true)
+        };
+        let mut op = Harness::new(operator(&spec), SCHEMA);
+        assert_eq!(op.run("clock 100\n+I 8 a\n+I 7 b"), "+I 8 a\n+I 7 b");
+        assert_eq!(op.run("clock 600\n+I 6 c\n+I 5 d"), "");
+        assert_eq!(
+            op.run("timer 1100"),
+            "+I 6 c\n+I 5 d",
+            "nothing is told of those that are gone"
+        );
+        assert_eq!(op.run("-D 6 c\n-D 8 a"), "-D 6 c");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! | operator | does |
 //! |---|---|
 //! | [`limit::SortLimit`] | the first rows of an order (or of arrival), kept up to date |
+//! | [`updating::UpdatingLimit`] | the same, where rows only rise |
 //! | [`temporal::TemporalSort`] | rows in the order of time, told when time has passed them |
 //!
 //! [`keys::SortKeys`] makes bytes of the sort columns that compare as the order says.
@@ -10,6 +11,7 @@
 pub(crate) mod keys;
 pub(crate) mod limit;
 pub(crate) mod temporal;
+pub(crate) mod updating;
 
 use crate::operators::keyed_rows::row_encoder;
 use arrow_array::ArrayRef;

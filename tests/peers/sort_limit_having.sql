@@ -1,0 +1,3 @@
+-- a condition may take rows back
+CREATE TABLE sales (id INT, shop STRING, amount INT, price DECIMAL(8, 2), w DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/sales.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT shop, COUNT(*) AS n FROM sales GROUP BY shop HAVING COUNT(*) < 3 ORDER BY n DESC LIMIT 2;
