@@ -16,8 +16,11 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod frames;
+mod running;
 pub(crate) mod sorted;
 pub(crate) mod waiting;
 
+#[cfg(test)]
+mod sorted_tests;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,16 @@
 //! OVER with an order that is no time: [`SortedOver`].
 
 use super::aggregate::{Taken, taken_of};
+use super::running::{Running, RunningState};
 use crate::nodes::{OverAggregateSpec, OverFrame, OverOrder};
 use crate::operators::aggregate::argument::{Values, bytes_at};
-use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::ordered_bits;
-use crate::operators::aggregate::{Aggregates, Phase, Rows};
+use crate::operators::aggregate::{Aggregates, Phase};
 use crate::operators::group::expiry::{self, Expiry};
 use crate::operators::keyed_rows::row_encoder;
-use crate::operators::{MAX_EMITTED_BYTES, MAX_EMITTED_ROWS, key_columns, signs_of, spec_error};
+use crate::operators::{
+    MAX_EMITTED_BYTES, MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, signs_of, spec_error,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
@@ -20,19 +22,24 @@ use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, RowKind, TypeK
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{KeyedTable, OperatorSnapshot, RestoredState};
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Name of the keyed state, and its columns.
 const STATE_NAME: &str = "sortedRows";
 const ROW: usize = 0;
 const TOLD: usize = 1;
+/// From so many rows on a partition's aggregates are kept for the rows at its end; below that they cost more memory than
+/// work.
+const MIN_RUNNING_ROWS: usize = 32;
 
 /// Keeps all rows of a partition in order, and tells each with aggregates of the rows that are not behind it. A row that
 /// comes or goes changes the values of those behind it, which are told as updates: peers before the new row first (RANGE),
 /// then the row itself, then the rows behind it, as in Flink. What goes is told as -D.
 ///
-/// A change looks through its whole partition, as Flink's does through the rest of it: such queries are for small
-/// partitions. Rows of one order stand as they came.
+/// A row that comes to the end of its partition costs a search and, in a RANGE, its peers, whose values change: what the
+/// partition's rows come to is kept while rows come there only. Any other change looks through its whole partition, as
+/// Flink's does through the rest of it, where all values may change. Rows of one order stand as they came.
 ///
 /// State: `sortedRows` (partition, number -> row, values told), whose order lives in memory only.
 pub(crate) struct SortedOver {
@@ -47,21 +54,29 @@ pub(crate) struct SortedOver {
     aggregates: Aggregates,
     taken: Vec<Taken>,
     has_mark: bool,
-    /// Tables that a look through a partition fills.
-    scratch: Arc<TableDescriptor>,
-    scratch_sets: Vec<Arc<TableDescriptor>>,
+    running_state: RunningState,
     state: Arc<TableDescriptor>,
     clock: SharedClock,
     // State.
     rows: KeyedTable,
     /// Partitions, which have slots here in memory only.
     partitions: KeyedTable,
-    of_partition: Vec<Vec<Entry>>,
+    of_partition: Vec<Partition>,
     next_number: i64,
     expiry: Option<Expiry>,
     pending: Option<Pending>,
     changes: Changes,
     ready: VecDeque<Batch>,
+    /// Rows whose values were computed.
+    pub(super) computed_rows: u64,
+}
+
+/// The rows of a partition, in order.
+#[derive(Debug, Default)]
+struct Partition {
+    entries: Vec<Entry>,
+    /// The aggregates of all of them, while rows come to the end only.
+    running: Option<Box<Running>>,
 }
 
 /// A row of a partition.
@@ -88,7 +103,7 @@ enum SortKey {
 struct Pending {
     batch: Batch,
     keys: Vec<ArrayRef>,
-    hashes: Vec<u64>,
+    hashes: Arc<Vec<u64>>,
     partitions: Vec<u32>,
     sort_keys: Vec<SortKey>,
     signs: Option<Vec<i64>>,
@@ -148,7 +163,7 @@ impl SortedOver {
             .map_err(spec_error)?;
         let number = LogicalType::not_null(TypeKind::BigInt);
         let group: Vec<LogicalType> = spec.partition.iter().map(|&k| spec.input[k].ty.clone()).collect();
-        let key = group.iter().cloned().chain([number.clone()]).collect();
+        let key = group.iter().cloned().chain([number]).collect();
         let mut state = TableDescriptor::new(STATE_NAME, key)
             .placed_by(group.len())
             .nullable("row", ColumnType::Bytes)
@@ -158,7 +173,6 @@ impl SortedOver {
             state = state.column(expiry::COLUMN, ColumnType::I64);
         }
         let state = Arc::new(state);
-        let one = vec![number];
         Ok(Self {
             partition: spec.partition.clone(),
             order: column,
@@ -168,10 +182,7 @@ impl SortedOver {
             told_types: spec.output().into_iter().map(|f| f.ty).collect(),
             taken: taken_of(spec),
             has_mark: spec.aggregates.iter().any(|a| a.function == "DENSE_RANK"),
-            scratch: Arc::new(aggregates.descriptor("scratch", one.clone())),
-            scratch_sets: (aggregates.distinct().iter())
-                .map(|set| Arc::new(set.descriptor("scratch".into(), &one)))
-                .collect(),
+            running_state: RunningState::new(&aggregates),
             aggregates,
             // The real table is made in `open`, which knows the subtask's key groups.
             rows: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
@@ -184,6 +195,7 @@ impl SortedOver {
             pending: None,
             changes: Changes::default(),
             ready: VecDeque::new(),
+            computed_rows: 0,
         })
     }
 
@@ -194,15 +206,10 @@ impl SortedOver {
 
     fn partitions_of(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<Vec<u32>, TaskError> {
         let mut partitions = Vec::with_capacity(hashes.len());
-        if keys.is_empty() {
-            self.partitions.slots(keys, &hashes[..1], &mut partitions)?;
-            partitions.resize(hashes.len(), partitions[0]);
-        } else {
-            self.partitions.slots(keys, hashes, &mut partitions)?;
-        }
+        group_slots(&mut self.partitions, keys, hashes, &mut partitions)?;
         let needed = partitions.iter().max().map_or(0, |p| *p as usize + 1);
         if self.of_partition.len() < needed {
-            self.of_partition.resize_with(needed, Vec::new);
+            self.of_partition.resize_with(needed, Partition::default);
         }
         Ok(partitions)
     }
@@ -222,10 +229,12 @@ impl SortedOver {
             for (row, ((&slot, partition), key)) in slots.iter().zip(partitions).zip(keys).enumerate() {
                 let number = numbers.value(row);
                 self.next_number = self.next_number.max(number + 1);
-                self.of_partition[partition as usize].push(Entry { key, number, slot });
+                self.of_partition[partition as usize]
+                    .entries
+                    .push(Entry { key, number, slot });
             }
         }
-        for entries in &mut self.of_partition {
+        for Partition { entries, .. } in &mut self.of_partition {
             entries.sort_unstable_by(|a, b| (&a.key, a.number).cmp(&(&b.key, b.number)));
         }
         if let Some(expiry) = &mut self.expiry
@@ -256,7 +265,7 @@ impl SortedOver {
         if pending.next < pending.batch.num_rows() {
             self.pending = Some(pending);
         } else {
-            let is_empty = |p: &u32| self.of_partition[*p as usize].is_empty();
+            let is_empty = |p: &u32| self.of_partition[*p as usize].entries.is_empty();
             let empty: Vec<u32> = pending.partitions.iter().copied().filter(is_empty).collect();
             self.partitions.remove(&empty);
         }
@@ -282,7 +291,8 @@ impl SortedOver {
     /// Takes one row in or out of its partition.
     fn change(&mut self, pending: &Pending, row: usize, row_bytes: &[u8]) -> Result<(), TaskError> {
         let (partition, key) = (pending.partitions[row], &pending.sort_keys[row]);
-        let first = self.of_partition[partition as usize].partition_point(|e| e.key < *key);
+        let of_partition = &mut self.of_partition[partition as usize];
+        let first = of_partition.entries.partition_point(|e| e.key < *key);
         let is_added = pending.signs.as_ref().is_none_or(|s| s[row] > 0);
         if is_added {
             let number = self.next_number;
@@ -294,14 +304,18 @@ impl SortedOver {
             self.rows
                 .slots_with_placement(&keys, &index_hash, &pending.hashes[row..=row], &mut slot)?;
             self.rows.bytes_column_mut(ROW).set(slot[0], Some(row_bytes));
-            let entries = &mut self.of_partition[partition as usize];
+            let entries = &mut of_partition.entries;
             let at = entries.partition_point(|e| e.key <= *key);
             let entry = Entry {
                 key: key.clone(),
                 number,
                 slot: slot[0],
             };
+            let is_last = at == entries.len();
             entries.insert(at, entry);
+            if !is_last {
+                of_partition.running = None;
+            }
             let kind = match pending.batch.kinds().map(|k| k[row]) {
                 Some(kind) if kind == RowKind::UpdateAfter as u8 => RowKind::UpdateAfter,
                 _ => RowKind::Insert,
@@ -309,7 +323,7 @@ impl SortedOver {
             let from = if self.is_range { first } else { at };
             return self.tell(partition, from, Some((at, kind)));
         }
-        let entries = &mut self.of_partition[partition as usize];
+        let entries = &mut of_partition.entries;
         let rows = self.rows.bytes_column(ROW);
         let peers = entries[first..].iter().take_while(|e| e.key == *key);
         let found = peers.map(|e| rows.get(e.slot)).position(|r| r == Some(row_bytes));
@@ -318,6 +332,7 @@ impl SortedOver {
         };
         let at = first + place;
         let entry = entries.remove(at);
+        of_partition.running = None;
         let told = self.rows.bytes_column(TOLD).get(entry.slot).unwrap_or_default();
         self.changes.push(RowKind::Delete, row_bytes, told);
         self.rows.remove(&[entry.slot]);
@@ -327,15 +342,19 @@ impl SortedOver {
 
     /// Tells the rows of a partition from a position on whose values have changed, and the new one.
     fn tell(&mut self, partition: u32, from: usize, new: Option<(usize, RowKind)>) -> Result<(), TaskError> {
-        let slots: Vec<u32> = self.of_partition[partition as usize].iter().map(|e| e.slot).collect();
-        if from == slots.len() {
+        let entries = &self.of_partition[partition as usize].entries;
+        if from == entries.len() {
             return Ok(());
         }
-        let values = self.values(partition, from)?;
+        let is_at_end = new.is_some_and(|(at, _)| at + 1 == entries.len()) && entries.len() >= MIN_RUNNING_ROWS;
+        let behind: Vec<u32> = entries[from..].iter().map(|e| e.slot).collect();
+        let values = match is_at_end {
+            true => self.values_at_end(partition, from)?,
+            false => self.values(partition, from)?,
+        };
         let encoder = row_encoder(&values)?;
         let mut told = vec![];
-        let behind = &slots[from..];
-        self.rows.mark_changed(behind);
+        self.rows.mark_changed(&behind);
         for (row, &slot) in behind.iter().enumerate() {
             told.clear();
             encoder.encode(row, &mut told);
@@ -354,53 +373,81 @@ impl SortedOver {
             self.rows.bytes_column_mut(TOLD).set(slot, Some(&told));
         }
         if let Some(expiry) = &mut self.expiry {
+            let entries = &self.of_partition[partition as usize].entries;
+            let slots: Vec<u32> = entries.iter().map(|e| e.slot).collect();
             self.rows.mark_changed(&slots);
             expiry.touch(&mut self.rows, &slots, self.clock.now_ms());
         }
         Ok(())
     }
 
-    /// The values of the rows of a partition from a position on.
-    fn values(&self, partition: u32, from: usize) -> Result<Vec<ArrayRef>, TaskError> {
-        let entries = &self.of_partition[partition as usize];
-        let count = entries.len();
+    /// Whether a row is the first of its peers.
+    fn is_first(&self, entries: &[Entry], at: usize) -> bool {
+        !self.is_range || at == 0 || entries[at - 1].key != entries[at].key
+    }
+
+    /// What the aggregates read of rows of a partition.
+    fn columns_of(&self, entries: &[Entry], range: Range<usize>) -> Result<Vec<ArrayRef>, TaskError> {
         let bytes = self.rows.bytes_column(ROW);
-        let rows = entries.iter().map(|e| bytes.get(e.slot).unwrap_or_default());
+        let rows = entries[range.clone()]
+            .iter()
+            .map(|e| bytes.get(e.slot).unwrap_or_default());
         let mut columns = decode_rows(&self.types, rows).map_err(decode_error)?;
-        let is_first = |i: usize| !self.is_range || i == 0 || entries[i - 1].key != entries[i].key;
         if self.has_mark {
-            let mark: Vec<bool> = (0..count).map(is_first).collect();
+            let mark: Vec<bool> = range.map(|at| self.is_first(entries, at)).collect();
             columns.push(Arc::new(BooleanArray::from(mark)));
         }
-        let keys: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![0; count]))];
-        let hashes = hash_columns(&keys, count)?;
-        let scratch = |d: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(d), 1, KeyGroupRange::all(1));
-        let mut table = scratch(&self.scratch);
-        let mut slots = Vec::with_capacity(count);
-        table.slots(&keys, &hashes, &mut slots)?;
-        let mut passed: Vec<Passed> = Vec::with_capacity(self.scratch_sets.len());
-        for (set, descriptor) in self.aggregates.distinct().iter().zip(&self.scratch_sets) {
-            let valid = set.valid(&columns);
-            let offered = Offered {
-                keys: &keys,
-                hashes: &hashes,
-                values: &columns[set.arg],
-                valid: &valid,
-                signs: None,
-            };
-            passed.push(set.pass(&mut scratch(descriptor), offered)?);
-        }
-        let mut traces = self.aggregates.traces(count);
-        let rows = Rows {
-            slots: &slots,
-            columns: &columns,
-            signs: None,
-            passed: &passed,
+        Ok(columns)
+    }
+
+    /// The same, where only the last row is new, and those from a position on are its peers.
+    fn values_at_end(&mut self, partition: u32, from: usize) -> Result<Vec<ArrayRef>, TaskError> {
+        let running = self.of_partition[partition as usize].running.take();
+        let entries = &self.of_partition[partition as usize].entries;
+        let last = entries.len() - 1;
+        let mut running = match running {
+            Some(running) => running,
+            None => {
+                let mut running = Box::new(Running::new(&self.running_state));
+                running.add(&self.aggregates, &self.columns_of(entries, 0..last)?, last)?;
+                self.computed_rows += last as u64;
+                running
+            }
         };
-        self.aggregates
-            .accumulate(&mut table, rows, &mut [], Some(&mut traces))?;
-        let state: Vec<ArrayRef> = traces.into_iter().map(|trace| trace.finish()).collect();
-        let values = self.aggregates.finish(&state);
+        let columns = self.columns_of(entries, last..last + 1)?;
+        let complete = running.add(&self.aggregates, &columns, 1)?;
+        self.computed_rows += 1;
+        let peers = entries.len() - from;
+        // Values of the first of the peers are known: they were told with it.
+        let first = match (peers, self.rows.bytes_column(TOLD).get(entries[from].slot)) {
+            (2.., Some(told)) => {
+                let types = &self.told_types[self.types.len()..];
+                decode_rows(types, std::iter::once(told)).map_err(decode_error)?
+            }
+            _ => complete.clone(),
+        };
+        self.of_partition[partition as usize].running = Some(running);
+        let each = UInt32Array::from(vec![0; peers]);
+        let mut of_rows = Vec::with_capacity(complete.len());
+        for ((complete, first), taken) in complete.iter().zip(&first).zip(&self.taken) {
+            let value = match taken {
+                Taken::Complete => complete,
+                Taken::First => first,
+            };
+            of_rows.push(arrow_select::take::take(value.as_ref(), &each, None)?);
+        }
+        Ok(of_rows)
+    }
+
+    /// The values of the rows of a partition from a position on.
+    fn values(&mut self, partition: u32, from: usize) -> Result<Vec<ArrayRef>, TaskError> {
+        let entries = &self.of_partition[partition as usize].entries;
+        let count = entries.len();
+        let starts: Vec<bool> = (0..count).map(|i| self.is_first(entries, i)).collect();
+        let is_first = |i: usize| starts[i];
+        let columns = self.columns_of(entries, 0..count)?;
+        self.computed_rows += count as u64;
+        let values = Running::new(&self.running_state).add(&self.aggregates, &columns, count)?;
         // For each row, the first and the last of its peers.
         let (mut firsts, mut lasts) = (vec![0u32; count], vec![0u32; count]);
         for i in 0..count {
@@ -431,12 +478,16 @@ impl SortedOver {
             expiry.plan_sweep(now_ms);
         }
         let gone: HashSet<u32> = expired.iter().copied().collect();
-        for entries in &mut self.of_partition {
+        for Partition { entries, running } in &mut self.of_partition {
+            let rows = entries.len();
             entries.retain(|e| !gone.contains(&e.slot));
+            if entries.len() < rows {
+                *running = None;
+            }
         }
         self.rows.remove(&expired);
         let live: Vec<u32> = self.partitions.live_slots().collect();
-        let is_empty = |p: &u32| self.of_partition[*p as usize].is_empty();
+        let is_empty = |p: &u32| self.of_partition[*p as usize].entries.is_empty();
         let empty: Vec<u32> = live.into_iter().filter(is_empty).collect();
         self.partitions.remove(&empty);
     }
@@ -457,10 +508,7 @@ impl Operator for SortedOver {
             return Ok(Flow::Done);
         }
         let keys = key_columns(batch.columns(), &self.partition);
-        let hashes = match batch.hashes() {
-            Some(hashes) => hashes.to_vec(),
-            None => hash_columns(&keys, batch.num_rows())?,
-        };
+        let hashes = hashes_of(&batch, &keys)?;
         self.pending = Some(Pending {
             partitions: self.partitions_of(&keys, &hashes)?,
             sort_keys: sort_keys(batch.column(self.order)),
@@ -497,7 +545,7 @@ impl Operator for SortedOver {
         let entries: usize = self
             .of_partition
             .iter()
-            .map(|e| e.capacity() * size_of::<Entry>())
+            .map(|p| p.entries.capacity() * size_of::<Entry>() + p.running.as_ref().map_or(0, |r| r.bytes()))
             .sum();
         self.rows.bytes() + self.partitions.bytes() + entries
     }
