@@ -1,10 +1,21 @@
-//! `flott state`: what checkpoints and savepoints hold.
+//! `flott state`: what checkpoints and savepoints hold, how two of them differ, and whether a job can start from one.
 
-use anyhow::{Context, Result};
+mod diff;
+
+use crate::config::ConfigArgs;
+use crate::output;
+use crate::script::{ScriptArgs, Step, for_each_job};
+use anyhow::{Context, Result, bail};
 use flott_checkpoint::layout::{self, Entry, SAVEPOINT_MANIFEST};
 use flott_checkpoint::{Root, describe};
+use flott_cluster::check_restore;
+use flott_cluster::restore_check::Fit;
 use flott_core::Options;
+use flott_core::clock::SystemClock;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
 
 /// Subcommands of `flott state`.
 #[derive(Debug, clap::Subcommand)]
@@ -13,6 +24,10 @@ pub enum StateCommand {
     Show(StateArgs),
     /// List the checkpoints and savepoints below a directory.
     Ls(StateArgs),
+    /// Show what differs between two checkpoints or savepoints, operator by operator.
+    Diff(DiffArgs),
+    /// Say, operator by operator, whether a script's job can start from a checkpoint or savepoint; 1 if it cannot.
+    Check(CheckArgs),
 }
 
 /// Where to look.
@@ -26,23 +41,111 @@ pub struct StateArgs {
     pub defines: Vec<String>,
 }
 
+/// What to compare.
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    /// A checkpoint or savepoint.
+    #[arg(value_name = "BEFORE")]
+    pub before: String,
+    /// Another, of the same job or of its successor.
+    #[arg(value_name = "AFTER")]
+    pub after: String,
+    /// An option for the store; may be repeated.
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    pub defines: Vec<String>,
+}
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// A checkpoint or savepoint.
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    /// State of operators that the job no longer has may be left behind.
+    #[arg(long)]
+    pub allow_non_restored_state: bool,
+}
+
 /// Runs the command.
 pub fn state(command: &StateCommand) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the asynchronous runtime cannot be started")?;
-    let (StateCommand::Show(args) | StateCommand::Ls(args)) = command;
-    let config = crate::config::ConfigArgs {
-        defines: args.defines.clone(),
-        ..Default::default()
+    let options = |defines: &[String]| {
+        crate::config::load(&ConfigArgs {
+            defines: defines.to_vec(),
+            ..Default::default()
+        })
     };
-    let options = crate::config::load(&config)?;
     let text = match command {
-        StateCommand::Show(_) => runtime.block_on(describe(&args.path, &options))?.to_string(),
-        StateCommand::Ls(_) => runtime.block_on(list(&args.path, &options))?,
+        StateCommand::Show(args) => {
+            let options = options(&args.defines)?;
+            runtime.block_on(describe(&args.path, &options))?.to_string()
+        }
+        StateCommand::Ls(args) => runtime.block_on(list(&args.path, &options(&args.defines)?))?,
+        StateCommand::Diff(args) => {
+            let options = options(&args.defines)?;
+            let before = runtime.block_on(describe(&args.before, &options))?;
+            let after = runtime.block_on(describe(&args.after, &options))?;
+            diff::text(&before, &after)
+        }
+        StateCommand::Check(args) => return check(args, &runtime),
     };
     print!("{text}");
+    Ok(())
+}
+
+/// Restores the script's job, in this process and without its surroundings.
+fn check(args: &CheckArgs, runtime: &Runtime) -> Result<()> {
+    let options = args.script.options()?;
+    let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
+    let job_name = runtime.block_on(describe(&args.path, &options))?.job_name;
+    let mut jobs = vec![];
+    for_each_job(&args.script, registry.clone(), options, |step| {
+        if let Step::Job(job) = step {
+            jobs.push(job.plan);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let names: Vec<String> = jobs.iter().map(|plan| format!("'{}'", plan.name)).collect();
+    let plan = match jobs.iter().position(|plan| plan.name == job_name) {
+        Some(index) => jobs.swap_remove(index),
+        None if jobs.len() == 1 => jobs.remove(0),
+        None => bail!(
+            "{} is of the job '{job_name}', and the script's jobs are {}: give the one that follows it the same 'pipeline.name'",
+            args.path,
+            names.join(", ")
+        ),
+    };
+    let name = plan.name.clone();
+    let checked = runtime.block_on(check_restore(registry, Arc::new(SystemClock), plan, &args.path))?;
+    output::line(format_args!(
+        "'{name}' from {}, of '{}':",
+        checked.path, checked.job_name
+    ));
+    let width = checked
+        .operators
+        .iter()
+        .map(|o| o.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for operator in &checked.operators {
+        output::line(format_args!("  {:width$}  {}", operator.name, operator.fit));
+    }
+    let allows = args.allow_non_restored_state;
+    let wrong = checked.operators.iter().filter(|o| !o.fit.is_ok(allows)).count();
+    if wrong > 0 {
+        let is_left = |fit: &Fit| *fit == Fit::LeftBehind && !allows;
+        let remedy = match checked.operators.iter().any(|o| is_left(&o.fit)) {
+            true => "; --allow-non-restored-state leaves behind what the job has no operator for",
+            false => "",
+        };
+        bail!("the job cannot start from this state: {wrong} operator(s) do not fit{remedy}");
+    }
+    output::line("the job can start from this state");
     Ok(())
 }
 

@@ -200,7 +200,11 @@ impl JobContext {
         })
     }
 
-    fn operator(&self, node: &Node) -> Result<Box<dyn Operator>, TaskError> {
+    /// Makes the operator of a node that is no source.
+    ///
+    /// # Errors
+    /// If its factory refuses the node.
+    pub(crate) fn operator(&self, node: &Node) -> Result<Box<dyn Operator>, TaskError> {
         if node.role == Role::Sink {
             return Ok(Box::new(SinkOperator::new(
                 self.registry.make_sink(node).map_err(|e| e.at(&node.name))?,

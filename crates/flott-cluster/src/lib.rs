@@ -15,6 +15,7 @@ pub mod job_state;
 mod prepare;
 pub mod report;
 pub mod restart;
+pub mod restore_check;
 pub mod settings;
 pub mod stats;
 mod storage;
@@ -22,4 +23,5 @@ mod submit;
 
 pub use error::ClusterError;
 pub use job_state::JobStatus;
+pub use restore_check::check_restore;
 pub use submit::{JobHandle, Restore, Submission, submit};

@@ -8,9 +8,10 @@ use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
+use flott_checkpoint::OperatorManifest;
 use flott_core::clock::SharedClock;
 use flott_core::{JobId, Options};
-use flott_plan::{JobGraph, NodeId, Plan, Role};
+use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
 use flott_runtime::{Registry, TaskError};
 use std::collections::{BTreeMap, HashMap};
@@ -220,20 +221,26 @@ fn fit(plan: &mut Plan, point: &RestorePoint, allow_non_restored: bool) -> Resul
             }
             continue;
         };
-        if node.max_parallelism != operator.max_parallelism {
-            if fixed || node.parallelism > operator.max_parallelism {
-                return Err(ClusterError::Restore(format!(
-                    "the state of '{}' has {} key groups, which is fixed; the job asks for a max parallelism of {} and \
-                     a parallelism of {}. Remove pipeline.max-parallelism, and use at most {}",
-                    node.name,
-                    operator.max_parallelism,
-                    node.max_parallelism,
-                    node.parallelism,
-                    operator.max_parallelism
-                )));
-            }
-            node.max_parallelism = operator.max_parallelism;
-        }
+        fit_node(node, operator, fixed)?;
     }
+    Ok(())
+}
+
+/// Gives a node the key groups of its state; `fixed`: the job asks for another number itself.
+///
+/// # Errors
+/// If the node cannot have so many.
+pub(crate) fn fit_node(node: &mut Node, operator: &OperatorManifest, fixed: bool) -> Result<(), ClusterError> {
+    if node.max_parallelism == operator.max_parallelism {
+        return Ok(());
+    }
+    if fixed || node.parallelism > operator.max_parallelism {
+        return Err(ClusterError::Restore(format!(
+            "the state of '{}' has {} key groups, which is fixed; the job asks for a max parallelism of {} and \
+             a parallelism of {}. Remove pipeline.max-parallelism, and use at most {}",
+            node.name, operator.max_parallelism, node.max_parallelism, node.parallelism, operator.max_parallelism
+        )));
+    }
+    node.max_parallelism = operator.max_parallelism;
     Ok(())
 }

@@ -23,7 +23,8 @@ use crate::waker::Waker;
 use flott_core::clock::SharedClock;
 use flott_core::time::END_OF_TIME;
 use flott_core::{CheckpointId, OperatorId};
-use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute};
+use flott_state::snapshot::RestoreNotes;
+use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute, RestoredState};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -287,7 +288,15 @@ impl Task {
         let batching = Batching::of(&deployment.info.options)?;
         let mut opened = Vec::with_capacity(deployment.operators.len());
         for (mut ctx, mut operator) in deployment.operators {
+            let notes = ctx.restored.as_ref().map(RestoredState::notes);
             operator.open(&mut ctx).map_err(|e| e.at(&ctx.operator_name))?;
+            drop(ctx.restored.take());
+            for note in notes.iter().flat_map(RestoreNotes::list) {
+                tracing::warn!(
+                    operator = ctx.operator_name,
+                    "not all is as it was in the restored state: {note}"
+                );
+            }
             let (id, name, metrics) = (ctx.operator_id, ctx.operator_name, ctx.metrics);
             opened.push(ChainOperator {
                 id,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flott_checkpoint::{Redistribute, RunRef, TableDescriptor};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// State of one subtask of an operator at a barrier.
 #[derive(Debug, Default)]
@@ -40,6 +40,32 @@ impl OperatorSnapshot {
     }
 }
 
+/// What a restore found changed, for those who started it: columns and states that came or went.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreNotes(Arc<Mutex<BTreeSet<String>>>);
+
+impl RestoreNotes {
+    fn add(&self, note: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(note);
+    }
+
+    /// The notes, each once.
+    pub fn list(&self) -> Vec<String> {
+        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.iter().cloned().collect()
+    }
+
+    fn compare(&self, stored: &TableDescriptor, now: &TableDescriptor) {
+        let has = |table: &TableDescriptor, name: &str| table.columns.iter().any(|c| c.name == name);
+        for column in stored.columns.iter().filter(|c| !has(now, &c.name)) {
+            self.add(format!("'{}' of '{}' is dropped", column.name, now.name));
+        }
+        for column in now.columns.iter().filter(|c| !has(stored, &c.name)) {
+            self.add(format!("'{}' of '{}' is new and starts empty", column.name, now.name));
+        }
+    }
+}
+
 /// State of one subtask to start from, already read: what an operator gets in `open`.
 ///
 /// State is found by name. What nobody asks for is reported by [`Self::unclaimed`], so that state of a removed table is
@@ -50,6 +76,15 @@ pub struct RestoredState {
     runs: Vec<LoadedRun>,
     committables: Vec<Bytes>,
     claimed: RefCell<BTreeSet<String>>,
+    notes: RestoreNotes,
+}
+
+impl Drop for RestoredState {
+    fn drop(&mut self) {
+        for name in self.unclaimed() {
+            self.notes.add(format!("the state '{name}' is not used any more"));
+        }
+    }
 }
 
 /// A run's header, and of its blocks those that the subtask needs.
@@ -75,6 +110,7 @@ impl RestoredState {
             runs,
             committables,
             claimed: RefCell::default(),
+            notes: RestoreNotes::default(),
         }
     }
 
@@ -103,6 +139,7 @@ impl RestoredState {
         let name = table.descriptor().name.clone();
         for run in self.runs.iter().filter(|r| r.reference.table == name) {
             run.apply(table)?;
+            self.notes.compare(&run.descriptor, table.descriptor());
         }
         table.changes.restored();
         self.claim(&name);
@@ -119,6 +156,7 @@ impl RestoredState {
         for run in self.runs.iter().filter(|r| r.reference.table == name) {
             let slice_end = run.reference.namespace.unwrap_or_default();
             run.apply(windows.table_mut(slice_end))?;
+            self.notes.compare(&run.descriptor, windows.descriptor());
             slices.insert(slice_end);
         }
         for slice_end in slices {
@@ -137,6 +175,11 @@ impl RestoredState {
         let entries = self.operator_state.iter().map(|e| e.name.as_str());
         let claimed = self.claimed.borrow();
         runs.chain(entries).filter(|n| !claimed.contains(*n)).collect()
+    }
+
+    /// Where what was found changed is noted; complete when the state itself is dropped.
+    pub fn notes(&self) -> RestoreNotes {
+        self.notes.clone()
     }
 
     /// Bytes that were read.

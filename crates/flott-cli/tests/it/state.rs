@@ -59,11 +59,48 @@ fn a_savepoint_on_stop_is_shown_and_restored_at_another_parallelism() {
     for partition in 0..3 {
         cluster.append("website-logs", partition, 122_000, "a.com,u1,7");
     }
-    let mut second = job(&cluster, &["-p", "3", "--restore", &path]);
+    let checked = |script: &str, more: &[&str]| {
+        let variable = cluster.variable();
+        flott(&[&["state", "check", &path, script, "--var", &variable], more].concat())
+    };
+    let script = format!("{TRAFFIC}/job.sql");
+    let fits = checked(&script, &["-p", "3"]).expect(0);
+    assert!(
+        fits.out.contains("restored: 1 rows") && fits.out.contains("can start"),
+        "{}",
+        fits.out
+    );
+    let fewer_groups = checked(&script, &["-D", "pipeline.max-parallelism=64"]).expect(1);
+    assert!(
+        fewer_groups.out.contains("has 128 key groups") && fewer_groups.err.contains("cannot start"),
+        "{}{}",
+        fewer_groups.out,
+        fewer_groups.err
+    );
+    let changed = text(&script)
+        .replace("SUM(traffic)", "MAX(`user`)")
+        .replace("traffic BIGINT\n) WITH", "traffic STRING\n) WITH");
+    let changed_file = format!("{dir}/changed.sql");
+    std::fs::write(&changed_file, changed).unwrap();
+    let changed = checked(&changed_file, &["-p", "2"]).expect(0);
+    assert!(
+        changed.out.contains("is dropped; ") && changed.out.contains("is new and starts empty"),
+        "{}",
+        changed.out
+    );
+
+    let mut second = job(&cluster, &["-p", "3", "--restore", &path, "--savepoint-on-stop", dir]);
     wait_for(|| cluster.values("website-traffic-stats").len() >= 2 || !second.is_running());
     second.terminate();
     let ended = second.ended().expect(0);
     assert!(ended.err.contains("starts from"), "{}", ended.err);
+    let later = ended.err.lines().find_map(|l| l.strip_prefix("savepoint: ")).unwrap();
+    let differs = flott(&["state", "diff", &path, later]).expect(0);
+    assert!(
+        differs.out.contains("parallelism 2 -> 3 (+1)") && differs.out.contains("bytes of all state"),
+        "{}",
+        differs.out
+    );
     let want = ["a.com,\"1970-01-01 00:00:00\",6", "a.com,\"1970-01-01 00:01:00\",15"];
     assert_eq!(cluster.values("website-traffic-stats"), want, "{}", ended.err);
 }
