@@ -155,11 +155,13 @@ impl StreamExecutionEnvironment {
         self.from_collection(elements)
     }
 
-    /// A stream of the numbers from `from` to `to`, both included; ordered only where one subtask reads it.
+    /// A stream of the numbers from `from` to `to`, both included; ordered only where one subtask reads it. To `i64::MAX` it takes
+    /// longer than anybody waits.
     pub fn from_sequence(&self, from: i64, to: i64) -> DataStream<i64> {
-        let count = to.checked_sub(from).map_or(0, |n| u64::try_from(n + 1).unwrap_or(0));
+        let count = (i128::from(to) - i128::from(from) + 1).max(0);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
         let lanes = GENERATOR_LANES.min(count.max(1));
-        let source = Counted::over_lanes(count, lanes, move |number| Ok(from + number as i64));
+        let source = Counted::over_lanes(count, lanes, move |number| Ok(from.wrapping_add(number as i64)));
         self.source("sequence", "Sequence Source", None, source)
     }
 
@@ -209,7 +211,7 @@ impl StreamExecutionEnvironment {
         &self.graph
     }
 
-    /// Runs the job that the program has described so far, to its end, and begins a new one.
+    /// Runs the job that the program has described since the last one, with all that it reads, to its end.
     ///
     /// # Errors
     /// If the program is no job, or the job is refused or fails.
@@ -217,12 +219,11 @@ impl StreamExecutionEnvironment {
         self.executor.execute(self.program(job_name)?)
     }
 
-    /// The job that the program has described so far; begins a new one.
+    /// The job that the program has described since the last one, with all that it reads.
     ///
     /// # Errors
     /// If the program is no job.
     pub fn program(&self, job_name: &str) -> Result<Program, ExecuteError> {
-        let graph = std::mem::take(&mut *self.graph.borrow_mut());
         let settings = self.settings.borrow();
         let mut options = self.executor.options()?;
         options.merge(&settings.options);
@@ -237,7 +238,7 @@ impl StreamExecutionEnvironment {
                 None => number("pipeline.max-parallelism")?,
             },
         };
-        let (plan, register) = graph.finish(job_name, options, &defaults)?;
+        let (plan, register) = self.graph.borrow_mut().finish(job_name, options, &defaults)?;
         Ok(Program { plan, register })
     }
 

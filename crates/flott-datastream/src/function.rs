@@ -113,10 +113,8 @@ impl<T> Collector<T> {
     /// Emits a record.
     #[inline]
     pub fn collect(&mut self, value: T) {
+        self.records.times.push(self.records.values.len(), self.time);
         self.records.values.push(value);
-        if let Some(time) = self.time {
-            self.records.times.push(time);
-        }
     }
 
     /// Event time of the record at hand, in milliseconds.

@@ -6,24 +6,24 @@
 use crate::records::{Data, Records};
 use crate::side::{OutputTag, SideOutputs, Sides};
 use crate::time::{Generator, TimedSource, WatermarkStrategy};
+use flott_core::key_group::default_max_parallelism;
 use flott_core::{OperatorId, Options};
 use flott_plan::{Chaining, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role};
 use flott_runtime::{Operator, Registry, Sink, Source};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Default of `pipeline.max-parallelism`, as in Flink for small parallelisms.
-const MAX_PARALLELISM: usize = 128;
-
 /// Puts the factories of one node into a registry.
-pub(crate) type Register = Box<dyn FnOnce(&mut Registry)>;
+pub(crate) type Register = Arc<dyn Fn(&mut Registry)>;
 
-/// A job in the making.
+/// What a program has described: the jobs that it has run, and the one in the making.
 #[derive(Default)]
 pub(crate) struct Graph {
     nodes: Vec<Draft>,
     edges: Vec<DraftEdge>,
-    register: Vec<Register>,
+    register: Vec<(NodeId, Register)>,
+    /// Nodes before this one are of jobs that were run; what the next job reads of them is made again.
+    planned: usize,
     /// What is wrong with the program, where a call cannot say so.
     refused: Option<ProgramError>,
 }
@@ -42,6 +42,8 @@ struct Draft {
     fixed: Option<usize>,
     /// The node whose parallelism it has: it works on that node's output in its place, so that no exchange comes between.
     follows: Option<NodeId>,
+    /// Over how many subtasks its output is spread by a custom partitioner.
+    spreads_over: Option<usize>,
     chaining: Chaining,
     spec: serde_json::Value,
     sides: SideOutputs,
@@ -95,11 +97,12 @@ impl Graph {
             strategy: strategy.clone(),
         });
         let strategy = strategy.clone();
-        self.register.push(Box::new(move |registry| {
+        self.registers(node, move |registry| {
+            let (source, strategy) = (source.clone(), strategy.clone());
             registry.typed(&kind, 0, Records::<T>::decode);
             registry.watermark(&kind, move |_, _| Ok(Box::new(Generator(strategy.clone()))));
             registry.source(&kind, move |_, _| Ok(Box::new(SharedSource(source.clone()))));
-        }));
+        });
         Origin::main(node)
     }
 
@@ -128,10 +131,12 @@ impl Graph {
         self.connect(node, inputs);
         let kind = self.kind(node);
         let sides = self.nodes[node].sides.clone();
-        self.register.push(Box::new(move |registry| {
+        let make = Arc::new(make);
+        self.registers(node, move |registry| {
+            let (make, sides) = (make.clone(), sides.clone());
             registry.typed(&kind, 0, Records::<T>::decode);
             registry.operator(&kind, move |_, _| Ok(make(sides.buffers())));
-        }));
+        });
         Origin::main(node)
     }
 
@@ -146,9 +151,9 @@ impl Graph {
         };
         let kind = self.kind(node);
         if is_new {
-            self.register.push(Box::new(move |registry| {
-                registry.typed(&kind, output, Records::<T>::decode);
-            }));
+            self.registers(node, move |registry| {
+                registry.typed(&kind, output, Records::<T>::decode)
+            });
         }
         Origin {
             output,
@@ -183,9 +188,10 @@ impl Graph {
         self.connect(node, &[input]);
         let sink: Arc<dyn Sink> = Arc::new(sink);
         let kind = self.kind(node);
-        self.register.push(Box::new(move |registry| {
+        self.registers(node, move |registry| {
+            let sink = sink.clone();
             registry.sink(&kind, move |_| Ok(Box::new(SharedSink(sink.clone()))));
-        }));
+        });
         node
     }
 
@@ -200,11 +206,16 @@ impl Graph {
             max_parallelism: None,
             fixed: None,
             follows: None,
+            spreads_over: None,
             chaining: Chaining::Always,
             spec: serde_json::Value::Null,
             sides: SideOutputs::default(),
         });
         self.nodes.len() - 1
+    }
+
+    fn registers(&mut self, node: NodeId, register: impl Fn(&mut Registry) + 'static) {
+        self.register.push((node, Arc::new(register)));
     }
 
     fn kind(&self, node: NodeId) -> String {
@@ -246,6 +257,11 @@ impl Graph {
         self.nodes[node].fixed = Some(parallelism);
     }
 
+    /// The node names a subtask, of so many, for each record.
+    pub(crate) fn spread_over(&mut self, node: NodeId, subtasks: usize) {
+        self.nodes[node].spreads_over = Some(subtasks);
+    }
+
     pub(crate) fn set_parallelism(&mut self, node: NodeId, parallelism: usize) {
         self.nodes[node].parallelism = Some(parallelism);
     }
@@ -258,23 +274,38 @@ impl Graph {
         self.nodes[node].chaining = chaining;
     }
 
-    /// The plan of the job and what registers its factories; `parallelism` is that of the environment.
+    /// The nodes of the job in the making: those since the last job, and what they read of earlier ones.
+    fn nodes_of_job(&self) -> Vec<NodeId> {
+        let mut included: BTreeSet<NodeId> = (self.planned..self.nodes.len()).collect();
+        let mut open: Vec<NodeId> = included.iter().copied().collect();
+        while let Some(at) = open.pop() {
+            let read = self.edges.iter().filter(|e| e.to == at).map(|e| e.from);
+            open.extend(read.filter(|from| included.insert(*from)));
+        }
+        included.into_iter().collect()
+    }
+
+    /// The plan of the job and what registers its factories; the next job begins here.
     ///
     /// # Errors
     /// If the program is no job: nothing reads an operator, two have one uid, a parallelism cannot be.
     pub(crate) fn finish(
-        mut self,
+        &mut self,
         name: &str,
         options: Options,
         defaults: &Defaults,
     ) -> Result<(Plan, Vec<Register>), ProgramError> {
+        let job = self.nodes_of_job();
+        self.planned = self.nodes.len();
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
-        let ids = self.operator_ids();
+        let number: HashMap<NodeId, NodeId> = job.iter().copied().zip(0..).collect();
+        let ids = self.operator_ids(&job);
         let mut plan = Plan::new(name, options);
         let mut uids: BTreeMap<&str, &str> = BTreeMap::new();
-        for (id, draft) in self.nodes.iter().enumerate() {
+        for (id, node) in job.iter().enumerate() {
+            let draft = &self.nodes[*node];
             if let Some(uid) = &draft.uid
                 && let Some(first) = uids.insert(uid, &draft.name)
             {
@@ -286,20 +317,23 @@ impl Graph {
             }
             let (parallelism, max_parallelism) = match draft.follows {
                 // What it follows comes before it.
-                Some(node) => (plan.nodes[node].parallelism, plan.nodes[node].max_parallelism),
+                Some(node) => {
+                    let followed: &Node = &plan.nodes[number[&node]];
+                    (followed.parallelism, followed.max_parallelism)
+                }
                 None => {
+                    let parallelism = self.parallelism(draft, defaults)?;
                     let max_parallelism = draft.max_parallelism.or(defaults.max_parallelism);
-                    (
-                        self.parallelism(draft, defaults)?,
-                        max_parallelism.unwrap_or(MAX_PARALLELISM),
-                    )
+                    // Of the larger, so that neighbours of one parallelism have one number of key groups.
+                    let usual = || default_max_parallelism(parallelism.max(defaults.parallelism));
+                    (parallelism, max_parallelism.unwrap_or_else(usual))
                 }
             };
             plan.nodes.push(Node {
                 id,
-                operator_id: ids[id],
+                operator_id: ids[node],
                 uid: draft.uid.clone(),
-                kind: self.kind(id),
+                kind: self.kind(*node),
                 version: 1,
                 name: format!("{}[{}]", draft.name, id + 1),
                 description: draft.name.clone(),
@@ -312,30 +346,45 @@ impl Graph {
             });
         }
         for edge in &self.edges {
-            let equal = plan.nodes[edge.from].parallelism == plan.nodes[edge.to].parallelism;
-            let partitioning = match (&edge.partitioning, equal) {
-                (None, true) => Partitioning::Forward,
-                (None, false) => Partitioning::Rebalance,
-                (Some(Partitioning::Forward), false) => {
-                    return Err(ProgramError::Forward {
-                        from: self.nodes[edge.from].name.clone(),
-                        from_parallelism: plan.nodes[edge.from].parallelism,
-                        to: self.nodes[edge.to].name.clone(),
-                        to_parallelism: plan.nodes[edge.to].parallelism,
-                    });
-                }
-                (Some(chosen), _) => chosen.clone(),
+            let (Some(from), Some(to)) = (number.get(&edge.from), number.get(&edge.to)) else {
+                continue;
             };
             plan.edges.push(Edge {
-                from: edge.from,
-                to: edge.to,
+                from: *from,
+                to: *to,
                 input: edge.input,
                 output: edge.output,
-                partitioning,
+                partitioning: self.partitioning(edge, &plan.nodes[*from], &plan.nodes[*to])?,
             });
         }
         plan.validate()?;
-        Ok((plan, self.register))
+        let of_job = self.register.iter().filter(|(node, _)| number.contains_key(node));
+        let register = of_job.map(|(_, register)| register.clone()).collect();
+        Ok((plan, register))
+    }
+
+    /// How the rows of an edge are spread, between the planned nodes `from` and `to`.
+    fn partitioning(&self, edge: &DraftEdge, from: &Node, to: &Node) -> Result<Partitioning, ProgramError> {
+        let is_equal = from.parallelism == to.parallelism;
+        let (from_name, to_name) = (self.nodes[edge.from].name.clone(), self.nodes[edge.to].name.clone());
+        match &edge.partitioning {
+            None if is_equal => Ok(Partitioning::Forward),
+            None => Ok(Partitioning::Rebalance),
+            Some(Partitioning::Forward) if !is_equal => Err(ProgramError::Forward {
+                from: from_name,
+                from_parallelism: from.parallelism,
+                to: to_name,
+                to_parallelism: to.parallelism,
+            }),
+            Some(Partitioning::Custom) if self.nodes[edge.from].spreads_over != Some(to.parallelism) => {
+                Err(ProgramError::Subtasks {
+                    subtasks: self.nodes[edge.from].spreads_over.unwrap_or_default(),
+                    to: to_name,
+                    parallelism: to.parallelism,
+                })
+            }
+            Some(chosen) => Ok(chosen.clone()),
+        }
     }
 
     fn parallelism(&self, draft: &Draft, defaults: &Defaults) -> Result<usize, ProgramError> {
@@ -353,15 +402,13 @@ impl Graph {
 
     /// What state is found by: the uid, else what the operator does, behind which stateful operators, as which of its kind. So a
     /// new map or filter moves no state.
-    fn operator_ids(&self) -> Vec<OperatorId> {
-        let mut ids: Vec<OperatorId> = Vec::with_capacity(self.nodes.len());
+    fn operator_ids(&self, job: &[NodeId]) -> HashMap<NodeId, OperatorId> {
+        let mut ids: HashMap<NodeId, OperatorId> = HashMap::with_capacity(job.len());
         let mut seen: HashMap<String, usize> = HashMap::new();
-        for (node, draft) in self.nodes.iter().enumerate() {
-            let mut ancestors: Vec<String> = self
-                .stateful_ancestors(node)
-                .iter()
-                .map(|a| ids[*a].to_string())
-                .collect();
+        for node in job {
+            let draft = &self.nodes[*node];
+            let ancestors = self.stateful_ancestors(*node);
+            let mut ancestors: Vec<String> = ancestors.iter().map(|a| ids[a].to_string()).collect();
             ancestors.sort_unstable();
             let place = format!("{}/{}/{}", draft.operation, draft.keeps_state, ancestors.join(","));
             let number = seen.entry(place.clone()).or_default();
@@ -370,20 +417,21 @@ impl Graph {
                 None => OperatorId::of(&format!("{place}/{number}")),
             };
             *number += 1;
-            ids.push(id);
+            ids.insert(*node, id);
         }
         ids
     }
 
     /// The nearest nodes upstream that keep state.
     fn stateful_ancestors(&self, node: NodeId) -> HashSet<NodeId> {
-        let mut found = HashSet::new();
+        let (mut found, mut passed) = (HashSet::new(), HashSet::new());
         let mut open = vec![node];
         while let Some(at) = open.pop() {
             for edge in self.edges.iter().filter(|e| e.to == at) {
                 match self.nodes[edge.from].keeps_state {
                     true => drop(found.insert(edge.from)),
-                    false => open.push(edge.from),
+                    false if passed.insert(edge.from) => open.push(edge.from),
+                    false => {}
                 }
             }
         }
@@ -440,6 +488,27 @@ pub enum ProgramError {
         only: usize,
         /// What was asked for.
         asked: usize,
+    },
+    /// A custom partitioner that knows another number of subtasks than there are.
+    #[error(
+        "partition_custom() spreads records over {subtasks} subtasks, and '{to}', which reads them, has {parallelism}: say \
+         set_parallelism({subtasks}) of it, or give the partitioner {parallelism}"
+    )]
+    Subtasks {
+        /// What was said.
+        subtasks: usize,
+        /// Who reads.
+        to: String,
+        /// Its parallelism.
+        parallelism: usize,
+    },
+    /// A word about an operator, said of an exchange.
+    #[error(
+        "{what}() speaks of an operator, and an exchange is none: call it before key_by, rebalance and the like, or behind the next operator"
+    )]
+    Exchange {
+        /// The method.
+        what: &'static str,
     },
     /// A word about an operator, said of a union.
     #[error("{what}() speaks of an operator, and a union is none: call it on a stream before union()")]

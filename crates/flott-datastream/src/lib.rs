@@ -26,6 +26,7 @@ pub mod stream;
 pub mod text;
 pub mod time;
 mod timers;
+pub mod times;
 pub mod window;
 
 pub use broadcast::{
@@ -54,6 +55,7 @@ pub use state::{
 };
 pub use stream::{DataStream, DataStreamSink};
 pub use time::WatermarkStrategy;
+pub use times::Times;
 pub use window::assigner::{
     EventTimeSessionWindows, GlobalWindows, ProcessingTimeSessionWindows, SlidingEventTimeWindows,
     SlidingProcessingTimeWindows, TumblingEventTimeWindows, TumblingProcessingTimeWindows, WindowAssigner,

@@ -1,8 +1,9 @@
 //! Typed rows of a stream: [`Records`], what operators of this crate hand to each other.
 //!
-//! Between operators of a chain the vector itself moves. Between processes it is Postcard bytes: whether there are times
-//! (a byte), the times, the values.
+//! Between operators of a chain the vector itself moves. Between processes it is Postcard bytes: the times, as many as
+//! there are values or none, and the values.
 
+use crate::times::Times;
 use flott_core::rows::{Rows, RowsError};
 use flott_core::{Batch, EventTime};
 use flott_runtime::TaskError;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 /// How many records tell the size of all.
 const SAMPLES: usize = 8;
 
-/// What can flow in a stream: any value that Serde can write and read.
+/// What can flow in a stream: any value that Serde can write and read without knowing its form from the bytes (so no untagged enums, no
+/// flattened and no conditionally skipped fields).
 pub trait Data: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {}
 
 impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Data for T {}
@@ -25,15 +27,15 @@ impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Data for T
 pub struct Records<T> {
     /// The values.
     pub values: Vec<T>,
-    /// Their event times in milliseconds; empty where the stream has none.
-    pub times: Vec<EventTime>,
+    /// Their event times.
+    pub times: Times,
 }
 
 impl<T> Default for Records<T> {
     fn default() -> Self {
         Self {
             values: vec![],
-            times: vec![],
+            times: Times::default(),
         }
     }
 }
@@ -52,7 +54,10 @@ impl<T> fmt::Debug for Records<T> {
 impl<T: Data> Records<T> {
     /// Values without event times.
     pub fn of(values: Vec<T>) -> Self {
-        Self { values, times: vec![] }
+        Self {
+            values,
+            times: Times::default(),
+        }
     }
 
     /// The records of a batch.
@@ -78,9 +83,16 @@ impl<T: Data> Records<T> {
         Batch::of_rows(Arc::new(self))
     }
 
+    /// Adds a record.
+    #[inline]
+    pub(crate) fn push(&mut self, value: T, time: Option<EventTime>) {
+        self.times.push(self.values.len(), time);
+        self.values.push(value);
+    }
+
     /// The event time of record `index`, if it has one.
     pub fn time(&self, index: usize) -> Option<EventTime> {
-        self.times.get(index).copied()
+        self.times.get(index)
     }
 
     /// Reads what [`Rows::encode`] wrote.
@@ -92,7 +104,7 @@ impl<T: Data> Records<T> {
             type_name: std::any::type_name::<T>(),
             reason,
         };
-        let ((times, values), rest): ((Vec<EventTime>, Vec<T>), &[u8]) =
+        let ((times, values), rest): ((Times, Vec<T>), &[u8]) =
             postcard::take_from_bytes(bytes).map_err(|e| decode(e.to_string()))?;
         if !rest.is_empty() {
             return Err(decode(format!("{} bytes are left", rest.len())));
@@ -137,23 +149,18 @@ impl<T: Data> Rows for Records<T> {
 
     fn take(&self, indices: &[u32]) -> Arc<dyn Rows> {
         let values = indices.iter().map(|i| self.values[*i as usize].clone()).collect();
-        let times = match self.times.is_empty() {
-            true => vec![],
-            false => indices.iter().map(|i| self.times[*i as usize]).collect(),
-        };
+        let times = self.times.take(indices);
         Arc::new(Self { values, times })
     }
 
     fn scatter(self: Arc<Self>, targets: &[u32], counts: &[usize]) -> Vec<Arc<dyn Rows>> {
         let Self { values, times } = own(self);
-        let part = |count: &usize| Self {
+        let part = |(times, count): (Times, &usize)| Self {
             values: Vec::with_capacity(*count),
-            times: Vec::with_capacity(if times.is_empty() { 0 } else { *count }),
+            times,
         };
-        let mut parts: Vec<Self> = counts.iter().map(part).collect();
-        for (time, target) in times.iter().zip(targets) {
-            parts[*target as usize].times.push(*time);
-        }
+        let times = times.scatter(targets, counts).into_iter();
+        let mut parts: Vec<Self> = times.zip(counts).map(part).collect();
         for (value, target) in values.into_iter().zip(targets) {
             parts[*target as usize].values.push(value);
         }
@@ -169,8 +176,8 @@ impl<T: Data> Rows for Records<T> {
                 found,
             })?;
             let Self { values, times } = own(rows);
+            all.times.append(all.values.len(), times, values.len());
             all.values.extend(values);
-            all.times.extend(times);
         }
         Ok(Arc::new(all))
     }
@@ -200,7 +207,7 @@ mod tests {
     fn records() -> Records<(String, i64)> {
         Records {
             values: (0..5).map(|i| (format!("k{i}"), i)).collect(),
-            times: (10..15).collect(),
+            times: (10..15).collect::<Vec<_>>().into(),
         }
     }
 
@@ -229,7 +236,7 @@ mod tests {
         assert_eq!(numbers, [0, 1, 2]);
         let part = |i: usize| Records::<(String, i64)>::from_batch(parts[i].clone()).unwrap();
         assert_eq!(part(1).values, [("k0".to_owned(), 0), ("k2".to_owned(), 2)]);
-        assert_eq!(part(1).times, [10, 12]);
+        assert_eq!(part(1).times, vec![10, 12].into());
         assert_eq!(parts[0].hashes().unwrap().as_slice(), [2, 5]);
         let joined = Batch::join(parts).unwrap();
         assert_eq!(joined.num_rows(), 5);
@@ -243,8 +250,8 @@ mod tests {
         assert_eq!(pieces[1].hashes().unwrap().as_slice(), [3, 4, 5]);
         let first = Records::<(String, i64)>::from_batch(pieces.remove(0)).unwrap();
         assert_eq!(
-            (first.values.as_slice(), first.times.as_slice()),
-            (&records().values[..2], &[10, 11][..])
+            (first.values.as_slice(), first.times),
+            (&records().values[..2], vec![10, 11].into())
         );
     }
 

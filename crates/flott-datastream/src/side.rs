@@ -183,8 +183,7 @@ impl Sides {
             "the side output '{id}' is read as {read_as}, and {emitted} is emitted to it: give one of the tags another name"
         );
         if let Some(records) = records {
-            records.values.push(value);
-            records.times.extend(time);
+            records.push(value, time);
             self.rows += 1;
         }
         true

@@ -254,7 +254,7 @@ impl<T: Data> DataStream<T> {
         self.spread(Partitioning::Forward)
     }
 
-    /// Gives each record to the subtask that `partitioner` names, of so many as it is told.
+    /// Gives each record to the subtask that `partitioner` names, of `subtasks`: the parallelism of whatever reads the stream.
     pub fn partition_custom(
         &self,
         partitioner: impl FnMut(&T, usize) -> usize + Clone + Send + Sync + 'static,
@@ -263,6 +263,11 @@ impl<T: Data> DataStream<T> {
         let origins = self.prepare("partition", "Partition Custom", &Partitioning::Custom, move || {
             Box::new(PartitionBy::<T, _>::new(partitioner.clone(), subtasks))
         });
+        let mut graph = self.env.graph().borrow_mut();
+        origins
+            .iter()
+            .for_each(|origin| graph.spread_over(origin.node, subtasks));
+        drop(graph);
         DataStream::new(self.env.clone(), origins)
     }
 
@@ -270,6 +275,7 @@ impl<T: Data> DataStream<T> {
     fn of_operator(self, what: &'static str, set: impl FnOnce(&mut Graph, NodeId)) -> Self {
         let mut graph = self.env.graph().borrow_mut();
         match self.origins.as_slice() {
+            [one] if one.partitioning.is_some() => graph.refuse(ProgramError::Exchange { what }),
             [one] if one.output > 0 => graph.refuse(ProgramError::SideOutput { what }),
             [one] => set(&mut graph, one.node),
             _ => graph.refuse(ProgramError::Union { what }),
@@ -363,7 +369,8 @@ impl<T: Data> DataStream<T> {
         }
     }
 
-    /// Runs a job that ends with this stream, and gives its records in the order in which they came. For bounded streams.
+    /// Runs a job that ends with this stream, and gives its records in the order in which they came. For bounded streams; if the
+    /// job restarts on its way, some records come twice.
     ///
     /// # Errors
     /// If the program is no job, or the job is refused or fails.

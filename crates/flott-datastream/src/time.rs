@@ -113,7 +113,7 @@ impl<T: Data> WatermarkStrategy<T> {
             }
             Ok(())
         })?;
-        records.times = times;
+        records.times = times.into();
         Ok(())
     }
 
@@ -141,7 +141,8 @@ impl<T: Data> WatermarkGenerator for Generator<T> {
                            (with_timestamp_assigner), or use WatermarkStrategy::no_watermarks()";
             return Err(TaskError::user(message).fatal());
         }
-        Ok(records.times.iter().map(|time_ms| self.0.watermark(*time_ms)).collect())
+        let watermark = |index| records.time(index).and_then(|time_ms| self.0.watermark(time_ms));
+        Ok((0..records.values.len()).map(watermark).collect())
     }
 }
 
@@ -246,12 +247,11 @@ impl<T: Data> TimestampsAndWatermarks<T> {
 
     /// Emits records, cut where the watermark moves.
     fn emit_on_event(&mut self, records: Records<T>, out: &mut Output) {
-        let mut times = records.times.into_iter();
+        let mut times = records.times.cursor();
         let mut piece = Records::default();
         for value in records.values {
-            piece.values.push(value);
             let time = times.next();
-            piece.times.extend(time);
+            piece.push(value, time);
             let justified = time.and_then(|t| self.strategy.watermark(t)).unwrap_or(NO_WATERMARK);
             if justified > self.justified {
                 self.justified = justified;
@@ -306,7 +306,7 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
             self.emit_on_event(records, out);
             return Ok(Flow::Done);
         }
-        if let Some(latest) = records.times.iter().max().and_then(|t| self.strategy.watermark(*t)) {
+        if let Some(latest) = records.times.latest().and_then(|t| self.strategy.watermark(t)) {
             self.justified = self.justified.max(latest);
         }
         out.emit(records.into_batch());

@@ -9,6 +9,7 @@ use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::process::{Context, ProcessFunction};
 use crate::records::{Data, Records};
 use crate::side::Sides;
+use crate::times::TimesCursor;
 use flott_core::clock::SharedClock;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
@@ -158,7 +159,7 @@ impl<A, B, F: BroadcastProcessFunction<A, B>> ConnectedLogic<A, B> for Broadcast
 /// Records of one input that are at hand.
 struct Input<T> {
     values: std::vec::IntoIter<T>,
-    times: std::vec::IntoIter<EventTime>,
+    times: TimesCursor,
     at_hand: AtHand<T>,
 }
 
@@ -166,14 +167,14 @@ impl<T: Data> Input<T> {
     fn new() -> Self {
         Self {
             values: vec![].into_iter(),
-            times: vec![].into_iter(),
+            times: TimesCursor::default(),
             at_hand: AtHand::new(),
         }
     }
 
     fn take(&mut self, batch: Batch) -> Result<(), TaskError> {
         let Records { values, times } = Records::<T>::from_batch(batch)?;
-        (self.values, self.times) = (values.into_iter(), times.into_iter());
+        (self.values, self.times) = (values.into_iter(), times.cursor());
         Ok(())
     }
 
@@ -206,7 +207,6 @@ pub(crate) struct Connected<A, B, L: ConnectedLogic<A, B>> {
     broadcast: BroadcastStates,
     watermark: EventTime,
     clock: Option<SharedClock>,
-    is_closed: bool,
 }
 
 impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Connected<A, B, L> {
@@ -219,7 +219,6 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Connected<A, B, L> {
             broadcast: BroadcastStates::default(),
             watermark: NO_WATERMARK,
             clock: None,
-            is_closed: false,
         }
     }
 }
@@ -274,9 +273,7 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> 
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        if !std::mem::replace(&mut self.is_closed, true) {
-            guarded("close", || self.logic.close())?;
-        }
+        guarded("close", || self.logic.close())?;
         Ok(Flow::Done)
     }
 }

@@ -18,6 +18,7 @@ use crate::records::{Data, Records};
 use crate::side::Sides;
 use crate::state::KeyState;
 use crate::timers::{Due, Timers};
+use crate::times::{Times, TimesCursor};
 use flott_core::clock::SharedClock;
 use flott_core::hash::hash_columns;
 use flott_core::time::NO_WATERMARK;
@@ -48,13 +49,14 @@ impl<K: Key, T: Data> KeyBy<K, T> {
     }
 }
 
-/// The keys of some records.
+/// The keys of some records, which `at_hand` counts when they are worked on.
 pub(crate) fn keys_of<K: Key, T: Data>(
     selector: &Selector<K, T>,
     at_hand: &mut AtHand<T>,
     records: &Records<T>,
 ) -> Result<Vec<K>, TaskError> {
     let mut keys = Vec::with_capacity(records.values.len());
+    let before = at_hand.number;
     at_hand.guard(|at_hand| {
         for (index, value) in records.values.iter().enumerate() {
             at_hand.next(value, records.time(index));
@@ -62,6 +64,7 @@ pub(crate) fn keys_of<K: Key, T: Data>(
         }
         Ok(())
     })?;
+    at_hand.number = before;
     Ok(keys)
 }
 
@@ -73,6 +76,7 @@ impl<K: Key, T: Data> Operator for KeyBy<K, T> {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         let records = Records::<T>::from_batch(batch)?;
         let keys = keys_of(&self.selector, &mut self.at_hand, &records)?;
+        self.at_hand.number += keys.len() as u64;
         let hashes = hash_columns(&K::columns(keys.iter()), keys.len())?;
         out.emit(records.into_batch().with_hashes(Some(Arc::new(hashes))));
         Ok(Flow::Done)
@@ -82,7 +86,7 @@ impl<K: Key, T: Data> Operator for KeyBy<K, T> {
 /// What is at hand of a batch.
 struct Work<K, T> {
     values: std::vec::IntoIter<T>,
-    times: Vec<EventTime>,
+    times: Times,
     keys: std::vec::IntoIter<K>,
     hashes: Arc<Vec<u64>>,
     slots: Vec<u32>,
@@ -261,7 +265,7 @@ impl<K: Key, T: Data> Input<K, T> {
             {
                 let row = work.row;
                 work.row += 1;
-                collector.time = work.times.get(row).copied();
+                collector.time = work.times.get(row);
                 at_hand.next(&value, collector.time);
                 if has_state {
                     opened.state.select(work.slots[row]);
@@ -295,7 +299,7 @@ impl<K: Key, T: Data> Input<K, T> {
 /// A second input without keys.
 struct Unkeyed<B> {
     values: std::vec::IntoIter<B>,
-    times: std::vec::IntoIter<EventTime>,
+    times: TimesCursor,
     at_hand: AtHand<B>,
 }
 
@@ -323,7 +327,6 @@ pub(crate) struct Keyed<K: Key, A, B, L: KeyedLogic<K, A, B>> {
     watermark: EventTime,
     opened: Option<Opened<K>>,
     open_call: Open,
-    is_closed: bool,
 }
 
 fn opened<K>(opened: &mut Option<Opened<K>>) -> Result<&mut Opened<K>, TaskError> {
@@ -342,7 +345,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
                 Some(selector) => Second::Keyed(Input::new(selector)),
                 None => Second::Broadcast(Unkeyed {
                     values: vec![].into_iter(),
-                    times: vec![].into_iter(),
+                    times: TimesCursor::default(),
                     at_hand: AtHand::new(),
                 }),
             },
@@ -350,7 +353,6 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
             watermark: NO_WATERMARK,
             opened: None,
             open_call: Open::Nothing,
-            is_closed: false,
         }
     }
 
@@ -473,7 +475,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
             }
             (_, Second::Broadcast(second)) => {
                 let Records { values, times } = Records::<B>::from_batch(batch)?;
-                (second.values, second.times) = (values.into_iter(), times.into_iter());
+                (second.values, second.times) = (values.into_iter(), times.cursor());
                 Open::Second
             }
         };
@@ -537,9 +539,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        if !std::mem::replace(&mut self.is_closed, true) {
-            guarded("close", || self.logic.close())?;
-        }
+        guarded("close", || self.logic.close())?;
         Ok(Flow::Done)
     }
 

@@ -44,7 +44,7 @@ struct FunctionWriter<T, F> {
 impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
     fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         let Records { values, times } = Records::<T>::from_batch(batch)?;
-        let mut times = times.into_iter();
+        let mut times = times.cursor();
         let function = &mut self.function;
         self.at_hand.guard(|at_hand| {
             for value in values {

@@ -5,9 +5,9 @@
 use super::{AtHand, BATCH_ROWS, guarded};
 use crate::function::{BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext};
 use crate::records::{Data, Records};
-use flott_core::{Batch, EventTime};
+use crate::times::TimesCursor;
+use flott_core::Batch;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use std::marker::PhantomData;
 
 /// What is done with one record.
 pub(crate) trait Transform<T, U>: Send {
@@ -110,11 +110,9 @@ impl<T, F: FlatMapFunction<T>> Transform<T, F::Out> for FlatMapBy<F> {
 pub(crate) struct Stateless<T, U, X> {
     transform: X,
     input: std::vec::IntoIter<T>,
-    times: std::vec::IntoIter<EventTime>,
+    times: TimesCursor,
     at_hand: AtHand<T>,
     collector: Collector<U>,
-    is_closed: bool,
-    output: PhantomData<U>,
 }
 
 impl<T: Data, U: Data, X: Transform<T, U>> Stateless<T, U, X> {
@@ -122,11 +120,9 @@ impl<T: Data, U: Data, X: Transform<T, U>> Stateless<T, U, X> {
         Self {
             transform,
             input: vec![].into_iter(),
-            times: vec![].into_iter(),
+            times: TimesCursor::default(),
             at_hand: AtHand::new(),
             collector: Collector::default(),
-            is_closed: false,
-            output: PhantomData,
         }
     }
 }
@@ -139,7 +135,7 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         let Records { values, times } = Records::<T>::from_batch(batch)?;
-        (self.input, self.times) = (values.into_iter(), times.into_iter());
+        (self.input, self.times) = (values.into_iter(), times.cursor());
         self.resume(out)
     }
 
@@ -171,9 +167,7 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        if !std::mem::replace(&mut self.is_closed, true) {
-            guarded("close", || self.transform.close())?;
-        }
+        guarded("close", || self.transform.close())?;
         Ok(Flow::Done)
     }
 }

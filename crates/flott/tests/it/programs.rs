@@ -246,3 +246,20 @@ fn a_program_runs_inside_an_asynchronous_runtime() {
     let collected = runtime.block_on(async { env().from_collection([1, 2]).execute_and_collect("inside") });
     assert_eq!(collected.unwrap(), [1, 2]);
 }
+
+/// What an executed job read is there for the next one, which runs what was described since.
+#[test]
+fn a_stream_is_read_by_a_later_job() {
+    let env = env();
+    let numbers = env.from_sequence(1, 4).map(|n| n * 10);
+    assert_eq!(sorted(numbers.map(|n| n + 1)), [11, 21, 31, 41]);
+    let large = numbers.filter(|n| *n > 20);
+    assert_eq!(sorted(large.union(&[&numbers])), [10, 20, 30, 30, 40, 40]);
+    assert_eq!(sorted(numbers.key_by(|n| n % 20).sum(|n| n)), [10, 20, 40, 60]);
+    let env = super::env();
+    assert_eq!(
+        sorted(env.from_sequence(i64::MAX - 1, i64::MAX)),
+        [i64::MAX - 1, i64::MAX]
+    );
+    assert_eq!(sorted(env.from_sequence(3, 2)), [] as [i64; 0]);
+}

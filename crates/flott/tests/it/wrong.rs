@@ -46,6 +46,20 @@ fn programs_that_are_no_jobs_are_refused_before_they_start() {
         ),
         (
             refused(|env| {
+                env.from_sequence(0, 9).rebalance().name("spread").print();
+            }),
+            "name() speaks of an operator, and an exchange is none: call it before key_by, rebalance and the like, or behind the next \
+             operator",
+        ),
+        (
+            refused(|env| {
+                env.from_sequence(0, 9).partition_custom(|_, _| 0, 3).map(|n| n).print();
+            }),
+            "partition_custom() spreads records over 3 subtasks, and 'Map', which reads them, has 2: say set_parallelism(3) of it, or \
+             give the partitioner 2",
+        ),
+        (
+            refused(|env| {
                 env.from_sequence(0, 9).map(|n| n).set_parallelism(0).print();
             }),
             "the plan is not valid: 'Map[2]' has parallelism 0, allowed is 1 to its max parallelism 128",
@@ -80,6 +94,15 @@ fn functions_that_fail_are_told_with_their_record() {
     let expected = "Map[2]: the function panicked at record 8, 7, of type i64: attempt to divide by zero";
     assert!(error.contains(expected), "{error}");
     let error = fails(|s| {
+        s.key_by(|n| *n).reduce(|a, _| a).map(|n| n).print();
+        let checked = s.key_by(|n| n % 3).process(FailsAt(5));
+        checked.print();
+    });
+    assert!(
+        error.contains("the function failed at record 6, 5, of type i64: told to"),
+        "{error}"
+    );
+    let error = fails(|s| {
         s.map(|n| n.to_string()).for_each(|s| assert!(s != "9", "no nine"));
     });
     assert!(
@@ -87,7 +110,24 @@ fn functions_that_fail_are_told_with_their_record() {
         "{error}"
     );
     let error = fails(|s| {
-        s.partition_custom(|n, _| *n as usize, 3).map(|n| n).print();
+        s.partition_custom(|n, _| *n as usize, 3)
+            .map(|n| n)
+            .set_parallelism(3)
+            .print();
     });
     assert!(error.contains("the partitioner names subtask 3 of 3"), "{error}");
+}
+
+#[derive(Clone)]
+struct FailsAt(i64);
+
+impl KeyedProcessFunction<i64, i64> for FailsAt {
+    type Out = i64;
+
+    fn process_element(&mut self, value: i64, _: &mut ProcessContext<'_, i64, i64>) -> Result<(), BoxError> {
+        match value == self.0 {
+            true => Err("told to".into()),
+            false => Ok(()),
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::super::BATCH_ROWS;
 use super::{Common, Keyed, event_time, guard_window, guarded};
 use crate::key::Key;
 use crate::records::Data;
+use crate::times::Times;
 use crate::window::Window;
 use crate::window::assigner::WindowAssigner;
 use crate::window::contents::Contents;
@@ -50,7 +51,6 @@ where
     is_event_time: bool,
     tables: WindowTables,
     firing: Option<Firing>,
-    is_closed: bool,
     // Of the batch at hand.
     windows: Vec<A::Window>,
     slots: Vec<u32>,
@@ -85,7 +85,6 @@ where
             function,
             tables,
             firing: None,
-            is_closed: false,
             windows: vec![],
             slots: vec![],
         })
@@ -103,11 +102,9 @@ where
         let (now_ms, is_event_time, watermark) = (clock.now_ms(), self.is_event_time, *watermark);
         let (assigner, windows) = (&self.assigner, &mut self.windows);
         let mut assigned = Vec::with_capacity(batch.values.len());
-        // The records were counted when their keys were found.
-        at_hand.number -= batch.values.len() as u64;
         at_hand.guard(|at_hand| {
             for (row, value) in batch.values.iter().enumerate() {
-                let time = batch.times.get(row).copied();
+                let time = batch.times.get(row);
                 at_hand.next(value, time);
                 assigner.assign_windows(value, event_time(time, is_event_time)?, now_ms, windows)?;
                 for window in windows.drain(..) {
@@ -149,7 +146,7 @@ where
     }
 
     /// Moves records to the groups of their windows; copies those that have several. Those that have none are late.
-    fn group(&mut self, values: Vec<T>, times: &[EventTime], assigned: &[(EventTime, u32)]) -> Vec<Group<T>> {
+    fn group(&mut self, values: Vec<T>, times: &Times, assigned: &[(EventTime, u32)]) -> Vec<Group<T>> {
         let mut groups: Vec<Group<T>> = vec![];
         let mut last = 0;
         let mut put = |end: EventTime, row: u32, value: T| {
@@ -181,7 +178,7 @@ where
                 Some(end) => put(end, row as u32, value),
                 None => {
                     // With gaps between windows a record may have none and be in time.
-                    let time = times.get(row).copied();
+                    let time = times.get(row);
                     if self.is_event_time && time.is_some_and(|t| t <= self.common.watermark) {
                         self.common.late(value, time);
                     }
@@ -287,12 +284,12 @@ where
         } = batch;
         match first.filter(|first| is_one(*first)) {
             // The whole batch lies in one window.
-            Some((end, _)) => self.add(end, &columns, &hashes, values, |row| times.get(row).copied())?,
+            Some((end, _)) => self.add(end, &columns, &hashes, values, |row| times.get(row))?,
             None => {
                 for Group { end, rows, values } in self.group(values, &times, &assigned) {
                     let columns = K::columns(rows.iter().map(|row| &keys[*row as usize]));
                     let hashes: Vec<u64> = rows.iter().map(|row| hashes[*row as usize]).collect();
-                    let time_of = |index: usize| times.get(rows[index] as usize).copied();
+                    let time_of = |index: usize| times.get(rows[index] as usize);
                     self.add(end, &columns, &hashes, values, time_of)?;
                 }
                 self.common.collector.emit(out);
@@ -342,9 +339,7 @@ where
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        if !std::mem::replace(&mut self.is_closed, true) {
-            guarded("close", || self.function.close())?;
-        }
+        guarded("close", || self.function.close())?;
         Ok(Flow::Done)
     }
 

@@ -12,6 +12,7 @@ use crate::function::BoxError;
 use crate::key::Key;
 use crate::records::Data;
 use crate::timers::{Due, Timers};
+use crate::times::Times;
 use crate::window::Window;
 use crate::window::assigner::WindowAssigner;
 use crate::window::contents::Contents;
@@ -30,7 +31,7 @@ type Pane<W, C, S> = (W, Option<C>, S);
 /// Records of a batch that are still to be added.
 struct Work<K, T> {
     values: std::vec::IntoIter<T>,
-    times: Vec<EventTime>,
+    times: Times,
     keys: std::vec::IntoIter<K>,
     hashes: Arc<Vec<u64>>,
     slots: Vec<u32>,
@@ -66,7 +67,6 @@ where
     common: Common<K, T, F::Out>,
     windows: Windows<K, T, A, G, C, F>,
     open_call: Open<K, T>,
-    is_closed: bool,
 }
 
 /// The windows of all keys and what works on them.
@@ -136,7 +136,6 @@ where
                 window_slots: vec![],
             },
             open_call: Open::Nothing,
-            is_closed: false,
         })
     }
 
@@ -148,14 +147,13 @@ where
         common.of_window.set_now(now_ms);
         let has_global = common.global.is_used();
         let mut at_hand = std::mem::replace(&mut common.at_hand, super::AtHand::new());
-        at_hand.number -= work.values.len() as u64;
         let ended = at_hand.guard(|at_hand| {
             while !common.collector.is_full()
                 && let Some((value, key)) = work.values.next().zip(work.keys.next())
             {
                 let row = work.row;
                 work.row += 1;
-                let time = work.times.get(row).copied();
+                let time = work.times.get(row);
                 at_hand.next(&value, time);
                 if has_global {
                     common.global.select(work.global_slots[row]);
@@ -704,9 +702,7 @@ where
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        if !std::mem::replace(&mut self.is_closed, true) {
-            guarded("close", || self.windows.function.close())?;
-        }
+        guarded("close", || self.windows.function.close())?;
         Ok(Flow::Done)
     }
 

@@ -14,6 +14,7 @@ use crate::key::Key;
 use crate::records::{Data, Records};
 use crate::side::{OutputTag, Sides};
 use crate::state::{KeyState, StateDeclarations};
+use crate::times::Times;
 use crate::window::assigner::WindowAssigner;
 use crate::window::contents::Contents;
 use crate::window::function::{OpenWindowContext, ProcessWindowFunction};
@@ -75,7 +76,7 @@ struct Common<K, T, U> {
 /// A batch, and where its keys are.
 struct Keyed<K, T> {
     values: Vec<T>,
-    times: Vec<EventTime>,
+    times: Times,
     keys: Vec<K>,
     columns: Vec<ArrayRef>,
     hashes: Arc<Vec<u64>>,
