@@ -84,7 +84,8 @@ fn a_savepoint_on_stop_is_shown_and_restored_at_another_parallelism() {
     std::fs::write(&changed_file, changed).unwrap();
     let changed = checked(&changed_file, &["-p", "2"]).expect(0);
     assert!(
-        changed.out.contains("is dropped; ") && changed.out.contains("is new and starts empty"),
+        changed.out.contains("'sum$0' of 'window-aggs' is dropped")
+            && changed.out.contains("'max$0' of 'window-aggs' is new and starts empty"),
         "{}",
         changed.out
     );
