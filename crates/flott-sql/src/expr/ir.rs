@@ -163,6 +163,9 @@ impl Hash for Literal {
     }
 }
 
+/// Operands up to which a chain is left as it was written.
+const FEW_OPERANDS: usize = 16;
+
 impl Expr {
     /// Column `index`.
     pub fn input(index: usize, ty: LogicalType) -> Self {
@@ -315,6 +318,31 @@ impl Expr {
                 !super::registry::is_dynamic(function) && args.iter().all(Self::is_constant)
             }
         }
+    }
+
+    /// One expression of many by an operator that may be regrouped (AND, OR); `None` of none. Many make a tree that is as
+    /// flat as it can be, for what is done with expressions goes down by recursion; few stay `(a AND b) AND c`.
+    ///
+    /// # Errors
+    /// The first of `join`.
+    pub fn join_all<E>(
+        mut operands: Vec<Self>,
+        join: &mut dyn FnMut(Self, Self) -> Result<Self, E>,
+    ) -> Result<Option<Self>, E> {
+        while operands.len() > FEW_OPERANDS {
+            let mut joined = Vec::with_capacity(operands.len().div_ceil(2));
+            let mut rest = operands.into_iter();
+            while let Some(left) = rest.next() {
+                joined.push(match rest.next() {
+                    Some(right) => join(left, right)?,
+                    None => left,
+                });
+            }
+            operands = joined;
+        }
+        let mut rest = operands.into_iter();
+        let Some(first) = rest.next() else { return Ok(None) };
+        rest.try_fold(first, join).map(Some)
     }
 
     /// The conjuncts of a condition: `a AND (b AND c)` gives a, b, c.

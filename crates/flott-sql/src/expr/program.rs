@@ -108,6 +108,9 @@ pub fn compile_many(exprs: &[Expr], context: &EvalContext) -> Result<CompiledExp
     })
 }
 
+/// Larger constants are made where they are used: a plan holds its constants many times.
+const MAX_CONSTANT_BYTES: usize = 1 << 16;
+
 /// The same expression with every part that is the same for all rows and times computed. Parts that fail stay as they
 /// are, so that they fail when (and only if) a row needs them.
 pub fn fold_constants(expr: &Expr, context: &EvalContext) -> Expr {
@@ -115,6 +118,7 @@ pub fn fold_constants(expr: &Expr, context: &EvalContext) -> Expr {
         let folded = compile(expr, context)
             .and_then(|c| c.evaluate(&Batch::new(vec![], 1)))
             .ok()
+            .filter(|array| array.get_array_memory_size() <= MAX_CONSTANT_BYTES)
             .and_then(|array| literal::from_array(array.as_ref(), expr.ty()));
         return folded.unwrap_or_else(|| expr.clone());
     }

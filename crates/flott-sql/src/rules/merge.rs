@@ -3,6 +3,7 @@
 use crate::expr::Expr;
 use crate::rel::{Rel, RelOp, WindowAggregate};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 /// Pushes conditions down and merges Calcs, from the scans upwards.
 pub fn merge(rel: Rel) -> Rel {
@@ -62,16 +63,18 @@ fn merge_top(rel: Rel) -> Rel {
 /// Both conditions, the lower one first.
 pub fn and(lower: Option<Expr>, upper: Option<Expr>) -> Option<Expr> {
     match (lower, upper) {
-        (Some(a), Some(b)) => {
-            let ty = a.ty().with_nullable(a.ty().nullable || b.ty().nullable);
-            Some(Expr::call("AND", vec![a, b], ty))
-        }
+        (Some(a), Some(b)) => Some(both(a, b)),
         (a, b) => a.or(b),
     }
 }
 
+fn both(a: Expr, b: Expr) -> Expr {
+    let ty = a.ty().with_nullable(a.ty().nullable || b.ty().nullable);
+    Expr::call("AND", vec![a, b], ty)
+}
+
 /// Whether the upper expressions may compute the lower ones themselves: what gives another value each time must be
-/// computed once.
+/// computed once, and what is large not often.
 fn mergeable(lower: &[Expr], projection: &[Expr], condition: Option<&Expr>) -> bool {
     let mut uses: BTreeMap<usize, usize> = BTreeMap::new();
     for expr in projection.iter().chain(condition) {
@@ -81,10 +84,31 @@ fn mergeable(lower: &[Expr], projection: &[Expr], condition: Option<&Expr>) -> b
             }
         });
     }
+    if !stays_small(lower, &uses, projection.iter().chain(condition).map(size).sum()) {
+        return false;
+    }
     let in_condition = condition.map(Expr::input_refs).unwrap_or_default();
     lower.iter().enumerate().all(|(i, e)| {
         e.is_deterministic() || is_clock(e) || (uses.get(&i).is_none_or(|n| *n <= 1) && !in_condition.contains(&i))
     })
+}
+
+/// Nodes of expressions from which on a merge must not make many more of them: an expression that is used twice, in one
+/// that is used twice, and so on, would double with each level.
+const LARGE: usize = 4096;
+
+/// Whether the merged expressions are small, or hardly larger than they are apart.
+fn stays_small(lower: &[Expr], uses: &BTreeMap<usize, usize>, upper: usize) -> bool {
+    let sizes: Vec<usize> = lower.iter().map(size).collect();
+    let inlined: usize = uses.iter().map(|(i, n)| n.saturating_mul(sizes[*i])).sum();
+    let merged = upper.saturating_add(inlined);
+    merged <= LARGE || merged <= 2 * (upper + sizes.iter().sum::<usize>())
+}
+
+fn size(expr: &Expr) -> usize {
+    let mut nodes = 0;
+    expr.visit(&mut |_| nodes += 1);
+    nodes
 }
 
 /// `PROCTIME()`: any moment of the row's stay is right.
@@ -124,7 +148,11 @@ fn push_filters(rel: Rel) -> Rel {
 }
 
 fn all(conjuncts: Vec<Expr>) -> Option<Expr> {
-    conjuncts.into_iter().fold(None, |all, c| and(all, Some(c)))
+    let mut join = |a: Expr, b: Expr| -> Result<Expr, Infallible> { Ok(both(a, b)) };
+    match Expr::join_all(conjuncts, &mut join) {
+        Ok(all) => all,
+        Err(never) => match never {},
+    }
 }
 
 /// Whether a condition over the output of `rel` says the same over its input.

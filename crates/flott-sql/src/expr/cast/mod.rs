@@ -4,6 +4,7 @@
 //! converts dates and times. Constructed types convert element by element.
 
 use super::error::ExprError;
+use super::functions::text::offset;
 use super::program::EvalContext;
 use super::registry::{Call, Kernel};
 use super::types::is_interval;
@@ -237,6 +238,8 @@ fn fit_length(array: &ArrayRef, from: &TypeKind, to: &TypeKind) -> Result<ArrayR
         let cut = value.char_indices().nth(limit).map_or(value, |(end, _)| &value[..end]);
         let length = if pad { cut.chars().count() } else { limit };
         if length < limit {
+            // Refused where it is too long, before it is made.
+            offset((out.values_slice().len() + cut.len()).saturating_add(limit - length))?;
             buffer.clear();
             buffer.push_str(cut);
             buffer.extend(std::iter::repeat_n(' ', limit - length));
@@ -262,6 +265,9 @@ fn to_binary(array: &ArrayRef, to: &TypeKind) -> Result<ArrayRef, ExprError> {
         TypeKind::Varbinary(n) => (*n as usize, false),
         _ => return Err(mismatch("CAST", array)),
     };
+    if pad {
+        offset((array.len() - array.null_count()).saturating_mul(limit))?;
+    }
     let rows = (0..array.len()).map(|row| {
         if array.is_null(row) {
             return None;

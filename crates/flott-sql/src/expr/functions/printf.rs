@@ -1,7 +1,7 @@
 //! `PRINTF`: Java's `Formatter` over SQL values. A format that does not fit its arguments gives NULL, as in Flink.
 
 use super::entry;
-use super::text::rows_of_text;
+use super::text::{MAX_TEXT_BYTES, rows_of_text};
 use crate::expr::cast::text::write_value;
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
@@ -138,6 +138,9 @@ fn print(format: &str, values: &[Argument], out: &mut String) -> Option<()> {
     let mut rest = format;
     let (mut next, mut last) = (0, None);
     while let Some(at) = rest.find('%') {
+        if out.len() > MAX_TEXT_BYTES {
+            return Some(());
+        }
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         let mut directive = Directive::default();

@@ -3,7 +3,7 @@
 
 use super::entry;
 use super::java_pattern::{Pattern, pattern, unsupported};
-use super::text::{rows_of_text, text_bytes};
+use super::text::{extend_within_limit, rows_of_text, text_bytes};
 use super::text_search::{array_of_strings, strings_builder};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
@@ -187,7 +187,14 @@ fn build_replace(_: &Call<'_>) -> Result<Kernel, ExprError> {
         let result = rows_of_text(rows, text_bytes(&args[0]), |row, out| {
             let (text, by) = (text.get(row)?, by.get(row)?);
             let replaced = patterns.get(row)?;
-            out.push_str(&replaced.replace_all(text, regex::NoExpand(by)));
+            let mut copied = 0;
+            let pieces = replaced.find_iter(text).flat_map(|found| {
+                let before = &text[copied..found.start()];
+                copied = found.end();
+                [before, by]
+            });
+            extend_within_limit(out, pieces);
+            out.push_str(&text[copied..]);
             Some(())
         })?;
         patterns.finish(result)

@@ -66,7 +66,7 @@ fn varchar_of(args: &Arguments, i: usize) -> TypeKind {
 /// One string a row: `write` appends it to the buffer, which holds the rows before it, or says that it is NULL.
 ///
 /// # Errors
-/// If a batch makes more than 2 GiB of text.
+/// If a batch makes more than [`MAX_TEXT_BYTES`] of text; a `write` that can make much of little stops there by itself.
 pub(crate) fn rows_of_text(
     rows: usize,
     bytes: usize,
@@ -90,12 +90,37 @@ pub(crate) fn rows_of_text(
     strings(buffer.into_bytes(), offsets, nulls)
 }
 
+/// Most text that a function may make of one batch: a length in a row's value must not be able to ask for all memory.
+pub(crate) const MAX_TEXT_BYTES: usize = 256 << 20;
+
 /// An end of a string in a batch's buffer.
 pub(crate) fn offset(end: usize) -> Result<i32, ExprError> {
-    i32::try_from(end).map_err(|_| ExprError::Kernel {
-        function: "text".to_owned(),
-        problem: "more than 2 GiB of text in one batch".to_owned(),
-    })
+    i32::try_from(end)
+        .ok()
+        .filter(|_| end <= MAX_TEXT_BYTES)
+        .ok_or_else(|| ExprError::Kernel {
+            function: "text".to_owned(),
+            problem: format!(
+                "more than {} MiB of text in one batch; make shorter texts",
+                MAX_TEXT_BYTES >> 20
+            ),
+        })
+}
+
+/// Bytes of text that rows ask for, at least; an error where that is too much, before any of it is made.
+fn check_wanted(rows: usize, wanted: impl Fn(usize) -> Option<usize>) -> Result<usize, ExprError> {
+    let bytes = (0..rows).filter_map(wanted).fold(0, usize::saturating_add);
+    offset(bytes).map(|_| bytes)
+}
+
+/// Appends what `pieces` gives, up to a piece behind [`MAX_TEXT_BYTES`].
+pub(crate) fn extend_within_limit<'a>(out: &mut String, pieces: impl Iterator<Item = &'a str>) {
+    for piece in pieces {
+        out.push_str(piece);
+        if out.len() > MAX_TEXT_BYTES {
+            return;
+        }
+    }
 }
 
 /// A column of the strings between `offsets`.
@@ -351,7 +376,12 @@ fn build_pad(call: &Call<'_>) -> Result<Kernel, ExprError> {
     Ok(Box::new(move |args, rows| {
         let (text, length) = (Strings::new(&args[0])?, Primitives::<Int32Type>::new(&args[1])?);
         let pad = Strings::new(&args[2])?;
-        rows_of_text(rows, text_bytes(&args[0]), |row, out| {
+        let wanted = |row| match (text.get(row)?, pad.get(row)?) {
+            (text, "") => Some(text.len()),
+            _ => usize::try_from(length.get(row)?).ok(),
+        };
+        let bytes = check_wanted(rows, wanted)?;
+        rows_of_text(rows, bytes, |row, out| {
             let (text, pad) = (text.get(row)?, pad.get(row)?);
             let length = usize::try_from(length.get(row)?).ok()?;
             if !(text.is_ascii() && pad.is_ascii()) {
@@ -405,9 +435,17 @@ fn infer_repeat(args: &mut Arguments) -> Result<LogicalType, Refusal> {
 fn build_repeat(_: &Call<'_>) -> Result<Kernel, ExprError> {
     Ok(Box::new(|args, rows| {
         let (text, times) = (Strings::new(&args[0])?, Primitives::<Int32Type>::new(&args[1])?);
-        rows_of_text(rows, text_bytes(&args[0]), |row, out| {
+        let wanted = |row| {
+            Some(
+                text.get(row)?
+                    .len()
+                    .saturating_mul(usize::try_from(times.get(row)?).ok()?),
+            )
+        };
+        let bytes = check_wanted(rows, wanted)?;
+        rows_of_text(rows, bytes, |row, out| {
             let (text, times) = (text.get(row)?, times.get(row)?);
-            (0..times).for_each(|_| out.push_str(text));
+            (0..times).filter(|_| !text.is_empty()).for_each(|_| out.push_str(text));
             Some(())
         })
     }))

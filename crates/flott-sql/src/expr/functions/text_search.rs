@@ -1,7 +1,7 @@
 //! Finding, replacing and splitting by plain strings.
 
 use super::entry;
-use super::text::{offset, rows_of_text, strings, text_bytes};
+use super::text::{MAX_TEXT_BYTES, extend_within_limit, offset, rows_of_text, strings, text_bytes};
 use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
@@ -69,7 +69,15 @@ fn build_replace(_: &Call<'_>) -> Result<Kernel, ExprError> {
             Strings::new(&args[2])?,
         );
         rows_of_text(rows, text_bytes(&args[0]), |row, out| {
-            out.push_str(&text.get(row)?.replace(search.get(row)?, by.get(row)?));
+            let (text, search, by) = (text.get(row)?, search.get(row)?, by.get(row)?);
+            let mut copied = 0;
+            let pieces = text.match_indices(search).flat_map(|(at, found)| {
+                let before = &text[copied..at];
+                copied = at + found.len();
+                [before, by]
+            });
+            extend_within_limit(out, pieces);
+            out.push_str(&text[copied..]);
             Some(())
         })
     }))
@@ -100,6 +108,10 @@ fn replace_constant(args: &[Value]) -> Result<Option<ArrayRef>, ExprError> {
         let value = &data[w[0] as usize..w[1] as usize];
         let mut copied = 0;
         let mut replace = |at: usize| {
+            // What is longer is refused below.
+            if out.len() > MAX_TEXT_BYTES {
+                return;
+            }
             out.extend_from_slice(&value[copied..at]);
             out.extend_from_slice(by);
             copied = at + search.len();
@@ -124,7 +136,7 @@ fn count(byte: u8, text: &[u8]) -> i32 {
 ///
 /// Counting a letter this way is the usual Flink SQL for it (Nexmark q14).
 pub(crate) fn replaced_length(search: u8, by: &str) -> Kernel {
-    let change = i32::try_from(by.chars().count()).unwrap_or(i32::MAX) - 1;
+    let change = by.chars().count() as i64 - 1;
     Box::new(move |args, _| {
         let array = args[0].array();
         let column = array
@@ -140,8 +152,8 @@ pub(crate) fn replaced_length(search: u8, by: &str) -> Kernel {
                 value.len()
             } else {
                 value.iter().filter(|b| (**b as i8) >= -0x40).count()
-            } as i32;
-            characters + found * change
+            } as i64;
+            i32::try_from(characters + i64::from(found) * change).unwrap_or(i32::MAX)
         };
         let lengths = ends.windows(2).map(length).collect();
         Ok(Arc::new(Int32Array::new(lengths, column.nulls().cloned())))

@@ -321,3 +321,55 @@ fn formatted_rows_of_one_second_differ_in_their_fraction() {
         assert_eq!(row.unwrap_or_default(), text);
     }
 }
+
+#[test]
+fn texts_out_of_all_proportion_are_errors_and_no_constants() {
+    let text = |n: usize| Expr::string(&"a".repeat(n));
+    let many = Expr::int(i32::MAX);
+    let columns = || vec![ints(vec![Some(1)])];
+    for expr in [
+        call("REPEAT", vec![text(10), many.clone()]),
+        call("LPAD", vec![text(1), many.clone(), text(1)]),
+        call("RPAD", vec![text(1), many.clone(), Expr::string("é")]),
+        call("REPLACE", vec![text(30_000), text(1), text(30_000)]),
+        call("REGEXP_REPLACE", vec![text(30_000), text(1), text(30_000)]),
+        resolve_cast(text(1), LogicalType::new(TypeKind::Char(i32::MAX as u32)), false).unwrap(),
+        resolve_cast(text(1), LogicalType::new(TypeKind::Binary(i32::MAX as u32)), false).unwrap(),
+    ] {
+        let error = run(&expr, columns()).unwrap_err();
+        assert!(error.contains("more than 256 MiB of text"), "{error}");
+    }
+    // What is large and can be made is made where it is used, not kept in the plan.
+    let large = call("REPEAT", vec![text(10), Expr::int(100_000)]);
+    assert_eq!(fold_constants(&large, &EvalContext::default()), large);
+    assert_eq!(
+        run(&large, columns()).unwrap().as_string::<i32>().value(0).len(),
+        1_000_000
+    );
+    // Nothing, however often, is nothing.
+    let nothing = call("REPEAT", vec![text(0), many]);
+    assert_eq!(run(&nothing, columns()).unwrap().as_string::<i32>().value(0), "");
+}
+
+#[test]
+fn many_operands_make_a_flat_tree_in_their_order() {
+    fn depth(expr: &Expr) -> usize {
+        match expr {
+            Expr::Call { args, .. } => 1 + args.iter().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    let join = |n: usize| {
+        let operands: Vec<Expr> = (0..n).map(column).collect();
+        let all = Expr::join_all(operands, &mut |a, b| {
+            Ok::<_, ()>(Expr::call("AND", vec![a, b], LogicalType::boolean()))
+        });
+        all.unwrap().unwrap()
+    };
+    assert_eq!(join(1), column(0));
+    assert_eq!(depth(&join(16)), 15);
+    let many = join(1001);
+    assert!(depth(&many) < 30, "{}", depth(&many));
+    let order: Vec<Expr> = many.conjuncts().into_iter().cloned().collect();
+    assert_eq!(order, (0..1001).map(column).collect::<Vec<_>>());
+}
