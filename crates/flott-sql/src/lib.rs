@@ -21,6 +21,7 @@ pub mod physical;
 pub mod rel;
 pub mod rules;
 pub mod script;
+mod stack;
 pub mod table_text;
 
 pub use error::{SqlError, SqlResult, Step};

@@ -18,6 +18,7 @@ use crate::explain::{explain, explain_json};
 use crate::parser::ast::{CreateTable, CreateView, Explained, Insert, Statement, StatementKind, StopJob};
 use crate::parser::{self, Source};
 use crate::physical::{self, PlannedJob};
+use crate::stack::with_room;
 use flott_core::{Field, Options, suggest};
 use flott_plan::Plan;
 use flott_runtime::Registry;
@@ -177,9 +178,11 @@ impl Session {
     /// # Errors
     /// What is wrong with it, with its place; the session stays as it was.
     pub fn execute(&mut self, script: &Script, statement: &Statement) -> SqlResult<Outcome> {
-        self.catalog.refresh();
-        self.run(&script.source, statement)
-            .map_err(|e| e.at(statement.location).in_source(&script.source.text))
+        with_room(|| {
+            self.catalog.refresh();
+            self.run(&script.source, statement)
+        })
+        .map_err(|e| e.at(statement.location).in_source(&script.source.text))
     }
 
     /// Executes all statements of a script and gives their outcomes.

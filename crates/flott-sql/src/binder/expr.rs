@@ -208,14 +208,8 @@ fn bind_in(args: Vec<Expr>) -> SqlResult<Expr> {
     let Some(value) = items.next() else {
         return Err(SqlError::new(Step::Syntax, "IN needs a list"));
     };
-    let mut any: Option<Expr> = None;
-    for item in items {
-        let equal = call("=", vec![value.clone(), item])?;
-        any = Some(match any {
-            Some(any) => call("OR", vec![any, equal])?,
-            None => equal,
-        });
-    }
+    let equal = items.map(|item| call("=", vec![value.clone(), item]));
+    let any = Expr::join_all(equal.collect::<SqlResult<_>>()?, &mut |a, b| call("OR", vec![a, b]))?;
     any.ok_or_else(|| SqlError::new(Step::Syntax, "IN needs a list"))
 }
 
@@ -368,8 +362,8 @@ fn bind_binary(left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, names: 
         BinaryOperator::LtEq => "<=",
         BinaryOperator::Eq => "=",
         BinaryOperator::NotEq => "<>",
-        BinaryOperator::And => "AND",
-        BinaryOperator::Or => "OR",
+        BinaryOperator::And => return bind_connective("AND", left, op, right, names),
+        BinaryOperator::Or => return bind_connective("OR", left, op, right, names),
         other => {
             return Err(SqlError::new(
                 Step::Syntax,
@@ -396,6 +390,37 @@ fn row_fields(expr: &Expr) -> Option<&[Expr]> {
         Expr::Call { function, args, .. } if function == "ROW" => Some(args),
         _ => None,
     }
+}
+
+/// `a AND b AND c`, without going down operator by operator.
+fn bind_connective(
+    function: &str,
+    left: &ast::Expr,
+    op: &BinaryOperator,
+    right: &ast::Expr,
+    names: &dyn Resolver,
+) -> SqlResult<Expr> {
+    let mut operands = vec![right];
+    let mut rest = left;
+    while let ast::Expr::BinaryOp { left, op: inner, right } = rest
+        && inner == op
+    {
+        if let Some(bound) = names.intercept(rest)? {
+            return join(function, Some(bound), &operands, names);
+        }
+        operands.push(right);
+        rest = left;
+    }
+    operands.push(rest);
+    join(function, None, &operands, names)
+}
+
+/// What is bound already and `operands`, last first, connected.
+fn join(function: &str, bound: Option<Expr>, operands: &[&ast::Expr], names: &dyn Resolver) -> SqlResult<Expr> {
+    let others = operands.iter().rev().map(|operand| bind_expr(operand, names));
+    let operands = bound.into_iter().map(Ok).chain(others).collect::<SqlResult<_>>()?;
+    let joined = Expr::join_all(operands, &mut |a, b| call(function, vec![a, b]))?;
+    joined.ok_or_else(|| SqlError::new(Step::Plan, format!("{function} of nothing")))
 }
 
 fn bind_cast(try_cast: bool, expr: &ast::Expr, data_type: &DataType, names: &dyn Resolver) -> SqlResult<Expr> {

@@ -139,6 +139,7 @@ impl Binder<'_> {
             && let Some(ident) = part.as_ident()
             && let Some((_, rel)) = self.ctes.iter().rev().find(|(n, _)| *n == ident.value)
         {
+            self.add_relations(rel.count()).map_err(|e| e.at_span(ident.span))?;
             return Ok((rel.clone(), vec![ident.value.clone()]));
         }
         let last = name.0.last().and_then(|p| p.as_ident());

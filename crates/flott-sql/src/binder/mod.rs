@@ -35,6 +35,10 @@ use std::sync::Arc;
 /// How deep views may use views.
 const MAX_DEPTH: usize = 64;
 
+/// How many tables and parts of queries the queries of a statement may have once views and common table expressions are
+/// put in: using one twice in the next one, and that twice again, doubles them each time.
+const MAX_RELATIONS: usize = 10_000;
+
 /// Binds the statements of one script.
 #[derive(Clone)]
 pub struct Binder<'a> {
@@ -47,6 +51,8 @@ pub struct Binder<'a> {
     source: Arc<Source>,
     ctes: Vec<(String, Rel)>,
     windows: Rc<Cell<u32>>,
+    /// Relations of all queries so far.
+    relations: Rc<Cell<usize>>,
     depth: usize,
 }
 
@@ -61,6 +67,7 @@ impl<'a> Binder<'a> {
             source,
             ctes: vec![],
             windows: Rc::default(),
+            relations: Rc::default(),
             depth: 0,
         }
     }
@@ -80,6 +87,20 @@ impl<'a> Binder<'a> {
             depth: self.depth + 1,
             ..self.clone()
         })
+    }
+
+    /// Counts relations that become part of a query.
+    fn add_relations(&self, count: usize) -> SqlResult<()> {
+        let relations = self.relations.get().saturating_add(count);
+        self.relations.set(relations);
+        if relations > MAX_RELATIONS {
+            return Err(SqlError::new(
+                Step::Unsupported,
+                format!("the query has more than {MAX_RELATIONS} parts, with its views and WITH queries put in"),
+            )
+            .remedy("write what is used many times into a table of its own, and read that"));
+        }
+        Ok(())
     }
 
     /// A number for the next window function.

@@ -68,6 +68,7 @@ impl Binder<'_> {
     }
 
     fn set_expr(&self, body: &SetExpr) -> SqlResult<Rel> {
+        self.add_relations(1).map_err(|e| e.at_span(body.span()))?;
         match body {
             SetExpr::Select(select) => Ok(self.select(select, &[])?.rel),
             SetExpr::Query(query) => self.subquery(query),

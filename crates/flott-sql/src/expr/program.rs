@@ -109,7 +109,7 @@ pub fn compile_many(exprs: &[Expr], context: &EvalContext) -> Result<CompiledExp
 }
 
 /// Larger constants are made where they are used: a plan holds its constants many times.
-const MAX_CONSTANT_BYTES: usize = 1 << 16;
+const MAX_CONSTANT_BYTES: usize = 1 << 20;
 
 /// The same expression with every part that is the same for all rows and times computed. Parts that fail stay as they
 /// are, so that they fail when (and only if) a row needs them.

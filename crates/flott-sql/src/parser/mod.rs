@@ -11,12 +11,14 @@ mod ddl;
 pub mod dialect;
 pub mod difference;
 pub mod json;
+mod limits;
 mod statement;
 mod tokens;
 pub mod types;
 pub mod vars;
 
 use crate::error::SqlResult;
+use crate::stack::with_room;
 pub use tokens::Hints;
 
 /// A script's text after variables were filled in, with its hints: what places in its statements refer to.
@@ -36,13 +38,17 @@ pub fn parse(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> SqlResul
     let text = vars::substitute(text, variables)?;
     let read = |text: &str| -> SqlResult<_> {
         let (statements, hints) = tokens::split(text)?;
+        let mut places = statement::Places::new(text);
         let statements = statements
             .into_iter()
-            .map(|tokens| statement::parse(text, tokens))
+            .map(|tokens| {
+                limits::check(&tokens)?;
+                statement::parse(&mut places, tokens)
+            })
             .collect::<SqlResult<Vec<_>>>()?;
         Ok((hints, statements))
     };
-    let (hints, statements) = read(&text).map_err(|e| e.in_source(&text))?;
+    let (hints, statements) = with_room(|| read(&text)).map_err(|e| e.in_source(&text))?;
     Ok((Source { text, hints }, statements))
 }
 

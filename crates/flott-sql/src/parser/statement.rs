@@ -49,15 +49,22 @@ const LATER: &[(&str, &str)] = &[
     ),
 ];
 
-/// Reads one statement; `text` is the script.
-pub fn parse(text: &str, tokens: StatementTokens) -> SqlResult<Statement> {
+/// How deep calls, parentheses and sub-queries may nest, as sqlparser counts.
+const MAX_NESTING: usize = 150;
+
+/// Reads one statement of a script; statements come in their order.
+pub fn parse(places: &mut Places<'_>, tokens: StatementTokens) -> SqlResult<Statement> {
     let location = tokens[0].span.start;
     let end = tokens[tokens.len() - 1].span.end;
-    let statement_text = slice(text, location, end).to_owned();
+    places.offset(location);
+    let start = *places;
+    let statement_text = places.slice(location, end).to_owned();
     let dialect = FlinkDialect;
     let mut statement = StatementParser {
-        p: Parser::new(&dialect).with_tokens_with_locations(tokens.clone()),
-        text,
+        p: Parser::new(&dialect)
+            .with_recursion_limit(MAX_NESTING)
+            .with_tokens_with_locations(tokens.clone()),
+        places: start,
         end,
     };
     statement
@@ -74,33 +81,70 @@ pub fn parse(text: &str, tokens: StatementTokens) -> SqlResult<Statement> {
         .map_err(|e| furthest(e, &tokens, end))
 }
 
-/// The part of `text` from `start` to `end`.
-fn slice(text: &str, start: Location, end: Location) -> &str {
-    let offset = |l: Location| {
-        let line_start: usize = text
-            .split_inclusive('\n')
-            .take(usize::try_from(l.line.saturating_sub(1)).unwrap_or(0))
-            .map(str::len)
-            .sum();
-        text[line_start..]
-            .char_indices()
-            .nth(usize::try_from(l.column.saturating_sub(1)).unwrap_or(0))
-            .map_or(text.len(), |(i, _)| line_start + i)
-    };
-    &text[offset(start)..offset(end)]
+/// Finds places of a text, one after the other.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    text: &'a str,
+    /// A place and the byte that is there.
+    line: u64,
+    column: u64,
+    at: usize,
 }
+
+impl<'a> Places<'a> {
+    /// At the start of `text`.
+    pub fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            line: 1,
+            column: 1,
+            at: 0,
+        }
+    }
+
+    /// The part from `start` to `end`, which lie behind what was asked for before.
+    fn slice(&mut self, start: Location, end: Location) -> &'a str {
+        let from = self.offset(start);
+        let to = self.offset(end);
+        &self.text[from..to]
+    }
+
+    fn offset(&mut self, place: Location) -> usize {
+        for c in self.text[self.at..].chars() {
+            if (self.line, self.column) >= (place.line, place.column) {
+                break;
+            }
+            self.at += c.len_utf8();
+            if c == '\n' {
+                self.line += 1;
+                self.column = 1;
+            } else {
+                self.column += 1;
+            }
+        }
+        self.at
+    }
+}
+
+/// Nested queries and CASEs that are read once more for a better place: each takes time by the length of the statement.
+const MAX_TRIES: usize = 64;
 
 /// The error at the furthest place. sqlparser tries alternatives for a parenthesis and for CASE, and reports the wrong
 /// one's place, so every nested query and every CASE is read once more by itself.
 fn furthest(error: ParserError, tokens: &[TokenWithSpan], end: Location) -> SqlError {
     let mut best = to_error(&error, end);
+    let mut tries = 0;
     for (i, token) in tokens.iter().enumerate() {
         let opens_query = token.token == Token::LParen
             && tokens
                 .get(i + 1)
                 .is_some_and(|next| ["SELECT", "WITH", "VALUES"].iter().any(|w| is_word(next, w)));
         let dialect = FlinkDialect;
-        let parser = |from: usize| Parser::new(&dialect).with_tokens_with_locations(tokens[from..].to_vec());
+        let parser = |from: usize| {
+            Parser::new(&dialect)
+                .with_recursion_limit(MAX_NESTING)
+                .with_tokens_with_locations(tokens[from..].to_vec())
+        };
         let read = if opens_query {
             let mut p = parser(i + 1);
             p.parse_query().and_then(|_| p.expect_token(&Token::RParen)).map(|_| ())
@@ -109,12 +153,16 @@ fn furthest(error: ParserError, tokens: &[TokenWithSpan], end: Location) -> SqlE
         } else {
             continue;
         };
+        tries += 1;
         if let Err(inner) = read {
             let inner = to_error(&inner, end);
             let place = |e: &SqlError| e.place.as_ref().map(|p| (p.line, p.column));
             if place(&inner) > place(&best) {
                 best = inner;
             }
+        }
+        if tries == MAX_TRIES {
+            break;
         }
     }
     best
@@ -152,8 +200,8 @@ fn read_place(text: &str) -> Option<Location> {
 
 struct StatementParser<'a> {
     p: Parser<'a>,
-    /// The script.
-    text: &'a str,
+    /// The script, from the statement on.
+    places: Places<'a>,
     /// Where the statement ends in it.
     end: Location,
 }
@@ -206,7 +254,7 @@ impl StatementParser<'_> {
     fn query_with_text(&mut self) -> Parsed<(Box<Query>, String)> {
         let start = self.p.peek_token().span.start;
         let query = self.query()?;
-        Ok((query, slice(self.text, start, self.end).to_owned()))
+        Ok((query, { self.places }.slice(start, self.end).to_owned()))
     }
 
     fn name(&mut self) -> Parsed<ObjectName> {

@@ -45,7 +45,11 @@ const NAMES: &[&str] = &[
 /// # Errors
 /// If the tokens are no type, or a length or precision is out of range.
 pub fn parse(parser: &mut Parser) -> Result<LogicalType, ParserError> {
-    let mut types = Types { parser, closed: 0 };
+    let mut types = Types {
+        parser,
+        closed: 0,
+        depth: 0,
+    };
     let ty = types.full()?;
     if types.closed > 0 {
         return types
@@ -73,26 +77,53 @@ struct Types<'p, 'a> {
     parser: &'p mut Parser<'a>,
     /// `>` that were read with an inner type and belong to outer ones.
     closed: usize,
+    /// Types around the one being read.
+    depth: usize,
 }
+
+/// Deepest nesting of types.
+const MAX_DEPTH: usize = 64;
 
 impl Types<'_, '_> {
     fn full(&mut self) -> Result<LogicalType, ParserError> {
+        self.depth += 1;
+        let ty = self.full_within_depth();
+        self.depth -= 1;
+        ty
+    }
+
+    fn full_within_depth(&mut self) -> Result<LogicalType, ParserError> {
+        let mut wrapped = self.depth;
+        if wrapped > MAX_DEPTH {
+            return self.too_deep();
+        }
         let mut ty = LogicalType::new(self.kind()?);
         loop {
             if self.closed > 0 {
                 return Ok(ty);
+            } else if wrapped > MAX_DEPTH {
+                return self.too_deep();
             } else if self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
                 ty.nullable = false;
             } else if self.parser.parse_keyword(Keyword::NULL) {
                 ty.nullable = true;
             } else if self.parser.parse_keyword(Keyword::ARRAY) {
+                wrapped += 1;
                 ty = LogicalType::new(TypeKind::Array(Box::new(ty)));
             } else if self.word("MULTISET") {
+                wrapped += 1;
                 ty = LogicalType::new(TypeKind::Multiset(Box::new(ty)));
             } else {
                 return Ok(ty);
             }
         }
+    }
+
+    fn too_deep<T>(&self) -> Result<T, ParserError> {
+        self.parser.expected(
+            &format!("a type nested at most {MAX_DEPTH} deep"),
+            self.parser.peek_token(),
+        )
     }
 
     fn kind(&mut self) -> Result<TypeKind, ParserError> {
@@ -344,6 +375,8 @@ mod tests {
             ("STRNG", "did you mean 'STRING'?"),
             ("ARRAY<INT", "Expected: >"),
             ("ARRAY<INT>>", "a balanced number of '>'"),
+            (&"ARRAY<".repeat(100_000), "nested at most 64 deep"),
+            (&format!("INT{}", " ARRAY".repeat(100_000)), "nested at most 64 deep"),
         ] {
             let e = parse_text(text).unwrap_err().to_string();
             assert!(e.contains(expected), "{text}: {e}");

@@ -368,6 +368,11 @@ impl Rel {
         }
     }
 
+    /// Number of nodes.
+    pub fn count(&self) -> usize {
+        1 + self.inputs().into_iter().map(Self::count).sum::<usize>()
+    }
+
     /// The same node over rewritten inputs, which must have equal columns.
     #[must_use]
     pub fn map_inputs(self, map: &mut impl FnMut(Rel) -> Rel) -> Rel {

@@ -340,11 +340,11 @@ fn texts_out_of_all_proportion_are_errors_and_no_constants() {
         assert!(error.contains("more than 256 MiB of text"), "{error}");
     }
     // What is large and can be made is made where it is used, not kept in the plan.
-    let large = call("REPEAT", vec![text(10), Expr::int(100_000)]);
+    let large = call("REPEAT", vec![text(10), Expr::int(200_000)]);
     assert_eq!(fold_constants(&large, &EvalContext::default()), large);
     assert_eq!(
         run(&large, columns()).unwrap().as_string::<i32>().value(0).len(),
-        1_000_000
+        2_000_000
     );
     // Nothing, however often, is nothing.
     let nothing = call("REPEAT", vec![text(0), many]);

@@ -1,0 +1,134 @@
+//! How deep a statement may nest, judged on its tokens: the parser makes a tree as deep as a chain of operators is long
+//! (`a + a + a`), and everything after it walks trees by recursion.
+//!
+//! sqlparser counts what it nests itself (parentheses, calls, NOT, sub-queries); chains it reads in a loop. A chain is of
+//! operators that bind alike; a looser operator ends the chains of tighter ones, a comma or the word of another clause
+//! ends all but UNION's, and parentheses keep what is around them.
+
+use super::tokens::StatementTokens;
+use crate::error::{SqlError, SqlResult, Step};
+use sqlparser::tokenizer::Token;
+
+/// Operators that may hang below each other: what a thread of 2 MiB can plan in a build that is hardly optimised, where a
+/// level takes most (`flott-fuzz`, `tests/it/bombs.rs`).
+pub const MAX_CHAIN: usize = 300;
+/// The same of AND and OR, whose chains are deep in the parser's tree only.
+pub const MAX_TERMS: usize = 1000;
+
+/// Kinds of chains, loosest first.
+const UNION: usize = 0;
+const OR: usize = 1;
+const AND: usize = 2;
+const COMPARISON: usize = 3;
+const SUM: usize = 4;
+const PRODUCT: usize = 5;
+const POSTFIX: usize = 6;
+const KINDS: usize = 7;
+
+/// Lengths of the open chains inside one pair of parentheses.
+type Chains = [usize; KINDS];
+
+/// Depth of chains inside each other, in parts of the limits.
+fn depth(chains: &Chains) -> usize {
+    let weight = |kind: usize| if matches!(kind, AND | OR) { MAX_CHAIN } else { MAX_TERMS };
+    chains.iter().enumerate().map(|(kind, n)| n * weight(kind)).sum()
+}
+
+/// Refuses statements whose trees would be too deep.
+///
+/// # Errors
+/// At the operator that is one too many.
+pub fn check(tokens: &StatementTokens) -> SqlResult<()> {
+    let mut around: Vec<Chains> = vec![];
+    let mut chains: Chains = [0; KINDS];
+    let mut depth_around = 0;
+    for token in tokens {
+        let kind = match &token.token {
+            Token::LParen | Token::LBracket => {
+                if token.token == Token::LBracket {
+                    chains[POSTFIX] += 1;
+                }
+                depth_around += depth(&chains);
+                around.push(chains);
+                chains = [0; KINDS];
+                continue;
+            }
+            Token::RParen | Token::RBracket => {
+                if let Some(outer) = around.pop() {
+                    chains = outer;
+                    depth_around -= depth(&chains);
+                }
+                continue;
+            }
+            Token::Comma | Token::SemiColon => {
+                chains = [0; KINDS];
+                continue;
+            }
+            Token::Word(word) if word.quote_style.is_none() => match word.value.to_ascii_uppercase().as_str() {
+                "UNION" | "INTERSECT" | "EXCEPT" => UNION,
+                "OR" => OR,
+                "AND" => AND,
+                "IS" | "BETWEEN" | "LIKE" | "SIMILAR" | "IN" => COMPARISON,
+                "SELECT" | "FROM" | "WHERE" | "GROUP" | "HAVING" | "WHEN" | "THEN" | "ELSE" | "INSERT" => {
+                    chains[UNION + 1..].fill(0);
+                    continue;
+                }
+                "JOIN" => UNION,
+                _ => continue,
+            },
+            Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq | Token::DoubleEq => COMPARISON,
+            Token::Plus | Token::Minus | Token::StringConcat => SUM,
+            Token::Mul | Token::Div | Token::Mod => PRODUCT,
+            Token::Period | Token::DoubleColon => POSTFIX,
+            _ => continue,
+        };
+        chains[kind] += 1;
+        chains[kind + 1..].fill(0);
+        if depth_around + depth(&chains) > MAX_CHAIN * MAX_TERMS {
+            return Err(SqlError::new(
+                Step::Syntax,
+                format!(
+                    "the statement is nested too deeply: more than {MAX_CHAIN} operators ({MAX_TERMS} of AND and OR) hang below each other"
+                ),
+            )
+            .at_span(token.span)
+            .remedy("use IN (…) for many alternatives, or compute parts in a view"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::tokens::split;
+
+    fn is_refused(text: &str) -> bool {
+        let (statements, _) = split(text).unwrap();
+        statements.iter().any(|s| check(s).is_err())
+    }
+
+    #[test]
+    fn chains_count_where_they_hang_below_each_other() {
+        let terms = |n: usize| vec!["a"; n];
+        assert!(!is_refused(&format!("SELECT {}", terms(MAX_CHAIN).join(" + "))));
+        assert!(is_refused(&format!("SELECT {}", terms(MAX_CHAIN + 2).join(" + "))));
+        // A looser operator ends a chain, and so does a comma.
+        assert!(!is_refused(&format!(
+            "SELECT {}",
+            vec!["a = b"; MAX_TERMS - 10].join(" AND ")
+        )));
+        assert!(is_refused(&format!(
+            "SELECT {}",
+            vec!["a = b"; MAX_TERMS + 2].join(" OR ")
+        )));
+        assert!(!is_refused(&format!("SELECT {}", vec!["a + b * c"; 5_000].join(", "))));
+        let branches = vec!["WHEN a = 1 OR b = 2 THEN c + 1"; 5_000].join(" ");
+        assert!(!is_refused(&format!("SELECT CASE {branches} END FROM t")));
+        // Parentheses keep what is around them.
+        let sum = terms(MAX_CHAIN / 2).join(" + ");
+        assert!(is_refused(&format!("SELECT {sum} + ({sum} + ({sum}))")));
+        assert!(is_refused(&format!("SELECT a{}", "[1]".repeat(MAX_CHAIN + 1))));
+        assert!(is_refused(&vec!["SELECT 1"; MAX_CHAIN + 2].join(" UNION ALL ")));
+    }
+}
