@@ -263,6 +263,10 @@ fn trees_of_expressions() {
                 "IN",
                 format!("i IN ({})", listed(8000, |i| (i * 7 % 10_007).to_string())),
             ),
+            (
+                "ROWs that are equal",
+                format!("ROW({0}) = ROW({0})", listed(2000, |i| format!("i + {i}"))),
+            ),
             ("long ARRAY", format!("ARRAY[{}]", listed(3000, |i| i.to_string()))),
             (
                 "doubling",

@@ -376,10 +376,9 @@ fn bind_binary(left: &ast::Expr, op: &BinaryOperator, right: &ast::Expr, names: 
     if let (BinaryOperator::Eq, Some(a), Some(b)) = (op, row_fields(&a), row_fields(&b))
         && a.len() == b.len()
     {
-        let fields = a.iter().zip(b);
-        let mut equal = fields.map(|(a, b)| call("=", vec![a.clone(), b.clone()]));
-        let first = equal.next().unwrap_or_else(|| Ok(Expr::boolean(true)))?;
-        return equal.try_fold(first, |all, field| call("AND", vec![all, field?]));
+        let equal = a.iter().zip(b).map(|(a, b)| call("=", vec![a.clone(), b.clone()]));
+        let all = Expr::join_all(equal.collect::<SqlResult<_>>()?, &mut |a, b| call("AND", vec![a, b]))?;
+        return Ok(all.unwrap_or_else(|| Expr::boolean(true)));
     }
     // The place of a mismatch is the operator's left operand, which is where the expression starts.
     call(function, vec![a, b])

@@ -25,19 +25,13 @@ pub use scope::ExprScope;
 use crate::catalog::{Catalog, Home, View};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::Source;
+use crate::parser::limits::{MAX_RELATIONS, MAX_VIEW_NESTING};
 use crate::rel::Rel;
 use flott_core::Options;
 use flott_runtime::Registry;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// How deep views may use views.
-const MAX_DEPTH: usize = 64;
-
-/// How many tables and parts of queries the queries of a statement may have once views and common table expressions are
-/// put in: using one twice in the next one, and that twice again, doubles them each time.
-const MAX_RELATIONS: usize = 10_000;
 
 /// Binds the statements of one script.
 #[derive(Clone)]
@@ -74,7 +68,7 @@ impl<'a> Binder<'a> {
 
     /// The same binder for the text of a view.
     fn for_view(&self, view: &View) -> SqlResult<Self> {
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= MAX_VIEW_NESTING {
             return Err(SqlError::new(
                 Step::Name,
                 "views are nested too deeply: one of them uses itself",

@@ -1,19 +1,29 @@
-//! How deep a statement may nest, judged on its tokens: the parser makes a tree as deep as a chain of operators is long
-//! (`a + a + a`), and everything after it walks trees by recursion.
+//! How deep and how large a statement may be: everything after the tokens walks trees by recursion.
 //!
-//! sqlparser counts what it nests itself (parentheses, calls, NOT, sub-queries); chains it reads in a loop. A chain is of
-//! operators that bind alike; a looser operator ends the chains of tighter ones, a comma or the word of another clause
-//! ends all but UNION's, and parentheses keep what is around them.
+//! The limits are stated here and kept where the thing is counted: nesting by sqlparser as it goes down (parentheses,
+//! calls, NOT, CASE, sub-queries), types by [`super::types`], relations by the binder, and chains by [`check`] on the
+//! tokens, since sqlparser reads `a + a + a` in a loop and makes a tree as deep as that is long. A chain is of operators that bind
+//! alike; a looser operator ends the chains of tighter ones, a comma or the word of another clause ends all but UNION's, and
+//! parentheses keep what is around them. [`crate::stack`] makes these depths safe on every thread.
 
 use super::tokens::StatementTokens;
 use crate::error::{SqlError, SqlResult, Step};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-/// Operators that may hang below each other: what a thread of 2 MiB can plan in a build that is hardly optimised, where a
-/// level takes most (`flott-fuzz`, `tests/it/bombs.rs`).
-pub const MAX_CHAIN: usize = 300;
+/// Parentheses, calls, CASEs and sub-queries in each other, as sqlparser counts.
+pub(crate) const MAX_NESTING: usize = 150;
+/// Operators that may hang below each other; `flott-fuzz` plans as many in a build that is hardly optimised, where a level
+/// takes most (`tests/it/bombs.rs`).
+const MAX_CHAIN: usize = 300;
 /// The same of AND and OR, whose chains are deep in the parser's tree only.
-pub const MAX_TERMS: usize = 1000;
+const MAX_TERMS: usize = 1000;
+/// Types in each other.
+pub(crate) const MAX_TYPE_NESTING: usize = 64;
+/// Views in each other.
+pub(crate) const MAX_VIEW_NESTING: usize = 64;
+/// Tables and parts of queries in a statement, once views and common table expressions are put in: using one twice in the
+/// next one, and that twice again, doubles them each time.
+pub(crate) const MAX_RELATIONS: usize = 10_000;
 
 /// Kinds of chains, loosest first.
 const UNION: usize = 0;
@@ -47,6 +57,7 @@ pub fn check(tokens: &StatementTokens) -> SqlResult<()> {
             Token::LParen | Token::LBracket => {
                 if token.token == Token::LBracket {
                     chains[POSTFIX] += 1;
+                    within(depth_around + depth(&chains), token)?;
                 }
                 depth_around += depth(&chains);
                 around.push(chains);
@@ -84,18 +95,22 @@ pub fn check(tokens: &StatementTokens) -> SqlResult<()> {
         };
         chains[kind] += 1;
         chains[kind + 1..].fill(0);
-        if depth_around + depth(&chains) > MAX_CHAIN * MAX_TERMS {
-            return Err(SqlError::new(
-                Step::Syntax,
-                format!(
-                    "the statement is nested too deeply: more than {MAX_CHAIN} operators ({MAX_TERMS} of AND and OR) hang below each other"
-                ),
-            )
-            .at_span(token.span)
-            .remedy("use IN (…) for many alternatives, or compute parts in a view"));
-        }
+        within(depth_around + depth(&chains), token)?;
     }
     Ok(())
+}
+
+/// Refuses a depth beyond the limit, which `token` has reached.
+fn within(depth: usize, token: &TokenWithSpan) -> SqlResult<()> {
+    if depth <= MAX_CHAIN * MAX_TERMS {
+        return Ok(());
+    }
+    let message = format!(
+        "the statement is nested too deeply: more than {MAX_CHAIN} operators ({MAX_TERMS} of AND and OR) hang below each other"
+    );
+    Err(SqlError::new(Step::Syntax, message)
+        .at_span(token.span)
+        .remedy("use IN (…) for many alternatives, or compute parts in a view"))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod ddl;
 pub mod dialect;
 pub mod difference;
 pub mod json;
-mod limits;
+pub(crate) mod limits;
 mod statement;
 mod tokens;
 pub mod types;

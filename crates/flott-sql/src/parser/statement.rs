@@ -5,6 +5,7 @@ mod show;
 
 use super::ast::*;
 use super::dialect::FlinkDialect;
+use super::limits::MAX_NESTING;
 use super::tokens::{StatementTokens, is_word};
 use super::types;
 use crate::error::{SqlError, SqlResult, Step};
@@ -48,9 +49,6 @@ const LATER: &[(&str, &str)] = &[
         "ANALYZE TABLE is for batch jobs; plans of streams use no statistics",
     ),
 ];
-
-/// How deep calls, parentheses and sub-queries may nest, as sqlparser counts.
-const MAX_NESTING: usize = 150;
 
 /// Reads one statement of a script; statements come in their order.
 pub fn parse(places: &mut Places<'_>, tokens: StatementTokens) -> SqlResult<Statement> {
@@ -126,43 +124,46 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Nested queries and CASEs that are read once more for a better place: each takes time by the length of the statement.
-const MAX_TRIES: usize = 64;
+/// Tokens that are read once more for a better place: each try may take the whole statement.
+const MAX_TRIED_TOKENS: usize = 300_000;
 
 /// The error at the furthest place. sqlparser tries alternatives for a parenthesis and for CASE, and reports the wrong
-/// one's place, so every nested query and every CASE is read once more by itself.
+/// one's place, so nested queries and CASEs are read once more by themselves.
 fn furthest(error: ParserError, tokens: &[TokenWithSpan], end: Location) -> SqlError {
     let mut best = to_error(&error, end);
+    if error == ParserError::RecursionLimitExceeded {
+        return best;
+    }
+    let dialect = FlinkDialect;
+    let mut p = Parser::new(&dialect)
+        .with_recursion_limit(MAX_NESTING)
+        .with_tokens_with_locations(tokens.to_vec());
     let mut tries = 0;
     for (i, token) in tokens.iter().enumerate() {
-        let opens_query = token.token == Token::LParen
-            && tokens
-                .get(i + 1)
-                .is_some_and(|next| ["SELECT", "WITH", "VALUES"].iter().any(|w| is_word(next, w)));
-        let dialect = FlinkDialect;
-        let parser = |from: usize| {
-            Parser::new(&dialect)
-                .with_recursion_limit(MAX_NESTING)
-                .with_tokens_with_locations(tokens[from..].to_vec())
+        p.advance_token();
+        let Some(next) = tokens.get(i + 1).filter(|_| tries * tokens.len() < MAX_TRIED_TOKENS) else {
+            break;
         };
-        let read = if opens_query {
-            let mut p = parser(i + 1);
-            p.parse_query().and_then(|_| p.expect_token(&Token::RParen)).map(|_| ())
-        } else if is_word(token, "CASE") && i + 1 < tokens.len() {
-            parser(i + 1).parse_case_expr().map(|_| ())
-        } else {
+        let opens_query = token.token == Token::LParen && ["SELECT", "WITH", "VALUES"].iter().any(|w| is_word(next, w));
+        if !opens_query && !is_word(token, "CASE") {
             continue;
-        };
+        }
         tries += 1;
+        let mut read = Ok(());
+        // An error, whatever was read, puts the parser back to where it was.
+        let _ = p.try_parse(|p| -> Parsed<()> {
+            read = match opens_query {
+                true => p.parse_query().and_then(|_| p.expect_token(&Token::RParen)).map(drop),
+                false => p.parse_case_expr().map(drop),
+            };
+            Err(ParserError::RecursionLimitExceeded)
+        });
         if let Err(inner) = read {
             let inner = to_error(&inner, end);
             let place = |e: &SqlError| e.place.as_ref().map(|p| (p.line, p.column));
             if place(&inner) > place(&best) {
                 best = inner;
             }
-        }
-        if tries == MAX_TRIES {
-            break;
         }
     }
     best
@@ -173,7 +174,10 @@ fn to_error(error: &ParserError, end: Location) -> SqlError {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.as_str(),
         ParserError::RecursionLimitExceeded => {
-            return SqlError::new(Step::Syntax, "the statement is nested too deeply").at(end);
+            let message = format!("the statement is nested too deeply: more than {MAX_NESTING} levels in each other");
+            return SqlError::new(Step::Syntax, message)
+                .at(end)
+                .remedy("name parts of it, in WITH or in views");
         }
     };
     let (text, location) = match text.rsplit_once(" at Line: ") {

@@ -4,6 +4,7 @@
 //! around it.
 
 use super::dialect::FlinkDialect;
+use super::limits::MAX_TYPE_NESTING;
 use flott_core::types::MAX_LENGTH;
 use flott_core::{Field, LogicalType, TypeKind};
 use sqlparser::keywords::Keyword;
@@ -81,9 +82,6 @@ struct Types<'p, 'a> {
     depth: usize,
 }
 
-/// Deepest nesting of types.
-const MAX_DEPTH: usize = 64;
-
 impl Types<'_, '_> {
     fn full(&mut self) -> Result<LogicalType, ParserError> {
         self.depth += 1;
@@ -94,14 +92,14 @@ impl Types<'_, '_> {
 
     fn full_within_depth(&mut self) -> Result<LogicalType, ParserError> {
         let mut wrapped = self.depth;
-        if wrapped > MAX_DEPTH {
+        if wrapped > MAX_TYPE_NESTING {
             return self.too_deep();
         }
         let mut ty = LogicalType::new(self.kind()?);
         loop {
             if self.closed > 0 {
                 return Ok(ty);
-            } else if wrapped > MAX_DEPTH {
+            } else if wrapped > MAX_TYPE_NESTING {
                 return self.too_deep();
             } else if self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
                 ty.nullable = false;
@@ -121,7 +119,7 @@ impl Types<'_, '_> {
 
     fn too_deep<T>(&self) -> Result<T, ParserError> {
         self.parser.expected(
-            &format!("a type nested at most {MAX_DEPTH} deep"),
+            &format!("a type nested at most {MAX_TYPE_NESTING} deep"),
             self.parser.peek_token(),
         )
     }

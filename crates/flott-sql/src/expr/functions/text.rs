@@ -445,7 +445,9 @@ fn build_repeat(_: &Call<'_>) -> Result<Kernel, ExprError> {
         let bytes = check_wanted(rows, wanted)?;
         rows_of_text(rows, bytes, |row, out| {
             let (text, times) = (text.get(row)?, times.get(row)?);
-            (0..times).filter(|_| !text.is_empty()).for_each(|_| out.push_str(text));
+            if !text.is_empty() {
+                (0..times).for_each(|_| out.push_str(text));
+            }
             Some(())
         })
     }))
