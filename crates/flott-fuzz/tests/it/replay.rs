@@ -56,9 +56,9 @@ pub(crate) fn within_limits(target: &str, inputs: Vec<(String, Vec<u8>)>) {
     let target = Target::named(target).unwrap();
     let worker = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         let start = Instant::now();
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         // What is made once is not the first input's.
         target.run(b"");
-        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, data) in inputs {
             if is_told() {
                 eprintln!("{} {name}", target.name);

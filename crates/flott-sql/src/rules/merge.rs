@@ -97,12 +97,11 @@ fn mergeable(lower: &[Expr], projection: &[Expr], condition: Option<&Expr>) -> b
 /// that is used twice, and so on, would double with each level.
 const LARGE: usize = 4096;
 
-/// Whether the merged expressions are small, or hardly larger than they are apart.
+/// Whether the merged expressions are small, or no larger than they are apart.
 fn stays_small(lower: &[Expr], uses: &BTreeMap<usize, usize>, upper: usize) -> bool {
     let sizes: Vec<usize> = lower.iter().map(size).collect();
     let inlined: usize = uses.iter().map(|(i, n)| n.saturating_mul(sizes[*i])).sum();
-    let merged = upper.saturating_add(inlined);
-    merged <= LARGE || merged <= 2 * (upper + sizes.iter().sum::<usize>())
+    upper.saturating_add(inlined) <= LARGE.max(upper + sizes.iter().sum::<usize>())
 }
 
 fn size(expr: &Expr) -> usize {
