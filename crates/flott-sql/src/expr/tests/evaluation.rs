@@ -324,7 +324,7 @@ fn formatted_rows_of_one_second_differ_in_their_fraction() {
 
 #[test]
 fn texts_out_of_all_proportion_are_errors_and_no_constants() {
-    let text = |n: usize| Expr::string(&"a".repeat(n));
+    let text = |n: usize| Expr::string("a".repeat(n));
     let many = Expr::int(i32::MAX);
     let columns = || vec![ints(vec![Some(1)])];
     for expr in [
