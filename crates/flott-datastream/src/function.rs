@@ -55,9 +55,10 @@ impl RuntimeContext {
         self.task.max_parallelism
     }
 
-    /// How often the job was restarted before.
+    /// How often the job was restarted before: 0 in its first attempt, as in Flink.
     pub fn attempt_number(&self) -> u64 {
-        self.task.attempt
+        // The job master counts from 1.
+        self.task.attempt.saturating_sub(1)
     }
 
     /// An option of the job.

@@ -27,7 +27,7 @@ pub mod state {
     pub use flott_state::value::{DamagedValue, StateValue};
 }
 
-pub use flott_core::Options;
+pub use flott_core::{Batch, CheckpointId, EventTime, Options};
 pub use flott_datastream as datastream;
 pub use flott_datastream::{Key, StateValue};
 pub use flott_derive::{Key, StateValue};
