@@ -9,6 +9,7 @@ use crate::coordinator::SubtaskId;
 use crate::stats::{JobStats, TaskView};
 use flott_core::JobId;
 use flott_runtime::metrics::TaskMetrics;
+use flott_runtime::user_metrics::{Distribution, Reading};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::time::Instant;
@@ -118,24 +119,16 @@ impl Reporter {
         }
         for (name, operator) in &metrics.operators {
             let labels = format!("{labels},operator_name=\"{}\"", escape(name));
-            let own = [
-                ("numRecordsIn", operator.records_in.get() as f64),
-                ("numBatchesIn", operator.batches_in.get() as f64),
-                ("numRecordsOut", operator.records_out.get() as f64),
-                ("numBytesIn", operator.bytes_in.get() as f64),
-                ("numBytesOut", operator.bytes_out.get() as f64),
-                ("numLateRecordsDropped", operator.late_records_dropped.get() as f64),
-                ("numBadRows", operator.bad_rows.get() as f64),
-            ];
-            for (name, value) in own {
-                page.add(format!("flink_taskmanager_job_task_operator_{name}"), &labels, value);
+            let prefix = "flink_taskmanager_job_task_operator";
+            for (name, value) in operator.values() {
+                page.add(format!("{prefix}_{}", sanitize(&name)), &labels, value);
             }
-            for (name, value) in operator.gauges() {
-                page.add(
-                    format!("flink_taskmanager_job_task_operator_{}", sanitize(&name)),
-                    &labels,
-                    value as f64,
-                );
+            for (name, metric) in operator.user.all() {
+                let name = format!("{prefix}_{}", sanitize(&name));
+                match metric.read() {
+                    Reading::Value(value) => page.add(name, &labels, value),
+                    Reading::Distribution(of) => page.add_summary(&name, &labels, &of),
+                }
             }
         }
     }
@@ -143,19 +136,36 @@ impl Reporter {
 
 /// Samples by metric: Prometheus wants those of one name together.
 #[derive(Default)]
-struct Page(BTreeMap<String, String>);
+struct Page(BTreeMap<String, Samples>);
+
+struct Samples {
+    kind: &'static str,
+    lines: String,
+}
 
 impl Page {
+    fn samples(&mut self, name: &str, kind: &'static str) -> &mut String {
+        let lines = String::new();
+        &mut self.0.entry(name.to_owned()).or_insert(Samples { kind, lines }).lines
+    }
+
     fn add(&mut self, name: String, labels: &str, value: f64) {
-        let samples = self.0.entry(name.clone()).or_default();
-        let _ = writeln!(samples, "{name}{{{labels}}} {value}");
+        let _ = writeln!(self.samples(&name, "gauge"), "{name}{{{labels}}} {value}");
+    }
+
+    /// A histogram, as Flink's reporter shows it.
+    fn add_summary(&mut self, name: &str, labels: &str, of: &Distribution) {
+        let lines = self.samples(name, "summary");
+        for quantile in [0.5, 0.75, 0.95, 0.98, 0.99, 0.999] {
+            let value = of.quantile(quantile);
+            let _ = writeln!(lines, "{name}{{{labels},quantile=\"{quantile}\"}} {value}");
+        }
+        let _ = writeln!(lines, "{name}_count{{{labels}}} {}", of.count());
     }
 
     fn finish(self) -> String {
-        self.0
-            .into_iter()
-            .map(|(name, samples)| format!("# TYPE {name} gauge\n{samples}"))
-            .collect()
+        let text = |(name, Samples { kind, lines })| format!("# TYPE {name} {kind}\n{lines}");
+        self.0.into_iter().map(text).collect()
     }
 }
 
@@ -192,6 +202,10 @@ mod tests {
         let metrics = TaskMetrics::new(["Calc[2]".to_owned()]);
         metrics.operators[0].1.late_records_dropped.add(7);
         metrics.operators[0].1.gauge("topic.a.partition.0.currentOffset").set(5);
+        let user = &metrics.operators[0].1.user;
+        user.counter("clicks.seen").unwrap().add(3);
+        let sizes = user.histogram("size", 100).unwrap();
+        (1..=100).for_each(|n| sizes.update(n));
         let stats = JobStats::default();
         stats.attempt(vec![((0, 1), Arc::new(info), Arc::new(metrics))]);
         let page = Reporter::new(JobId(1), "j\"ob").render(&stats);
@@ -200,6 +214,11 @@ mod tests {
             "job_name=\"j\\\"ob\"",
             "flink_taskmanager_job_task_operator_topic_a_partition_0_currentOffset{",
             "operator_name=\"Calc[2]\"} 7",
+            "flink_taskmanager_job_task_operator_clicks_seen{",
+            "operator_name=\"Calc[2]\"} 3",
+            "# TYPE flink_taskmanager_job_task_operator_size summary",
+            "operator_name=\"Calc[2]\",quantile=\"0.5\"} 50.5",
+            "flink_taskmanager_job_task_operator_size_count{",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }

@@ -1,5 +1,6 @@
 //! What users write: closures, or structs that implement one of these traits where they want to be opened and closed.
 
+use crate::metrics::MetricGroup;
 use crate::operators::BATCH_ROWS;
 use crate::records::{Data, Records};
 use crate::side::{OutputTag, Sides};
@@ -64,6 +65,11 @@ impl RuntimeContext {
     /// An option of the job.
     pub fn option(&self, key: &str) -> Option<&str> {
         self.task.options.get(key)
+    }
+
+    /// Where the function registers metrics of its own.
+    pub fn metric_group(&self) -> MetricGroup {
+        MetricGroup::of(self.metrics.clone())
     }
 
     /// The metrics of the operator.

@@ -23,6 +23,7 @@ pub mod registry;
 pub mod sink;
 pub mod source;
 pub mod task;
+pub mod user_metrics;
 pub mod waker;
 
 pub use batching::Batching;

@@ -2,6 +2,7 @@
 //!
 //! A task owns one [`TaskMetrics`], an operator one [`OperatorMetrics`]; readers (reporters, the summary) only load.
 
+use crate::user_metrics::UserMetrics;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
     /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
@@ -68,6 +74,8 @@ pub struct OperatorMetrics {
     pub bad_rows: Counter,
     /// Further counters and gauges by Flink's name, e.g. `pendingRecords`.
     named: Mutex<BTreeMap<String, Arc<Gauge>>>,
+    /// What its function counts.
+    pub user: UserMetrics,
 }
 
 impl OperatorMetrics {
@@ -81,6 +89,22 @@ impl OperatorMetrics {
     pub fn gauges(&self) -> Vec<(String, i64)> {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.iter().map(|(k, v)| (k.clone(), v.get())).collect()
+    }
+
+    /// The operator's own numbers by Flink's names: counters, then gauges; not those of its function.
+    pub fn values(&self) -> Vec<(String, f64)> {
+        let counted = [
+            ("numRecordsIn", &self.records_in),
+            ("numBatchesIn", &self.batches_in),
+            ("numRecordsOut", &self.records_out),
+            ("numBytesIn", &self.bytes_in),
+            ("numBytesOut", &self.bytes_out),
+            ("numLateRecordsDropped", &self.late_records_dropped),
+            ("numBadRows", &self.bad_rows),
+        ];
+        let counted = counted.into_iter().map(|(name, n)| (name.to_owned(), n.get() as f64));
+        let gauges = self.gauges().into_iter().map(|(name, value)| (name, value as f64));
+        counted.chain(gauges).collect()
     }
 }
 

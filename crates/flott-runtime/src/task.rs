@@ -13,7 +13,7 @@ use crate::chain::{Chain, ChainEvent, ChainOperator, ChainState};
 use crate::connector::{Source, Split, WatermarkGenerator};
 use crate::context::{OperatorContext, TaskInfo};
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
-use crate::error::{TaskError, panic_text};
+use crate::error::{FailureLabel, TaskError, panic_text};
 use crate::exchange::{GateEvent, InputGate, Router, RouterEdge};
 use crate::failpoint::{self, Action};
 use crate::metrics::TaskMetrics;
@@ -49,6 +49,8 @@ pub enum TaskCommand {
     CheckpointComplete(CheckpointId),
     /// End where you are; state is given up.
     Cancel,
+    /// Fail, as if the machine had; tests say why.
+    Fail(String),
     /// The last checkpoint is done: end.
     Finish,
 }
@@ -170,7 +172,7 @@ pub fn spawn(deployment: TaskDeployment, listener: impl TaskListener + 'static) 
         })
         .map_err(|e| {
             TaskError::caused(
-                crate::FailureLabel::Resources,
+                FailureLabel::Resources,
                 "no thread for a task: raise the limit of threads",
                 e,
             )
@@ -406,6 +408,7 @@ impl Task {
         while let Ok(command) = self.commands.try_recv() {
             match (command, &mut self.feed) {
                 (TaskCommand::Cancel, _) => self.cancelled = true,
+                (TaskCommand::Fail(reason), _) => return Err(TaskError::new(FailureLabel::Infrastructure, reason)),
                 (TaskCommand::Finish, _) => self.finish = true,
                 (TaskCommand::AddSplits(splits), Feed::Source { driver, .. }) => driver.add_splits(splits, now_ms)?,
                 (TaskCommand::NoMoreSplits, Feed::Source { driver, .. }) => driver.no_more_splits(),
