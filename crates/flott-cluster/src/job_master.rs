@@ -61,6 +61,12 @@ pub(crate) enum Message {
     Stop,
     /// The job shall be cancelled.
     Cancel,
+    /// The task of an operator shall fail.
+    FailTask {
+        operator: String,
+        subtask: usize,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
 }
 
 /// A checkpoint whose parts arrive.
@@ -213,7 +219,46 @@ impl JobMaster {
             }
             Message::Stop => Some((current, Event::Want(CheckpointKind::Stop))),
             Message::Cancel => Some((current, Event::Cancel)),
+            Message::FailTask {
+                operator,
+                subtask,
+                answer,
+            } => {
+                let _ = answer.send(self.fail_task(&operator, subtask));
+                None
+            }
         }
+    }
+
+    /// Tells a task to fail.
+    ///
+    /// # Errors
+    /// If it does not run.
+    fn fail_task(&self, operator: &str, subtask: usize) -> Result<(), String> {
+        let vertices = &self.ctx.graph.vertices;
+        let of_operator = |(vertex, index): &SubtaskId| {
+            let mut nodes = vertices[*vertex]
+                .nodes
+                .iter()
+                .map(|node| &self.ctx.plan.nodes[*node].name);
+            *index == subtask && nodes.any(|name| name.contains(operator))
+        };
+        if self.machine.status() != JobStatus::Running {
+            return Err(format!("the job is {}, not RUNNING", self.machine.status()));
+        }
+        let Some((_, task)) = self.tasks.iter().find(|(id, _)| of_operator(id)) else {
+            let tasks = vertices
+                .iter()
+                .map(|v| format!("'{}' ({} subtasks)", v.name, v.parallelism));
+            let tasks: Vec<String> = tasks.collect();
+            let text = format!(
+                "no task of '{operator}' has subtask {subtask}; there are {}",
+                tasks.join(", ")
+            );
+            return Err(text);
+        };
+        task.send(TaskCommand::Fail("the task was told to fail".to_owned()));
+        Ok(())
     }
 
     fn task_event(&mut self, attempt: u64, subtask: SubtaskId, event: TaskEvent) -> Option<(u64, Event)> {
@@ -566,7 +611,7 @@ impl JobMaster {
 }
 
 /// The committables of every sink that has a committer, from the parts of a checkpoint.
-fn committables(
+pub(crate) fn committables(
     ctx: &JobContext,
     committers: &BTreeMap<NodeId, SharedCommitter>,
     parts: &BTreeMap<SubtaskId, WrittenSnapshots>,
@@ -585,7 +630,7 @@ fn committables(
 }
 
 /// Commits one by one, so that a crash between two is the hard case that tests ask for.
-async fn commit_with_retries(committer: &SharedCommitter, committables: &[Bytes]) -> Result<(), Failure> {
+pub(crate) async fn commit_with_retries(committer: &SharedCommitter, committables: &[Bytes]) -> Result<(), Failure> {
     let times = match failpoint::hit("sink-commit") {
         Some(Action::Skip) => 0,
         Some(Action::Twice) => 2,

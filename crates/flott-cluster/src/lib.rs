@@ -5,7 +5,8 @@
 //! A checkpoint's walk: `Trigger` → barriers → a task's snapshot → encoded and written → acknowledged → manifest →
 //! commit of the sinks → notify.
 //!
-//! [`submit()`] starts a job in this process: JobManager and TaskManagers share it, and tasks are its threads.
+//! [`submit()`] starts a job in this process: JobManager and TaskManagers share it, and tasks are its threads. [`SteppedJob`] is the
+//! same job without threads, for tests of operators.
 
 pub mod coordinator;
 mod deploy;
@@ -18,10 +19,12 @@ pub mod restart;
 pub mod restore_check;
 pub mod settings;
 pub mod stats;
+pub mod stepped;
 mod storage;
 mod submit;
 
 pub use error::ClusterError;
 pub use job_state::JobStatus;
 pub use restore_check::check_restore;
+pub use stepped::SteppedJob;
 pub use submit::{JobHandle, Restore, Submission, submit};

@@ -102,6 +102,74 @@ impl JobHandle {
     pub fn cancel(&self) {
         let _ = self.sender.send(Message::Cancel);
     }
+
+    /// Makes the task of an operator fail, as if its machine had, for tests: `operator` is a part of the operator's name, `subtask` counts
+    /// from 0. What follows is up to the job's restart strategy.
+    ///
+    /// # Errors
+    /// If no task of that name runs; the text says which do.
+    pub async fn fail_task(&self, operator: &str, subtask: usize) -> Result<(), String> {
+        let (answer, done) = oneshot::channel();
+        let _ = self.sender.send(Message::FailTask {
+            operator: operator.to_owned(),
+            subtask,
+            answer,
+        });
+        done.await
+            .unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
+    }
+}
+
+/// A job whose plan, options and state to start from were found right.
+pub(crate) struct Accepted {
+    pub(crate) ctx: JobContext,
+    pub(crate) settings: CheckpointSettings,
+    pub(crate) storage: Storage,
+    pub(crate) restore: Option<RestorePoint>,
+    pub(crate) sources: HashMap<NodeId, JobSource>,
+    pub(crate) committers: BTreeMap<NodeId, SharedCommitter>,
+}
+
+/// Judges a job, and opens its storage.
+///
+/// # Errors
+/// If an option, the plan, the checkpoint storage or the state to start from is wrong.
+pub(crate) async fn accept(
+    registry: Arc<Registry>,
+    clock: SharedClock,
+    submission: Submission,
+) -> Result<Accepted, ClusterError> {
+    let mut plan = submission.plan;
+    plan.validate()?;
+    let options = Arc::new(plan.options.clone());
+    let settings = CheckpointSettings::from_options(&options)?;
+    let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
+    let job_id = JobId::of(&format!("{}/{}/{}", plan.name, clock.now_ms(), std::process::id()));
+    let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
+    let restore = storage.find(&submission.restore, &plan).await?;
+    if let Some(point) = &restore {
+        fit(&mut plan, point, submission.allow_non_restored_state)?;
+    }
+    let graph = Arc::new(JobGraph::of(&plan, chaining));
+    let generation = storage.generation();
+    let ctx = JobContext {
+        job_id,
+        plan: Arc::new(plan),
+        graph,
+        options,
+        registry,
+        clock,
+        generation,
+    };
+    let (sources, committers) = edges_of(&ctx)?;
+    Ok(Accepted {
+        ctx,
+        settings,
+        storage,
+        restore,
+        sources,
+        committers,
+    })
 }
 
 /// Starts a job in this process. Returns when it is accepted; whether it runs, the handle tells.
@@ -113,40 +181,26 @@ pub async fn submit(
     clock: SharedClock,
     submission: Submission,
 ) -> Result<JobHandle, ClusterError> {
-    let mut plan = submission.plan;
-    plan.validate()?;
-    let options = Arc::new(plan.options.clone());
-    let settings = CheckpointSettings::from_options(&options)?;
-    let strategy = RestartStrategy::from_options(&options, settings.interval_ms.is_some())?;
-    let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
-    let job_id = JobId::of(&format!("{}/{}/{}", plan.name, clock.now_ms(), std::process::id()));
-    let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
-    let restore = storage.find(&submission.restore, &plan).await?;
-    if let Some(point) = &restore {
-        fit(&mut plan, point, submission.allow_non_restored_state)?;
-    }
-    let graph = Arc::new(JobGraph::of(&plan, chaining));
-    let generation = storage.generation();
-    let plan = Arc::new(plan);
-    let ctx = JobContext {
-        job_id,
-        plan: plan.clone(),
-        graph,
-        options: options.clone(),
-        registry,
-        clock,
-        generation,
-    };
-    let (sources, committers) = edges_of(&ctx)?;
+    let options = &submission.plan.options;
+    let has_interval = CheckpointSettings::from_options(options)?.interval_ms.is_some();
+    let strategy = RestartStrategy::from_options(options, has_interval)?;
+    let Accepted {
+        ctx,
+        settings,
+        storage,
+        restore,
+        sources,
+        committers,
+    } = accept(registry, clock, submission).await?;
     let (machine, effects) = JobMachine::start(settings.clone(), strategy, ctx.subtasks());
     let (status_sender, status) = watch::channel(JobStatus::Created);
     let (sender, inbox) = unbounded_channel();
     let stats = Arc::new(JobStats::default());
     let handle = JobHandle {
-        job_id,
-        name: plan.name.clone(),
+        job_id: ctx.job_id,
+        name: ctx.plan.name.clone(),
         restored_from: restore.as_ref().map(RestorePoint::path),
-        options: options.clone(),
+        options: ctx.options.clone(),
         stats: stats.clone(),
         status,
         sender: sender.clone(),

@@ -85,7 +85,7 @@ impl<T: Data> Records<T> {
 
     /// Adds a record.
     #[inline]
-    pub(crate) fn push(&mut self, value: T, time: Option<EventTime>) {
+    pub fn push(&mut self, value: T, time: Option<EventTime>) {
         self.times.push(self.values.len(), time);
         self.values.push(value);
     }

@@ -143,6 +143,19 @@ impl<T: Data> DataStream<T> {
         self.connected::<(), _>("process", "Process", &[&self.origins], One(function))
     }
 
+    /// Puts an operator of the engine's own kind behind the stream, over batches of [`crate::Records`], made once a subtask: Flink's
+    /// `transform`, for what no function can say.
+    pub fn transform_with<U: Data>(
+        &self,
+        name: &str,
+        make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
+    ) -> DataStream<U> {
+        let mut graph = self.env.graph().borrow_mut();
+        let origin = graph.operator::<U>("operator", name, true, &[&self.origins], make);
+        drop(graph);
+        DataStream::new(self.env.clone(), vec![origin])
+    }
+
     /// Puts an operator of one or two inputs behind the stream.
     pub(crate) fn connected<B: Data, L: ConnectedLogic<T, B>>(
         &self,

@@ -1,0 +1,315 @@
+//! A job on the caller's thread, step by step, for tests of operators: [`SteppedJob`].
+//!
+//! Everything is what [`crate::submit()`] runs: the plan's chains, the registry's operators, exchanges, gates, barriers, the encoding of state,
+//! savepoints and restores. Only who decides differs: no thread runs on, and nothing happens but by a call, so that a test knows what
+//! has happened when the call returns. There is one attempt: a failure ends the job.
+
+use crate::coordinator::SubtaskId;
+use crate::deploy::JobContext;
+use crate::error::ClusterError;
+use crate::job_master::{SharedCommitter, commit_with_retries, committables};
+use crate::prepare::prepare;
+use crate::stats::TaskView;
+use crate::storage::Storage;
+use crate::submit::{Accepted, Submission, accept};
+use flott_core::clock::SharedClock;
+use flott_core::{CheckpointId, OperatorId};
+use flott_plan::NodeId;
+use flott_runtime::element::{AfterBarrier, Barrier};
+use flott_runtime::task::{Step, Task, TaskCommand, TaskEvent};
+use flott_runtime::{FailureLabel, Registry, TaskError, Waker};
+use flott_state::OperatorSnapshot;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longest wait for an operator that lets no barrier pass because it waits for something outside.
+const BARRIER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long the thread sleeps where something outside must come first.
+const NAP: Duration = Duration::from_millis(1);
+
+/// How much an operator holds of a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateEntries {
+    /// Name of the operator.
+    pub operator: String,
+    /// Name of the table of keyed state or timers (all states of a function lie in one), or of the operator state.
+    pub state: String,
+    /// Whether it is keyed; operator state otherwise.
+    pub is_keyed: bool,
+    /// Keys, timers, or entries of operator state.
+    pub count: usize,
+}
+
+/// Captured state of a subtask, operators in order.
+type Captured = Vec<(OperatorId, OperatorSnapshot)>;
+
+/// One attempt of a job that the caller steps.
+pub struct SteppedJob {
+    ctx: JobContext,
+    storage: Storage,
+    tasks: Vec<Stepped>,
+    committers: BTreeMap<NodeId, SharedCommitter>,
+    enumerator_states: Vec<(OperatorId, Vec<u8>)>,
+    next_checkpoint: CheckpointId,
+    views: Vec<TaskView>,
+    failure: Option<String>,
+}
+
+struct Stepped {
+    id: SubtaskId,
+    task: Task,
+    commands: Sender<TaskCommand>,
+    waker: Waker,
+    events: Arc<Mutex<VecDeque<TaskEvent>>>,
+    is_drained: bool,
+}
+
+impl std::fmt::Debug for SteppedJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SteppedJob")
+            .field("name", &self.ctx.plan.name)
+            .field("tasks", &self.tasks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SteppedJob {
+    /// Opens all operators of a job, restoring their state; nothing runs yet. Needs Tokio, now and in every call.
+    ///
+    /// # Errors
+    /// If the job is refused, or an operator cannot be opened.
+    pub async fn start(
+        registry: Arc<Registry>,
+        clock: SharedClock,
+        submission: Submission,
+    ) -> Result<Self, ClusterError> {
+        let Accepted {
+            ctx,
+            storage,
+            restore,
+            sources,
+            committers,
+            ..
+        } = accept(registry, clock, submission).await?;
+        let prepared = prepare(&ctx, &storage, &sources, &committers, restore).await?;
+        let attempt = ctx.build(1, &sources, prepared.states)?;
+        let mut tasks = vec![];
+        for (id, deployment) in attempt.tasks {
+            let (commands, receiver) = channel();
+            let (waker, name) = (deployment.waker.clone(), deployment.info.task_name.clone());
+            let task = Task::open(deployment, receiver).map_err(|e| ClusterError::Task(e.at(&name)))?;
+            tasks.push(Stepped {
+                id,
+                task,
+                commands,
+                waker,
+                events: Arc::default(),
+                is_drained: false,
+            });
+        }
+        let mut job = Self {
+            ctx,
+            storage,
+            tasks,
+            committers,
+            enumerator_states: vec![],
+            next_checkpoint: prepared.next_checkpoint,
+            views: attempt.metrics,
+            failure: None,
+        };
+        for (node, enumerated) in prepared.sources {
+            let mut by_owner: HashMap<usize, Vec<_>> = HashMap::new();
+            for (owner, split) in enumerated.splits {
+                by_owner.entry(owner).or_default().push(split);
+            }
+            let vertex = job.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node).map(|v| v.id);
+            for task in job.tasks.iter().filter(|t| Some(t.id.0) == vertex) {
+                task.send(TaskCommand::AddSplits(by_owner.remove(&task.id.1).unwrap_or_default()));
+                if enumerated.interval.is_none() {
+                    task.send(TaskCommand::NoMoreSplits);
+                }
+            }
+            let operator = job.ctx.plan.nodes[node].operator_id;
+            job.enumerator_states.push((operator, enumerated.state));
+        }
+        Ok(job)
+    }
+
+    /// Works until nothing is left that can be done now: what timers, or something outside, may bring later is not waited for.
+    ///
+    /// # Errors
+    /// If an operator fails; then all later calls fail, too.
+    pub fn run(&mut self) -> Result<(), TaskError> {
+        self.check()?;
+        loop {
+            let mut has_progress = false;
+            for index in 0..self.tasks.len() {
+                has_progress |= self.step(index)?;
+            }
+            if !has_progress {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Steps a task until it waits; whether it did anything.
+    fn step(&mut self, index: usize) -> Result<bool, TaskError> {
+        let stepped = &mut self.tasks[index];
+        let mut has_progress = stepped.waker.take();
+        let events = stepped.events.clone();
+        let listener = move |event| events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        loop {
+            match stepped.task.step(self.ctx.clock.now_ms(), &listener) {
+                Ok(Step::Progress) => has_progress = true,
+                Ok(Step::Wait { .. } | Step::Ended) => break,
+                Err(error) => {
+                    self.failure = Some(error.full_text());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(has_progress)
+    }
+
+    fn check(&self) -> Result<(), TaskError> {
+        match &self.failure {
+            None => Ok(()),
+            Some(failure) => Err(TaskError::user(format!("the job has failed before: {failure}")).fatal()),
+        }
+    }
+
+    fn send_all(&self, command: impl Fn() -> TaskCommand) {
+        self.tasks.iter().for_each(|task| task.send(command()));
+    }
+
+    /// Takes the events of all tasks.
+    fn take_events(&mut self) -> Vec<(SubtaskId, TaskEvent)> {
+        let mut all = vec![];
+        for task in &mut self.tasks {
+            let events = std::mem::take(&mut *task.events.lock().unwrap_or_else(PoisonError::into_inner));
+            task.is_drained |= events.iter().any(|e| matches!(e, TaskEvent::Drained));
+            all.extend(events.into_iter().map(|event| (task.id, event)));
+        }
+        all
+    }
+
+    /// Sends a barrier through the job and gives what every subtask captured at it.
+    fn capture(&mut self) -> Result<(CheckpointId, Vec<(SubtaskId, Captured)>), TaskError> {
+        self.run()?;
+        self.take_events();
+        let checkpoint = self.next_checkpoint;
+        self.next_checkpoint += 1;
+        let triggered_ms = self.ctx.clock.now_ms();
+        self.send_all(|| {
+            TaskCommand::Checkpoint(Barrier {
+                checkpoint,
+                triggered_ms,
+                then: AfterBarrier::Continue,
+            })
+        });
+        let deadline = Instant::now() + BARRIER_DEADLINE;
+        let mut captured = vec![];
+        loop {
+            self.run()?;
+            for (subtask, event) in self.take_events() {
+                if let TaskEvent::Snapshot { operators, .. } = event {
+                    captured.push((subtask, operators));
+                }
+            }
+            if captured.len() == self.tasks.len() {
+                return Ok((checkpoint, captured));
+            }
+            if Instant::now() > deadline {
+                let text = format!(
+                    "the barrier of a snapshot has not come through {} of {} tasks in {} s: an operator waits for something outside",
+                    self.tasks.len() - captured.len(),
+                    self.tasks.len(),
+                    BARRIER_DEADLINE.as_secs()
+                );
+                return Err(TaskError::user(text).fatal());
+            }
+            std::thread::sleep(NAP);
+        }
+    }
+
+    /// Takes a savepoint below the folder `dir`, commits what sinks have prepared, and gives its path. The job goes on.
+    ///
+    /// # Errors
+    /// If an operator fails, or the savepoint cannot be written.
+    pub async fn savepoint(&mut self, dir: &str) -> Result<String, ClusterError> {
+        let (checkpoint, captured) = self.capture()?;
+        let place = self.storage.savepoint(dir).await?;
+        let mut parts = BTreeMap::new();
+        for (subtask, operators) in captured {
+            let part = self
+                .storage
+                .write_part(&place, checkpoint, 1, subtask, operators)
+                .await?;
+            parts.insert(subtask, part);
+        }
+        let now_ms = self.ctx.clock.now_ms();
+        let manifest = self
+            .storage
+            .manifest(&self.ctx, checkpoint, now_ms, &parts, &self.enumerator_states);
+        let path = self.storage.complete(&place, manifest).await?;
+        for (committer, listed) in committables(&self.ctx, &self.committers, &parts) {
+            if !listed.is_empty() {
+                let committed = commit_with_retries(&committer, &listed).await;
+                committed.map_err(|f| TaskError::new(FailureLabel::Infrastructure, f.text))?;
+            }
+        }
+        self.storage.committed(&place, checkpoint).await?;
+        self.send_all(|| TaskCommand::CheckpointComplete(checkpoint));
+        self.run()?;
+        Ok(path)
+    }
+
+    /// What each operator holds, over all subtasks, counted at a barrier.
+    ///
+    /// # Errors
+    /// If an operator fails.
+    pub fn state_entries(&mut self) -> Result<Vec<StateEntries>, TaskError> {
+        let (_, captured) = self.capture()?;
+        let mut counts: BTreeMap<(String, String, bool), usize> = BTreeMap::new();
+        for (id, snapshot) in captured.into_iter().flat_map(|(_, operators)| operators) {
+            let node = self.ctx.plan.nodes.iter().find(|n| n.operator_id == id);
+            let operator = node.map_or_else(|| id.to_string(), |n| n.description.clone());
+            let tables = snapshot
+                .keyed
+                .iter()
+                .map(|t| (t.descriptor().name.clone(), true, t.len()));
+            let entries = snapshot.operator_state.iter().map(|e| (e.name.clone(), false, 1));
+            for (name, is_keyed, rows) in tables.chain(entries) {
+                *counts.entry((operator.clone(), name, is_keyed)).or_default() += rows;
+            }
+        }
+        let entries = |((operator, state, is_keyed), count)| StateEntries {
+            operator,
+            state,
+            is_keyed,
+            count,
+        };
+        Ok(counts.into_iter().map(entries).collect())
+    }
+
+    /// Whether all input was read and worked on.
+    pub fn is_drained(&mut self) -> bool {
+        self.take_events();
+        self.tasks.iter().all(|task| task.is_drained)
+    }
+
+    /// Counters of all subtasks.
+    pub fn tasks(&self) -> &[TaskView] {
+        &self.views
+    }
+}
+
+impl Stepped {
+    fn send(&self, command: TaskCommand) {
+        // The task is beside its sender: it hears.
+        let _ = self.commands.send(command);
+    }
+}
