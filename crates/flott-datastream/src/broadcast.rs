@@ -2,16 +2,15 @@
 //!
 //! A stream that is broadcast ([`crate::DataStream::broadcast_stream`]) is connected to another, keyed or not. Its records may change the
 //! maps; the other's records read them. A checkpoint keeps the maps as operator state: one entry a map, of which one subtask's
-//! goes to all subtasks that are restored. An entry is `1` (the version), the length of the map's type (4 bytes), the type as
-//! JSON, the map in the form of [`flott_state::value`].
+//! goes to all subtasks that are restored.
 
+use crate::entries::{read_entry, write_entry};
 use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
 use crate::process::{Context, OpenContext, ProcessContext};
 use crate::records::Data;
 use crate::state::{KeyState, StateDeclarations};
 use bytes::Bytes;
-use flott_core::LogicalType;
 use flott_runtime::{OperatorContext, TaskError};
 use flott_state::{OperatorEntry, Redistribute, StateValue};
 use std::any::Any;
@@ -19,9 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-
-/// Version of the form of an entry.
-const VERSION: u8 = 1;
 
 /// A map that all subtasks hold alike. Declared in `open` by [`OpenBroadcastContext::broadcast_state`].
 pub struct BroadcastState<K, V> {
@@ -139,37 +135,12 @@ trait AnyMap: Send {
 
 impl<K: StateValue + Ord, V: StateValue> AnyMap for BTreeMap<K, V> {
     fn write(&self) -> Result<Bytes, TaskError> {
-        let ty = serde_json::to_vec(&Self::state_type())
-            .map_err(|e| TaskError::internal(format!("a type of state cannot be written: {e}")))?;
-        let mut out = vec![VERSION];
-        out.extend_from_slice(&(ty.len() as u32).to_le_bytes());
-        out.extend_from_slice(&ty);
-        StateValue::write(self, &mut out);
-        Ok(out.into())
+        write_entry(self)
     }
 
     fn read(&mut self, name: &str, bytes: &[u8]) -> Result<(), TaskError> {
-        let refuse = |reason: String| {
-            let text = format!("the broadcast state '{name}' cannot be restored: {reason}");
-            TaskError::user(text).fatal()
-        };
-        let damaged = || refuse("its bytes are damaged".to_owned());
-        let (version, rest) = bytes.split_first().ok_or_else(damaged)?;
-        if *version != VERSION {
-            return Err(refuse(format!(
-                "it has version {version}, and this build reads {VERSION}"
-            )));
-        }
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
-        let split = rest.split_at_checked(u32::from_le_bytes(*length) as usize);
-        let (ty, mut values) = split.ok_or_else(damaged)?;
-        let stored: LogicalType = serde_json::from_slice(ty).map_err(|_| damaged())?;
-        <Self as StateValue>::check(&stored).map_err(refuse)?;
-        *self = <Self as StateValue>::read(&stored, &mut values).map_err(|e| refuse(e.to_string()))?;
-        match values.is_empty() {
-            true => Ok(()),
-            false => Err(damaged()),
-        }
+        *self = read_entry(&format!("the broadcast state '{name}'"), bytes)?;
+        Ok(())
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -540,6 +540,12 @@ pub enum ProgramError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// An asynchronous function that cannot be.
+    #[error("{reason}")]
+    Async {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// An option.
     #[error(transparent)]
     Option(#[from] flott_core::options::OptionError),

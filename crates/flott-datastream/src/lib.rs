@@ -5,11 +5,13 @@
 //! ```
 //! Read in this order: [`environment`] (where a program begins), [`stream`] (what can be made of a stream), [`function`] (what
 //! users write), [`keyed`], [`process`] and [`state`] (the same with a key),
-//! [`window`], [`connect`], [`broadcast`] and [`join`] (two streams), [`side`], [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
+//! [`window`], [`connect`], [`broadcast`] and [`join`] (two streams), [`async_io`], [`side`], [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
 //! the runtime moves them as [`flott_core::Rows`] and never sees their type.
 
+pub mod async_io;
 pub mod broadcast;
 pub mod connect;
+mod entries;
 pub mod environment;
 pub mod function;
 mod graph;
@@ -30,6 +32,7 @@ mod timers;
 pub mod times;
 pub mod window;
 
+pub use async_io::{AsyncDataStream, AsyncFunction, AsyncRetryStrategy};
 pub use broadcast::{
     AsBroadcast, AsBroadcastMut, BroadcastContext, BroadcastProcessFunction, BroadcastState, KeyedBroadcastContext,
     KeyedBroadcastProcessFunction, OpenBroadcastContext, OpenKeyedBroadcastContext,

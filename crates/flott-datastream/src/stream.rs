@@ -150,8 +150,18 @@ impl<T: Data> DataStream<T> {
         name: &str,
         make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
     ) -> DataStream<U> {
+        self.stateful("operator", name, make)
+    }
+
+    /// Puts an operator that keeps state behind the stream.
+    pub(crate) fn stateful<U: Data>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
+    ) -> DataStream<U> {
         let mut graph = self.env.graph().borrow_mut();
-        let origin = graph.operator::<U>("operator", name, true, &[&self.origins], make);
+        let origin = graph.operator::<U>(operation, name, true, &[&self.origins], make);
         drop(graph);
         DataStream::new(self.env.clone(), vec![origin])
     }

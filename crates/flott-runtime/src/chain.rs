@@ -160,6 +160,10 @@ impl Chain {
     /// If an operator fails; the message names it.
     pub fn run(&mut self, now_ms: i64) -> Result<ChainState, TaskError> {
         loop {
+            // Timers wait for a chain that is blocked; what it has emitted must not.
+            if self.router.deadline_ms().is_some_and(|d| d <= now_ms) {
+                self.router.flush()?;
+            }
             if !self.router.has_room() {
                 return Ok(ChainState::BackPressured);
             }
@@ -172,7 +176,10 @@ impl Chain {
             };
             let blocked_before = matches!(self.links[index].open_call, Some((_, Flow::Blocked)));
             self.advance(index, now_ms)?;
-            if blocked_before && matches!(self.links[index].open_call, Some((_, Flow::Blocked))) {
+            // A blocked operator may emit: that goes on first.
+            let is_still_blocked = matches!(self.links[index].open_call, Some((_, Flow::Blocked)));
+            let is_empty_behind = |l: &Link| l.open_call.is_none() && l.inbox.is_empty();
+            if blocked_before && is_still_blocked && self.links[index + 1..].iter().all(is_empty_behind) {
                 return Ok(ChainState::Blocked);
             }
         }
@@ -257,7 +264,10 @@ impl Chain {
                 return Err(TaskError::internal(text));
             }
             // Who makes watermarks says itself when its stream is idle.
-            Element::Idle(_) if link.operator.makes_watermarks() => (Call::Batch, Ok(Flow::Done)),
+            Element::Idle(idle) if link.operator.makes_watermarks() => {
+                link.operator.on_idle(idle);
+                (Call::Batch, Ok(Flow::Done))
+            }
             passing @ (Element::Idle(_) | Element::LatencyMarker(_)) => {
                 if let Element::Idle(idle) = passing {
                     link.operator.on_idle(idle);

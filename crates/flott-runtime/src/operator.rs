@@ -64,7 +64,7 @@ pub trait Operator: Send {
         false
     }
 
-    /// Whether the input's watermark counts no more (`true`) or again; passed on after the call.
+    /// Whether the input's watermark counts no more (`true`) or again; passed on after the call, unless the operator makes watermarks.
     fn on_idle(&mut self, idle: bool) {
         let _ = idle;
     }

@@ -40,21 +40,22 @@ pub mod prelude {
     pub use crate::local::GetExecutionEnvironment;
     pub use crate::{Key, StateValue};
     pub use flott_datastream::{
-        AggregateFunction, AggregatingState, AllKey, AllWindowedStream, AsBroadcast, AsBroadcastMut, AsState, BoxError,
-        BroadcastConnectedStream, BroadcastContext, BroadcastProcessFunction, BroadcastState, BroadcastStream,
-        CoFlatMapFunction, CoMapFunction, CoProcessFunction, Collector, ConnectedStreams, Context,
-        ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountEvictor, CountTrigger, Counter, Data,
-        DataStream, DataStreamSink, DeltaEvictor, DeltaTrigger, Either, Elements, EventTimeSessionWindows,
-        EventTimeTrigger, Evictor, EvictorContext, ExecuteError, FlatMapFunction, GlobalWindow, GlobalWindows,
-        Histogram, JobExecutionResult, KeyState, KeyedBroadcastConnectedStream, KeyedBroadcastContext,
-        KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedConnectedStreams, KeyedProcessFunction,
-        KeyedStream, ListState, MapFunction, MapState, Meter, MetricGroup, NoState, OpenBroadcastContext, OpenContext,
-        OpenKeyedBroadcastContext, OpenWindowContext, OutputTag, ProcessContext, ProcessFunction,
-        ProcessWindowFunction, ProcessingTimeSessionWindows, ProcessingTimeTrigger, PurgingTrigger, ReducingState,
-        RuntimeContext, SinkFunction, SlidingEventTimeWindows, SlidingProcessingTimeWindows, StateDescriptor,
-        StateTtlConfig, StateVisibility, StreamExecutionEnvironment, TimeEvictor, TimeWindow, TimestampedValue,
-        Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows, TumblingProcessingTimeWindows, UpdateType,
-        ValueState, WatermarkStrategy, Window, WindowAssigner, WindowContext, WindowedStream,
+        AggregateFunction, AggregatingState, AllKey, AllWindowedStream, AsBroadcast, AsBroadcastMut, AsState,
+        AsyncDataStream, AsyncFunction, AsyncRetryStrategy, BoxError, BroadcastConnectedStream, BroadcastContext,
+        BroadcastProcessFunction, BroadcastState, BroadcastStream, CoFlatMapFunction, CoMapFunction, CoProcessFunction,
+        Collector, ConnectedStreams, Context, ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger,
+        CountEvictor, CountTrigger, Counter, Data, DataStream, DataStreamSink, DeltaEvictor, DeltaTrigger, Either,
+        Elements, EventTimeSessionWindows, EventTimeTrigger, Evictor, EvictorContext, ExecuteError, FlatMapFunction,
+        GlobalWindow, GlobalWindows, Histogram, JobExecutionResult, KeyState, KeyedBroadcastConnectedStream,
+        KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction, KeyedConnectedStreams,
+        KeyedProcessFunction, KeyedStream, ListState, MapFunction, MapState, Meter, MetricGroup, NoState,
+        OpenBroadcastContext, OpenContext, OpenKeyedBroadcastContext, OpenWindowContext, OutputTag, ProcessContext,
+        ProcessFunction, ProcessWindowFunction, ProcessingTimeSessionWindows, ProcessingTimeTrigger, PurgingTrigger,
+        ReducingState, RuntimeContext, SinkFunction, SlidingEventTimeWindows, SlidingProcessingTimeWindows,
+        StateDescriptor, StateTtlConfig, StateVisibility, StreamExecutionEnvironment, TimeEvictor, TimeWindow,
+        TimestampedValue, Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
+        TumblingProcessingTimeWindows, UpdateType, ValueState, WatermarkStrategy, Window, WindowAssigner,
+        WindowContext, WindowedStream,
     };
 }
 

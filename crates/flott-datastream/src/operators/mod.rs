@@ -1,5 +1,6 @@
 //! Operators over [`crate::Records`]: one file a kind.
 
+pub(crate) mod async_wait;
 pub(crate) mod connected;
 pub(crate) mod keyed;
 pub(crate) mod partition;
@@ -79,6 +80,25 @@ impl<T: Clone + Serialize> AtHand<T> {
         }
         text
     }
+}
+
+/// The failure of user code at a record, the `number`th of its subtask.
+pub(crate) fn describe_failure<T: Clone + Serialize>(
+    value: &T,
+    number: u64,
+    time: Option<EventTime>,
+    error: BoxError,
+) -> TaskError {
+    let at_hand = AtHand {
+        value: Some(value.clone()),
+        number,
+        time,
+    };
+    TaskError::caused(
+        FailureLabel::User,
+        format!("the function failed at {}", at_hand.describe()),
+        error,
+    )
 }
 
 /// Runs user code that has no record: `open`, `close`, `flush`.

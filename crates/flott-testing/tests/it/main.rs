@@ -1,6 +1,7 @@
 //! The harness and the mini-cluster, as users write tests with them.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod async_io;
 mod cluster;
 mod harness;
