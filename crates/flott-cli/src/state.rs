@@ -122,21 +122,9 @@ fn check(args: &CheckArgs, runtime: &Runtime) -> Result<()> {
     };
     let name = plan.name.clone();
     let checked = runtime.block_on(check_restore(registry, Arc::new(SystemClock), plan, &args.path))?;
-    output::line(format_args!(
-        "'{name}' from {}, of '{}':",
-        checked.path, checked.job_name
-    ));
-    let width = checked
-        .operators
-        .iter()
-        .map(|o| o.name.chars().count())
-        .max()
-        .unwrap_or(0);
-    for operator in &checked.operators {
-        output::line(format_args!("  {:width$}  {}", operator.name, operator.fit));
-    }
+    output::line(format_args!("'{name}' {checked}"));
     let allows = args.allow_non_restored_state;
-    let wrong = checked.operators.iter().filter(|o| !o.fit.is_ok(allows)).count();
+    let wrong = checked.misfits(allows);
     if wrong > 0 {
         let is_left = |fit: &Fit| *fit == Fit::LeftBehind && !allows;
         let remedy = match checked.operators.iter().any(|o| is_left(&o.fit)) {

@@ -25,6 +25,6 @@ mod submit;
 
 pub use error::ClusterError;
 pub use job_state::JobStatus;
-pub use restore_check::check_restore;
+pub use restore_check::{RestoreCheck, check_restore};
 pub use stepped::SteppedJob;
 pub use submit::{JobHandle, Restore, Submission, submit};

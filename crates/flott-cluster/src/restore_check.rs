@@ -89,6 +89,25 @@ pub struct RestoreCheck {
     pub operators: Vec<OperatorCheck>,
 }
 
+impl RestoreCheck {
+    /// How many operators would not start.
+    pub fn misfits(&self, allow_non_restored_state: bool) -> usize {
+        let misfits = self.operators.iter().filter(|o| !o.fit.is_ok(allow_non_restored_state));
+        misfits.count()
+    }
+}
+
+/// Where the state is from, and a line an operator.
+impl fmt::Display for RestoreCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {}, of '{}':", self.path, self.job_name)?;
+        let width = self.operators.iter().map(|o| o.name.chars().count()).max().unwrap_or(0);
+        self.operators
+            .iter()
+            .try_for_each(|o| write!(f, "\n  {:width$}  {}", o.name, o.fit))
+    }
+}
+
 /// Tries to restore `plan` from the checkpoint or savepoint at `path`. Needs Tokio.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ pub mod state {
     pub use flott_state::value::{DamagedValue, StateValue};
 }
 
+pub use flott_cluster::RestoreCheck;
 pub use flott_core::{Batch, CheckpointId, EventTime, Options};
 pub use flott_datastream as datastream;
 pub use flott_datastream::{Key, StateValue};
@@ -37,7 +38,7 @@ pub use flott_sql as sql;
 
 /// What a DataStream program uses.
 pub mod prelude {
-    pub use crate::local::GetExecutionEnvironment;
+    pub use crate::local::{CheckState, GetExecutionEnvironment};
     pub use crate::{Key, StateValue};
     pub use flott_datastream::{
         AggregateFunction, AggregatingState, AllKey, AllWindowedStream, AsBroadcast, AsBroadcastMut, AsState,
