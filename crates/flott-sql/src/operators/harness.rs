@@ -27,6 +27,8 @@ pub(crate) struct Harness {
     pub(crate) metrics: Arc<OperatorMetrics>,
     /// Rows that one call emitted at most.
     pub(crate) largest_call: usize,
+    /// Bytes that one call emitted at most.
+    pub(crate) largest_bytes: usize,
 }
 
 /// `a BIGINT, s STRING` as Arrow types.
@@ -114,6 +116,7 @@ impl Harness {
             clock,
             metrics,
             largest_call: 0,
+            largest_bytes: 0,
         }
     }
 
@@ -223,6 +226,9 @@ impl Harness {
             let rows: usize = all[before..].iter().map(Batch::num_rows).sum();
             assert!(rows <= MAX_ROWS_A_CALL, "one call emitted {rows} rows");
             self.largest_call = self.largest_call.max(rows);
+            let columns = all[before..].iter().flat_map(Batch::columns);
+            let bytes = columns.map(|c| c.to_data().get_slice_memory_size().unwrap()).sum();
+            self.largest_bytes = self.largest_bytes.max(bytes);
             if flow == Flow::Done {
                 return Ok(all);
             }

@@ -164,7 +164,7 @@ impl Held {
         let mut columns = self.groups.keys(slots)?;
         match is_rest {
             true => columns.extend(row_table.nothing(aggregates, slots.len())?),
-            false => columns.extend(aggregates.partials(&self.groups, slots)),
+            false => columns.extend(aggregates.partials(&self.groups, slots)?),
         }
         for (set, ends) in ends.iter().enumerate() {
             columns.push(self.going.lists[set].column(&sets[set], starts[set], ends)?);

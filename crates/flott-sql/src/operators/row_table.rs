@@ -44,7 +44,7 @@ impl RowTable {
         };
         aggregates.accumulate(&mut table, of_rows, &mut [], None)?;
         aggregates.count_rows(&mut table, &slots, signs);
-        let mut partials = aggregates.partials(&table, &slots);
+        let mut partials = aggregates.partials(&table, &slots)?;
         for set in aggregates.distinct() {
             partials.push(set.row_lists(columns, rows, signs)?);
         }
@@ -57,7 +57,7 @@ impl RowTable {
     /// As [`Self::partials`].
     pub(crate) fn nothing(&self, aggregates: &Aggregates, rows: usize) -> Result<Vec<ArrayRef>, TaskError> {
         let (table, slots) = self.table(rows)?;
-        Ok(aggregates.partials(&table, &slots))
+        aggregates.partials(&table, &slots)
     }
 
     fn table(&self, rows: usize) -> Result<(KeyedTable, Vec<u32>), TaskError> {

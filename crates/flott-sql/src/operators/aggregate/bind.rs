@@ -3,6 +3,7 @@
 use super::collect::Form;
 use super::distinct::DistinctSpec;
 use super::result::Finish;
+use super::sliding::Wanted;
 use super::{Aggregates, Bound, Kernel, Phase};
 use crate::nodes::{AggregateCall, CallDetail, SUM0, SpecError, average_sum_kind, sum_kind};
 use flott_core::{Field, TypeKind};
@@ -45,17 +46,21 @@ impl Aggregates {
             SUM0 => (Kernel::Sum { counted: false }, Finish::Plain, 1),
             "MIN" | "MAX" => {
                 let is_max = call.function == "MAX";
-                let kernel = if retracts {
-                    Kernel::RetractedExtreme { is_max }
-                } else {
-                    Kernel::Extreme { is_max }
+                let wanted = if is_max { Wanted::Max } else { Wanted::Min };
+                let kernel = match retracts {
+                    true if self.phase == Phase::Frame => Kernel::Sliding { wanted },
+                    true => Kernel::RetractedExtreme { is_max },
+                    false => Kernel::Extreme { is_max },
                 };
                 (kernel, Finish::Plain, 1)
             }
             "FIRST_VALUE" | "LAST_VALUE" => {
                 let is_last = call.function == "LAST_VALUE";
                 let finish = if is_nested { Finish::Field } else { Finish::Plain };
+                let wanted = if is_last { Wanted::Last } else { Wanted::First };
                 match retracts {
+                    // What DISTINCT lets pass does not leave in the order in which it came. The list is in the state of either.
+                    true if self.phase == Phase::Frame && !call.distinct => (Kernel::Sliding { wanted }, finish, 2),
                     true => (Kernel::RetractedEdge { is_last }, finish, 2),
                     false => (Kernel::Edge { is_last }, finish, 1),
                 }
@@ -94,8 +99,8 @@ impl Aggregates {
         };
         // The extremes of a set and of its values are the same, so DISTINCT means nothing to MIN and MAX.
         let needs_set = match kernel {
-            Kernel::RetractedExtreme { .. } => self.phase != Phase::Frame,
-            Kernel::Extreme { .. } => false,
+            Kernel::RetractedExtreme { .. } => true,
+            Kernel::Extreme { .. } | Kernel::Sliding { .. } => false,
             _ => call.distinct,
         };
         let distinct = match arg {
@@ -116,10 +121,10 @@ impl Aggregates {
             arg,
             second,
             counted: counted.filter(|_| skips_nulls),
-            is_nested: is_nested && matches!(kernel, Kernel::Edge { .. } | Kernel::RetractedEdge { .. }),
+            is_nested: is_nested && finish == Finish::Field,
             filter: call.filter,
             distinct,
-            ordered: matches!(kernel, Kernel::RetractedExtreme { .. })
+            ordered: matches!(kernel, Kernel::RetractedExtreme { .. } | Kernel::Sliding { .. })
                 .then(|| self.bound.iter().filter(|b| b.ordered.is_some()).count()),
             is_float: matches!(kind, TypeKind::Float) && call.function == "SUM",
             first,

@@ -6,7 +6,7 @@
 
 use super::argument::{Values, bytes_at};
 use super::fold::Trace;
-use super::list::{self, Items};
+use super::list::{self, Entries, Shape, content_bytes, items};
 use crate::operators::keyed_rows::row_encoder;
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::cast::AsArray;
@@ -33,6 +33,17 @@ pub(crate) enum Form {
     Bag,
     /// Pairs of texts: JSON_OBJECTAGG.
     Object,
+}
+
+impl Form {
+    /// What the entries of its lists are.
+    pub(crate) fn shape(self) -> Shape {
+        match self {
+            Self::Texts | Self::Fields => Shape::List,
+            Self::Bag => Shape::Bag,
+            Self::Object => Shape::Object,
+        }
+    }
 }
 
 /// The rows of one aggregate.
@@ -126,7 +137,7 @@ pub(crate) fn collect(
                 }
                 (Form::Object, false) => list::take(lists, slot, item),
             }
-            if is_added && lists.get(slot).is_some_and(|l| l.len() > MAX_LIST_BYTES) {
+            if is_added && lists.get(slot).is_some_and(|l| content_bytes(l) > MAX_LIST_BYTES) {
                 return Err(too_long());
             }
         }
@@ -145,7 +156,7 @@ fn duplicate(key: &[u8]) -> TaskError {
     ))
 }
 
-fn too_long() -> TaskError {
+pub(super) fn too_long() -> TaskError {
     TaskError::data(format!(
         "the values of one group exceed {} MiB: aggregate over less (a window, a narrower key, DISTINCT)",
         MAX_LIST_BYTES >> 20
@@ -167,24 +178,23 @@ pub(crate) fn merge(
     let mut scratch = vec![];
     for (row, &slot) in slots.iter().enumerate().filter(|(row, _)| partials.is_valid(*row)) {
         let partial = partials.value(row);
-        let mut items = Items::of(Some(partial));
+        let entries = Entries::of(Some(partial), form.shape());
         match form {
-            Form::Texts | Form::Fields => lists.append(slot, partial),
+            Form::Texts | Form::Fields => list::join(lists, slot, partial, &mut scratch),
             Form::Bag => {
-                while let Some(item) = items.next() {
-                    let times = i64::from(items.times());
-                    list::count(lists, slot, item, times, &mut scratch);
+                for entry in entries {
+                    list::count(lists, slot, entry.item, i64::from(entry.times), &mut scratch);
                 }
             }
             Form::Object => {
-                while let (Some(key), Some(value)) = (items.next(), items.next()) {
-                    if !list::put(lists, slot, key, value, &mut scratch) {
-                        return Err(duplicate(key));
+                for entry in entries {
+                    if !list::put(lists, slot, entry.item, entry.value, &mut scratch) {
+                        return Err(duplicate(entry.item));
                     }
                 }
             }
         }
-        if lists.get(slot).is_some_and(|l| l.len() > MAX_LIST_BYTES) {
+        if lists.get(slot).is_some_and(|l| content_bytes(l) > MAX_LIST_BYTES) {
             return Err(too_long());
         }
     }
@@ -223,9 +233,11 @@ pub(crate) fn retracted_edge(
 
 /// Sets a slot to the first or last item of its list.
 fn set_edge(is_last: bool, table: &mut KeyedTable, first: usize, slot: u32, values: &Values) {
-    let mut items = Items::of(table.bytes_column(first + 1).get(slot));
-    let edge = if is_last { items.last() } else { items.next() };
-    let edge = edge.map(<[u8]>::to_vec);
+    let edge = {
+        let mut items = items(table.bytes_column(first + 1).get(slot));
+        let edge = if is_last { items.last() } else { items.next() };
+        edge.map(<[u8]>::to_vec)
+    };
     set_from_item(table, first, slot, values, edge.as_deref());
 }
 
@@ -254,12 +266,12 @@ pub(crate) fn lag(
             of_row(&values, rows.values, &mut item);
             let lists = table.bytes_column_mut(first + 1);
             list::push(lists, slot, &item, &mut scratch);
-            let count = Items::of(lists.get(slot)).count();
+            let count = items(lists.get(slot)).count();
             if count > held {
                 list::remove_first(lists, slot);
             }
             if count >= held {
-                let earlier = Items::of(table.bytes_column(first + 1).get(slot)).next();
+                let earlier = items(table.bytes_column(first + 1).get(slot)).next();
                 item = earlier.unwrap_or_default().to_vec();
             } else {
                 match (&defaults, rows.others) {

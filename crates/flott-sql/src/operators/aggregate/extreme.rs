@@ -5,7 +5,7 @@
 
 use super::argument::{Values, bytes_at};
 use super::fold::Trace;
-use super::sliding::SlidingValues;
+use super::sliding::{SlidingValues, Wanted};
 use arrow_array::ArrayRef;
 use arrow_buffer::NullBuffer;
 use flott_state::KeyedTable;
@@ -45,18 +45,18 @@ impl OrderedValues {
         signs: Option<&[i64]>,
         column: &ArrayRef,
         valid: Option<&NullBuffer>,
-        is_max: bool,
+        wanted: Wanted,
         mut trace: Option<&mut Trace>,
     ) {
         if let Self::Sliding(values) = self {
-            values.apply(table, first, slots, signs, column, valid, is_max, trace);
+            values.apply(table, first, slots, signs, column, valid, wanted, trace);
             return;
         }
         let values = Values::of(column);
         for (row, &slot) in slots.iter().enumerate() {
             if valid.is_none_or(|v| v.is_valid(row)) {
                 self.change(slot, &values, row, signs.is_none_or(|s| s[row] > 0));
-                self.store(table, first, slot, is_max);
+                self.store(table, first, slot, wanted == Wanted::Max);
             }
             if let Some(trace) = &mut trace {
                 trace.note(table, first, slot);

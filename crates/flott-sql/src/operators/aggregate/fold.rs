@@ -5,9 +5,10 @@
 //! the column's own batch kernel where there is one.
 
 use super::argument::bytes_at;
-use arrow_array::builder::BinaryBuilder;
+use arrow_array::builder::{ArrayBuilder, BinaryBuilder};
 use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array, Int64Array, NullArray, StringArray};
-use arrow_buffer::{BooleanBufferBuilder, NullBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
+use flott_runtime::TaskError;
 use flott_state::column::Fixed;
 use flott_state::{BytesColumn, Column, KeyedTable};
 use std::sync::Arc;
@@ -71,13 +72,47 @@ impl<T: Fixed> FixedTrace<T> {
     }
 }
 
+/// What a column of bytes held after each row.
+#[derive(Debug)]
+pub(crate) struct BytesTrace {
+    values: BinaryBuilder,
+    /// The rows behind which the content matters; `None`: all.
+    noted: Option<BooleanBuffer>,
+    is_full: bool,
+}
+
+impl BytesTrace {
+    /// Notes the content behind the next row.
+    #[inline]
+    pub(crate) fn note(&mut self, content: Option<&[u8]>) {
+        let row = self.values.len();
+        let content = content.filter(|_| self.noted.as_ref().is_none_or(|noted| noted.value(row)));
+        let bytes = content.map_or(0, <[u8]>::len);
+        self.is_full |= !has_room(self.values.values_slice().len(), bytes);
+        self.values.append_option(content.filter(|_| !self.is_full));
+    }
+}
+
+/// Whether so many more bytes fit into a column that holds `held` of them.
+pub(crate) fn has_room(held: usize, more: usize) -> bool {
+    held.saturating_add(more) <= i32::MAX as usize
+}
+
+/// The values of one call are too large together, which is a defect of ours: operators look for room first.
+pub(crate) fn too_many() -> TaskError {
+    TaskError::data(
+        "the values of the groups of one batch exceed 2 GiB together: aggregate over less (a window, a narrower key), or keep \
+         shorter texts (SUBSTRING)",
+    )
+}
+
 /// What the columns of an aggregation held after each row, a trace a column.
 #[derive(Debug)]
 pub(crate) enum Trace {
     I64(FixedTrace<i64>),
     F64(FixedTrace<f64>),
     I128(FixedTrace<i128>),
-    Bytes(BinaryBuilder),
+    Bytes(BytesTrace),
     /// Of a column that no value is made of: nothing is noted.
     Hidden,
 }
@@ -95,8 +130,13 @@ impl Trace {
         Self::I128(FixedTrace::new(rows))
     }
 
-    pub(crate) fn bytes() -> Self {
-        Self::Bytes(BinaryBuilder::new())
+    /// Of `noted` rows only, which are all if there is none.
+    pub(crate) fn bytes(noted: Option<&BooleanBuffer>) -> Self {
+        Self::Bytes(BytesTrace {
+            values: BinaryBuilder::new(),
+            noted: noted.cloned(),
+            is_full: false,
+        })
     }
 
     pub(crate) fn as_i64(&mut self) -> Option<&mut FixedTrace<i64>> {
@@ -120,7 +160,7 @@ impl Trace {
         }
     }
 
-    pub(crate) fn as_bytes(&mut self) -> Option<&mut BinaryBuilder> {
+    pub(crate) fn as_bytes(&mut self) -> Option<&mut BytesTrace> {
         match self {
             Self::Bytes(t) => Some(t),
             _ => None,
@@ -140,14 +180,17 @@ impl Trace {
             Self::I64(t) => t.note(table.column(column), slot),
             Self::F64(t) => t.note(table.column(column), slot),
             Self::I128(t) => t.note(table.column(column), slot),
-            Self::Bytes(t) => t.append_option(table.bytes_column(column).get(slot)),
+            Self::Bytes(t) => t.note(table.bytes_column(column).get(slot)),
             Self::Hidden => {}
         }
     }
 
     /// The trace as a column of the storage form; strings and bytes are Binary.
-    pub(crate) fn finish(self) -> ArrayRef {
-        match self {
+    ///
+    /// # Errors
+    /// If bytes exceed what a column can hold.
+    pub(crate) fn finish(self) -> Result<ArrayRef, TaskError> {
+        Ok(match self {
             Self::I64(t) => {
                 let (values, nulls) = t.finish();
                 Arc::new(Int64Array::new(values.into(), nulls))
@@ -160,9 +203,10 @@ impl Trace {
                 let (values, nulls) = t.finish();
                 Arc::new(Decimal128Array::new(values.into(), nulls))
             }
-            Self::Bytes(mut t) => Arc::new(t.finish()),
+            Self::Bytes(t) if t.is_full => return Err(too_many()),
+            Self::Bytes(mut t) => Arc::new(t.values.finish()),
             Self::Hidden => hidden(),
-        }
+        })
     }
 }
 
@@ -250,7 +294,7 @@ pub(crate) fn extreme_bytes(
     values: &ArrayRef,
     valid: Option<&NullBuffer>,
     is_max: bool,
-    mut trace: Option<&mut BinaryBuilder>,
+    mut trace: Option<&mut BytesTrace>,
 ) {
     for (row, &slot) in slots.iter().enumerate() {
         if valid.is_none_or(|v| v.is_valid(row)) {
@@ -262,7 +306,7 @@ pub(crate) fn extreme_bytes(
             }
         }
         if let Some(trace) = &mut trace {
-            trace.append_option(column.get(slot));
+            trace.note(column.get(slot));
         }
     }
 }
@@ -274,25 +318,32 @@ pub(crate) fn edge_bytes(
     values: &ArrayRef,
     valid: Option<&NullBuffer>,
     is_last: bool,
-    mut trace: Option<&mut BinaryBuilder>,
+    mut trace: Option<&mut BytesTrace>,
 ) {
     for (row, &slot) in slots.iter().enumerate() {
         if valid.is_none_or(|v| v.is_valid(row)) && (is_last || column.get(slot).is_none()) {
             column.set(slot, Some(bytes_at(values, row)));
         }
         if let Some(trace) = &mut trace {
-            trace.append_option(column.get(slot));
+            trace.note(column.get(slot));
         }
     }
 }
 
 /// The content of `slots` as a Binary column.
-pub(crate) fn gather_bytes(column: &BytesColumn, slots: &[u32]) -> ArrayRef {
+///
+/// # Errors
+/// If it exceeds what a column can hold.
+pub(crate) fn gather_bytes(column: &BytesColumn, slots: &[u32]) -> Result<ArrayRef, TaskError> {
     let mut builder = BinaryBuilder::new();
     for &slot in slots {
-        builder.append_option(column.get(slot));
+        let content = column.get(slot);
+        if !has_room(builder.values_slice().len(), content.map_or(0, <[u8]>::len)) {
+            return Err(too_many());
+        }
+        builder.append_option(content);
     }
-    Arc::new(builder.finish())
+    Ok(Arc::new(builder.finish()))
 }
 
 /// A Binary column that holds UTF-8 as a Utf8 column, without copying.

@@ -1,4 +1,4 @@
-//! Lists in state: a group's values, one behind the other, in one byte string of its row ([`Items`]).
+//! Lists in state: a group's values, one behind the other, in one byte string of its row.
 //!
 //! ```text
 //! item     length (LEB128) | bytes
@@ -7,44 +7,65 @@
 //! object   (key item, value item) …          every key once
 //! ```
 //!
-//! Appending is cheap ([`flott_state::BytesColumn::append`]); taking a value away looks for its first occurrence, as
-//! Flink does, and moves what is behind it. Lists of two partial rows are put together by joining their bytes.
+//! Appending is cheap ([`flott_state::BytesColumn::append`]). Where items are looked for (to be counted, refused or taken
+//! away; of equal ones the first, as Flink does), a list that is longer than [`PLAIN_BYTES`] gets an [`index`], so that each of
+//! these costs the same however many items there are. Lists of two partial rows are put together by joining their bytes.
+
+mod index;
 
 use flott_state::BytesColumn;
+use index::Index;
 
-/// The items of a list, in order.
-#[derive(Debug, Clone)]
-pub(crate) struct Items<'a> {
-    list: &'a [u8],
-    at: usize,
+/// Longest list in which items are looked for one by one.
+const PLAIN_BYTES: usize = 512;
+
+/// What follows the item of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Nothing.
+    List,
+    /// How many times it is there.
+    Bag,
+    /// The item that belongs to it.
+    Object,
 }
 
-impl<'a> Items<'a> {
-    pub(crate) fn of(list: Option<&'a [u8]>) -> Self {
+/// What is in a list, of a bag, or of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) item: &'a [u8],
+    /// Of an object, what belongs to the item.
+    pub(crate) value: &'a [u8],
+    /// Of a bag, how many times the item is there.
+    pub(crate) times: u32,
+    /// Where the item begins in the list, and what is behind it ends.
+    start: usize,
+    end: usize,
+}
+
+/// The entries of a list, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct Entries<'a> {
+    list: &'a [u8],
+    at: usize,
+    shape: Shape,
+    is_indexed: bool,
+}
+
+impl<'a> Entries<'a> {
+    /// Those of a list of this shape, which may be absent.
+    pub(crate) fn of(list: Option<&'a [u8]>, shape: Shape) -> Self {
+        let list = list.unwrap_or_default();
+        let first = index::first_entry(list);
         Self {
-            list: list.unwrap_or_default(),
-            at: 0,
+            list,
+            at: first.unwrap_or(0),
+            shape,
+            is_indexed: first.is_some(),
         }
     }
 
-    /// Where the next item begins.
-    pub(crate) fn position(&self) -> usize {
-        self.at
-    }
-
-    /// The number behind the item that was read last, of a bag.
-    pub(crate) fn times(&mut self) -> u32 {
-        let end = self.at + 4;
-        let times = self.list.get(self.at..end).and_then(|b| b.try_into().ok());
-        self.at = end;
-        times.map_or(0, u32::from_le_bytes)
-    }
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
+    fn item(&mut self) -> Option<&'a [u8]> {
         let (mut length, mut shift) = (0usize, 0u32);
         loop {
             let byte = *self.list.get(self.at)?;
@@ -59,6 +80,65 @@ impl<'a> Iterator for Items<'a> {
         self.at += length;
         Some(item)
     }
+
+    fn number(&mut self) -> Option<u32> {
+        let bytes = self.list.get(self.at..self.at + 4)?;
+        self.at += 4;
+        bytes.try_into().ok().map(u32::from_le_bytes)
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            let is_dead = self.is_indexed && self.number()? == index::DEAD;
+            let start = self.at;
+            let item = self.item()?;
+            let (mut value, mut times) = (&[][..], 1);
+            match self.shape {
+                Shape::List => {}
+                Shape::Bag => times = self.number()?,
+                Shape::Object => value = self.item()?,
+            }
+            if !is_dead {
+                let end = self.at;
+                return Some(Entry {
+                    item,
+                    value,
+                    times,
+                    start,
+                    end,
+                });
+            }
+        }
+    }
+}
+
+/// The items of a list, in order.
+pub(crate) fn items(list: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
+    Entries::of(list, Shape::List).map(|entry| entry.item)
+}
+
+/// How many bytes the entries of a list take.
+pub(crate) fn content_bytes(list: &[u8]) -> usize {
+    index::content_bytes(list).unwrap_or(list.len())
+}
+
+/// Whether a list has an index.
+pub(crate) fn is_indexed(list: &[u8]) -> bool {
+    index::first_entry(list).is_some()
+}
+
+/// A list as it is without an index, if it has one.
+pub(crate) fn plain(list: &[u8], shape: Shape) -> Option<Vec<u8>> {
+    index::first_entry(list)?;
+    let mut plain = Vec::with_capacity(content_bytes(list));
+    for entry in Entries::of(Some(list), shape) {
+        plain.extend_from_slice(&list[entry.start..entry.end]);
+    }
+    Some(plain)
 }
 
 /// Appends an item to bytes.
@@ -76,164 +156,110 @@ pub(crate) fn put_item(item: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn push(column: &mut BytesColumn, slot: u32, item: &[u8], scratch: &mut Vec<u8>) {
     scratch.clear();
     put_item(item, scratch);
-    column.append(slot, scratch);
+    add(column, slot, Shape::List, item, scratch);
+}
+
+/// Appends the items of a list of a partial row, which has no index, to the list of a slot.
+pub(crate) fn join(column: &mut BytesColumn, slot: u32, list: &[u8], scratch: &mut Vec<u8>) {
+    if !is_indexed(list) && !column.get(slot).is_some_and(is_indexed) {
+        return column.append(slot, list);
+    }
+    for item in items(Some(list)) {
+        push(column, slot, item, scratch);
+    }
 }
 
 /// Takes the first occurrence of an item out of the list of a slot; whether it was there.
 pub(crate) fn remove(column: &mut BytesColumn, slot: u32, item: &[u8]) -> bool {
-    let mut items = Items::of(column.get(slot));
-    let mut start = 0;
-    while let Some(held) = items.next() {
-        if held == item {
-            let end = items.position();
-            cut(column, slot, start, end);
-            return true;
-        }
-        start = items.position();
-    }
-    false
+    take_away(column, slot, Shape::List, item)
 }
 
 /// Takes the first item out of the list of a slot.
 pub(crate) fn remove_first(column: &mut BytesColumn, slot: u32) {
-    let mut items = Items::of(column.get(slot));
-    if items.next().is_some() {
-        let end = items.position();
-        cut(column, slot, 0, end);
+    let first = items(column.get(slot)).next().map(<[u8]>::to_vec);
+    if let Some(first) = first {
+        remove(column, slot, &first);
     }
 }
 
 /// Counts an item of the bag of a slot in or out.
 pub(crate) fn count(column: &mut BytesColumn, slot: u32, item: &[u8], times: i64, scratch: &mut Vec<u8>) {
-    let mut items = Items::of(column.get(slot));
-    let mut start = 0;
-    while let Some(held) = items.next() {
-        let is_same = held == item;
-        let at = items.position();
-        let held = i64::from(items.times());
-        if is_same {
-            let left = held.saturating_add(times).min(i64::from(u32::MAX));
-            let end = items.position();
-            match u32::try_from(left) {
-                Ok(left) if left > 0 => column.overwrite(slot, at, &left.to_le_bytes()),
-                _ => cut(column, slot, start, end),
-            }
-            return;
+    let Some((end, held)) = find(column, slot, Shape::Bag, item) else {
+        if let Ok(times) = u32::try_from(times) {
+            scratch.clear();
+            put_item(item, scratch);
+            scratch.extend_from_slice(&times.to_le_bytes());
+            add(column, slot, Shape::Bag, item, scratch);
         }
-        start = items.position();
-    }
-    if let Ok(times) = u32::try_from(times) {
-        scratch.clear();
-        put_item(item, scratch);
-        scratch.extend_from_slice(&times.to_le_bytes());
-        column.append(slot, scratch);
+        return;
+    };
+    let left = i64::from(held).saturating_add(times).min(i64::from(u32::MAX));
+    match u32::try_from(left) {
+        Ok(left) if left > 0 => column.overwrite(slot, end - 4, &left.to_le_bytes()),
+        _ => drop(take_away(column, slot, Shape::Bag, item)),
     }
 }
 
 /// Puts a pair into the object of a slot; whether the key is new.
 pub(crate) fn put(column: &mut BytesColumn, slot: u32, key: &[u8], value: &[u8], scratch: &mut Vec<u8>) -> bool {
-    if find(column, slot, key).is_some() {
+    if find(column, slot, Shape::Object, key).is_some() {
         return false;
     }
     scratch.clear();
     put_item(key, scratch);
     put_item(value, scratch);
-    column.append(slot, scratch);
+    add(column, slot, Shape::Object, key, scratch);
     true
 }
 
 /// Takes a key out of the object of a slot.
 pub(crate) fn take(column: &mut BytesColumn, slot: u32, key: &[u8]) {
-    if let Some((start, end)) = find(column, slot, key) {
-        cut(column, slot, start, end);
-    }
+    take_away(column, slot, Shape::Object, key);
 }
 
-/// Where the pair of a key begins and ends.
-fn find(column: &BytesColumn, slot: u32, key: &[u8]) -> Option<(usize, usize)> {
-    let mut items = Items::of(column.get(slot));
-    let mut start = 0;
-    while let Some(held) = items.next() {
-        let is_same = held == key;
-        items.next();
-        if is_same {
-            return Some((start, items.position()));
+/// The index of the list of a slot, which is made if the list is long.
+fn index_of(column: &mut BytesColumn, slot: u32, shape: Shape) -> Option<Index<'_>> {
+    let list = column.get(slot)?;
+    if !is_indexed(list) {
+        if list.len() <= PLAIN_BYTES {
+            return None;
         }
-        start = items.position();
+        let indexed = index::indexed(list, shape);
+        column.set(slot, Some(&indexed));
     }
-    None
+    Some(Index::new(column, slot, shape))
 }
 
-fn cut(column: &mut BytesColumn, slot: u32, start: usize, end: usize) {
+/// Where the first entry with an item ends, and how many times the item is there.
+fn find(column: &mut BytesColumn, slot: u32, shape: Shape, item: &[u8]) -> Option<(usize, u32)> {
+    if let Some(index) = index_of(column, slot, shape) {
+        return index.find(item).map(|entry| (entry.end, entry.times));
+    }
+    let found = Entries::of(column.get(slot), shape).find(|entry| entry.item == item)?;
+    Some((found.end, found.times))
+}
+
+/// Appends an entry with an item; `bytes` are those of the entry.
+fn add(column: &mut BytesColumn, slot: u32, shape: Shape, item: &[u8], bytes: &[u8]) {
+    match column.get(slot).is_some_and(is_indexed) {
+        true => Index::new(column, slot, shape).add(item, bytes),
+        false => column.append(slot, bytes),
+    }
+}
+
+/// Takes the first entry with an item away; whether it was there.
+fn take_away(column: &mut BytesColumn, slot: u32, shape: Shape, item: &[u8]) -> bool {
+    if let Some(index) = index_of(column, slot, shape) {
+        return index.remove(item);
+    }
     let list = column.get(slot).unwrap_or_default();
-    let rest = [&list[..start], &list[end..]].concat();
+    let Some(entry) = Entries::of(Some(list), shape).find(|entry| entry.item == item) else {
+        return false;
+    };
+    let rest = [&list[..entry.start], &list[entry.end..]].concat();
     column.set(slot, (!rest.is_empty()).then_some(&rest));
+    true
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use flott_checkpoint::{ColumnType, TableDescriptor};
-    use flott_core::hash::hash_columns;
-    use flott_core::{KeyGroupRange, LogicalType};
-    use flott_state::KeyedTable;
-    use std::sync::Arc;
-
-    fn table() -> KeyedTable {
-        let descriptor = TableDescriptor::new("t", vec![LogicalType::bigint()]).nullable("list", ColumnType::Bytes);
-        let mut table = KeyedTable::new(descriptor, 1, KeyGroupRange::all(1));
-        let keys: [arrow_array::ArrayRef; 1] = [Arc::new(arrow_array::Int64Array::from(vec![1]))];
-        table
-            .slots(&keys, &hash_columns(&keys, 1).unwrap(), &mut vec![])
-            .unwrap();
-        table
-    }
-
-    #[test]
-    fn items_of_every_length_come_and_go() {
-        let mut table = table();
-        let list = table.bytes_column_mut(0);
-        let values = [
-            vec![],
-            vec![1; 5],
-            vec![2; 127],
-            vec![3; 128],
-            vec![4; 20_000],
-            vec![1; 5],
-        ];
-        for value in &values {
-            push(list, 0, value, &mut vec![]);
-        }
-        assert!(Items::of(list.get(0)).eq(values.iter().map(Vec::as_slice)));
-        assert!(remove(list, 0, &[1; 5]) && !remove(list, 0, &[1; 6]));
-        let left = [&values[0], &values[2], &values[3], &values[4], &values[5]];
-        assert!(Items::of(list.get(0)).eq(left.into_iter().map(Vec::as_slice)));
-        for value in left {
-            assert!(remove(list, 0, value));
-        }
-        assert_eq!(list.get(0), None, "an empty list is NULL");
-    }
-
-    #[test]
-    fn bags_count_and_objects_have_a_key_once() {
-        let mut table = table();
-        let bag = table.bytes_column_mut(0);
-        let mut scratch = vec![];
-        for item in [&b"a"[..], b"bb", b"a", b"a"] {
-            count(bag, 0, item, 1, &mut scratch);
-        }
-        count(bag, 0, b"a", -1, &mut scratch);
-        count(bag, 0, b"bb", -1, &mut scratch);
-        count(bag, 0, b"never", -1, &mut scratch);
-        let mut items = Items::of(bag.get(0));
-        assert_eq!((items.next(), items.times(), items.next()), (Some(&b"a"[..]), 2, None));
-        let object = bag;
-        object.set(0, None);
-        assert!(put(object, 0, b"k", b"1", &mut scratch) && put(object, 0, b"l", b"k", &mut scratch));
-        assert!(!put(object, 0, b"k", b"2", &mut scratch), "the key is there");
-        take(object, 0, b"k");
-        assert!(put(object, 0, b"k", b"3", &mut scratch));
-        let items: Vec<&[u8]> = Items::of(object.get(0)).collect();
-        assert_eq!(items, [b"l", b"k", b"k", b"3"]);
-    }
-}
+mod tests;

@@ -13,9 +13,10 @@
 //! * Integer sums wrap in the argument's type; AVG of integers is cut to a whole number; FLOAT is summed as FLOAT.
 //! * A DECIMAL sum beyond 38 digits is NULL for good (Flink starts anew at the next row: [`fold::DECIMAL_OVERFLOW`]).
 //! * Over input that retracts, SUM and AVG count their values, and are NULL again when none is left; MIN and MAX keep
-//!   all values with their counts ([`distinct`]) in order ([`extreme`]), or, where rows leave in the order in which they
-//!   came, only those that can still become the extreme ([`sliding`]).
+//!   all values with their counts ([`distinct`]) in order ([`extreme`]); where rows leave in the order in which they came,
+//!   only values that can still be the one that counts are kept, of FIRST_VALUE and LAST_VALUE too ([`sliding`]).
 //! * DISTINCT aggregates of one argument share one set of values ([`distinct`]).
+//! * Values that are as long as they like are told in pieces that have room ([`room`]).
 //! * LISTAGG, ARRAY_AGG, COLLECT and the JSON aggregates keep their values one by one ([`collect`]); so do FIRST_VALUE and
 //!   LAST_VALUE over input that retracts, and LAG.
 
@@ -30,6 +31,7 @@ pub(crate) mod list;
 pub(crate) mod lists;
 pub(crate) mod result;
 pub(crate) mod reverse;
+pub(crate) mod room;
 pub(crate) mod sliding;
 
 #[cfg(test)]
@@ -41,14 +43,15 @@ use self::distinct::{DistinctSpec, Offered, Passed};
 use self::edges::{edge, extreme};
 use self::extreme::OrderedValues;
 use self::fold::{Trace, count, count_through, decimal_plus, float_plus, fold, gather_bytes, hidden, int64};
+use self::list::Shape;
 use self::result::{Finish, cast_storage, finish};
-use self::sliding::SlidingValues;
+use self::sliding::{SlidingValues, Wanted};
 use crate::nodes::{AggregateCall, SpecError, partial_columns};
-use crate::operators::{MAX_EMITTED_BYTES, MAX_EMITTED_ROWS};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
-use arrow_buffer::NullBuffer;
+use arrow_array::{Array, ArrayRef, BinaryArray, Decimal128Array, Float64Array};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_schema::DataType;
 use arrow_select::take::take;
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::{Field, LogicalType, TypeKind};
@@ -81,6 +84,10 @@ enum Kernel {
     /// MIN or MAX over input that retracts: taken from the ordered values.
     RetractedExtreme {
         is_max: bool,
+    },
+    /// MIN, MAX, FIRST_VALUE or LAST_VALUE of frames: taken from what slides through them.
+    Sliding {
+        wanted: Wanted,
     },
     /// FIRST_VALUE or LAST_VALUE.
     Edge {
@@ -119,6 +126,22 @@ struct Bound {
     width: usize,
     finish: Finish,
     ty: LogicalType,
+}
+
+impl Bound {
+    /// Which of many values counts.
+    fn wanted(&self) -> Wanted {
+        match self.kernel {
+            Kernel::Sliding { wanted } => wanted,
+            Kernel::RetractedExtreme { is_max: true } => Wanted::Max,
+            _ => Wanted::Min,
+        }
+    }
+
+    /// FIRST_VALUE or LAST_VALUE of frames, behind which other plans have a list.
+    fn is_sliding_edge(&self) -> bool {
+        matches!(self.kernel, Kernel::Sliding { .. }) && self.width == 2
+    }
 }
 
 /// A state column's storage.
@@ -202,7 +225,8 @@ impl Aggregates {
             this.stored.push(stored(&p.name, &p.ty));
         }
         for bound in &this.bound {
-            if matches!(bound.kernel, Kernel::RetractedEdge { .. } | Kernel::Lag { .. }) {
+            let has_list = matches!(bound.kernel, Kernel::RetractedEdge { .. } | Kernel::Lag { .. });
+            if has_list || bound.is_sliding_edge() {
                 this.stored[bound.first + 1].is_hidden = true;
             }
         }
@@ -252,27 +276,41 @@ impl Aggregates {
     /// Empty ordered values for each MIN and MAX over input that retracts; `input` gives the arguments' types.
     pub(crate) fn ordered(&self, input: &[Field]) -> Vec<OrderedValues> {
         let ordered = self.bound.iter().filter(|b| b.ordered.is_some());
-        let empty = |arg: usize| Values::of(&arrow_array::new_empty_array(&input[arg].ty.to_arrow()));
+        let empty = |b: &Bound| match b.arg {
+            Some(arg) if !b.is_nested => Values::of(&arrow_array::new_empty_array(&input[arg].ty.to_arrow())),
+            _ => Values::of(&arrow_array::new_empty_array(&DataType::Binary)),
+        };
         ordered
-            .filter_map(|b| b.arg)
-            .map(|arg| match self.phase {
-                Phase::Frame => OrderedValues::Sliding(SlidingValues::like(&empty(arg))),
-                _ => OrderedValues::like(&empty(arg)),
+            .map(|b| match b.kernel {
+                Kernel::Sliding { .. } => OrderedValues::Sliding(SlidingValues::like(&empty(b))),
+                _ => OrderedValues::like(&empty(b)),
             })
             .collect()
     }
 
     /// Fills the ordered values of frames from their rows, in the order in which they came.
-    pub(crate) fn load_frames(&self, ordered: &mut [OrderedValues], slots: &[u32], columns: &[ArrayRef]) {
+    ///
+    /// # Errors
+    /// If values of an argument have no row encoding, which is a defect of ours.
+    pub(crate) fn load_frames(
+        &self,
+        ordered: &mut [OrderedValues],
+        slots: &[u32],
+        columns: &[ArrayRef],
+    ) -> Result<(), TaskError> {
         for bound in &self.bound {
-            if let (Kernel::RetractedExtreme { is_max }, Some(arg), Some(place)) =
-                (bound.kernel, bound.arg, bound.ordered)
+            if let (Kernel::Sliding { wanted }, Some(arg), Some(place)) = (bound.kernel, bound.arg, bound.ordered)
                 && let OrderedValues::Sliding(values) = &mut ordered[place]
             {
                 let valid = valid_rows(Some(&columns[arg]), bound.filter.map(|f| &columns[f]));
-                values.load(slots, &columns[arg], valid.as_ref(), is_max);
+                let argument = match bound.is_nested {
+                    true => encoded_fields(&columns[arg])?,
+                    false => columns[arg].clone(),
+                };
+                values.load(slots, &argument, valid.as_ref(), wanted);
             }
         }
+        Ok(())
     }
 
     /// Fills ordered values from entries of set `set`: the groups' slots, the values, and which are there by filter.
@@ -293,13 +331,13 @@ impl Aggregates {
         }
     }
 
-    /// An empty trace a state column.
-    pub(crate) fn traces(&self, rows: usize) -> Vec<Trace> {
+    /// An empty trace a state column; those of bytes note the content behind `noted` rows only (`None`: behind all).
+    pub(crate) fn traces(&self, rows: usize, noted: Option<&BooleanBuffer>) -> Vec<Trace> {
         let trace = |c: &Stored| match c.ty {
             _ if c.is_hidden => Trace::Hidden,
             ColumnType::F64 => Trace::f64(rows),
             ColumnType::I128 => Trace::i128(rows),
-            ColumnType::Bytes => Trace::bytes(),
+            ColumnType::Bytes => Trace::bytes(noted),
             ColumnType::I64 | ColumnType::Bool => Trace::i64(rows),
         };
         self.stored.iter().map(trace).collect()
@@ -475,9 +513,9 @@ impl Aggregates {
                 let values = arg.map_or(Values::Absent, Values::of);
                 extreme(table, bound.first, slots, &values, valid, is_max, trace);
             }
-            Kernel::RetractedExtreme { is_max } => {
+            Kernel::RetractedExtreme { .. } | Kernel::Sliding { .. } => {
                 if let (Some(arg), Some(ordered)) = (arg, bound.ordered.and_then(|place| ordered.get_mut(place))) {
-                    ordered.apply(table, bound.first, slots, signs, arg, valid, is_max, trace);
+                    ordered.apply(table, bound.first, slots, signs, arg, valid, bound.wanted(), trace);
                 }
             }
             Kernel::Edge { is_last } => {
@@ -592,7 +630,7 @@ impl Aggregates {
                         collect::merge(form, table, bound.first, slots, lists)?;
                     }
                 }
-                Kernel::Edge { .. } | Kernel::RetractedEdge { .. } | Kernel::Lag { .. } => {
+                Kernel::Edge { .. } | Kernel::RetractedEdge { .. } | Kernel::Lag { .. } | Kernel::Sliding { .. } => {
                     return Err(TaskError::internal(
                         "FIRST_VALUE, LAST_VALUE and LAG have no partial rows, but the plan puts some together",
                     ));
@@ -659,18 +697,24 @@ impl Aggregates {
     }
 
     /// The state columns of `slots` in storage form.
-    pub(crate) fn gather(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
+    ///
+    /// # Errors
+    /// If texts or lists are too large together.
+    pub(crate) fn gather(&self, table: &KeyedTable, slots: &[u32]) -> Result<Vec<ArrayRef>, TaskError> {
         self.gather_columns(table, slots, false)
     }
 
     /// As [`Self::gather`], without what no value is made of: for [`Self::finish`].
-    pub(crate) fn gather_shown(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
+    ///
+    /// # Errors
+    /// As [`Self::gather`].
+    pub(crate) fn gather_shown(&self, table: &KeyedTable, slots: &[u32]) -> Result<Vec<ArrayRef>, TaskError> {
         self.gather_columns(table, slots, true)
     }
 
-    fn gather_columns(&self, table: &KeyedTable, slots: &[u32], hides: bool) -> Vec<ArrayRef> {
-        let gather = |(i, stored): (usize, &Stored)| -> ArrayRef {
-            match stored.ty {
+    fn gather_columns(&self, table: &KeyedTable, slots: &[u32], hides: bool) -> Result<Vec<ArrayRef>, TaskError> {
+        let gather = |(i, stored): (usize, &Stored)| -> Result<ArrayRef, TaskError> {
+            Ok(match stored.ty {
                 _ if hides && stored.is_hidden => hidden(),
                 ColumnType::F64 => {
                     let (values, nulls) = table.column::<f64>(i).gather(slots);
@@ -680,59 +724,57 @@ impl Aggregates {
                     let (values, nulls) = table.column::<i128>(i).gather(slots);
                     Arc::new(Decimal128Array::new(values.into(), nulls))
                 }
-                ColumnType::Bytes => gather_bytes(table.bytes_column(i), slots),
+                ColumnType::Bytes => gather_bytes(table.bytes_column(i), slots)?,
                 ColumnType::I64 | ColumnType::Bool => {
                     let (values, nulls) = table.column::<i64>(i).gather(slots);
                     int64(values, nulls)
                 }
-            }
+            })
         };
         self.stored.iter().enumerate().map(gather).collect()
     }
 
-    /// The state columns of `slots` as the columns that flow between the phases.
-    pub(crate) fn partials(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
-        let state = self.gather(table, slots);
-        state
-            .iter()
-            .zip(&self.stored)
-            .take(self.partial_width)
+    /// The state columns of `slots` as the columns that flow between the phases: lists without what finds items in them.
+    ///
+    /// # Errors
+    /// As [`Self::gather`].
+    pub(crate) fn partials(&self, table: &KeyedTable, slots: &[u32]) -> Result<Vec<ArrayRef>, TaskError> {
+        let mut state = self.gather(table, slots)?;
+        for bound in &self.bound {
+            if let Kernel::Collected(form) = bound.kernel {
+                plain_lists(&mut state[bound.first], form.shape());
+            }
+        }
+        let columns = state.iter().zip(&self.stored).take(self.partial_width);
+        Ok(columns
             .map(|(column, s)| cast_storage(column, &s.partial.to_arrow()))
-            .collect()
+            .collect())
     }
 
     /// The aggregates' values, from state columns in storage form.
-    pub(crate) fn finish(&self, state: &[ArrayRef]) -> Vec<ArrayRef> {
+    ///
+    /// # Errors
+    /// If a text becomes too long, or all of them together.
+    pub(crate) fn finish(&self, state: &[ArrayRef]) -> Result<Vec<ArrayRef>, TaskError> {
         let value = |b: &Bound| finish(&b.finish, &state[b.first..b.first + b.width], &b.ty);
         self.bound.iter().map(value).collect()
     }
 
-    /// Whether values grow with the rows of their group, so that not many of them fit in a batch.
-    pub(crate) fn collects(&self) -> bool {
-        let is_collected = |b: &Bound| matches!(b.kernel, Kernel::Collected(_));
-        self.bound.iter().any(is_collected)
-    }
-
-    /// How many slots of a table one call may tell, so that their values are not too large together.
-    pub(crate) fn slots_per_call(&self, table: &KeyedTable) -> usize {
-        if !self.collects() {
-            return MAX_EMITTED_ROWS;
-        }
-        let average = table.bytes() / table.len().max(1);
-        (MAX_EMITTED_BYTES / average.max(1)).clamp(1, MAX_EMITTED_ROWS)
-    }
-
-    /// How many bytes of lists the values of a slot are made of.
-    pub(crate) fn list_bytes(&self, table: &KeyedTable, slot: u32) -> usize {
-        let lists = self.bound.iter().filter(|b| matches!(b.kernel, Kernel::Collected(_)));
-        lists
-            .map(|b| table.bytes_column(b.first).get(slot).map_or(0, <[u8]>::len))
-            .sum()
-    }
-
     /// The aggregates' values of `slots`.
-    pub(crate) fn values(&self, table: &KeyedTable, slots: &[u32]) -> Vec<ArrayRef> {
-        self.finish(&self.gather_shown(table, slots))
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub(crate) fn values(&self, table: &KeyedTable, slots: &[u32]) -> Result<Vec<ArrayRef>, TaskError> {
+        self.finish(&self.gather_shown(table, slots)?)
+    }
+}
+
+/// Takes the indices out of a column of lists.
+fn plain_lists(column: &mut ArrayRef, shape: Shape) {
+    let Some(lists) = lists_of(column) else { return };
+    let plain = |list: Option<&[u8]>| list.map(|list| list::plain(list, shape).unwrap_or_else(|| list.to_vec()));
+    if lists.iter().flatten().any(list::is_indexed) {
+        *column = Arc::new(lists.iter().map(plain).collect::<BinaryArray>());
     }
 }
 

@@ -1,7 +1,8 @@
 //! From an aggregate's state to its value: [`finish`], the last step of every aggregate, a column at a time.
 
-use super::fold::{DECIMAL_OVERFLOW, text_of};
-use super::list::Items;
+use super::collect::too_long;
+use super::fold::{DECIMAL_OVERFLOW, has_room, text_of, too_many};
+use super::list::{Entries, Entry, Shape, items};
 use crate::expr::functions::json::write_text;
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::cast::AsArray;
@@ -14,9 +15,12 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use flott_core::LogicalType;
 use flott_core::encoding::decode_rows;
+use flott_runtime::TaskError;
 use std::sync::Arc;
 
 const DECIMAL_LIMIT: i128 = 10i128.pow(38);
+/// Longest text that is made of a list: two of them, before and after a change, must fit in a batch.
+const MAX_TEXT_BYTES: usize = 512 * 1024 * 1024;
 
 /// What is left to do when a group's value is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +54,11 @@ const PRESENT: u8 = 1;
 const ABSENT: u8 = 0;
 
 /// The values of a column of groups, from their state columns in storage form, as `ty`.
-pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> ArrayRef {
-    match finish {
+///
+/// # Errors
+/// If a text becomes too long, or all of them together.
+pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> Result<ArrayRef, TaskError> {
+    Ok(match finish {
         Finish::Field => {
             let fields = state[0].as_binary::<i32>();
             decoded(fields, ty, |field, out| match field {
@@ -65,7 +72,7 @@ pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> A
             }
             out.push(PRESENT);
             repeated(out, |out| {
-                Items::of(list)
+                items(list)
                     .map(|item| out.extend_from_slice(item))
                     .fold(0, |n, ()| n + 1)
             });
@@ -73,33 +80,33 @@ pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> A
         Finish::Multiset => decoded(state[0].as_binary(), ty, |bag, out| {
             out.push(PRESENT);
             repeated(out, |out| {
-                let (mut items, mut entries) = (Items::of(bag), 0);
-                while let Some(item) = items.next() {
-                    out.extend_from_slice(item);
+                let mut count = 0;
+                for entry in Entries::of(bag, Shape::Bag) {
+                    out.extend_from_slice(entry.item);
                     out.push(PRESENT);
-                    out.extend_from_slice(&items.times().to_le_bytes());
-                    entries += 1;
+                    out.extend_from_slice(&entry.times.to_le_bytes());
+                    count += 1;
                 }
-                entries
+                count
             });
         }),
         Finish::Joined { separator } => texts(state[0].as_binary(), |list, out| {
             list.is_some() && {
-                joined(out, Items::of(list), separator.as_bytes());
+                joined(out, items(list), separator.as_bytes());
                 true
             }
-        }),
+        })?,
         Finish::JsonArray => texts(state[0].as_binary(), |list, out| {
             out.push(b'[');
-            joined(out, Items::of(list), b",");
+            joined(out, items(list), b",");
             out.push(b']');
             true
-        }),
+        })?,
         Finish::JsonObject => texts(state[0].as_binary(), |list, out| {
-            let (mut items, mut key_text) = (Items::of(list), String::new());
+            let mut key_text = String::new();
             out.push(b'{');
             let start = out.len();
-            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            for Entry { item: key, value, .. } in Entries::of(list, Shape::Object) {
                 if out.len() > start {
                     out.push(b',');
                 }
@@ -111,7 +118,7 @@ pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> A
             }
             out.push(b'}');
             true
-        }),
+        })?,
         Finish::Plain => cast_storage(&state[0], &ty.to_arrow()),
         Finish::DecimalSum => {
             let sums = state[0].as_primitive::<Decimal128Type>();
@@ -142,7 +149,7 @@ pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> A
         Finish::DecimalAverage { scale } => {
             let (sums, counts) = (state[0].as_primitive::<Decimal128Type>(), counts(state));
             let DataType::Decimal128(_, result_scale) = ty.to_arrow() else {
-                return cast_storage(&state[0], &ty.to_arrow());
+                return Ok(cast_storage(&state[0], &ty.to_arrow()));
             };
             let shift = u32::try_from(i32::from(result_scale) - i32::from(*scale)).unwrap_or(0);
             decimals(sums, ty, |row| {
@@ -165,7 +172,7 @@ pub(crate) fn finish(finish: &Finish, state: &[ArrayRef], ty: &LogicalType) -> A
                     .filter(|v| v.unsigned_abs() < DECIMAL_LIMIT.unsigned_abs())
             })
         }
-    }
+    })
 }
 
 /// The column of type `ty` whose fields `write` makes of each row's bytes, in the row encoding.
@@ -201,16 +208,25 @@ fn joined<'a>(out: &mut Vec<u8>, items: impl Iterator<Item = &'a [u8]>, separato
 }
 
 /// The texts that `write` makes of each row's bytes; NULL where it says that there is none.
-fn texts(bytes: &BinaryArray, mut write: impl FnMut(Option<&[u8]>, &mut Vec<u8>) -> bool) -> ArrayRef {
+fn texts(
+    bytes: &BinaryArray,
+    mut write: impl FnMut(Option<&[u8]>, &mut Vec<u8>) -> bool,
+) -> Result<ArrayRef, TaskError> {
     let mut builder = BinaryBuilder::new();
     let mut text = vec![];
     for row in bytes {
         text.clear();
         let is_there = write(row, &mut text);
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(too_long());
+        }
+        if !has_room(builder.values_slice().len(), text.len()) {
+            return Err(too_many());
+        }
         builder.append_option(is_there.then_some(&text));
     }
     let bytes: ArrayRef = Arc::new(builder.finish());
-    text_of(&bytes)
+    Ok(text_of(&bytes))
 }
 
 fn counts(state: &[ArrayRef]) -> &PrimitiveArray<Int64Type> {
@@ -298,7 +314,7 @@ mod tests {
             Arc::new(Decimal128Array::from(sums)),
             Arc::new(Int64Array::from(counts)),
         ];
-        let column = finish(&Finish::DecimalAverage { scale }, &state, &LogicalType::new(result));
+        let column = finish(&Finish::DecimalAverage { scale }, &state, &LogicalType::new(result)).unwrap();
         column.as_primitive::<Decimal128Type>().iter().collect()
     }
 
@@ -322,7 +338,7 @@ mod tests {
             Arc::new(Int64Array::from(vec![Some(7), Some(-7), None])),
             Arc::new(Int64Array::from(vec![2, 2, 0])),
         ];
-        let column = finish(&Finish::IntegerAverage, &state, &LogicalType::int());
+        let column = finish(&Finish::IntegerAverage, &state, &LogicalType::int()).unwrap();
         assert_eq!(
             column.as_primitive::<Int32Type>().iter().collect::<Vec<_>>(),
             [Some(3), Some(-3), None]

@@ -1,8 +1,8 @@
-//! MIN and MAX of frames whose rows leave in the order in which they came: [`SlidingValues`].
+//! MIN, MAX, FIRST_VALUE and LAST_VALUE of frames whose rows leave in the order in which they came: [`SlidingValues`].
 //!
-//! A value that a later one of its frame surpasses can never be the extreme again, so each frame keeps a descending (for
-//! MIN ascending) queue: the extreme is in front, a row enters behind the values that it does not surpass, and what leaves
-//! is in front or long gone. No set of values and no order are needed, and nothing of it is state: it is made anew from
+//! A value that a later one of its frame surpasses can never be the one that counts again, so each frame keeps a descending
+//! (for MIN ascending) queue: the value is in front, a row enters behind the values that it does not surpass, and what leaves
+//! is in front or long gone. Of first values none surpasses another, and the last one surpasses all. No set of values and no order are needed, and nothing of it is state: it is made anew from
 //! the rows of the frames when the job is restored.
 
 use super::argument::{Values, bytes_at};
@@ -21,6 +21,27 @@ pub(crate) enum SlidingValues {
     F64(Queues<u64>),
     I128(Queues<i128>),
     Bytes(Queues<Box<[u8]>>),
+}
+
+/// Which value of a frame counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Min,
+    Max,
+    First,
+    Last,
+}
+
+impl Wanted {
+    /// Whether a value is never wanted again when another comes.
+    fn surpasses<T: Ord>(self, value: &T, held: &T) -> bool {
+        match self {
+            Self::Min => value <= held,
+            Self::Max => value >= held,
+            Self::First => false,
+            Self::Last => true,
+        }
+    }
 }
 
 /// By the slot of the group.
@@ -56,10 +77,13 @@ impl<T: Ord> Queues<T> {
         &mut self.0[slot]
     }
 
-    fn enter(&mut self, slot: u32, value: T, is_max: bool) -> Option<&T> {
+    fn enter(&mut self, slot: u32, value: T, wanted: Wanted) -> Option<&T> {
         let queue = self.queue(slot);
-        let surpasses = |held: &T| if is_max { value >= *held } else { value <= *held };
-        while queue.values.back().is_some_and(|(_, held)| surpasses(held)) {
+        while queue
+            .values
+            .back()
+            .is_some_and(|(_, held)| wanted.surpasses(&value, held))
+        {
             queue.values.pop_back();
         }
         queue.values.push_back((queue.entered, value));
@@ -112,7 +136,7 @@ impl SlidingValues {
         signs: Option<&[i64]>,
         column: &ArrayRef,
         valid: Option<&NullBuffer>,
-        is_max: bool,
+        wanted: Wanted,
         mut trace: Option<&mut Trace>,
     ) {
         let values = Values::of(column);
@@ -122,7 +146,7 @@ impl SlidingValues {
                 macro_rules! change {
                     ($queues:expr, $value:expr) => {
                         match enters {
-                            true => $queues.enter(slot, $value, is_max),
+                            true => $queues.enter(slot, $value, wanted),
                             false => $queues.leave(slot),
                         }
                     };
@@ -156,15 +180,15 @@ impl SlidingValues {
     }
 
     /// Puts values of restored rows in, in the order in which they came; the state columns hold their extremes already.
-    pub(crate) fn load(&mut self, slots: &[u32], column: &ArrayRef, valid: Option<&NullBuffer>, is_max: bool) {
+    pub(crate) fn load(&mut self, slots: &[u32], column: &ArrayRef, valid: Option<&NullBuffer>, wanted: Wanted) {
         let values = Values::of(column);
         let rows = slots.iter().enumerate();
         for (row, &slot) in rows.filter(|(row, _)| valid.is_none_or(|v| v.is_valid(*row))) {
             match (&mut *self, &values) {
-                (Self::I64(q), Values::I64(v)) => drop(q.enter(slot, v[row], is_max)),
-                (Self::I128(q), Values::I128(v)) => drop(q.enter(slot, v[row], is_max)),
-                (Self::F64(q), Values::F64(v)) => drop(q.enter(slot, ordered_bits(v[row]), is_max)),
-                (Self::Bytes(q), Values::Bytes(v)) => drop(q.enter(slot, bytes_at(v, row).into(), is_max)),
+                (Self::I64(q), Values::I64(v)) => drop(q.enter(slot, v[row], wanted)),
+                (Self::I128(q), Values::I128(v)) => drop(q.enter(slot, v[row], wanted)),
+                (Self::F64(q), Values::F64(v)) => drop(q.enter(slot, ordered_bits(v[row]), wanted)),
+                (Self::Bytes(q), Values::Bytes(v)) => drop(q.enter(slot, bytes_at(v, row).into(), wanted)),
                 _ => {}
             }
         }
@@ -196,8 +220,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extreme_is_that_of_the_values_that_are_left() {
-        for is_max in [true, false] {
+    fn the_value_is_that_of_the_values_that_are_left() {
+        for wanted in [Wanted::Min, Wanted::Max, Wanted::First, Wanted::Last] {
             let mut queues: Queues<i64> = Queues::default();
             let mut frame: VecDeque<i64> = VecDeque::new();
             let mut state = 7u64;
@@ -209,10 +233,15 @@ mod tests {
                     queues.leave(3).copied()
                 } else {
                     frame.push_back(value);
-                    queues.enter(3, value, is_max).copied()
+                    queues.enter(3, value, wanted).copied()
                 };
-                let expected = if is_max { frame.iter().max() } else { frame.iter().min() };
-                assert_eq!(found, expected.copied());
+                let expected = match wanted {
+                    Wanted::Min => frame.iter().min(),
+                    Wanted::Max => frame.iter().max(),
+                    Wanted::First => frame.front(),
+                    Wanted::Last => frame.back(),
+                };
+                assert_eq!(found, expected.copied(), "{wanted:?}");
             }
         }
     }

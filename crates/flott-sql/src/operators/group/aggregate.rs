@@ -10,7 +10,7 @@ use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::{
     MAX_EMITTED_BYTES, MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, signs_of, spec_error,
 };
-use arrow_array::{Array, ArrayRef, Int64Array, UInt32Array};
+use arrow_array::{ArrayRef, Int64Array, UInt32Array};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::clock::{SharedClock, SystemClock};
@@ -18,7 +18,6 @@ use flott_core::hash::hash_columns;
 use flott_core::{Batch, CheckpointId, KeyGroupRange};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{KeyedTable, NO_SLOT, OperatorSnapshot, RestoredState};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Name of the keyed state, as Flink's.
@@ -28,6 +27,8 @@ pub(super) const GATHERING_SHARE: u64 = 10;
 
 /// Rows of values that grow that are looked at in one call.
 const PIECE_ROWS: usize = 1024;
+/// Texts of one batch, if all are as long as the longest, that need no piecemeal emission.
+const MAX_ROOMY_BYTES: usize = 16 * MAX_EMITTED_BYTES;
 
 /// What flows in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub(crate) struct GroupAggregate {
     pending: Option<(Batch, usize)>,
     /// By slot, the last row of the batch at hand; `u32::MAX` outside of a call.
     last_row: Vec<u32>,
+    /// The longest value that a text can have, where values do not grow.
+    longest: usize,
 }
 
 /// Rows of a batch with their groups.
@@ -143,6 +146,7 @@ impl GroupAggregate {
             expiry,
             pending: None,
             last_row: vec![],
+            longest: 0,
         })
     }
 
@@ -163,6 +167,13 @@ impl GroupAggregate {
             && !self.table.is_empty()
         {
             expiry.plan_sweep(self.clock.now_ms());
+        }
+        if self.aggregates.is_sized() {
+            let values = self
+                .table
+                .live_slots()
+                .map(|slot| self.aggregates.value_bytes(&self.table, slot));
+            self.longest = values.max().unwrap_or(0);
         }
         load_extremes(&self.aggregates, &mut self.table, &self.sets, &mut self.ordered)
     }
@@ -272,23 +283,19 @@ impl GroupAggregate {
         } else {
             self.table.find(&keys, &hashes, &mut slots)?;
         }
-        let sizes = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size());
-        let batch_bytes = sizes.sum::<Result<usize, _>>()?;
-        let row_bytes = batch_bytes / rows.max(1);
-        let mut of_group: HashMap<u64, usize> = HashMap::new();
-        let mut emitted = 0;
-        for (row, (&slot, &hash)) in slots.iter().zip(hashes.iter()).enumerate() {
-            let collected = of_group.entry(hash).or_insert_with(|| match slot {
-                NO_SLOT => 0,
-                slot => self.aggregates.list_bytes(&self.table, slot),
-            });
-            *collected += row_bytes;
-            emitted += *collected;
-            if emitted > MAX_EMITTED_BYTES {
-                return Ok(row.max(1));
-            }
+        let added = self.aggregates.added(batch.columns(), rows)?;
+        let (aggregates, table) = (&self.aggregates, &self.table);
+        Ok(aggregates.rows_with_room(table, &slots, |row| hashes[row], &added, |_| true))
+    }
+
+    /// Whether the values behind the rows of a batch can be too large together.
+    fn needs_room(&mut self, batch: &Batch) -> Result<bool, TaskError> {
+        if self.aggregates.collects() {
+            return Ok(true);
         }
-        Ok(rows)
+        let longest = self.aggregates.longest_argument(batch.columns())?;
+        self.longest = self.longest.max(longest);
+        Ok(self.longest.saturating_mul(batch.num_rows()) > MAX_ROOMY_BYTES)
     }
 
     /// Each row is a step.
@@ -298,13 +305,17 @@ impl GroupAggregate {
         let counted = self.count_rows(&mut located)?;
         let passed = self.pass(&located)?;
         let rows = located.slots.len();
-        let mut initial = self.aggregates.gather_shown(&self.table, &located.slots);
+        // What was before the batch is asked for where a group comes first in it only.
+        let previous = self.previous_rows(&located.slots);
+        let firsts = || (0..rows).filter(|row| previous[*row] == *row as u32);
+        let first_slots: Vec<u32> = firsts().map(|row| located.slots[row]).collect();
+        let mut initial = self.aggregates.gather_shown(&self.table, &first_slots)?;
         if let (Some(counter), Some(counted)) = (self.aggregates.row_count(), &counted) {
             // The table's counter is ahead: it has been through the batch.
-            initial[counter] = Arc::new(Int64Array::from(counted.before.clone()));
+            initial[counter] = Arc::new(Int64Array::from_iter_values(firsts().map(|row| counted.before[row])));
         }
-        let initial = self.aggregates.finish(&initial);
-        let mut traces = self.aggregates.traces(rows);
+        let initial = self.aggregates.finish(&initial)?;
+        let mut traces = self.aggregates.traces(rows, None);
         let input = Rows {
             slots: &located.slots,
             columns: &located.columns,
@@ -318,10 +329,9 @@ impl GroupAggregate {
             if let (true, Some(counted)) = (self.aggregates.row_count() == Some(index), &counted) {
                 trace.extend_i64(&counted.after);
             }
-            state.push(trace.finish());
+            state.push(trace.finish()?);
         }
-        let after = self.aggregates.finish(&state);
-        let previous = self.previous_rows(&located.slots);
+        let after = self.aggregates.finish(&state)?;
         let before = before_rows(&initial, &after, &previous)?;
         let (existed, exists): (Vec<bool>, Vec<bool>) = match &counted {
             Some(c) => (
@@ -375,7 +385,6 @@ impl GroupAggregate {
             Some(bundle) => bundle.meet(&located.slots),
             None => vec![],
         };
-        let before = self.aggregates.values(&self.table, &first);
         let existed: Vec<bool> = match self.aggregates.row_count() {
             Some(counter) => {
                 let counts = self.table.column::<i64>(counter);
@@ -383,6 +392,17 @@ impl GroupAggregate {
             }
             None => first.iter().map(|s| (*s as usize) < located.first_new).collect(),
         };
+        if let Some(bundle) = &mut self.bundle {
+            let mut existed = existed.into_iter();
+            for piece in self.aggregates.pieces(&self.table, &first) {
+                let before = self.aggregates.values(&self.table, piece)?;
+                let bytes = piece
+                    .iter()
+                    .map(|slot| self.aggregates.value_bytes(&self.table, *slot))
+                    .sum();
+                bundle.remember(piece, existed.by_ref(), before, bytes);
+            }
+        }
         match self.input {
             Input::Partials => {
                 let partials = &located.columns[self.keys.len()..];
@@ -414,7 +434,6 @@ impl GroupAggregate {
         let Some(bundle) = &mut self.bundle else {
             return Ok(false);
         };
-        bundle.remember(first, existed.into_iter(), before);
         Ok(bundle.count(batch.num_rows(), deadline_ms))
     }
 
@@ -423,11 +442,11 @@ impl GroupAggregate {
         let Some(bundle) = &mut self.bundle else {
             return Ok(Flow::Done);
         };
-        let limit = self.aggregates.slots_per_call(&self.table);
-        let Some(told) = bundle.next(limit)? else {
+        let (aggregates, table) = (&self.aggregates, &self.table);
+        let Some(told) = bundle.next(|slots| aggregates.slots_with_room(table, slots))? else {
             return Ok(Flow::Done);
         };
-        let after = self.aggregates.values(&self.table, &told.slots);
+        let after = self.aggregates.values(&self.table, &told.slots)?;
         let exists: Vec<bool> = match self.aggregates.row_count() {
             Some(counter) => {
                 let counts = self.table.column::<i64>(counter);
@@ -560,13 +579,19 @@ fn groups_of(table: &mut KeyedTable, set: &KeyedTable, entries: &[u32]) -> Resul
     Ok((slots, values))
 }
 
-/// The values before each row: after the row before it of the same group, or before the batch.
+/// The values before each row: after the row before it of the same group, or before the batch; `initial` has the latter for
+/// each row that is the first of its group.
 fn before_rows(initial: &[ArrayRef], after: &[ArrayRef], previous: &[u32]) -> Result<Vec<ArrayRef>, TaskError> {
-    if previous.iter().enumerate().all(|(row, p)| *p == row as u32) {
+    let is_first = |(row, previous): &(usize, &u32)| **previous == *row as u32;
+    let groups = previous.iter().enumerate().filter(is_first).count() as u32;
+    if groups as usize == previous.len() {
         return Ok(initial.to_vec());
     }
-    let rows = previous.len() as u32;
-    let index = |(row, p): (usize, &u32)| if *p == row as u32 { *p } else { rows + p };
+    let mut next = 0..groups;
+    let index = |row: (usize, &u32)| match is_first(&row) {
+        true => next.next().unwrap_or(0),
+        false => groups + row.1,
+    };
     let indices = UInt32Array::from_iter_values(previous.iter().enumerate().map(index));
     let mut before = Vec::with_capacity(after.len());
     for (initial, after) in initial.iter().zip(after) {
@@ -594,7 +619,7 @@ impl Operator for GroupAggregate {
         if batch.is_empty() {
             return Ok(Flow::Done);
         }
-        if self.bundle.is_none() && self.aggregates.collects() {
+        if self.bundle.is_none() && self.aggregates.is_sized() && self.needs_room(&batch)? {
             self.pending = Some((batch, 0));
             return self.tell_pending(out);
         }

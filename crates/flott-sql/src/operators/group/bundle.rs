@@ -4,13 +4,17 @@
 //! told about them before. When it is emitted, that is compared with the state.
 
 use crate::nodes::MiniBatch;
-use crate::operators::MAX_EMITTED_ROWS;
+use crate::operators::{MAX_EMITTED_BYTES, MAX_EMITTED_ROWS};
 use arrow_array::ArrayRef;
 use flott_runtime::TaskError;
 use flott_state::bitmap::SlotSet;
+use std::collections::VecDeque;
 
 /// Groups of an emission call: each yields two rows at most.
 const STEPS_A_CALL: usize = MAX_EMITTED_ROWS / 2;
+
+/// A bundle is full when it remembers so many bytes of texts and lists.
+const MAX_BEFORE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The groups of a mini-batch.
 #[derive(Debug)]
@@ -20,8 +24,10 @@ pub(crate) struct Bundle {
     deadline_ms: Option<i64>,
     slots: Vec<u32>,
     existed: Vec<bool>,
-    /// Values before the bundle, in pieces as groups were met.
-    before: Vec<Vec<ArrayRef>>,
+    /// Values before the bundle, in pieces as groups were met, each with the number of its groups.
+    before: VecDeque<(usize, Vec<ArrayRef>)>,
+    /// Bytes of those that are as long as they like.
+    before_bytes: usize,
     met: SlotSet,
     /// Groups that are told already, while the bundle is emitted.
     told: usize,
@@ -43,7 +49,8 @@ impl Bundle {
             deadline_ms: None,
             slots: vec![],
             existed: vec![],
-            before: vec![],
+            before: VecDeque::new(),
+            before_bytes: 0,
             met: SlotSet::default(),
             told: 0,
         }
@@ -61,14 +68,19 @@ impl Bundle {
         first
     }
 
-    /// Remembers groups that [`Self::meet`] returned: whether they were there, with which values.
-    pub(crate) fn remember(&mut self, slots: Vec<u32>, existed: impl Iterator<Item = bool>, before: Vec<ArrayRef>) {
-        if slots.is_empty() {
-            return;
-        }
-        self.existed.extend(existed);
+    /// Remembers groups that [`Self::meet`] returned: whether they were there, with which values. `bytes` is what those take
+    /// that are as long as they like; they fit into one call.
+    pub(crate) fn remember(
+        &mut self,
+        slots: &[u32],
+        existed: impl Iterator<Item = bool>,
+        before: Vec<ArrayRef>,
+        bytes: usize,
+    ) {
+        self.existed.extend(existed.take(slots.len()));
         self.slots.extend(slots);
-        self.before.push(before);
+        self.before.push_back((slots.len(), before));
+        self.before_bytes += bytes;
     }
 
     /// Whether a group waits to be told.
@@ -80,7 +92,7 @@ impl Bundle {
     pub(crate) fn count(&mut self, rows: usize, deadline_ms: i64) -> bool {
         self.rows += rows as u64;
         self.deadline_ms.get_or_insert(deadline_ms);
-        self.rows >= self.limits.size
+        self.rows >= self.limits.size || self.before_bytes >= MAX_BEFORE_BYTES
     }
 
     /// When the bundle ends at the latest.
@@ -88,38 +100,45 @@ impl Bundle {
         self.deadline_ms
     }
 
-    /// The next groups to be told, at most `limit`; `None` when all are, and the bundle is empty again.
+    /// The next groups to be told; of as many as could be, `fit` says how many of the first ones have room, at least one.
+    /// `None` when all are told, and the bundle is empty again.
     ///
     /// # Errors
     /// If values cannot be put together, which is a defect of ours.
-    pub(crate) fn next(&mut self, limit: usize) -> Result<Option<Told>, TaskError> {
-        if self.told == 0 && self.before.len() > 1 {
-            let columns = self.before[0].len();
-            let mut whole = Vec::with_capacity(columns);
-            for column in 0..columns {
-                let pieces: Vec<_> = self.before.iter().map(|b| b[column].as_ref()).collect();
-                whole.push(arrow_select::concat::concat(&pieces)?);
-            }
-            self.before = vec![whole];
+    pub(crate) fn next(&mut self, fit: impl Fn(&[u32]) -> usize) -> Result<Option<Told>, TaskError> {
+        if self.told == 0 && self.before.len() > 1 && self.before_bytes <= MAX_EMITTED_BYTES {
+            self.join()?;
         }
-        let until = (self.told + STEPS_A_CALL.min(limit)).min(self.slots.len());
-        if self.told == until {
+        let Some((groups, mut before)) = self.before.pop_front() else {
             self.clear();
             return Ok(None);
+        };
+        let most = self.told + groups.min(STEPS_A_CALL);
+        let fit = fit(&self.slots[self.told..most]);
+        if fit < groups {
+            let rest = before.iter().map(|b| b.slice(fit, groups - fit)).collect();
+            self.before.push_front((groups - fit, rest));
+            before.iter_mut().for_each(|b| *b = b.slice(0, fit));
         }
-        let range = self.told..until;
-        let before = self
-            .before
-            .iter()
-            .flatten()
-            .map(|b| b.slice(range.start, range.len()))
-            .collect();
-        self.told = until;
+        let range = self.told..self.told + fit;
+        self.told = range.end;
         Ok(Some(Told {
             slots: self.slots[range.clone()].to_vec(),
             existed: self.existed[range].to_vec(),
             before,
         }))
+    }
+
+    /// Makes one piece of all.
+    fn join(&mut self) -> Result<(), TaskError> {
+        let columns = self.before.front().map_or(0, |(_, piece)| piece.len());
+        let mut whole = Vec::with_capacity(columns);
+        for column in 0..columns {
+            let pieces: Vec<_> = self.before.iter().map(|(_, piece)| piece[column].as_ref()).collect();
+            whole.push(arrow_select::concat::concat(&pieces)?);
+        }
+        self.before = VecDeque::from([(self.slots.len(), whole)]);
+        Ok(())
     }
 
     fn clear(&mut self) {
@@ -128,6 +147,7 @@ impl Bundle {
         self.slots.clear();
         self.existed.clear();
         self.before.clear();
+        self.before_bytes = 0;
         self.met.clear();
         self.told = 0;
     }

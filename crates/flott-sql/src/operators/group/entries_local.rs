@@ -190,7 +190,7 @@ impl EntriesLocalAggregate {
             going.groups += rows;
             let slots: Vec<u32> = (start as u32..going.groups as u32).collect();
             let keys = going.keys.iter().map(|k| k.slice(start, rows)).collect();
-            let partials = self.plain.partials(&self.groups, &slots);
+            let partials = self.plain.partials(&self.groups, &slots)?;
             return self.form.groups(keys, partials, rows).map(Some);
         }
         while let Some(table) = self.values.get(going.set) {

@@ -163,7 +163,11 @@ impl IncrementalGroupAggregate {
     /// Emits the groups of the bundle, as far as there is room.
     fn flush(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         let start = self.emitted;
-        let rows = MAX_EMITTED_ROWS.min(self.groups.len() - start);
+        let slots: Vec<u32> = (start..self.groups.len())
+            .take(MAX_EMITTED_ROWS)
+            .map(|s| s as u32)
+            .collect();
+        let rows = self.aggregates.slots_with_room(&self.groups, &slots);
         if rows == 0 {
             self.groups.clear();
             self.rows = 0;
@@ -172,9 +176,9 @@ impl IncrementalGroupAggregate {
             return Ok(Flow::Done);
         }
         self.emitted += rows;
-        let slots: Vec<u32> = (start as u32..self.emitted as u32).collect();
-        let mut columns = self.groups.keys(&slots)?;
-        columns.extend(self.aggregates.partials(&self.groups, &slots));
+        let slots = &slots[..rows];
+        let mut columns = self.groups.keys(slots)?;
+        columns.extend(self.aggregates.partials(&self.groups, slots)?);
         out.emit(Batch::new(columns, rows));
         Ok(Flow::More)
     }

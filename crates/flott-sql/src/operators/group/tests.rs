@@ -4,7 +4,9 @@ use super::aggregate::{GroupAggregate, Input};
 use super::local::LocalGroupAggregate;
 use crate::nodes::*;
 use crate::operators::harness::{Harness, lines, owner};
-use flott_core::{Field, LogicalType, TypeKind};
+use arrow_array::{ArrayRef, Int64Array, StringArray};
+use flott_core::{Batch, Field, LogicalType, TypeKind};
+use std::sync::Arc;
 
 const SCHEMA: &str = "k BIGINT, v BIGINT, ok BOOLEAN";
 
@@ -493,4 +495,58 @@ fn values_that_grow_are_told_in_pieces() {
     assert_eq!(lines[3998].len(), "+U 1 ".len() + 2000 * 11 - 1);
     assert!(op.largest_call < 2000, "{} rows in one call", op.largest_call);
     assert_eq!(op.run("+I 2 x"), "+I 2 x");
+}
+
+fn over_texts(function: &str) -> GroupAggregateSpec {
+    let call = AggregateCall {
+        ty: LogicalType::string(),
+        ..call(function, &[1])
+    };
+    GroupAggregateSpec {
+        input: vec![
+            Field::new("k", LogicalType::bigint()),
+            Field::new("v", LogicalType::string()),
+        ],
+        ..spec(vec![call])
+    }
+}
+
+fn texts(keys: impl Iterator<Item = i64>, length: usize) -> Batch {
+    let keys: Vec<i64> = keys.collect();
+    let texts = (0..keys.len()).map(|i| format!("{i:04}{}", "x".repeat(length - 4)));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(texts)),
+        Arc::new(Int64Array::from(keys.clone())),
+    ];
+    Batch::new(columns.into_iter().rev().collect(), keys.len())
+}
+
+#[test]
+fn a_bundle_of_values_that_grow_is_told_in_pieces() {
+    let spec = mini(over_texts("LISTAGG"), 1000, 1_000_000);
+    let op = GroupAggregate::new(&spec, Input::Rows).unwrap();
+    let mut op = Harness::new(Box::new(op), "k BIGINT, v STRING");
+    // 30 groups of 500 KB, all of which a further row changes.
+    let mut told = op.process(texts((0..1500).map(|i| i % 30), 10_000));
+    told.extend(op.flush());
+    assert_eq!(told.iter().map(Batch::num_rows).sum::<usize>(), 30);
+    told = op.process(texts(0..30, 10_000));
+    told.extend(op.flush());
+    assert_eq!(told.iter().map(Batch::num_rows).sum::<usize>(), 60);
+    let most = 2 * crate::operators::MAX_EMITTED_BYTES + 2_000_000;
+    assert!(op.largest_bytes < most, "{} bytes in one call", op.largest_bytes);
+    // 1500 new groups are as many steps, however long their lists were before.
+    told = op.process(texts(100..1600, 10));
+    told.extend(op.flush());
+    assert_eq!(told.iter().map(Batch::num_rows).collect::<Vec<_>>(), [1500]);
+}
+
+#[test]
+fn long_texts_are_told_in_pieces() {
+    let op = GroupAggregate::new(&over_texts("MAX"), Input::Rows).unwrap();
+    let mut op = Harness::new(Box::new(op), "k BIGINT, v STRING");
+    let told = op.process(texts((0..70).map(|_| 1), 1_000_000));
+    assert_eq!(told.iter().map(Batch::num_rows).sum::<usize>(), 1 + 69 * 2);
+    let most = 2 * crate::operators::MAX_EMITTED_BYTES + 2_000_000;
+    assert!(op.largest_bytes < most, "{} bytes in one call", op.largest_bytes);
 }

@@ -1,10 +1,12 @@
 //! The operator of OVER aggregates: [`OverAggregate`].
 
 use super::frames::{Frames, RowAt, Steps};
+use super::telling::{PIECE_BYTES, Telling};
 use super::waiting::Waiting;
 use crate::nodes::{AggregateCall, OverAggregateSpec, OverFrame, OverOrder};
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::OrderedValues;
+use crate::operators::aggregate::room::{pieces_of, row_lengths};
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
 use crate::operators::group::aggregate::{forget_groups, load_extremes};
 use crate::operators::group::expiry::{self, Expiry};
@@ -13,7 +15,7 @@ use crate::operators::{MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, sp
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
-use arrow_buffer::BooleanBufferBuilder;
+use arrow_buffer::BooleanBuffer;
 use bytes::Bytes;
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::clock::{SharedClock, SystemClock};
@@ -24,7 +26,7 @@ use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, TypeKind};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{KeyedTable, NO_SLOT, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState};
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Names of the keyed states, as Flink's.
@@ -91,8 +93,8 @@ pub(crate) struct OverAggregate {
     target: EventTime,
     next_retire: i64,
     expiry: Option<Expiry>,
-    /// Rows to be told that did not fit in a call.
-    ready: VecDeque<Batch>,
+    /// Rows that are being told.
+    telling: Option<Telling>,
 }
 
 impl OverAggregate {
@@ -167,7 +169,7 @@ impl OverAggregate {
             target: NO_WATERMARK,
             next_retire: NO_WATERMARK,
             expiry,
-            ready: VecDeque::new(),
+            telling: None,
         })
     }
 
@@ -226,10 +228,12 @@ impl OverAggregate {
                 self.waiting.insert(row, number);
             }
         }
-        for told in told.chunks(MAX_EMITTED_ROWS) {
+        let kept = self.rows.bytes_column(BYTES);
+        let bytes = |row: &RowAt| kept.get(row.slot).map_or(0, <[u8]>::len);
+        for told in pieces_of(&told, PIECE_BYTES, bytes) {
             let columns = self.read(told.iter())?;
             let partitions: Vec<u32> = told.iter().map(|row| row.partition).collect();
-            self.aggregates.load_frames(&mut self.ordered, &partitions, &columns);
+            self.aggregates.load_frames(&mut self.ordered, &partitions, &columns)?;
         }
         if let Some(expiry) = &mut self.expiry
             && !self.keys.is_empty()
@@ -330,24 +334,104 @@ impl OverAggregate {
         decode_rows(&self.types, rows).map_err(|e| TaskError::internal(e.to_string()))
     }
 
-    /// Tells due rows; `columns` are theirs where they are at hand.
-    fn tell(&mut self, due: &[RowAt], columns: Option<&[ArrayRef]>) -> Result<(), TaskError> {
-        let steps = self.frames.advance(due);
-        let columns = match columns.filter(|_| steps.left.is_empty()) {
-            Some(columns) => columns.to_vec(),
-            None => self.read(due.iter().chain(&steps.left))?,
+    /// Begins to tell due rows; `columns` are theirs where they are at hand.
+    fn begin(&mut self, due: Vec<RowAt>, columns: Option<&[ArrayRef]>) -> Result<(), TaskError> {
+        let steps = self.frames.advance(&due);
+        let at_hand = columns.filter(|_| steps.left.is_empty());
+        let row_bytes = match at_hand {
+            Some(columns) if self.aggregates.is_sized() => row_lengths(columns, due.len())?,
+            Some(_) => vec![],
+            None => {
+                let bytes = self.rows.bytes_column(BYTES);
+                let of_row = |row: &RowAt| bytes.get(row.slot).map_or(0, <[u8]>::len);
+                due.iter().chain(&steps.left).map(of_row).collect()
+            }
         };
-        let values = self.run(&steps, &columns)?;
-        let complete = UInt32Array::from(steps.complete.clone());
-        let first = UInt32Array::from(steps.first.clone());
-        let mut told: Vec<ArrayRef> = columns.iter().map(|c| c.slice(0, due.len())).collect();
-        for (value, taken) in values.iter().zip(&self.taken) {
-            let steps = match taken {
-                Taken::Complete => &complete,
-                Taken::First => &first,
-            };
-            told.push(arrow_select::take::take(value.as_ref(), steps, None)?);
+        let is_one_piece = row_bytes.iter().sum::<usize>() <= PIECE_BYTES;
+        let columns = match at_hand {
+            Some(columns) => Some(columns.to_vec()),
+            None if is_one_piece => Some(self.read(due.iter().chain(&steps.left))?),
+            None => None,
+        };
+        self.telling = Some(Telling::new(due, steps, columns, row_bytes));
+        Ok(())
+    }
+
+    /// Tells the next of the rows that are being told.
+    fn tell(&mut self, telling: &mut Telling, out: &mut Output) -> Result<(), TaskError> {
+        while !telling.has_complete() {
+            self.take_piece(telling)?;
         }
+        let (rows, values) = telling.tell(&self.taken)?;
+        let mut columns: Vec<ArrayRef> = match &telling.columns {
+            Some(columns) => columns.iter().map(|c| c.slice(rows.start, rows.len())).collect(),
+            None => self.read(telling.due[rows.clone()].iter())?,
+        };
+        columns.extend(values);
+        out.emit(Batch::new(columns, rows.len()));
+        Ok(())
+    }
+
+    /// Runs the kernels over the next steps, as far as there is room.
+    fn take_piece(&mut self, telling: &mut Telling) -> Result<(), TaskError> {
+        let start = telling.next_step();
+        let mut range = start..start + telling.steps_with_room();
+        let noted = match self.aggregates.is_sized() {
+            true => {
+                let noted = telling.completing(range.clone());
+                let steps = &telling.steps;
+                let added = self
+                    .aggregates
+                    .added_at_most(range.clone().map(|step| match steps.signs[step] {
+                        1 => telling.row_bytes[steps.rows[step] as usize],
+                        _ => 0,
+                    }));
+                let partitions = &steps.partitions[range.clone()];
+                let group = |step: usize| u64::from(partitions[step]);
+                let is_noted = |step| noted.value(step);
+                range.end = start + (self.aggregates).rows_with_room(&self.keys, partitions, group, &added, is_noted);
+                Some(noted.slice(0, range.len()))
+            }
+            false => None,
+        };
+        let columns = self.columns_of(telling, range.clone())?;
+        let mark = self.has_mark.then(|| telling.first(range.clone()));
+        let steps = range.len();
+        let state = self.run(&telling.steps, range, columns, mark, Some(noted.as_ref()))?;
+        let bytes = match noted {
+            Some(_) => row_lengths(&state, steps)?,
+            None => vec![],
+        };
+        telling.take(steps, self.aggregates.finish(&state)?, bytes, &self.taken)
+    }
+
+    /// What the kernels read of the rows of steps.
+    fn columns_of(&self, telling: &Telling, range: Range<usize>) -> Result<Vec<ArrayRef>, TaskError> {
+        let steps = &telling.steps;
+        match &telling.columns {
+            Some(columns) if steps.is_plain() => {
+                Ok(columns.iter().map(|c| c.slice(range.start, range.len())).collect())
+            }
+            Some(columns) => {
+                let rows = UInt32Array::from(steps.rows[range].to_vec());
+                let taken = columns
+                    .iter()
+                    .map(|c| arrow_select::take::take(c.as_ref(), &rows, None));
+                Ok(taken.collect::<Result<_, _>>()?)
+            }
+            None => {
+                let of_step = |row: &u32| match telling.due.get(*row as usize) {
+                    Some(due) => due,
+                    None => &steps.left[*row as usize - telling.due.len()],
+                };
+                self.read(steps.rows[range].iter().map(of_step))
+            }
+        }
+    }
+
+    /// Forgets what nobody needs any more of rows that are told.
+    fn end(&mut self, telling: &Telling) {
+        let Telling { due, steps, .. } = telling;
         if let Some(column) = self.last_time {
             let last = self.keys.column_mut::<i64>(column);
             due.iter().for_each(|row| last.set_value(row.partition, Some(row.time)));
@@ -359,35 +443,28 @@ impl OverAggregate {
         if let Some(expiry) = &mut self.expiry {
             expiry.touch(&mut self.keys, &steps.partitions, self.clock.now_ms());
         }
-        let told = Batch::new(told, due.len());
-        for start in (0..due.len()).step_by(MAX_EMITTED_ROWS) {
-            self.ready
-                .push_back(told.slice(start, MAX_EMITTED_ROWS.min(due.len() - start)));
-        }
-        Ok(())
     }
 
-    /// Runs the kernels over steps; the values of each call behind each step.
-    fn run(&mut self, steps: &Steps, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>, TaskError> {
-        let count = steps.rows.len();
-        let mut columns = columns.to_vec();
-        if !steps.is_plain() {
-            let rows = UInt32Array::from(steps.rows.clone());
-            for column in &mut columns {
-                *column = arrow_select::take::take(column.as_ref(), &rows, None)?;
-            }
-        }
+    /// Runs the kernels over some of the steps, whose rows are `columns`, and in which the first rows of their times enter where
+    /// there is a `mark`. With `noted`, the state behind each step; that of bytes behind noted steps only, if they are told.
+    fn run(
+        &mut self,
+        steps: &Steps,
+        range: Range<usize>,
+        mut columns: Vec<ArrayRef>,
+        mark: Option<BooleanBuffer>,
+        noted: Option<Option<&BooleanBuffer>>,
+    ) -> Result<Vec<ArrayRef>, TaskError> {
+        let (partitions, signs) = (&steps.partitions[range.clone()], &steps.signs[range.clone()]);
         let keys = key_columns(&columns, &self.partition);
         if self.has_mark {
-            let mut mark = BooleanBufferBuilder::new(count);
-            mark.append_n(count, false);
-            steps.first.iter().for_each(|step| mark.set_bit(*step as usize, true));
-            columns.push(Arc::new(BooleanArray::new(mark.finish(), None)));
+            let mark = mark.unwrap_or_else(|| BooleanBuffer::new_unset(range.len()));
+            columns.push(Arc::new(BooleanArray::new(mark, None)));
         }
-        let signs = steps.signs.iter().any(|s| *s < 0).then_some(steps.signs.as_slice());
+        let signs = signs.iter().any(|s| *s < 0).then_some(signs);
         let mut passed: Vec<Passed> = Vec::with_capacity(self.sets.len());
         if !self.sets.is_empty() {
-            let hashes = hash_columns(&keys, count)?;
+            let hashes = hash_columns(&keys, range.len())?;
             for (set, table) in self.aggregates.distinct().iter().zip(&mut self.sets) {
                 let valid = set.valid(&columns);
                 let offered = Offered {
@@ -400,35 +477,41 @@ impl OverAggregate {
                 passed.push(set.pass(table, offered)?);
             }
         }
-        self.keys.mark_changed(&steps.partitions);
-        let mut traces = self.aggregates.traces(count);
+        self.keys.mark_changed(partitions);
         let rows = Rows {
-            slots: &steps.partitions,
+            slots: partitions,
             columns: &columns,
             signs,
             passed: &passed,
         };
+        let mut traces = noted.map(|noted| self.aggregates.traces(range.len(), noted));
         self.aggregates
-            .accumulate(&mut self.keys, rows, &mut self.ordered, Some(&mut traces))?;
-        let state: Vec<ArrayRef> = traces.into_iter().map(|trace| trace.finish()).collect();
-        Ok(self.aggregates.finish(&state))
+            .accumulate(&mut self.keys, rows, &mut self.ordered, traces.as_deref_mut())?;
+        traces.into_iter().flatten().map(|trace| trace.finish()).collect()
     }
 
     /// Tells what waits up to the target, as far as there is room.
     fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        if let Some(batch) = self.ready.pop_front() {
-            out.emit(batch);
-            return Ok(Flow::More);
+        if self.telling.is_none() {
+            let due = self
+                .waiting
+                .take_due(self.target, MAX_EMITTED_ROWS, self.frame.is_range());
+            if due.is_empty() {
+                self.progress = self.progress.max(self.target);
+                self.retire()?;
+                return Ok(Flow::Done);
+            }
+            self.begin(due, None)?;
         }
-        let limit = self.aggregates.slots_per_call(&self.keys);
-        let due = self.waiting.take_due(self.target, limit, self.frame.is_range());
-        if due.is_empty() {
-            self.progress = self.progress.max(self.target);
-            self.retire()?;
+        let Some(mut telling) = self.telling.take() else {
             return Ok(Flow::Done);
+        };
+        self.tell(&mut telling, out)?;
+        match telling.is_over() {
+            true => self.end(&telling),
+            false => self.telling = Some(telling),
         }
-        self.tell(&due, None)?;
-        self.advance(out)
+        Ok(Flow::More)
     }
 
     /// Forgets partitions whose rows no frame of a later row needs.
@@ -447,8 +530,22 @@ impl OverAggregate {
         if over.is_empty() {
             return Ok(());
         }
-        let columns = self.read(steps.left.iter())?;
-        self.run(&steps, &columns)?;
+        // What else is kept of them goes with their slots.
+        if !self.sets.is_empty() {
+            let kept = self.rows.bytes_column(BYTES);
+            let bytes = |row: &RowAt| kept.get(row.slot).map_or(0, <[u8]>::len);
+            let counts: Vec<usize> = pieces_of(&steps.left, PIECE_BYTES, bytes)
+                .iter()
+                .map(|p| p.len())
+                .collect();
+            let mut start = 0;
+            for count in counts {
+                let range = start..start + count;
+                let columns = self.read(steps.left[range.clone()].iter())?;
+                self.run(&steps, range, columns, None, None)?;
+                start += count;
+            }
+        }
         self.rows.remove(&steps.gone);
         self.keys.remove(&over);
         for ordered in &mut self.ordered {
@@ -517,8 +614,8 @@ impl Operator for OverAggregate {
             return Ok(Flow::Done);
         }
         let due: Vec<RowAt> = rows.collect();
-        self.tell(&due, Some(batch.columns()))?;
-        self.resume(out)
+        self.begin(due, Some(batch.columns()))?;
+        self.advance(out)
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {

@@ -12,12 +12,15 @@
 //! partitions it has, and bounded frames need what input that retracts needs, but for MIN and MAX: rows leave in the order
 //! in which they came ([`super::aggregate::sliding`]).
 //!
+//! Values that grow with their frame are told in pieces ([`telling`]).
+//!
 //! What is ordered by a column that is no time has an operator of its own ([`sorted`]), which tells a changelog.
 
 pub(crate) mod aggregate;
 pub(crate) mod frames;
 mod running;
 pub(crate) mod sorted;
+mod telling;
 pub(crate) mod waiting;
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::{Aggregates, Rows};
 use arrow_array::{ArrayRef, Int64Array};
+use arrow_buffer::BooleanBuffer;
 use flott_checkpoint::TableDescriptor;
 use flott_core::hash::hash_columns;
 use flott_core::{KeyGroupRange, LogicalType, TypeKind};
 use flott_runtime::TaskError;
-use flott_state::KeyedTable;
+use flott_state::{KeyedTable, NO_SLOT};
 use std::sync::Arc;
 
 /// Tables of one group, in memory only.
@@ -46,7 +47,7 @@ impl Running {
         }
     }
 
-    /// Adds rows; the values after each of them.
+    /// Adds rows; the values after each of them, those that are as long as they like after `noted` rows only.
     ///
     /// # Errors
     /// If an aggregate refuses a value.
@@ -55,6 +56,7 @@ impl Running {
         aggregates: &Aggregates,
         columns: &[ArrayRef],
         rows: usize,
+        noted: &BooleanBuffer,
     ) -> Result<Vec<ArrayRef>, TaskError> {
         let keys: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![0; rows]))];
         let hashes = hash_columns(&keys, rows)?;
@@ -71,7 +73,7 @@ impl Running {
             };
             passed.push(set.pass(table, offered)?);
         }
-        let mut traces = aggregates.traces(rows);
+        let mut traces = aggregates.traces(rows, Some(noted));
         let rows = Rows {
             slots: &slots,
             columns,
@@ -79,8 +81,20 @@ impl Running {
             passed: &passed,
         };
         aggregates.accumulate(&mut self.group, rows, &mut [], Some(&mut traces))?;
-        let state: Vec<ArrayRef> = traces.into_iter().map(|trace| trace.finish()).collect();
-        Ok(aggregates.finish(&state))
+        let state: Vec<ArrayRef> = traces
+            .into_iter()
+            .map(|trace| trace.finish())
+            .collect::<Result<_, _>>()?;
+        aggregates.finish(&state)
+    }
+
+    /// How many of the next rows, at least one, have values that are not too large together, if those of `noted` rows are
+    /// told; as [`Aggregates::rows_with_room`].
+    pub(super) fn room(&self, aggregates: &Aggregates, row_bytes: &[usize], noted: &BooleanBuffer) -> usize {
+        let slot = self.group.live_slots().next().unwrap_or(NO_SLOT);
+        let added = aggregates.added_at_most(row_bytes.iter().copied());
+        let slots = vec![slot; row_bytes.len()];
+        aggregates.rows_with_room(&self.group, &slots, |_| 0, &added, |row| noted.value(row))
     }
 
     /// Memory in bytes.

@@ -2,9 +2,11 @@
 
 use super::aggregate::{Taken, taken_of};
 use super::running::{Running, RunningState};
+use super::telling::PIECE_BYTES;
 use crate::nodes::{OverAggregateSpec, OverFrame, OverOrder};
 use crate::operators::aggregate::argument::{Values, bytes_at};
 use crate::operators::aggregate::extreme::ordered_bits;
+use crate::operators::aggregate::room::pieces_of;
 use crate::operators::aggregate::{Aggregates, Phase};
 use crate::operators::group::expiry::{self, Expiry};
 use crate::operators::keyed_rows::row_encoder;
@@ -14,6 +16,8 @@ use crate::operators::{
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow_buffer::BooleanBuffer;
+use arrow_select::concat::concat;
 use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::clock::{SharedClock, SystemClock};
 use flott_core::encoding::decode_rows;
@@ -65,6 +69,7 @@ pub(crate) struct SortedOver {
     next_number: i64,
     expiry: Option<Expiry>,
     pending: Option<Pending>,
+    telling: Option<Telling>,
     changes: Changes,
     ready: VecDeque<Batch>,
     /// Rows whose values were computed.
@@ -109,6 +114,28 @@ struct Pending {
     signs: Option<Vec<i64>>,
     /// The row to go on with.
     next: usize,
+}
+
+/// Rows of a partition on their way out.
+struct Telling {
+    partition: u32,
+    /// The first row that is told.
+    from: usize,
+    /// The next one.
+    at: usize,
+    /// The row that came, with its kind.
+    new: Option<(usize, RowKind)>,
+    /// Whether it came to the end of a partition whose aggregates are worth keeping.
+    is_at_end: bool,
+    /// The aggregates of rows before `added`.
+    running: Box<Running>,
+    added: usize,
+    /// The first of the peers at hand.
+    first: usize,
+    /// The values behind it, where its peers come in several pieces.
+    carried: Option<Vec<ArrayRef>>,
+    /// Values, encoded, of the rows that end before these positions.
+    valued: VecDeque<(usize, Vec<u8>)>,
 }
 
 /// Rows to be told, as bytes.
@@ -193,6 +220,7 @@ impl SortedOver {
             next_number: 0,
             expiry,
             pending: None,
+            telling: None,
             changes: Changes::default(),
             ready: VecDeque::new(),
             computed_rows: 0,
@@ -217,7 +245,11 @@ impl SortedOver {
     fn restore(&mut self, restored: &RestoredState) -> Result<(), TaskError> {
         restored.load_table(&mut self.rows)?;
         let slots: Vec<u32> = self.rows.live_slots().collect();
-        for slots in slots.chunks(MAX_EMITTED_ROWS) {
+        let pieces = {
+            let bytes = self.rows.bytes_column(ROW);
+            pieces_of(&slots, PIECE_BYTES, |slot| bytes.get(*slot).map_or(0, <[u8]>::len))
+        };
+        for slots in pieces {
             let mut keys = self.rows.keys(slots)?;
             let Some(numbers) = keys.pop() else { continue };
             let numbers = numbers.as_primitive::<Int64Type>();
@@ -256,13 +288,19 @@ impl SortedOver {
         };
         let encoder = row_encoder(pending.batch.columns())?;
         let mut row_bytes = vec![];
-        while pending.next < pending.batch.num_rows() && !self.changes.is_full() {
+        loop {
+            if let Some(telling) = self.telling.take() {
+                self.tell_on(telling)?;
+            }
+            if self.telling.is_some() || pending.next == pending.batch.num_rows() || self.changes.is_full() {
+                break;
+            }
             row_bytes.clear();
             encoder.encode(pending.next, &mut row_bytes);
             self.change(&pending, pending.next, &row_bytes)?;
             pending.next += 1;
         }
-        if pending.next < pending.batch.num_rows() {
+        if pending.next < pending.batch.num_rows() || self.telling.is_some() {
             self.pending = Some(pending);
         } else {
             let is_empty = |p: &u32| self.of_partition[*p as usize].entries.is_empty();
@@ -340,44 +378,151 @@ impl SortedOver {
         self.tell(partition, from, None)
     }
 
-    /// Tells the rows of a partition from a position on whose values have changed, and the new one.
+    /// Begins to tell the rows of a partition from a position on whose values have changed, and the new one.
     fn tell(&mut self, partition: u32, from: usize, new: Option<(usize, RowKind)>) -> Result<(), TaskError> {
-        let entries = &self.of_partition[partition as usize].entries;
+        let of_partition = &mut self.of_partition[partition as usize];
+        let entries = &of_partition.entries;
         if from == entries.len() {
             return Ok(());
         }
-        let is_at_end = new.is_some_and(|(at, _)| at + 1 == entries.len()) && entries.len() >= MIN_RUNNING_ROWS;
         let behind: Vec<u32> = entries[from..].iter().map(|e| e.slot).collect();
-        let values = match is_at_end {
-            true => self.values_at_end(partition, from)?,
-            false => self.values(partition, from)?,
-        };
-        let encoder = row_encoder(&values)?;
-        let mut told = vec![];
         self.rows.mark_changed(&behind);
-        for (row, &slot) in behind.iter().enumerate() {
-            told.clear();
-            encoder.encode(row, &mut told);
-            let row_bytes = self.rows.bytes_column(ROW).get(slot).unwrap_or_default();
-            match (self.rows.bytes_column(TOLD).get(slot), new) {
-                (_, Some((at, kind))) if at == from + row => self.changes.push(kind, row_bytes, &told),
-                (Some(before), _) if before == told => continue,
-                (before, _) => {
-                    if self.update_before {
-                        let before = before.unwrap_or_default();
-                        self.changes.push(RowKind::UpdateBefore, row_bytes, before);
-                    }
-                    self.changes.push(RowKind::UpdateAfter, row_bytes, &told);
+        let is_at_end = new.is_some_and(|(at, _)| at + 1 == entries.len()) && entries.len() >= MIN_RUNNING_ROWS;
+        let running = of_partition.running.take().filter(|_| is_at_end);
+        let mut carried = None;
+        // Values of the first of the peers are known: they were told with it.
+        if running.is_some()
+            && behind.len() > 1
+            && let Some(told) = self.rows.bytes_column(TOLD).get(behind[0])
+        {
+            let types = &self.told_types[self.types.len()..];
+            carried = Some(decode_rows(types, std::iter::once(told)).map_err(decode_error)?);
+        }
+        self.telling = Some(Telling {
+            partition,
+            from,
+            at: from,
+            new,
+            is_at_end,
+            added: if running.is_some() { entries.len() - 1 } else { 0 },
+            first: if running.is_some() { from } else { 0 },
+            running: running.unwrap_or_else(|| Box::new(Running::new(&self.running_state))),
+            carried,
+            valued: VecDeque::new(),
+        });
+        Ok(())
+    }
+
+    /// Tells rows as far as there is room; what is left to tell is [`Self::telling`] then.
+    fn tell_on(&mut self, mut telling: Telling) -> Result<(), TaskError> {
+        let partition = telling.partition as usize;
+        while telling.at < self.of_partition[partition].entries.len() {
+            if self.changes.is_full() {
+                self.telling = Some(telling);
+                return Ok(());
+            }
+            match telling.valued.front() {
+                None => self.take_piece(&mut telling)?,
+                Some((end, _)) if *end == telling.at => drop(telling.valued.pop_front()),
+                Some((_, told)) => {
+                    let slot = self.of_partition[partition].entries[telling.at].slot;
+                    let kind = telling.new.filter(|(at, _)| *at == telling.at).map(|(_, kind)| kind);
+                    self.tell_row(slot, told, kind);
+                    telling.at += 1;
                 }
             }
-            self.rows.bytes_column_mut(TOLD).set(slot, Some(&told));
+        }
+        if telling.is_at_end {
+            self.of_partition[partition].running = Some(telling.running);
         }
         if let Some(expiry) = &mut self.expiry {
-            let entries = &self.of_partition[partition as usize].entries;
+            let entries = &self.of_partition[partition].entries;
             let slots: Vec<u32> = entries.iter().map(|e| e.slot).collect();
             self.rows.mark_changed(&slots);
             expiry.touch(&mut self.rows, &slots, self.clock.now_ms());
         }
+        Ok(())
+    }
+
+    /// Tells a row with its values, if they are others than before; with the kind of a new row.
+    fn tell_row(&mut self, slot: u32, told: &[u8], new: Option<RowKind>) {
+        let row_bytes = self.rows.bytes_column(ROW).get(slot).unwrap_or_default();
+        match (self.rows.bytes_column(TOLD).get(slot), new) {
+            (_, Some(kind)) => self.changes.push(kind, row_bytes, told),
+            (Some(before), None) if before == told => return,
+            (before, None) => {
+                if self.update_before {
+                    let before = before.unwrap_or_default();
+                    self.changes.push(RowKind::UpdateBefore, row_bytes, before);
+                }
+                self.changes.push(RowKind::UpdateAfter, row_bytes, told);
+            }
+        }
+        self.rows.bytes_column_mut(TOLD).set(slot, Some(told));
+    }
+
+    /// Adds the next rows to the aggregates, as far as there is room for the values of those that are told.
+    fn take_piece(&mut self, telling: &mut Telling) -> Result<(), TaskError> {
+        let entries = &self.of_partition[telling.partition as usize].entries;
+        let start = telling.added;
+        let kept = self.rows.bytes_column(ROW);
+        let (mut row_bytes, mut bytes) = (vec![], 0);
+        for entry in &entries[start..] {
+            let row = kept.get(entry.slot).map_or(0, <[u8]>::len);
+            bytes += row;
+            if bytes > PIECE_BYTES && !row_bytes.is_empty() {
+                break;
+            }
+            row_bytes.push(row);
+        }
+        let is_complete = |at: usize| at >= telling.from && (at + 1 == entries.len() || self.is_first(entries, at + 1));
+        let noted: BooleanBuffer = (start..start + row_bytes.len()).map(is_complete).collect();
+        let rows = match self.aggregates.is_sized() {
+            true => telling.running.room(&self.aggregates, &row_bytes, &noted),
+            false => row_bytes.len(),
+        };
+        let (end, noted) = (start + rows, noted.slice(0, rows));
+        let columns = self.columns_of(entries, start..end)?;
+        let mut values = telling.running.add(&self.aggregates, &columns, rows, &noted)?;
+        self.computed_rows += rows as u64;
+        // In front of the values of the piece are those of the first of the peers that it goes on with.
+        let offset = usize::from(telling.carried.is_some());
+        if let Some(carried) = telling.carried.take() {
+            let pairs = carried.iter().zip(&values);
+            let both = pairs.map(|(before, after)| concat(&[before.as_ref(), after.as_ref()]));
+            values = both.collect::<Result<_, _>>()?;
+        }
+        let (mut firsts, mut completes, mut ends) = (vec![], vec![], vec![]);
+        for at in start..end {
+            if self.is_first(entries, at) {
+                telling.first = at;
+            }
+            if noted.value(at - start) {
+                firsts.push(telling.first.checked_sub(start).map_or(0, |place| place + offset) as u32);
+                completes.push((at - start + offset) as u32);
+                ends.push(at + 1);
+            }
+        }
+        let (firsts, completes) = (UInt32Array::from(firsts), UInt32Array::from(completes));
+        let mut told = Vec::with_capacity(values.len());
+        for (value, taken) in values.iter().zip(&self.taken) {
+            let places = match taken {
+                Taken::Complete => &completes,
+                Taken::First => &firsts,
+            };
+            told.push(arrow_select::take::take(value.as_ref(), places, None)?);
+        }
+        let encoder = row_encoder(&told)?;
+        for (row, end) in ends.into_iter().enumerate() {
+            let mut bytes = vec![];
+            encoder.encode(row, &mut bytes);
+            telling.valued.push_back((end, bytes));
+        }
+        if self.taken.contains(&Taken::First) && end < entries.len() && !self.is_first(entries, end) {
+            let place = telling.first.checked_sub(start).map_or(0, |place| place + offset);
+            telling.carried = Some(values.iter().map(|v| v.slice(place, 1)).collect());
+        }
+        telling.added = end;
         Ok(())
     }
 
@@ -398,75 +543,6 @@ impl SortedOver {
             columns.push(Arc::new(BooleanArray::from(mark)));
         }
         Ok(columns)
-    }
-
-    /// The same, where only the last row is new, and those from a position on are its peers.
-    fn values_at_end(&mut self, partition: u32, from: usize) -> Result<Vec<ArrayRef>, TaskError> {
-        let running = self.of_partition[partition as usize].running.take();
-        let entries = &self.of_partition[partition as usize].entries;
-        let last = entries.len() - 1;
-        let mut running = match running {
-            Some(running) => running,
-            None => {
-                let mut running = Box::new(Running::new(&self.running_state));
-                running.add(&self.aggregates, &self.columns_of(entries, 0..last)?, last)?;
-                self.computed_rows += last as u64;
-                running
-            }
-        };
-        let columns = self.columns_of(entries, last..last + 1)?;
-        let complete = running.add(&self.aggregates, &columns, 1)?;
-        self.computed_rows += 1;
-        let peers = entries.len() - from;
-        // Values of the first of the peers are known: they were told with it.
-        let first = match (peers, self.rows.bytes_column(TOLD).get(entries[from].slot)) {
-            (2.., Some(told)) => {
-                let types = &self.told_types[self.types.len()..];
-                decode_rows(types, std::iter::once(told)).map_err(decode_error)?
-            }
-            _ => complete.clone(),
-        };
-        self.of_partition[partition as usize].running = Some(running);
-        let each = UInt32Array::from(vec![0; peers]);
-        let mut of_rows = Vec::with_capacity(complete.len());
-        for ((complete, first), taken) in complete.iter().zip(&first).zip(&self.taken) {
-            let value = match taken {
-                Taken::Complete => complete,
-                Taken::First => first,
-            };
-            of_rows.push(arrow_select::take::take(value.as_ref(), &each, None)?);
-        }
-        Ok(of_rows)
-    }
-
-    /// The values of the rows of a partition from a position on.
-    fn values(&mut self, partition: u32, from: usize) -> Result<Vec<ArrayRef>, TaskError> {
-        let entries = &self.of_partition[partition as usize].entries;
-        let count = entries.len();
-        let starts: Vec<bool> = (0..count).map(|i| self.is_first(entries, i)).collect();
-        let is_first = |i: usize| starts[i];
-        let columns = self.columns_of(entries, 0..count)?;
-        self.computed_rows += count as u64;
-        let values = Running::new(&self.running_state).add(&self.aggregates, &columns, count)?;
-        // For each row, the first and the last of its peers.
-        let (mut firsts, mut lasts) = (vec![0u32; count], vec![0u32; count]);
-        for i in 0..count {
-            firsts[i] = if is_first(i) { i as u32 } else { firsts[i - 1] };
-        }
-        for i in (0..count).rev() {
-            let is_last = i + 1 == count || is_first(i + 1);
-            lasts[i] = if is_last { i as u32 } else { lasts[i + 1] };
-        }
-        let (firsts, lasts) = (UInt32Array::from(firsts), UInt32Array::from(lasts));
-        let mut of_rows = Vec::with_capacity(values.len());
-        for (value, taken) in values.iter().zip(&self.taken) {
-            let steps = match taken {
-                Taken::Complete => lasts.slice(from, count - from),
-                Taken::First => firsts.slice(from, count - from),
-            };
-            of_rows.push(arrow_select::take::take(value.as_ref(), &steps, None)?);
-        }
-        Ok(of_rows)
     }
 
     fn sweep(&mut self, now_ms: i64) {

@@ -3,8 +3,12 @@
 use super::sorted::SortedOver;
 use crate::nodes::*;
 use crate::operators::harness::Harness;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, StringArray};
 use flott_core::{Batch, Field, LogicalType};
 use flott_runtime::{Operator, Output};
+use std::sync::Arc;
 
 const SCHEMA: &str = "k BIGINT, v BIGINT";
 
@@ -112,5 +116,57 @@ fn a_row_at_the_end_computes_its_own_values_only() {
         );
         come(&mut op, 5);
         assert!(op.computed_rows - before > 3000, "{frame:?}: rows behind it change");
+    }
+}
+
+#[test]
+fn values_that_grow_are_told_in_pieces_with_room() {
+    for (frame, is_ascending) in [
+        (OverFrame::UnboundedRows, true),
+        (OverFrame::UnboundedRange, true),
+        (OverFrame::UnboundedRows, false),
+        (OverFrame::UnboundedRange, false),
+    ] {
+        let text = LogicalType::string();
+        let listagg = AggregateCall {
+            ty: text.clone(),
+            ..call("LISTAGG", &[0], false)
+        };
+        let mut spec = spec(frame, vec![listagg, call("RANK", &[], false)]);
+        spec.partition = vec![];
+        spec.input[0].ty = text;
+        let op = SortedOver::new(&spec).unwrap();
+        let mut op = Harness::new(Box::new(op), "k STRING, v BIGINT");
+        // 40 texts of 10 KB: a list of all takes 400 KB. If they come in descending order, each is told anew with each row.
+        let order = |i: i64| if is_ascending { i } else { -i };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values((0..40).map(|_| "x".repeat(10_000)))),
+            Arc::new(Int64Array::from_iter_values((0..40).map(order))),
+        ];
+        let told = op.process(Batch::new(columns, 40));
+        let rows: Vec<(usize, i64)> = told
+            .iter()
+            .flat_map(|batch| {
+                let ranks = batch.column(3).as_primitive::<Int64Type>().values().to_vec();
+                batch
+                    .column(2)
+                    .as_string::<i32>()
+                    .iter()
+                    .map(|v| v.unwrap().len())
+                    .zip(ranks)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let whole = 40 * 10_001 - 1;
+        assert_eq!(rows.last(), Some(&(whole, 40)), "{frame:?}");
+        assert!(rows.iter().all(|(length, rank)| *length as i64 == 10_001 * rank - 1));
+        assert_eq!(rows.len(), if is_ascending { 40 } else { 40 + 39 * 40 });
+        // Room is looked for behind each pair of rows.
+        let most = crate::operators::MAX_EMITTED_BYTES + 4 * whole;
+        assert!(
+            op.largest_bytes < most,
+            "{frame:?}: {} bytes in one call",
+            op.largest_bytes
+        );
     }
 }

@@ -3,7 +3,11 @@
 use super::aggregate::OverAggregate;
 use crate::nodes::*;
 use crate::operators::harness::{Harness, owner};
-use flott_core::{Field, LogicalType, TypeKind};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
+use flott_core::{Batch, Field, LogicalType, TypeKind};
+use std::sync::Arc;
 
 const SCHEMA: &str = "k BIGINT, v BIGINT, t TIMESTAMP(3)";
 
@@ -252,4 +256,114 @@ fn many_rows_are_told_in_pieces() {
         assert_eq!(op.run("end").lines().count(), 20_000);
         assert!(op.largest_call <= 8192, "{} rows in one call", op.largest_call);
     }
+}
+
+/// 300 texts of 4 KB: a list of all takes 1.2 MB, all lists 180 MB.
+fn long_texts(time: impl Fn(usize) -> i64) -> Vec<Batch> {
+    let text = |i: usize| format!("{i} {}", "x".repeat(4000));
+    let batch = |rows: std::ops::Range<usize>| {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![1; rows.len()])),
+            Arc::new(StringArray::from_iter_values(rows.clone().map(text))),
+            Arc::new(TimestampMillisecondArray::from_iter_values(rows.clone().map(&time))),
+        ];
+        Batch::new(columns, rows.len())
+    };
+    vec![batch(0..150), batch(150..300)]
+}
+
+fn collecting(order: OverOrder, frame: OverFrame) -> OverAggregateSpec {
+    let text = LogicalType::string();
+    let collect = |function: &str, ty| AggregateCall {
+        ty,
+        ..call(function, &[1])
+    };
+    let calls = vec![
+        collect("LISTAGG", text.clone()),
+        collect("ARRAY_AGG", LogicalType::new(TypeKind::Array(Box::new(text.clone())))),
+        collect("MAX", text.clone()),
+    ];
+    let mut spec = OverAggregateSpec {
+        order,
+        ..spec(frame, calls)
+    };
+    spec.input[1].ty = text;
+    spec
+}
+
+#[test]
+fn values_that_grow_are_told_in_pieces_with_room() {
+    let event_time = OverOrder::EventTime { column: 2 };
+    let cases = [
+        (event_time, OverFrame::UnboundedRows, false),
+        (event_time, OverFrame::UnboundedRange, false),
+        // All peers are told with the whole list.
+        (event_time, OverFrame::UnboundedRange, true),
+        (event_time, OverFrame::Range { preceding_ms: 1000 }, false),
+        (event_time, OverFrame::Rows { preceding: 250 }, false),
+        (OverOrder::ProcessingTime, OverFrame::UnboundedRows, false),
+    ];
+    for (order, frame, are_peers) in cases {
+        let spec = collecting(order, frame);
+        let mut op = Harness::new(
+            Box::new(OverAggregate::new(&spec).unwrap()),
+            "k BIGINT, v STRING, t TIMESTAMP(3)",
+        );
+        let mut told = vec![];
+        for batch in long_texts(|i| if are_peers { 7 } else { i as i64 }) {
+            told.extend(op.process(batch));
+        }
+        told.extend(op.watermark(1000));
+        let lengths: Vec<usize> = told
+            .iter()
+            .flat_map(|batch| batch.column(3).as_string::<i32>().iter().map(|v| v.unwrap().len()))
+            .collect();
+        let elements = told.iter().flat_map(|batch| {
+            (0..batch.num_rows()).map(|row| batch.column(4).as_list::<i32>().value_length(row) as usize)
+        });
+        let in_frame = |row: usize| match frame {
+            _ if are_peers => 300,
+            OverFrame::Rows { preceding } => (row + 1).min(preceding as usize + 1),
+            _ => row + 1,
+        };
+        assert!(elements.eq((0..300).map(in_frame)), "{order:?} {frame:?}");
+        let longest = *lengths.iter().max().unwrap();
+        assert!(lengths[0] >= 4000 && longest > 1_000_000);
+        // One row always has room: its text twice over, as text and as list.
+        let most = 2 * crate::operators::MAX_EMITTED_BYTES + 3 * longest;
+        assert!(
+            op.largest_bytes < most,
+            "{order:?} {frame:?}: {} bytes in one call",
+            op.largest_bytes
+        );
+    }
+}
+
+#[test]
+fn peers_that_come_in_pieces_have_the_rank_of_the_first() {
+    let mut spec = collecting(OverOrder::EventTime { column: 2 }, OverFrame::UnboundedRange);
+    spec.aggregates = vec![call("RANK", &[]), call("DENSE_RANK", &[]), call("COUNT", &[])];
+    let mut op = Harness::new(
+        Box::new(OverAggregate::new(&spec).unwrap()),
+        "k BIGINT, v STRING, t TIMESTAMP(3)",
+    );
+    // 80 MB of peers behind one row, which are more than a piece.
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![1; 81])),
+        Arc::new(StringArray::from_iter_values((0..81).map(|_| "x".repeat(1_000_000)))),
+        Arc::new(TimestampMillisecondArray::from_iter_values(
+            (0..81).map(|i| i64::from(i > 0)),
+        )),
+    ];
+    assert!(op.process(Batch::new(columns, 81)).is_empty());
+    let told = op.watermark(10);
+    let column = |index: usize| {
+        let of_batch = |batch: &Batch| batch.column(index).as_primitive::<Int64Type>().values().to_vec();
+        told.iter().flat_map(of_batch).collect::<Vec<i64>>()
+    };
+    let behind_first = |first: i64, peers: i64| [vec![first], vec![peers; 80]].concat();
+    assert_eq!(column(3), behind_first(1, 2));
+    assert_eq!(column(4), behind_first(1, 2));
+    assert_eq!(column(5), behind_first(1, 81));
+    assert!(op.largest_bytes < 6 << 20, "{} bytes in one call", op.largest_bytes);
 }

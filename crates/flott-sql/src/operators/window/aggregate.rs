@@ -397,15 +397,19 @@ impl WindowAggregate {
                 None => return Ok(None),
             },
         };
-        let room = room.min(self.aggregates.slots_per_call(table));
-        let next = table.scan(firing.next, room, &mut self.scratch);
+        let mut next = table.scan(firing.next, room, &mut self.scratch);
+        let fit = self.aggregates.slots_with_room(table, &self.scratch);
+        if let Some(first) = self.scratch.get(fit) {
+            next = Some(*first);
+            self.scratch.truncate(fit);
+        }
         if let (true, Some(counter)) = (self.input_retracts, self.aggregates.row_count()) {
             let counts = table.column::<i64>(counter);
             self.scratch.retain(|s| counts.get(*s) > 0);
         }
         let slots = &self.scratch;
         let mut columns = table.keys(slots)?;
-        columns.extend(self.aggregates.values(table, slots));
+        columns.extend(self.aggregates.values(table, slots)?);
         for property in &self.properties {
             let value = match property.kind {
                 WindowPropertyKind::Start => self.slices.window_start(firing.window_end),
@@ -465,7 +469,13 @@ fn merge_table(aggregates: &Aggregates, from: &KeyedTable, to: &mut KeyedTable) 
         let hashes = hash_columns(&keys, chunk.len())?;
         let mut slots = Vec::with_capacity(chunk.len());
         to.slots(&keys, &hashes, &mut slots)?;
-        aggregates.merge(to, &slots, &aggregates.gather(from, chunk))
+        let mut into = slots.as_slice();
+        for piece in aggregates.pieces(from, chunk) {
+            let (of_piece, rest) = into.split_at(piece.len());
+            aggregates.merge(to, of_piece, &aggregates.gather(from, piece)?)?;
+            into = rest;
+        }
+        Ok(())
     })
 }
 

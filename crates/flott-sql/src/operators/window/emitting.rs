@@ -260,8 +260,16 @@ impl EmittingWindowAggregate {
                 self.telling.push_front((window_end, slots));
                 return Ok(Flow::More);
             }
-            let later = slots.split_off(slots.len().min(room));
-            room -= slots.len();
+            let fit = match self.tables.get(window_end) {
+                Some(table) => self.aggregates.slots_with_room(table, &slots),
+                None => slots.len(),
+            };
+            let later = slots.split_off(fit.min(room));
+            room = if fit < later.len() + slots.len() {
+                0
+            } else {
+                room - slots.len()
+            };
             self.tell_window(window_end, &slots, out)?;
             if !later.is_empty() {
                 self.telling.push_front((window_end, later));
@@ -277,7 +285,7 @@ impl EmittingWindowAggregate {
         let Some(table) = self.tables.get_mut(window_end) else {
             return Ok(());
         };
-        let after = self.aggregates.values(table, slots);
+        let after = self.aggregates.values(table, slots)?;
         let exists: Vec<bool> = match self.aggregates.row_count().filter(|_| self.input_retracts) {
             Some(counter) => slots.iter().map(|s| table.column::<i64>(counter).get(*s) > 0).collect(),
             None => vec![true; slots.len()],

@@ -71,7 +71,7 @@ impl Running {
         for_each_chunk(from, |chunk| {
             let keys = from.keys(chunk)?;
             let hashes = hash_columns(&keys, chunk.len())?;
-            self.merge(aggregates, &keys, &hashes, &aggregates.gather(from, chunk))
+            self.merge(aggregates, &keys, &hashes, &aggregates.gather(from, chunk)?)
         })
     }
 
@@ -98,7 +98,7 @@ impl Running {
                 fits = false;
                 return Ok(());
             }
-            let partials = aggregates.gather(from, chunk);
+            let partials = aggregates.gather(from, chunk)?;
             let irreversible = aggregates.irreversible(&self.table, &slots, &partials);
             let slices = self.table.column_mut::<i64>(self.slices_of_key);
             slices.update(&slots, |_, n| *n -= 1);
@@ -172,7 +172,7 @@ impl Running {
             let hashes: Vec<u64> = rows.iter().map(|row| hashes[*row as usize]).collect();
             let keys = rows_of(keys, rows)?;
             found.retain(|slot| *slot != NO_SLOT);
-            self.merge(aggregates, &keys, &hashes, &aggregates.gather(other, &found))?;
+            self.merge(aggregates, &keys, &hashes, &aggregates.gather(other, &found)?)?;
         }
         Ok(())
     }

@@ -45,6 +45,8 @@ pub(crate) struct SessionAggregate {
     // State.
     times: Slices,
     sessions: Sessions,
+    /// Sessions to be told that did not fit in a call.
+    due: Vec<u32>,
     table: KeyedTable,
     sets: Vec<KeyedTable>,
     /// For each set, the values of each session, by its slot; some may be named twice. Not kept over input that retracts,
@@ -92,6 +94,7 @@ impl SessionAggregate {
             metrics: Arc::default(),
             times: Slices::new(spec.window, spec.time, clock, &spec.input),
             sessions: Sessions::new(spec.window.size_ms(), group),
+            due: vec![],
             // The real tables are made in `open`, which knows the subtask's key groups.
             table: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
             sets: vec![],
@@ -178,8 +181,13 @@ impl SessionAggregate {
         }
         if !gone.is_empty() {
             let slots: Vec<u32> = into.iter().map(|n| self.sessions.get(*n).slot).collect();
-            let content = self.aggregates.gather(&self.table, &gone);
-            self.aggregates.merge(&mut self.table, &slots, &content)?;
+            let mut targets = slots.as_slice();
+            for piece in self.aggregates.pieces(&self.table, &gone) {
+                let (of_piece, rest) = targets.split_at(piece.len());
+                let content = self.aggregates.gather(&self.table, piece)?;
+                self.aggregates.merge(&mut self.table, of_piece, &content)?;
+                targets = rest;
+            }
             for set in 0..self.sets.len() {
                 self.merge_set(set, &gone, &into)?;
             }
@@ -331,11 +339,14 @@ impl SessionAggregate {
 
     fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         let (target, times) = (self.target, &self.times);
-        let due = self.sessions.due(MAX_EMITTED_ROWS, |end| times.has_fired(end, target));
-        if !due.is_empty() {
-            self.fire(&due, out)?;
+        if self.due.is_empty() {
+            self.due = self.sessions.due(MAX_EMITTED_ROWS, |end| times.has_fired(end, target));
         }
-        if due.len() == MAX_EMITTED_ROWS {
+        if !self.due.is_empty() {
+            let slots: Vec<u32> = self.due.iter().map(|n| self.sessions.get(*n).slot).collect();
+            let later = self.due.split_off(self.aggregates.slots_with_room(&self.table, &slots));
+            let due = std::mem::replace(&mut self.due, later);
+            self.fire(&due, out)?;
             return Ok(Flow::More);
         }
         self.progress = self.progress.max(self.target);
@@ -369,7 +380,7 @@ impl SessionAggregate {
             let of_shown: Vec<u32> = shown.iter().map(|(slot, _)| *slot).collect();
             let mut columns = self.table.keys(&of_shown)?;
             columns.pop();
-            columns.extend(self.aggregates.values(&self.table, &of_shown));
+            columns.extend(self.aggregates.values(&self.table, &of_shown)?);
             for property in &self.properties {
                 let times = &self.times;
                 let value = |session: &Session| match property.kind {
