@@ -1,5 +1,6 @@
 //! Rows of an operator that remembers rows by key: some come from the batch at hand, some from its state ([`Emission`]).
 
+use super::{MAX_EMITTED_BYTES, MAX_EMITTED_ROWS};
 use arrow_array::{ArrayRef, UInt32Array};
 use flott_core::encoding::decode_rows;
 use flott_core::{Batch, LogicalType, RowKind};
@@ -20,9 +21,9 @@ pub(crate) struct Emission {
 const FROM_STATE: u32 = 1 << 31;
 
 impl Emission {
-    /// Rows that wait to be taken.
-    pub(crate) fn len(&self) -> usize {
-        self.kinds.len()
+    /// Whether so much waits that it should be taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.kinds.len() >= MAX_EMITTED_ROWS || self.bytes.len() >= MAX_EMITTED_BYTES
     }
 
     /// Emits a row of the batch.

@@ -194,7 +194,7 @@ impl UpdatingLimit {
         let encoder = row_encoder(pending.batch.columns())?;
         let rows = pending.batch.num_rows();
         let mut bytes = vec![];
-        while pending.next_row < rows && self.emission.len() < MAX_EMITTED_ROWS {
+        while pending.next_row < rows && !self.emission.is_full() {
             let row = pending.next_row;
             pending.next_row += 1;
             let (order, slot) = (pending.order.row(row), pending.slots[row]);
