@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub(crate) enum OrderedValues {
     I64(BTreeSet<(u32, i64)>),
-    /// In the order of `f64::total_cmp`, as bits.
+    /// As [`ordered_bits`].
     F64(BTreeSet<(u32, u64)>),
     I128(BTreeSet<(u32, i128)>),
     Bytes(BTreeSet<(u32, Box<[u8]>)>),
@@ -144,9 +144,10 @@ fn end<T: Ord + Clone>(set: &BTreeSet<(u32, T)>, slot: u32, least: T, is_max: bo
     if is_max { of_slot.next_back() } else { of_slot.next() }.map(|(_, value)| value)
 }
 
-/// Bits that sort as `f64::total_cmp` does.
+/// Bits that sort as Java compares numbers: −0 before 0, NaN, which is one, behind all.
 pub(crate) fn ordered_bits(value: f64) -> u64 {
-    let bits = value.to_bits();
+    // Dividing zero by zero gives a NaN with a sign.
+    let bits = if value.is_nan() { f64::NAN } else { value }.to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(crate) enum SlidingValues {
     I64(Queues<i64>),
-    /// In the order of `f64::total_cmp`, as bits.
+    /// As [`ordered_bits`].
     F64(Queues<u64>),
     I128(Queues<i128>),
     Bytes(Queues<Box<[u8]>>),

@@ -10,6 +10,7 @@ use crate::operators::aggregate::room::pieces_of;
 use crate::operators::aggregate::{Aggregates, Phase};
 use crate::operators::group::expiry::{self, Expiry};
 use crate::operators::keyed_rows::row_encoder;
+use crate::operators::sort::keys::in_order;
 use crate::operators::{
     MAX_EMITTED_BYTES, MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, signs_of, spec_error,
 };
@@ -98,7 +99,7 @@ struct Entry {
 enum SortKey {
     Null,
     I64(i64),
-    /// In the order of `f64::total_cmp`.
+    /// Of [`in_order`].
     F64(u64),
     I128(i128),
     Bytes(Box<[u8]>),
@@ -164,7 +165,7 @@ fn sort_keys(column: &ArrayRef) -> Vec<SortKey> {
     let key = |row: usize| match &values {
         _ if column.is_null(row) => SortKey::Null,
         Values::I64(v) => SortKey::I64(v[row]),
-        Values::F64(v) => SortKey::F64(ordered_bits(v[row])),
+        Values::F64(v) => SortKey::F64(ordered_bits(in_order(v[row]))),
         Values::I128(v) => SortKey::I128(v[row]),
         Values::Bytes(v) => SortKey::Bytes(bytes_at(v, row).into()),
         Values::Absent => SortKey::Null,

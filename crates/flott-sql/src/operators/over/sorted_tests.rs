@@ -170,3 +170,15 @@ fn values_that_grow_are_told_in_pieces_with_room() {
         );
     }
 }
+
+#[test]
+fn zeros_are_peers_and_nan_is_the_greatest() {
+    let mut spec = spec(OverFrame::UnboundedRange, vec![call("COUNT", &[], false)]);
+    spec.partition = vec![];
+    spec.input[1].ty = LogicalType::new(flott_core::TypeKind::Double);
+    let mut op = Harness::new(Box::new(SortedOver::new(&spec).unwrap()), "k BIGINT, v DOUBLE");
+    assert_eq!(
+        op.run("+I 1 0\n+I 2 -0\n+I 3 NaN\n+I 4 1\n+I 5 -NaN"),
+        "+I 1 0 1\n-U 1 0 1\n+U 1 0 2\n+I 2 -0 2\n+I 3 NaN 3\n+I 4 1 3\n-U 3 NaN 3\n+U 3 NaN 4\n-U 3 NaN 4\n+U 3 NaN 5\n+I 5 NaN 5"
+    );
+}

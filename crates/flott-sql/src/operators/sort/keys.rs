@@ -77,15 +77,7 @@ fn field_bytes(column: &ArrayRef, key: SortKey) -> Result<SortBytes, TaskError> 
         ($ty:ty, $float:ty, $unsigned:ty) => {{
             let values = column.as_primitive::<$ty>().values();
             encoded(column, key, |row, out| {
-                let value = values[row];
-                let canonical = if value == 0.0 {
-                    0.0
-                } else if value.is_nan() {
-                    <$float>::NAN
-                } else {
-                    value
-                };
-                let bits = canonical.to_bits();
+                let bits = (in_order(f64::from(values[row])) as $float).to_bits();
                 let sign: $unsigned = 1 << (<$unsigned>::BITS - 1);
                 let turned = if bits & sign == 0 { bits | sign } else { !bits };
                 out.extend_from_slice(&turned.to_be_bytes());
@@ -120,6 +112,17 @@ fn field_bytes(column: &ArrayRef, key: SortKey) -> Result<SortBytes, TaskError> 
         }
         other => return Err(TaskError::internal(format!("values of type {other} have no order"))),
     })
+}
+
+/// The number that stands for another in an order: 0 for −0, and one NaN for all.
+pub(crate) fn in_order(value: f64) -> f64 {
+    if value == 0.0 {
+        0.0
+    } else if value.is_nan() {
+        f64::NAN
+    } else {
+        value
+    }
 }
 
 fn put_bytes(value: &[u8], out: &mut Vec<u8>) {

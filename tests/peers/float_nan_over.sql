@@ -1,0 +1,3 @@
+-- NaN in an order
+CREATE VIEW f AS SELECT id, CAST(t AS DOUBLE) AS w FROM (VALUES (1, '1.5'), (2, 'NaN'), (3, '-Infinity'), (4, 'NaN'), (5, 'Infinity'), (6, '0.5')) AS v (id, t);
+SELECT id, w, SUM(id) OVER (ORDER BY w) AS s FROM f;
