@@ -68,7 +68,7 @@ pub fn contains_aggregate(expr: &ast::Expr) -> bool {
     found
 }
 
-/// Calls `visit` on `expr` and the expressions in it. Only the forms that an aggregate can stand in are walked.
+/// Calls `visit` on `expr` and the expressions in it: in all forms that can be bound, but not in sub-queries.
 pub fn visit_expr(
     expr: &ast::Expr,
     visit: &mut dyn FnMut(&ast::Expr) -> std::ops::ControlFlow<()>,
@@ -91,8 +91,28 @@ pub fn visit_expr(
         | E::Extract { expr: e, .. }
         | E::Ceil { expr: e, .. }
         | E::Floor { expr: e, .. }
-        | E::Prefixed { value: e, .. }
-        | E::CompoundFieldAccess { root: e, .. } => children.push(e),
+        | E::Prefixed { value: e, .. } => children.push(e),
+        E::Interval(interval) => children.push(&interval.value),
+        E::CompoundFieldAccess { root, access_chain } => {
+            children.push(root);
+            children.extend(access_chain.iter().filter_map(|access| match access {
+                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => Some(index),
+                _ => None,
+            }));
+        }
+        E::Overlay {
+            expr,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            children.extend([expr.as_ref(), overlay_what.as_ref(), overlay_from.as_ref()]);
+            children.extend(overlay_for.as_deref());
+        }
+        E::InUnnest { expr, array_expr, .. } => children.extend([expr.as_ref(), array_expr.as_ref()]),
+        E::RLike { expr, pattern, .. } | E::ILike { expr, pattern, .. } => {
+            children.extend([expr.as_ref(), pattern.as_ref()]);
+        }
         E::BinaryOp { left, right, .. } | E::IsDistinctFrom(left, right) | E::IsNotDistinctFrom(left, right) => {
             children.extend([left.as_ref(), right.as_ref()]);
         }
@@ -115,9 +135,15 @@ pub fn visit_expr(
             children.extend(substring_from.as_deref());
             children.extend(substring_for.as_deref());
         }
-        E::Trim { expr, trim_what, .. } => {
+        E::Trim {
+            expr,
+            trim_what,
+            trim_characters,
+            ..
+        } => {
             children.push(expr);
             children.extend(trim_what.as_deref());
+            children.extend(trim_characters.iter().flatten());
         }
         E::Case {
             operand,
@@ -144,6 +170,10 @@ pub fn visit_expr(
 fn argument(arg: &FunctionArg) -> Option<&ast::Expr> {
     match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e),
+        FunctionArg::Named {
+            arg: FunctionArgExpr::Expr(e),
+            ..
+        } => Some(e),
         _ => None,
     }
 }

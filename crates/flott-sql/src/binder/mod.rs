@@ -18,7 +18,7 @@ mod scope;
 mod values;
 mod window;
 
-pub(crate) use aggregate::aggregate as grouping;
+pub(crate) use aggregate::{aggregate as grouping, visit_expr};
 pub use insert::BoundInsert;
 pub use scope::ExprScope;
 

@@ -1,27 +1,39 @@
 //! Definitions as text, and definitions made of others: SHOW CREATE, and CREATE TABLE … LIKE.
 
+use crate::binder::visit_expr;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::ast::{ColumnKind, CreateTable, CreateTableLike, LikePart, LikeStrategy};
 use crate::parser::dialect::FlinkDialect;
+use crate::parser::parse_expr;
 use flott_core::options::is_secret;
 use flott_core::{LogicalType, TypeKind};
 use sqlparser::ast::{Expr, Ident, Spanned};
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 
 /// An expression over the columns of a table with their names in backquotes.
 pub fn expr_text(expr: &Expr, columns: &[&str]) -> String {
     let text = expr.to_string();
     let dialect = FlinkDialect;
-    let Ok(tokens) = Tokenizer::new(&dialect, &text).tokenize() else {
+    // Where names stand is known of the expression that this text is; words like SECOND can be names or not.
+    let (Ok(tokens), Ok(parsed)) = (
+        Tokenizer::new(&dialect, &text).tokenize_with_location(),
+        parse_expr(&text),
+    ) else {
         return text;
     };
+    let mut places: Vec<Location> = vec![];
+    visit_names(&parsed, &mut |name| {
+        if columns.contains(&name[0].value.as_str()) {
+            places.extend(name.iter().map(|part| part.span.start));
+        }
+    });
     let mut out = String::new();
-    for (i, token) in tokens.iter().enumerate() {
-        let is_call = tokens.get(i + 1) == Some(&Token::LParen);
+    for TokenWithSpan { token, span } in &tokens {
         match token {
-            Token::Word(w) if !is_call && columns.contains(&w.value.as_str()) => {
-                out += &format!("`{}`", w.value);
+            Token::Word(word) if places.contains(&span.start) => {
+                out += &format!("`{}`", word.value.replace('`', "``"));
             }
             token => out += &token.to_string(),
         }
@@ -31,8 +43,21 @@ pub fn expr_text(expr: &Expr, columns: &[&str]) -> String {
 
 /// Whether an expression reads this column.
 pub fn reads(expr: &Expr, column: &str) -> bool {
-    let quoted = format!("`{column}`");
-    expr_text(expr, &[column]).contains(&quoted)
+    let mut is_read = false;
+    visit_names(expr, &mut |name| is_read |= name[0].value == column);
+    is_read
+}
+
+/// Calls `visit` on the parts of each name of a column, or of a field of one, in an expression.
+fn visit_names(expr: &Expr, visit: &mut dyn FnMut(&[Ident])) {
+    let _ = visit_expr(expr, &mut |e| {
+        match e {
+            Expr::Identifier(name) => visit(std::slice::from_ref(name)),
+            Expr::CompoundIdentifier(parts) if !parts.is_empty() => visit(parts),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
 }
 
 /// A type as SHOW CREATE writes it: without the short names STRING and BYTES.
@@ -262,4 +287,38 @@ fn check_rules(like: &CreateTableLike) -> SqlResult<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_words_that_look_like_them_are_not() {
+        let columns = ["SECOND", "YEAR", "INT", "n", "TRIM", "a`b", "BOTH"];
+        let cases = [
+            ("SECOND + n - other", "`SECOND` + `n` - other"),
+            ("`ts` - INTERVAL '5' SECOND", "`ts` - INTERVAL '5' SECOND"),
+            ("EXTRACT(YEAR FROM `YEAR`)", "EXTRACT(YEAR FROM `YEAR`)"),
+            ("CAST(`INT` AS INT)", "CAST(`INT` AS INT)"),
+            ("TRIM(BOTH `BOTH` FROM `TRIM`)", "TRIM(BOTH `BOTH` FROM `TRIM`)"),
+            ("n[n].x", "`n`[`n`].x"),
+            (
+                "CASE WHEN n IS NULL THEN `a``b` END",
+                "CASE WHEN `n` IS NULL THEN `a``b` END",
+            ),
+            ("n.x", "`n`.`x`"),
+            ("n(n, 'n')", "n(`n`, 'n')"),
+        ];
+        for (expr, expected) in cases {
+            let expr = parse_expr(expr).unwrap();
+            let text = expr_text(&expr, &columns);
+            assert_eq!(text, expected);
+            let again = expr_text(&parse_expr(&text).unwrap(), &columns);
+            assert_eq!(again, text, "it is read as it was written");
+        }
+        let reads_of = |expr: &str, column: &str| reads(&parse_expr(expr).unwrap(), column);
+        assert!(reads_of("`ts` - INTERVAL '5' SECOND", "ts") && !reads_of("`ts` - INTERVAL '5' SECOND", "SECOND"));
+        assert!(reads_of("UPPER(n.x)", "n") && !reads_of("UPPER(n.x)", "x"));
+    }
 }

@@ -19,6 +19,7 @@ pub mod vars;
 
 use crate::error::SqlResult;
 use crate::stack::with_room;
+pub(crate) use statement::parse_expr;
 pub use tokens::Hints;
 
 /// A script's text after variables were filled in, with its hints: what places in its statements refer to.

@@ -728,8 +728,7 @@ impl StatementParser<'_> {
     }
 }
 
-/// Parses an expression by itself, as in tests.
-#[cfg(test)]
+/// Parses an expression by itself.
 pub fn parse_expr(text: &str) -> Parsed<sqlparser::ast::Expr> {
     let dialect = FlinkDialect;
     Parser::new(&dialect).try_with_sql(text)?.parse_expr()
