@@ -173,7 +173,8 @@ fn bind_node(expr: &ast::Expr, names: &dyn Resolver) -> SqlResult<Expr> {
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => Err(SqlError::new(
             Step::Unsupported,
             "sub-queries in expressions (scalar, IN, EXISTS) need a join, which is not supported yet",
-        )),
+        )
+        .remedy("write constants behind IN (…)")),
         other => Err(SqlError::new(
             Step::Unsupported,
             format!("the expression {other} is not supported"),
@@ -224,7 +225,38 @@ pub fn function_error(error: &FunctionError) -> SqlError {
         FunctionError::Unknown { .. } => Step::Name,
         _ => Step::Type,
     };
-    SqlError::new(step, error.to_string())
+    let wrong = SqlError::new(step, error.to_string());
+    match cast_that_helps(error) {
+        Some(remedy) => wrong.remedy(remedy),
+        None => wrong,
+    }
+}
+
+/// How to make arguments fit, where a cast does.
+fn cast_that_helps(error: &FunctionError) -> Option<&'static str> {
+    let FunctionError::Arguments { given, expected, .. } = error else {
+        return None;
+    };
+    const SCALARS: [&str; 9] = [
+        "INT", "DOUBLE", "FLOAT", "DECIMAL", "BOOLEAN", "DATE", "TIME", "CHAR", "STRING",
+    ];
+    // ROW, ARRAY and MAP come apart, but not by a cast.
+    let of_parts = ["ROW<", "ARRAY<", "MAP<", "MULTISET<"];
+    if of_parts.iter().any(|t| given.contains(t)) {
+        return Some("name a field of the ROW (info.city), or an element of the ARRAY or MAP (tags[1], map['key'])");
+    }
+    if !SCALARS.iter().any(|t| given.contains(t)) {
+        return None;
+    }
+    let has_text = given.contains("STRING") || given.contains("CHAR");
+    if expected.contains("NUMERIC") && (has_text || given.contains("BOOLEAN")) {
+        return Some("make a number of it: CAST(… AS DOUBLE), or TRY_CAST, which gives NULL for what is none");
+    }
+    if expected.contains("TIMESTAMP") && has_text {
+        return Some("make a time of it: CAST(… AS TIMESTAMP(3)) or TO_TIMESTAMP(…, 'format')");
+    }
+    (expected.contains("STRING") && !has_text || expected.contains("key STRING"))
+        .then_some("make a text of it: CAST(… AS STRING)")
 }
 
 fn bind_access(root: &ast::Expr, chain: &[AccessExpr], names: &dyn Resolver) -> SqlResult<Expr> {

@@ -106,7 +106,8 @@ impl Binder<'_> {
                         Step::Sink,
                         format!("the column '{}' is NOT NULL, but the INSERT leaves it out", sink.name),
                     )
-                    .at_span(span));
+                    .at_span(span)
+                    .remedy("name it too, with a value for it, or declare it without NOT NULL"));
                 }
                 columns.push((sink.name.clone(), Expr::null(sink.ty.kind.clone())));
                 continue;
@@ -228,7 +229,10 @@ fn targets(table: &Table, names: &[Ident]) -> SqlResult<Vec<usize>> {
                 true => "is computed or VIRTUAL, so it cannot be written".to_owned(),
                 false => format!("is not in the table{hint}"),
             };
-            return Err(SqlError::new(Step::Sink, format!("the column '{}' {what}", name.value)).at_span(name.span));
+            let names: Vec<&str> = sinks.iter().map(|c| c.name.as_str()).collect();
+            return Err(SqlError::new(Step::Sink, format!("the column '{}' {what}", name.value))
+                .at_span(name.span)
+                .remedy(format!("the columns to be written are {}", names.join(", "))));
         };
         if targets.contains(&position) {
             return Err(

@@ -81,7 +81,9 @@ impl Binder<'_> {
             } => {
                 let place = right.span();
                 if *op != SetOperator::Union {
-                    return Err(SqlError::new(Step::Unsupported, format!("{op} is not supported yet")).at_span(place));
+                    return Err(SqlError::new(Step::Unsupported, format!("{op} is not supported yet"))
+                        .at_span(place)
+                        .remedy("of the set operations, UNION and UNION ALL are there"));
                 }
                 let inputs = vec![self.set_expr(left)?, self.set_expr(right)?];
                 let union = union(inputs).map_err(|e| e.at_span(place))?;
@@ -448,7 +450,8 @@ fn union(inputs: Vec<Rel>) -> SqlResult<Rel> {
                     first.len(),
                     input.fields.len()
                 ),
-            ));
+            )
+            .remedy("select as many columns in each; write NULL, cast to its type, for one that is not there"));
         }
     }
     let mut types = vec![];

@@ -78,7 +78,8 @@ impl ExprScope {
                 let hint = suggest::hint(&name, self.relation_names());
                 Err(
                     SqlError::new(Step::Name, format!("there is no table '{name}' in FROM{hint}"))
-                        .at_span(qualifier[0].span),
+                        .at_span(qualifier[0].span)
+                        .remedy(in_from(self.relation_names())),
                 )
             }
             _ => Err(SqlError::new(
@@ -174,6 +175,7 @@ impl ExprScope {
                     format!("'{}' is neither a table in FROM nor a column{hint}", name.value),
                 )
                 .at_span(name.span)
+                .remedy(in_from(self.relation_names()))
             }
             None => unknown_column(
                 &parts[0].value,
@@ -279,4 +281,13 @@ fn unknown_column<'a>(name: &str, span: Span, known: impl Iterator<Item = &'a st
 /// Parts of a name with dots.
 pub fn dotted(parts: &[Ident]) -> String {
     parts.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join(".")
+}
+
+/// Which names of tables can stand in front of a column.
+fn in_from<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.is_empty() {
+        true => "no table in FROM has a name; give it one with AS".to_owned(),
+        false => format!("FROM has {} (a table with an alias goes by that)", names.join(", ")),
+    }
 }

@@ -356,10 +356,10 @@ fn alter(entry: &mut CatalogEntry, change: &CatalogChange) -> SqlResult<()> {
         CatalogChange::Comment(comment) => entry.comment = Some(comment.clone()),
         CatalogChange::Set(set) => {
             if set.iter().any(|(key, _)| key == "type") {
-                return Err(SqlError::new(
-                    Step::Option,
-                    "the option 'type' of a catalog cannot be changed",
-                ));
+                return Err(
+                    SqlError::new(Step::Option, "the option 'type' of a catalog cannot be changed")
+                        .remedy("drop the catalog and create it again"),
+                );
             }
             options.extend(set.iter().cloned());
         }

@@ -154,7 +154,8 @@ fn watermark(create: &CreateTable, columns: &mut [Column]) -> SqlResult<Option<W
             Step::Name,
             format!("the watermark's column '{}' is not in the table{hint}", name.value),
         )
-        .at_span(name.span));
+        .at_span(name.span)
+        .remedy("declare it as TIMESTAMP(3) or TIMESTAMP_LTZ(3), or as a computed column of such a type"));
     };
     let fits = |ty: &LogicalType| matches!(ty.kind, TypeKind::Timestamp(0..=3) | TypeKind::TimestampLtz(0..=3));
     let ty = columns[index].ty.clone();

@@ -69,7 +69,8 @@ impl Session {
             Object::Table(_) => {
                 return Err(
                     SqlError::new(Step::Name, format!("'{}' is a table, not a view", path.name))
-                        .at_span(alter.name.span()),
+                        .at_span(alter.name.span())
+                        .remedy("ALTER TABLE changes a table"),
                 );
             }
         };
@@ -123,7 +124,10 @@ fn find(table: &CreateTable, name: &Ident) -> SqlResult<usize> {
     let found = table.columns.iter().position(|c| c.name.value == name.value);
     found.ok_or_else(|| {
         let hint = suggest::hint(&name.value, table.columns.iter().map(|c| c.name.value.as_str()));
-        error(format!("the table has no column '{}'{hint}", name.value)).at_span(name.span)
+        let names: Vec<&str> = table.columns.iter().map(|c| c.name.value.as_str()).collect();
+        error(format!("the table has no column '{}'{hint}", name.value))
+            .at_span(name.span)
+            .remedy(format!("its columns are {}", names.join(", ")))
     })
 }
 
@@ -184,7 +188,9 @@ fn change_definition(
         }
         TableChange::DropPrimaryKey => match table.primary_key.take() {
             Some(_) => Ok(()),
-            None => Err(error("the table has no primary key".into()).at_span(place)),
+            None => Err(error("the table has no primary key".into())
+                .at_span(place)
+                .remedy("ALTER TABLE … ADD PRIMARY KEY (…) NOT ENFORCED declares one")),
         },
         TableChange::DropWatermark => match table.watermark.take() {
             Some(_) => Ok(()),
