@@ -61,6 +61,3 @@ pub fn is_complete(text: &str) -> bool {
         Err(open) => !open,
     }
 }
-
-#[cfg(test)]
-pub use statement::parse_expr;
