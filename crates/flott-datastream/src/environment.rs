@@ -1,5 +1,6 @@
 //! Where a program begins: [`StreamExecutionEnvironment`].
 
+use crate::connector::TypedSource;
 use crate::function::BoxError;
 use crate::graph::{Defaults, Graph, ProgramError, Register};
 use crate::operators::sink::{Collect, FunctionSink};
@@ -9,6 +10,7 @@ use crate::stream::DataStream;
 use crate::time::WatermarkStrategy;
 use flott_core::Options;
 use flott_plan::Plan;
+use flott_runtime::connector::ConnectorError;
 use flott_runtime::{Registry, Source};
 use std::cell::RefCell;
 use std::fmt;
@@ -59,6 +61,9 @@ pub enum ExecuteError {
     /// The program is no job.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// A connector's settings are wrong.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
     /// It was refused, or it failed; the text names the place.
     #[error("{0}")]
     Job(String),
@@ -178,17 +183,17 @@ impl StreamExecutionEnvironment {
         self.source("generator", "Data Generator", None, source)
     }
 
-    /// A stream of a source whose batches are [`crate::Records`] of `T`, with watermarks per split.
-    pub fn from_source<T: Data>(
+    /// A stream of a source's records, with watermarks per split.
+    pub fn from_source<S: TypedSource>(
         &self,
-        source: impl Source + 'static,
-        strategy: &WatermarkStrategy<T>,
+        source: S,
+        strategy: impl std::borrow::Borrow<WatermarkStrategy<S::Out>>,
         name: &str,
-    ) -> DataStream<T> {
-        let origin = self
-            .graph
-            .borrow_mut()
-            .source::<T>("source", name, None, source, strategy);
+    ) -> DataStream<S::Out> {
+        let strategy = std::borrow::Borrow::borrow(&strategy);
+        let mut graph = self.graph.borrow_mut();
+        let origin = graph.source::<S::Out>("source", name, None, source, strategy);
+        drop(graph);
         DataStream::new(self.clone(), vec![origin])
     }
 

@@ -23,7 +23,8 @@ pub struct RuntimeContext {
 }
 
 impl RuntimeContext {
-    pub(crate) fn of(ctx: &OperatorContext) -> Self {
+    /// Where the operator, reader or writer of `ctx` runs.
+    pub fn of(ctx: &OperatorContext) -> Self {
         Self {
             task: ctx.task.clone(),
             name: ctx.operator_name.clone(),

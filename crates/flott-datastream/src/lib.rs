@@ -11,6 +11,7 @@
 pub mod async_io;
 pub mod broadcast;
 pub mod connect;
+pub mod connector;
 mod entries;
 pub mod environment;
 pub mod function;
@@ -41,6 +42,7 @@ pub use connect::{
     BroadcastConnectedStream, BroadcastStream, CoFlatMapFunction, CoMapFunction, CoProcessFunction, ConnectedStreams,
     KeyedBroadcastConnectedStream, KeyedCoProcessFunction, KeyedConnectedStreams,
 };
+pub use connector::{TypedSink, TypedSource};
 pub use environment::{ExecuteError, Executor, JobExecutionResult, Program, StreamExecutionEnvironment};
 pub use flott_state::StateValue;
 pub use function::{

@@ -1,5 +1,6 @@
 //! [`DataStream`]: a stream of one type and what can be made of it.
 
+use crate::connector::TypedSink;
 use crate::environment::{ExecuteError, JobExecutionResult, StreamExecutionEnvironment};
 use crate::function::{BoxError, Collector, FlatMapFunction, MapFunction, SinkFunction};
 use crate::graph::{Graph, Origin, ProgramError};
@@ -379,8 +380,8 @@ impl<T: Data> DataStream<T> {
         self.add_sink("sink-function", "Unnamed", FunctionSink::<T, _>::new(function))
     }
 
-    /// Gives batches of [`crate::Records`] to a sink.
-    pub fn sink_to(&self, sink: impl Sink + 'static) -> DataStreamSink {
+    /// Gives the records to a sink.
+    pub fn sink_to(&self, sink: impl TypedSink<T>) -> DataStreamSink {
         self.add_sink("sink", "Writer", sink)
     }
 

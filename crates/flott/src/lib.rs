@@ -17,6 +17,8 @@
 
 use flott_runtime::Registry;
 
+#[cfg(feature = "connectors")]
+pub mod connectors;
 pub mod local;
 
 /// What values of state and keys are made of; programs derive [`StateValue`] and [`Key`].
@@ -38,6 +40,18 @@ pub use flott_sql as sql;
 
 /// What a DataStream program uses.
 pub mod prelude {
+    #[cfg(feature = "connectors")]
+    pub use crate::connectors::{
+        kafka::{
+            BadRows, ConsumerRecord, DeliveryGuarantee, KafkaRecordDeserializationSchema,
+            KafkaRecordSerializationSchema, KafkaSink, KafkaSource, OffsetResetStrategy, OffsetsInitializer,
+            ProducerRecord, RecordCollector,
+        },
+        schema::{
+            CsvDeserializationSchema, CsvSerializationSchema, DeserializationSchema, JsonDeserializationSchema,
+            JsonSerializationSchema, SerializationSchema, SimpleStringSchema,
+        },
+    };
     pub use crate::local::{CheckState, GetExecutionEnvironment};
     pub use crate::{Key, StateValue};
     pub use flott_datastream::{

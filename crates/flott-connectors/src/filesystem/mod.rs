@@ -126,6 +126,20 @@ impl TableConnector for FilesystemConnector {
     }
 }
 
+/// The sink of a program's files: as that of a table, but the folders of the partition columns are named by their values alone.
+///
+/// # Errors
+/// If an option is wrong.
+pub fn bucket_sink(sink: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
+    let mut options = SinkOptions::read(&sink.table)?;
+    options.partitioning = options.partitioning.by_values_alone();
+    writer::encoding_of(&sink.table, &options, &sink.fields)?;
+    Ok(Box::new(FileSink {
+        sink: Arc::new(sink.clone()),
+        options: Arc::new(options),
+    }))
+}
+
 /// Which kinds of rows files of a format hold.
 fn changelog(format: &str) -> ChangelogMode {
     match flott_formats::carries_changes(format) {

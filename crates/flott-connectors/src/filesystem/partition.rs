@@ -29,6 +29,8 @@ pub(super) struct Partitioning {
     /// Columns in the order of the folders.
     pub keys: Vec<Field>,
     default_name: String,
+    /// Whether a folder's name is the value without the key: the buckets of a program.
+    values_alone: bool,
 }
 
 impl Partitioning {
@@ -73,7 +75,14 @@ impl Partitioning {
         Ok(Self {
             keys,
             default_name: default_name.to_owned(),
+            values_alone: false,
         })
+    }
+
+    /// The same, with folders that are named by the values alone; they can be written and not be read.
+    pub(super) fn by_values_alone(mut self) -> Self {
+        self.values_alone = true;
+        self
     }
 
     /// Whether the table has no partitions.
@@ -97,8 +106,10 @@ impl Partitioning {
             if i > 0 {
                 out.push('/');
             }
-            escape(&key.name, out);
-            out.push('=');
+            if !self.values_alone {
+                escape(&key.name, out);
+                out.push('=');
+            }
             let start = out.len();
             if !column.is_null(row) {
                 write_value(&key.ty.kind, column, row, out);

@@ -18,8 +18,9 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::client::transactions::{Committable, EndOutcome, TransactionState};
-use super::client::{KafkaClient, KafkaError, KafkaProperties};
+use super::client::{KafkaClient, KafkaError};
 
 const VERSION: u32 = 1;
 /// Transactions that are ended at the same time.
@@ -66,11 +67,10 @@ pub(super) fn id_prefix(prefix: &str) -> String {
 
 /// See the module.
 pub(super) struct KafkaCommitter {
-    pub table: String,
-    pub properties: KafkaProperties,
+    pub access: Access,
     pub id_prefix: String,
     pub ignore_lost: bool,
-    /// `transaction.timeout.ms`, when the table sets it.
+    /// `transaction.timeout.ms`, when the user sets it.
     pub transaction_timeout: Option<Duration>,
     pub client: Option<Arc<KafkaClient>>,
 }
@@ -80,7 +80,7 @@ impl KafkaCommitter {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let client = KafkaClient::connect(&self.properties).await?;
+        let client = KafkaClient::connect(&self.access.properties).await?;
         self.client = Some(client.clone());
         Ok(client)
     }
@@ -88,8 +88,8 @@ impl KafkaCommitter {
     fn read(&self, committables: &[Bytes]) -> Result<Vec<Committable>, ConnectorError> {
         let unreadable = |reason| ConnectorError::Fatal {
             message: format!(
-                "table '{}': a kafka transaction in the checkpoint cannot be read: {reason}",
-                self.table
+                "{}: a kafka transaction in the checkpoint cannot be read: {reason}",
+                self.access.label
             ),
             source: None,
         };
@@ -100,13 +100,20 @@ impl KafkaCommitter {
         match client.end_transaction(t, true).await? {
             EndOutcome::Done | EndOutcome::AlreadyDone => Ok(()),
             EndOutcome::Lost { reason } if self.ignore_lost => {
-                tracing::error!(table = %self.table, id = %t.transactional_id, reason, "kafka transaction lost and ignored");
+                tracing::error!(table = %self.access.name, id = %t.transactional_id, reason, "kafka transaction lost and ignored");
                 Ok(())
             }
             EndOutcome::Lost { reason } => Err(ConnectorError::Fatal {
                 message: format!(
-                    "table '{}': the kafka transaction '{}' of a checkpoint (begun at {} ms) can no longer be committed, so its rows are lost: {reason}; raise 'properties.transaction.timeout.ms' above the longest outage, and set 'sink.lost-transactions' to 'ignore' to go on without the rows",
-                    self.table, t.transactional_id, t.start_ms
+                    "{}: the kafka transaction '{}' of a checkpoint (begun at {} ms) can no longer be committed, so its rows are lost: {reason}; raise '{}' above the longest outage, and {} to go on without the rows",
+                    self.access.label,
+                    t.transactional_id,
+                    t.start_ms,
+                    self.access.property("transaction.timeout.ms"),
+                    self.access.says(
+                        "set 'sink.lost-transactions' to 'ignore'",
+                        "call ignore_lost_transactions() on the sink's builder"
+                    ),
                 ),
                 source: None,
             }),
@@ -131,8 +138,9 @@ impl KafkaCommitter {
         }
         Err(ConnectorError::Fatal {
             message: format!(
-                "table '{}': 'properties.transaction.timeout.ms' is {} ms, but the broker allows {} ms ('transaction.max.timeout.ms'): lower the one or raise the other",
-                self.table,
+                "{}: '{}' is {} ms, but the broker allows {} ms ('transaction.max.timeout.ms'): lower the one or raise the other",
+                self.access.label,
+                self.access.property("transaction.timeout.ms"),
                 wanted.as_millis(),
                 allowed.as_millis()
             ),
@@ -157,7 +165,7 @@ impl KafkaCommitter {
             };
             if must_abort {
                 client.abort_transactional_id(&t.transactional_id).await?;
-                tracing::info!(table = %self.table, id = %t.transactional_id, "kafka transaction of an earlier run aborted");
+                tracing::info!(table = %self.access.name, id = %t.transactional_id, "kafka transaction of an earlier run aborted");
             }
             Ok::<(), ConnectorError>(())
         });

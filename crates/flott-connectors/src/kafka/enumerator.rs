@@ -12,10 +12,11 @@ use flott_runtime::connector::{ConnectorError, Split, SplitEnumerator};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::access::{Access, Topics};
 use super::client::KafkaClient;
 use super::client::error::KafkaError;
 use super::client::offsets::{Isolation, OffsetAt, TopicPartition};
-use super::options::{Bounded, Reset, ScanOptions, Startup, TableOptions, Topics};
+use super::options::{Bounded, Reset, ScanOptions, Startup};
 use super::split::{KafkaSplit, split_id};
 
 const VERSION: u32 = 1;
@@ -28,7 +29,7 @@ struct Snapshot {
 
 /// See the module.
 pub(super) struct KafkaEnumerator {
-    table: TableOptions,
+    access: Access,
     scan: ScanOptions,
     isolation: Isolation,
     client: Option<Arc<KafkaClient>>,
@@ -39,7 +40,7 @@ pub(super) struct KafkaEnumerator {
 
 impl KafkaEnumerator {
     pub fn new(
-        table: TableOptions,
+        access: Access,
         scan: ScanOptions,
         isolation: Isolation,
         restored: Option<&[u8]>,
@@ -48,10 +49,7 @@ impl KafkaEnumerator {
             None => BTreeSet::new(),
             Some(bytes) => {
                 let unreadable = |reason: String| ConnectorError::Fatal {
-                    message: format!(
-                        "table '{}': the stored kafka partitions cannot be read: {reason}",
-                        table.table
-                    ),
+                    message: format!("{}: the stored kafka partitions cannot be read: {reason}", access.label),
                     source: None,
                 };
                 let read: Snapshot = serde_json::from_slice(bytes).map_err(|e| unreadable(e.to_string()))?;
@@ -62,7 +60,7 @@ impl KafkaEnumerator {
             }
         };
         Ok(Self {
-            table,
+            access,
             scan,
             isolation,
             client: None,
@@ -75,14 +73,14 @@ impl KafkaEnumerator {
         if let Some(client) = &self.client {
             return Ok(client.clone());
         }
-        let client = KafkaClient::connect(&self.table.properties).await?;
+        let client = KafkaClient::connect(&self.access.properties).await?;
         self.client = Some(client.clone());
         Ok(client)
     }
 
     /// Partitions of the table's topics that are not known yet.
     async fn new_partitions(&self, client: &KafkaClient) -> Result<Vec<(TopicPartition, Uuid)>, ConnectorError> {
-        let topics = match &self.table.topics {
+        let topics = match &self.access.topics {
             Topics::List(names) => {
                 let mut found = Vec::with_capacity(names.len());
                 for name in names {
@@ -96,7 +94,8 @@ impl KafkaEnumerator {
                 if found.is_empty() && !self.has_begun {
                     return Err(ConnectorError::Fatal {
                         message: format!(
-                            "no kafka topic matches 'topic-pattern' '{pattern}': create one, or correct the pattern"
+                            "no kafka topic matches {} '{pattern}': create one, or correct the pattern",
+                            self.access.says("'topic-pattern'", "the pattern")
                         ),
                         source: None,
                     });
@@ -167,7 +166,7 @@ impl KafkaEnumerator {
                 // A partition that is not named begins at its start, as in Flink.
                 let mut starts = self.listed_or_end(client, keys, OffsetAt::Earliest).await?;
                 for (key, start) in &mut starts {
-                    *start = offsets.get(&key.partition).copied().unwrap_or(*start);
+                    *start = offsets.get(key).copied().unwrap_or(*start);
                 }
                 starts
             }
@@ -193,8 +192,12 @@ impl KafkaEnumerator {
     fn no_committed_offset(&self, group: &str, key: &TopicPartition) -> ConnectorError {
         ConnectorError::Fatal {
             message: format!(
-                "table '{}': group '{group}' has committed no offset for kafka {key}, and 'scan.startup.mode' is 'group-offsets': set 'properties.auto.offset.reset' to 'earliest' or 'latest', or choose another 'scan.startup.mode'",
-                self.table.table
+                "{}: group '{group}' has committed no offset for kafka {key}, {}",
+                self.access.label,
+                self.access.says(
+                    "and 'scan.startup.mode' is 'group-offsets': set 'properties.auto.offset.reset' to 'earliest' or 'latest', or choose another 'scan.startup.mode'",
+                    "at which it was to start: use OffsetsInitializer::committed_offsets_or_else to say where it starts then",
+                )
             ),
             source: None,
         }
@@ -210,7 +213,7 @@ impl KafkaEnumerator {
             Bounded::Latest => self.listed_or_end(client, keys, OffsetAt::Latest).await?,
             Bounded::TimestampMs(ms) => self.listed_or_end(client, keys, OffsetAt::TimestampMs(*ms)).await?,
             Bounded::Specific(offsets) => {
-                let named = |k: &TopicPartition| offsets.get(&k.partition).map(|o| (k.clone(), *o));
+                let named = |k: &TopicPartition| offsets.get(k).map(|o| (k.clone(), *o));
                 let mut stops = self.listed_or_end(client, keys, OffsetAt::Latest).await?;
                 stops.extend(keys.iter().filter_map(named));
                 stops
@@ -246,7 +249,7 @@ impl SplitEnumerator for KafkaEnumerator {
             let split = split
                 .to_split()
                 .map_err(|message| ConnectorError::Fatal { message, source: None })?;
-            tracing::info!(table = %self.table.table, split = %split.id, start, stop = ?stops.get(key), "kafka partition found");
+            tracing::info!(table = %self.access.name, split = %split.id, start, stop = ?stops.get(key), "kafka partition found");
             splits.push(split);
         }
         self.known.extend(splits.iter().map(|s| s.id.clone()));

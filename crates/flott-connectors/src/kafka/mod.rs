@@ -3,18 +3,25 @@
 //! A record's way in: [`enumerator`] finds partitions and resolves where each begins and ends → [`split`] → [`reader`]
 //! (fetches, walks batches in place) → [`rows`] (value and key formats, metadata) → a batch. Its way out: [`writer`] (formats,
 //! partition, the client's producer) → [`committer`] (ends transactions once their checkpoint exists).
-//! [`options`] holds every table option; [`table`] judges tables and makes sources and sinks of them.
+//! [`options`] holds every table option; [`table`] judges tables and makes sources and sinks of them. [`program`] makes those of
+//! programs, whose records are values ([`records`]); what both are is in [`topics`].
 
 pub mod client;
 
+mod access;
 mod committer;
 mod enumerator;
 mod metadata;
 mod options;
+pub mod program;
+mod properties;
 mod reader;
+pub mod records;
 mod rows;
 mod split;
 mod table;
+mod table_records;
+mod topics;
 mod upsert;
 mod writer;
 
@@ -47,7 +54,7 @@ fn is_users(e: &KafkaError) -> bool {
     matches!(e, KafkaError::UnknownTopic { .. } | KafkaError::UnknownPartition { .. })
 }
 
-/// The failure of a task on table `table`.
-fn task_error(table: &str, e: KafkaError) -> TaskError {
-    TaskError::from(ConnectorError::from(e)).at(&format!("table '{table}'"))
+/// The failure of a task; `label` says whose, such as `table 'orders'`.
+fn task_error(label: &str, e: KafkaError) -> TaskError {
+    TaskError::from(ConnectorError::from(e)).at(label)
 }

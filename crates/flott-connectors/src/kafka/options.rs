@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 
 use flott_core::options::OptionError;
 use flott_core::{Field, Options, suggest};
-use flott_runtime::connector::{ConnectorError, TableSpec};
+use flott_runtime::connector::{Boundedness, ConnectorError, TableSpec};
 use regex::Regex;
 
+use super::access::{Access, Topics};
 use super::client::config::{KafkaProperties, is_secret_property};
+use super::client::offsets::TopicPartition;
 use crate::bad_rows::{BAD_ROWS, BAD_ROWS_PATH, BAD_ROWS_TOPIC, BadRows};
 
 const COMMON: [&str; 9] = [
@@ -76,14 +78,6 @@ fn wrong_value(key: &str, value: &str, allowed: impl Into<String>) -> ConnectorE
     wrong(OptionError::new(key, value, allowed))
 }
 
-/// Which topics a table names.
-#[derive(Debug, Clone)]
-pub(super) enum Topics {
-    List(Vec<String>),
-    /// Of whole names.
-    Pattern(Regex),
-}
-
 /// A format and its options, without the prefix that tells key and value apart.
 #[derive(Debug, Clone)]
 pub(super) struct FormatChoice {
@@ -123,7 +117,7 @@ pub(super) enum Startup {
     Earliest,
     Latest,
     TimestampMs(i64),
-    Specific(BTreeMap<i32, i64>),
+    Specific(BTreeMap<TopicPartition, i64>),
 }
 
 /// `scan.bounded.mode`.
@@ -133,7 +127,7 @@ pub(super) enum Bounded {
     Latest,
     GroupOffsets,
     TimestampMs(i64),
-    Specific(BTreeMap<i32, i64>),
+    Specific(BTreeMap<TopicPartition, i64>),
 }
 
 /// What of `auto.offset.reset` was asked for.
@@ -145,7 +139,20 @@ pub(super) enum Reset {
     Latest,
 }
 
-/// Options of a table that is read.
+impl Reset {
+    /// What `auto.offset.reset` says; the value itself if it says nothing known.
+    pub fn read(properties: &KafkaProperties) -> Result<Self, String> {
+        let value = properties.get("auto.offset.reset").map(str::to_ascii_lowercase);
+        match value.as_deref() {
+            None | Some("none") => Ok(Self::Fail),
+            Some("earliest") => Ok(Self::Earliest),
+            Some("latest") => Ok(Self::Latest),
+            Some(other) => Err(other.to_owned()),
+        }
+    }
+}
+
+/// How topics are read.
 #[derive(Debug, Clone)]
 pub(super) struct ScanOptions {
     pub startup: Startup,
@@ -175,7 +182,7 @@ pub(super) enum Guarantee {
     ExactlyOnce,
 }
 
-/// Options of a table that is written.
+/// How topics are written.
 #[derive(Debug, Clone)]
 pub(super) struct SinkOptions {
     pub partitioner: Partitioner,
@@ -186,12 +193,10 @@ pub(super) struct SinkOptions {
     pub buffer: Option<(usize, i64)>,
 }
 
-/// What both directions need.
+/// What a table's source and sink both need.
 #[derive(Debug, Clone)]
 pub(super) struct TableOptions {
-    pub table: String,
-    pub topics: Topics,
-    pub properties: KafkaProperties,
+    pub access: Access,
     pub layout: Layout,
 }
 
@@ -271,9 +276,7 @@ impl TableOptions {
         }
         let layout = read_layout(table, is_upsert)?;
         Ok(Self {
-            table: table.short_name().to_owned(),
-            topics,
-            properties,
+            access: Access::of_table(table.short_name(), topics, properties),
             layout,
         })
     }
@@ -444,10 +447,28 @@ fn timestamp(options: &Options, key: &str) -> Result<i64, ConnectorError> {
 }
 
 impl ScanOptions {
+    /// Whether reading ends.
+    pub fn boundedness(&self) -> Boundedness {
+        match self.bounded {
+            Bounded::Unbounded => Boundedness::Unbounded,
+            _ => Boundedness::Bounded,
+        }
+    }
+
     /// Reads the options of a table that is read.
     pub fn read(table: &TableSpec, common: &TableOptions) -> Result<Self, ConnectorError> {
         let options = &table.options;
-        let group = common.properties.get("group.id").map(str::to_owned);
+        let group = common.access.properties.get("group.id").map(str::to_owned);
+        let offsets = |key| {
+            let of_topic = |topic: &str, by_partition: BTreeMap<i32, i64>| {
+                let key = |(partition, offset)| (TopicPartition::new(topic, partition), offset);
+                by_partition.into_iter().map(key).collect()
+            };
+            match &common.access.topics {
+                Topics::List(names) if names.len() == 1 => Ok(of_topic(&names[0], specific_offsets(options, key)?)),
+                _ => Err(wrong("'specific-offsets' works with a single topic only")),
+            }
+        };
         let modes = [
             "group-offsets",
             "earliest-offset",
@@ -459,7 +480,7 @@ impl ScanOptions {
             Some(1) => Startup::Earliest,
             Some(2) => Startup::Latest,
             Some(3) => Startup::TimestampMs(timestamp(options, "scan.startup.timestamp-millis")?),
-            Some(4) => Startup::Specific(specific_offsets(options, "scan.startup.specific-offsets")?),
+            Some(4) => Startup::Specific(offsets("scan.startup.specific-offsets")?),
             // The last value of a key may be anywhere.
             _ if table.connector() == "upsert-kafka" => Startup::Earliest,
             _ => Startup::GroupOffsets,
@@ -475,7 +496,7 @@ impl ScanOptions {
             Some(1) => Bounded::Latest,
             Some(2) => Bounded::GroupOffsets,
             Some(3) => Bounded::TimestampMs(timestamp(options, "scan.bounded.timestamp-millis")?),
-            Some(4) => Bounded::Specific(specific_offsets(options, "scan.bounded.specific-offsets")?),
+            Some(4) => Bounded::Specific(offsets("scan.bounded.specific-offsets")?),
             _ => Bounded::Unbounded,
         };
         if group.is_none() && (startup == Startup::GroupOffsets || bounded == Bounded::GroupOffsets) {
@@ -483,27 +504,8 @@ impl ScanOptions {
                 "'group-offsets' (the default of 'scan.startup.mode') needs 'properties.group.id'; set it, or choose another mode such as 'earliest-offset'",
             ));
         }
-        let is_one_topic = matches!(&common.topics, Topics::List(names) if names.len() == 1);
-        if !is_one_topic && matches!(startup, Startup::Specific(_)) | matches!(bounded, Bounded::Specific(_)) {
-            return Err(wrong("'specific-offsets' works with a single topic only"));
-        }
-        let reset = match common
-            .properties
-            .get("auto.offset.reset")
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
-            None | Some("none") => Reset::Fail,
-            Some("earliest") => Reset::Earliest,
-            Some("latest") => Reset::Latest,
-            Some(other) => {
-                return Err(wrong_value(
-                    "properties.auto.offset.reset",
-                    other,
-                    "one of earliest, latest, none",
-                ));
-            }
-        };
+        let reset = Reset::read(&common.access.properties)
+            .map_err(|value| wrong_value("properties.auto.offset.reset", &value, "one of earliest, latest, none"))?;
         let interval = options
             .duration_ms("scan.topic-partition-discovery.interval")
             .map_err(wrong)?;
@@ -516,6 +518,7 @@ impl ScanOptions {
             bounded,
             discovery_interval_ms,
             commit_offsets: common
+                .access
                 .properties
                 .bool_or("commit.offsets.on.checkpoint", true)
                 .map_err(wrong)?
@@ -593,7 +596,7 @@ impl SinkOptions {
         if buffer.is_some() && table.connector() != "upsert-kafka" {
             return Err(wrong("'sink.buffer-flush.*' are options of connector 'upsert-kafka'"));
         }
-        if let (Topics::Pattern(_), _) = (&common.topics, ()) {
+        if let (Topics::Pattern(_), _) = (&common.access.topics, ()) {
             return Err(wrong("a table that is written needs 'topic', not 'topic-pattern'"));
         }
         Ok(Self {

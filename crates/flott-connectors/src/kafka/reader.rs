@@ -10,21 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flott_core::CheckpointId;
-use flott_runtime::connector::{ReaderPoll, ScanSpec, SourceReader, Split};
+use flott_runtime::connector::{ReaderPoll, SourceReader, Split};
 use flott_runtime::metrics::{Gauge, OperatorMetrics};
 use flott_runtime::{OperatorContext, TaskError};
 
-use super::client::batch::walk::{RecordWalker, WalkOptions};
+use super::access::Access;
+use super::client::batch::walk::{Record, RecordWalker, WalkOptions};
 use super::client::config::ClientConfig;
 use super::client::fetch::{FetchConfig, FetchEvent, Fetcher};
 use super::client::offsets::{Isolation, TopicPartition};
 use super::client::producer::{PartitionIndex, Producer, ProducerConfig};
 use super::client::{KafkaClient, KafkaError};
-use super::options::{Reset, ScanOptions, TableOptions};
-use super::rows::{RowAssembler, Surroundings, Unreadable};
+use super::options::{Reset, ScanOptions};
+use super::records::{Assemble, ConsumerRecord, Unreadable};
 use super::split::KafkaSplit;
 use super::task_error;
-use crate::bad_rows::{BAD_ROWS, BadRows, DeadLetter, DeadLetterFile};
+use crate::bad_rows::{BadRows, DeadLetter, DeadLetterFile};
 
 /// Rows after which a batch is handed out, where the job asks for no other number.
 const BATCH_ROWS: usize = 8_192;
@@ -50,13 +51,13 @@ enum BadRowSink {
 }
 
 /// See the module.
-pub(super) struct KafkaReader {
-    table: TableOptions,
+pub(super) struct KafkaReader<A> {
+    access: Access,
     scan: ScanOptions,
     client: Arc<KafkaClient>,
     fetcher: Fetcher,
     walk: WalkOptions,
-    rows: RowAssembler,
+    rows: A,
     batch_rows: usize,
     readings: Vec<Reading>,
     by_key: HashMap<TopicPartition, usize>,
@@ -77,20 +78,14 @@ pub(super) struct KafkaReader {
     is_committing: Arc<AtomicBool>,
 }
 
-impl KafkaReader {
+impl<A: Assemble> KafkaReader<A> {
     /// A reader without splits; no connection is made before the first.
-    pub fn new(
-        table: &TableOptions,
-        scan: &ScanOptions,
-        spec: &ScanSpec,
-        ctx: &OperatorContext,
-    ) -> Result<Self, TaskError> {
-        let name = &*table.table;
-        let rows = RowAssembler::new(&table.layout, spec).map_err(TaskError::from)?;
-        let mut properties = table.properties.clone();
+    pub fn new(access: &Access, scan: &ScanOptions, rows: A, ctx: &OperatorContext) -> Result<Self, TaskError> {
+        let label = &*access.label;
+        let mut properties = access.properties.clone();
         properties.set_default("client.id", format!("flott-{}-{}", ctx.operator_name, ctx.task.subtask));
-        let config = ClientConfig::from_properties(&properties).map_err(|e| task_error(name, e))?;
-        let fetch = FetchConfig::from_properties(&properties).map_err(|e| task_error(name, e))?;
+        let config = ClientConfig::from_properties(&properties).map_err(|e| task_error(label, e))?;
+        let fetch = FetchConfig::from_properties(&properties).map_err(|e| task_error(label, e))?;
         let walk = WalkOptions {
             check_crcs: fetch.check_crcs,
             read_committed: fetch.isolation == Isolation::ReadCommitted,
@@ -102,15 +97,15 @@ impl KafkaReader {
             BadRows::Fail => BadRowSink::Fail,
             BadRows::Skip => BadRowSink::Skip,
             BadRows::Path(folder) => {
-                BadRowSink::File(DeadLetterFile::open(folder, name, ctx.task.subtask).map_err(TaskError::from)?)
+                BadRowSink::File(DeadLetterFile::open(folder, &access.name, ctx.task.subtask).map_err(TaskError::from)?)
             }
             BadRows::Topic(topic) => {
-                let opened = DeadLetterTopic::open(client.clone(), table, topic);
-                BadRowSink::Topic(opened.map_err(|e| task_error(name, e))?)
+                let opened = DeadLetterTopic::open(client.clone(), access, topic);
+                BadRowSink::Topic(opened.map_err(|e| task_error(label, e))?)
             }
         };
         Ok(Self {
-            table: table.clone(),
+            access: access.clone(),
             scan: scan.clone(),
             client,
             fetcher,
@@ -134,7 +129,7 @@ impl KafkaReader {
     }
 
     fn internal(&self, reason: String) -> TaskError {
-        TaskError::internal(format!("table '{}': {reason}", self.table.table))
+        TaskError::internal(format!("{}: {reason}", self.access.label))
     }
 
     /// Takes the next fetch to walk; `false` when there is none yet.
@@ -164,7 +159,7 @@ impl KafkaReader {
                 }
                 Some(FetchEvent::Failed { partition, error }) => {
                     if self.by_key.contains_key(&partition) {
-                        return Err(task_error(&self.table.table, error));
+                        return Err(task_error(&self.access.label, error));
                     }
                 }
                 Some(FetchEvent::OutOfRange {
@@ -198,13 +193,14 @@ impl KafkaReader {
             Reset::Latest => latest,
             Reset::Fail => {
                 return Err(TaskError::user(format!(
-                    "table '{}': offset {offset} of kafka {key} is not in the log, which holds {earliest} to {latest}: records were deleted before they were read (or the topic was truncated); start from another position, or set 'properties.auto.offset.reset' to go on at the earliest or latest",
-                    self.table.table
+                    "{}: offset {offset} of kafka {key} is not in the log, which holds {earliest} to {latest}: records were deleted before they were read (or the topic was truncated); start from another position, or set '{}' to go on at the earliest or latest",
+                    self.access.label,
+                    self.access.property("auto.offset.reset"),
                 ))
                 .fatal());
             }
         };
-        tracing::warn!(table = %self.table.table, partition = %key, offset, next, "kafka offset out of range: going on elsewhere");
+        tracing::warn!(table = %self.access.name, partition = %key, offset, next, "kafka offset out of range: going on elsewhere");
         split.offset = next;
         self.fetcher.assign(key.clone(), split.uuid(), next);
         self.finish_if_at_end(index);
@@ -228,27 +224,16 @@ impl KafkaReader {
                     is_over = true;
                     break;
                 }
-                Err(e) => return Err(task_error(&self.table.table, e)),
+                Err(e) => return Err(task_error(&self.access.label, e)),
             };
-            if let Err(unreadable) = self.rows.append(
-                &record,
-                Surroundings {
-                    topic: &topic,
-                    partition,
-                },
-            ) {
+            let consumed = ConsumerRecord {
+                topic: &topic,
+                partition,
+                record: &record,
+            };
+            if let Err(unreadable) = self.rows.append(&consumed) {
                 let place = format!("topic '{topic}' partition {partition} offset {}", record.offset);
-                let (key, value) = (record.key, record.value);
-                let bad = &mut self.bad_rows;
-                judge_bad_row(
-                    bad,
-                    &self.table.table,
-                    &place,
-                    unreadable,
-                    key,
-                    value,
-                    record.timestamp_ms,
-                )?;
+                judge_bad_row(&mut self.bad_rows, &self.access, &place, unreadable, &record)?;
                 self.metrics.bad_rows.add(1);
             }
             until_check -= 1;
@@ -314,7 +299,7 @@ impl KafkaReader {
             return;
         }
         let (client, metrics, busy) = (self.client.clone(), self.metrics.clone(), self.is_committing.clone());
-        let table = self.table.table.clone();
+        let table = self.access.name.clone();
         self.client.runtime().spawn(async move {
             let (name, outcome) = match client.commit_offsets(&group, &offsets).await {
                 Ok(()) => ("KafkaSourceReader.commitsSucceeded", None),
@@ -345,32 +330,44 @@ fn offset_gauge(key: &TopicPartition, what: &str) -> String {
 /// Fails, counts or keeps a record that is no row.
 fn judge_bad_row(
     sink: &mut BadRowSink,
-    table: &str,
+    access: &Access,
     place: &str,
     unreadable: Unreadable,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    timestamp_ms: i64,
+    record: &Record<'_>,
 ) -> Result<(), TaskError> {
+    let (table, label) = (&*access.name, &*access.label);
+    let (key, value, timestamp_ms) = (record.key, record.value, record.timestamp_ms);
+    let failed = |reason: String| format!("{label}: kafka record at {place}: {reason}");
     let reason = match unreadable {
         Unreadable::Row { part, error } => format!("the {part} cannot be read: {error}"),
-        Unreadable::Broken(reason) => {
-            return Err(TaskError::data(format!("table '{table}': kafka record at {place}: {reason}")).fatal());
+        Unreadable::Refused(error) => format!("it cannot be read: {error}"),
+        Unreadable::Broken(reason) => return Err(TaskError::data(failed(reason)).fatal()),
+        Unreadable::Panicked(said) => {
+            return Err(TaskError::user(failed(format!("the deserializer panicked: {said}"))));
         }
     };
     match sink {
-        BadRowSink::Fail => Err(TaskError::data(format!(
-            "table '{table}': kafka record at {place}: {reason}; set '{BAD_ROWS}' to 'skip' or 'dead-letter' to go on without such rows"
-        ))
-        .fatal()),
+        BadRowSink::Fail => {
+            let remedy = access.says(
+                "set 'bad-rows' to 'skip' or 'dead-letter' to go on without such rows",
+                "give the source's builder bad_rows(BadRows::Skip), or another of BadRows, to go on without such records",
+            );
+            Err(TaskError::data(failed(format!("{reason}; {remedy}"))).fatal())
+        }
         BadRowSink::Skip => Ok(()),
         BadRowSink::File(file) => {
             let row = String::from_utf8_lossy(value.unwrap_or_default());
-            file.write(&DeadLetter { table, place, error: &reason, row: &row }).map_err(TaskError::from)
+            file.write(&DeadLetter {
+                table,
+                place,
+                error: &reason,
+                row: &row,
+            })
+            .map_err(TaskError::from)
         }
-        BadRowSink::Topic(topic) => {
-            topic.write(table, place, &reason, key, value, timestamp_ms).map_err(|e| task_error(table, e))
-        }
+        BadRowSink::Topic(topic) => topic
+            .write(table, place, &reason, key, value, timestamp_ms)
+            .map_err(|e| task_error(label, e)),
     }
 }
 
@@ -382,8 +379,8 @@ struct DeadLetterTopic {
 }
 
 impl DeadLetterTopic {
-    fn open(client: Arc<KafkaClient>, table: &TableOptions, topic: &str) -> Result<Self, KafkaError> {
-        let config = ProducerConfig::from_properties(&table.properties)?;
+    fn open(client: Arc<KafkaClient>, access: &Access, topic: &str) -> Result<Self, KafkaError> {
+        let config = ProducerConfig::from_properties(&access.properties)?;
         let flush_timeout = config.delivery_timeout + std::time::Duration::from_secs(1);
         let producer = Producer::new(client, config, Arc::new(|| {}));
         // One partition keeps them in order; a dead-letter topic needs no throughput.
@@ -430,7 +427,7 @@ impl DeadLetterTopic {
     }
 }
 
-impl SourceReader for KafkaReader {
+impl<A: Assemble> SourceReader for KafkaReader<A> {
     fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), TaskError> {
         for split in &splits {
             let split = KafkaSplit::of_split(split).map_err(|reason| self.internal(reason).fatal())?;
@@ -486,7 +483,7 @@ impl SourceReader for KafkaReader {
         match &mut self.bad_rows {
             BadRowSink::Fail | BadRowSink::Skip => {}
             BadRowSink::File(file) => file.sync().map_err(TaskError::from)?,
-            BadRowSink::Topic(topic) => topic.flush().map_err(|e| task_error(&self.table.table, e))?,
+            BadRowSink::Topic(topic) => topic.flush().map_err(|e| task_error(&self.access.label, e))?,
         }
         if self.scan.commit_offsets {
             let open = self.readings.iter().filter(|r| !r.is_finished);

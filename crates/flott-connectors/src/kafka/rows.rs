@@ -11,7 +11,7 @@ use arrow_array::builder::{
 use arrow_array::{Array, ArrayRef, MapArray, UInt32Array, make_array};
 use arrow_schema::DataType;
 use flott_core::{Batch, Field, LogicalType, RowKind};
-use flott_formats::{Decoder, RowError};
+use flott_formats::Decoder;
 use flott_runtime::TaskError;
 use flott_runtime::connector::{ConnectorError, ScanSpec};
 
@@ -19,13 +19,7 @@ use super::client::batch::walk::{Record, RecordWalker, WalkOptions};
 use super::client::fetch::Fetched;
 use super::metadata::Metadata;
 use super::options::{Layout, TableOptions, wrong};
-
-/// What of a record's surroundings metadata needs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Surroundings<'a> {
-    pub topic: &'a str,
-    pub partition: i32,
-}
+use super::records::{Assemble, ConsumerRecord, Unreadable};
 
 enum MetadataColumn {
     Topic(StringBuilder),
@@ -60,10 +54,11 @@ impl MetadataColumn {
         }
     }
 
-    fn append(&mut self, record: &Record<'_>, around: Surroundings<'_>) -> Result<(), String> {
+    fn append(&mut self, consumed: &ConsumerRecord<'_>) -> Result<(), String> {
+        let record = consumed.record;
         match self {
-            Self::Topic(b) => b.append_value(around.topic),
-            Self::Partition(b) => b.append_value(around.partition),
+            Self::Topic(b) => b.append_value(consumed.topic),
+            Self::Partition(b) => b.append_value(consumed.partition),
             Self::Headers(b, _) => {
                 for header in record.headers() {
                     let (key, value) = header?;
@@ -131,16 +126,6 @@ fn with_type(map: MapArray, ty: &DataType) -> ArrayRef {
 enum Origin {
     Value(usize),
     Key(usize),
-}
-
-/// A record could not become a row.
-pub(super) enum Unreadable {
-    /// A message of the format's; the table's policy decides.
-    Row {
-        part: &'static str,
-        error: RowError,
-    },
-    Broken(String),
 }
 
 /// See the module.
@@ -218,28 +203,27 @@ impl RowAssembler {
             upserts: is_upsert.then(Upserts::default),
         })
     }
+}
 
-    /// Rows gathered.
+impl Assemble for RowAssembler {
     #[inline]
-    pub fn rows(&self) -> usize {
+    fn rows(&self) -> usize {
         self.upserts
             .as_ref()
             .map_or_else(|| self.value.rows(), |u| u.kinds.len())
     }
 
-    /// Bytes gathered, about.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.value.bytes() + self.key.as_ref().map_or(0, |k| k.bytes())
     }
 
-    /// Rows that `ignore-parse-errors` has dropped.
-    pub fn dropped_rows(&self) -> u64 {
+    fn dropped_rows(&self) -> u64 {
         self.value.dropped_rows()
     }
 
-    /// Appends the rows of one record. On an error nothing of the record is kept.
     #[inline]
-    pub fn append(&mut self, record: &Record<'_>, around: Surroundings<'_>) -> Result<(), Unreadable> {
+    fn append(&mut self, consumed: &ConsumerRecord<'_>) -> Result<(), Unreadable> {
+        let record = consumed.record;
         if let Some(key) = &mut self.key {
             let rows = match record.key {
                 Some(message) => key
@@ -262,11 +246,10 @@ impl RowAssembler {
             let row = key.rows() as u32 - 1;
             self.key_rows.extend(std::iter::repeat_n(row, added));
         }
-        append_metadata(&mut self.metadata, record, around, added)
+        append_metadata(&mut self.metadata, consumed, added)
     }
 
-    /// The gathered rows.
-    pub fn finish(&mut self) -> Result<Batch, TaskError> {
+    fn finish(&mut self) -> Result<Batch, TaskError> {
         let rows = self.rows();
         let (values, kinds) = match &mut self.upserts {
             None => {
@@ -331,20 +314,23 @@ pub fn read_fetched(scan: &ScanSpec, fetched: Fetched, unreadable: &mut dyn FnMu
     let table = TableOptions::read(&scan.table)?;
     let mut rows = RowAssembler::new(&table.layout, scan)?;
     let topic = fetched.topic.clone();
-    let around = Surroundings {
-        topic: &topic,
-        partition: fetched.partition,
-    };
+    let partition = fetched.partition;
     let options = WalkOptions {
         check_crcs: true,
         read_committed: false,
     };
     let mut walker = RecordWalker::new(fetched, options);
-    while let Some(record) = walker.next().map_err(|e| super::task_error(&table.table, e))? {
-        match rows.append(&record, around) {
+    while let Some(record) = walker.next().map_err(|e| super::task_error(&table.access.label, e))? {
+        let consumed = ConsumerRecord {
+            topic: &topic,
+            partition,
+            record: &record,
+        };
+        match rows.append(&consumed) {
             Ok(()) => {}
             Err(Unreadable::Row { part, error }) => unreadable(format!("{part}: {error}")),
-            Err(Unreadable::Broken(reason)) => unreadable(reason),
+            Err(Unreadable::Refused(error)) => unreadable(error.to_string()),
+            Err(Unreadable::Broken(reason) | Unreadable::Panicked(reason)) => unreadable(reason),
         }
     }
     rows.finish()
@@ -363,13 +349,12 @@ fn append_value(value: &mut dyn Decoder, record: &Record<'_>) -> Result<usize, U
 #[inline]
 fn append_metadata(
     metadata: &mut [MetadataColumn],
-    record: &Record<'_>,
-    around: Surroundings<'_>,
+    consumed: &ConsumerRecord<'_>,
     rows: usize,
 ) -> Result<(), Unreadable> {
     for _ in 0..rows {
         for column in metadata.iter_mut() {
-            column.append(record, around).map_err(Unreadable::Broken)?;
+            column.append(consumed).map_err(Unreadable::Broken)?;
         }
     }
     Ok(())

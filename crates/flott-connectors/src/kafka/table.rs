@@ -1,23 +1,18 @@
 //! The table connectors `kafka` and `upsert-kafka`: they judge tables without I/O, and make sources and sinks of them.
 
-use std::time::Duration;
-
 use flott_core::Options;
 use flott_runtime::connector::{
-    Boundedness, ChangelogMode, Committer, CommitterContext, ConnectorError, ScanSpec, Sink, SinkSpec, SinkWriter,
-    Source, SourceReader, SplitEnumerator, TableConnector, TableInfo, TableSpec,
+    Boundedness, ChangelogMode, ConnectorError, ScanSpec, Sink, SinkSpec, Source, TableConnector, TableInfo, TableSpec,
 };
 use flott_runtime::{OperatorContext, TaskError};
 
 use super::client::fetch::FetchConfig;
-use super::client::offsets::Isolation;
 use super::client::producer::ProducerConfig;
-use super::committer::{KafkaCommitter, id_prefix};
-use super::enumerator::KafkaEnumerator;
 use super::metadata::metadata_keys;
-use super::options::{Bounded, Guarantee, ScanOptions, SinkOptions, TableOptions, wrong};
-use super::reader::KafkaReader;
-use super::writer::{Columns, KafkaWriter};
+use super::options::{Guarantee, ScanOptions, SinkOptions, TableOptions, wrong};
+use super::rows::RowAssembler;
+use super::table_records::TableRecords;
+use super::topics::{KafkaSink, KafkaSource};
 
 /// `'connector' = 'kafka'`: a table over topics, of inserts only unless its format carries changes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +26,7 @@ pub struct UpsertKafkaConnector;
 fn check_source(table: &TableSpec, changelog: impl FnOnce(&str) -> ChangelogMode) -> Result<TableInfo, ConnectorError> {
     let common = TableOptions::read(table)?;
     let scan = ScanOptions::read(table, &common)?;
-    FetchConfig::from_properties(&common.properties).map_err(wrong)?;
+    FetchConfig::from_properties(&common.access.properties).map_err(wrong)?;
     let layout = &common.layout;
     let value = &layout.value;
     flott_formats::decoder(
@@ -47,7 +42,7 @@ fn check_source(table: &TableSpec, changelog: impl FnOnce(&str) -> ChangelogMode
     }
     Ok(TableInfo {
         changelog: changelog(&value.name),
-        boundedness: boundedness(&scan),
+        boundedness: scan.boundedness(),
         metadata: metadata_keys(),
         splits_may_idle: true,
         warnings: Vec::new(),
@@ -58,7 +53,7 @@ fn check_source(table: &TableSpec, changelog: impl FnOnce(&str) -> ChangelogMode
 fn check_sink(table: &TableSpec, job: &Options, changelog: ChangelogMode) -> Result<TableInfo, ConnectorError> {
     let common = TableOptions::read(table)?;
     let sink = SinkOptions::read(table, &common)?;
-    ProducerConfig::from_properties(&common.properties).map_err(wrong)?;
+    ProducerConfig::from_properties(&common.access.properties).map_err(wrong)?;
     let layout = &common.layout;
     flott_formats::encoder(&layout.value.name, &layout.value.options, &layout.value_columns).map_err(wrong)?;
     if let Some(key) = &layout.key {
@@ -88,8 +83,8 @@ fn transaction_warnings(
     let interval = job.duration_ms("execution.checkpointing.interval").map_err(wrong)?;
     let Some(interval_ms) = interval else {
         warnings.push(format!(
-            "table '{}' is written exactly once, but 'execution.checkpointing.interval' is not set: readers of committed records see nothing before the job ends",
-            table.table
+            "{} is written exactly once, but 'execution.checkpointing.interval' is not set: readers of committed records see nothing before the job ends",
+            table.access.label
         ));
         return Ok(warnings);
     };
@@ -98,11 +93,15 @@ fn transaction_warnings(
         .map_err(wrong)?
         .unwrap_or(CHECKPOINT_TIMEOUT_MS);
     let needed_ms = interval_ms.saturating_add(timeout_ms);
-    let set = table.properties.millis_or("transaction.timeout.ms", 0).map_err(wrong)?;
+    let set = table
+        .access
+        .properties
+        .millis_or("transaction.timeout.ms", 0)
+        .map_err(wrong)?;
     if !set.is_zero() && (set.as_millis() as i64) <= needed_ms {
         warnings.push(format!(
-            "table '{}': 'properties.transaction.timeout.ms' is {} ms, not above the checkpoint interval and timeout together ({needed_ms} ms): an outage may expire transactions that a checkpoint lists, and their rows would be lost",
-            table.table,
+            "{}: 'properties.transaction.timeout.ms' is {} ms, not above the checkpoint interval and timeout together ({needed_ms} ms): an outage may expire transactions that a checkpoint lists, and their rows would be lost",
+            table.access.label,
             set.as_millis()
         ));
     }
@@ -161,88 +160,31 @@ impl TableConnector for UpsertKafkaConnector {
     }
 }
 
-fn boundedness(scan: &ScanOptions) -> Boundedness {
-    match scan.bounded {
-        Bounded::Unbounded => Boundedness::Unbounded,
-        _ => Boundedness::Bounded,
-    }
-}
-
 fn make_source(scan: &ScanSpec) -> Result<Box<dyn Source>, ConnectorError> {
     let table = TableOptions::read(&scan.table)?;
     let options = ScanOptions::read(&scan.table, &table)?;
-    let isolation = FetchConfig::from_properties(&table.properties)
+    let isolation = FetchConfig::from_properties(&table.access.properties)
         .map_err(wrong)?
         .isolation;
+    let (access, spec) = (table.access, scan.clone());
     Ok(Box::new(KafkaSource {
-        table,
+        access,
         scan: options,
         isolation,
-        spec: scan.clone(),
+        make: move |_: &OperatorContext| RowAssembler::new(&table.layout, &spec).map_err(TaskError::from),
     }))
 }
 
 fn make_sink(spec: &SinkSpec) -> Result<Box<dyn Sink>, ConnectorError> {
     let table = TableOptions::read(&spec.table)?;
     let options = SinkOptions::read(&spec.table, &table)?;
-    ProducerConfig::from_properties(&table.properties).map_err(wrong)?;
-    Columns::new(&table, spec)?;
+    ProducerConfig::from_properties(&table.access.properties).map_err(wrong)?;
+    // Now already, so that what cannot be written is told while planning.
+    TableRecords::new(&table, spec)?;
+    let (access, spec) = (table.access.clone(), spec.clone());
     Ok(Box::new(KafkaSink {
-        table,
+        access,
         options,
-        spec: spec.clone(),
+        make: move |_: &OperatorContext| TableRecords::new(&table, &spec).map_err(TaskError::from),
     }))
-}
-
-struct KafkaSource {
-    table: TableOptions,
-    scan: ScanOptions,
-    isolation: Isolation,
-    spec: ScanSpec,
-}
-
-impl Source for KafkaSource {
-    fn boundedness(&self) -> Boundedness {
-        boundedness(&self.scan)
-    }
-
-    fn enumerator(&self, restored: Option<&[u8]>) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
-        let enumerator = KafkaEnumerator::new(self.table.clone(), self.scan.clone(), self.isolation, restored)?;
-        Ok(Box::new(enumerator))
-    }
-
-    fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
-        Ok(Box::new(KafkaReader::new(&self.table, &self.scan, &self.spec, ctx)?))
-    }
-}
-
-struct KafkaSink {
-    table: TableOptions,
-    options: SinkOptions,
-    spec: SinkSpec,
-}
-
-impl Sink for KafkaSink {
-    fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
-        Ok(Box::new(KafkaWriter::new(&self.table, &self.options, &self.spec, ctx)?))
-    }
-
-    fn committer(&self, _ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
-        if self.options.guarantee != Guarantee::ExactlyOnce {
-            return Ok(None);
-        }
-        let timeout = self
-            .table
-            .properties
-            .millis_or("transaction.timeout.ms", 0)
-            .map_err(wrong)?;
-        Ok(Some(Box::new(KafkaCommitter {
-            table: self.table.table.clone(),
-            properties: self.table.properties.clone(),
-            id_prefix: id_prefix(&self.options.transactional_id_prefix),
-            ignore_lost: self.options.ignore_lost_transactions,
-            transaction_timeout: (timeout > Duration::ZERO).then_some(timeout),
-            client: None,
-        })))
-    }
 }

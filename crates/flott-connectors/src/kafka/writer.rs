@@ -1,4 +1,4 @@
-//! [`KafkaWriter`]: rows to records, by the formats of value and key, into the client's producer.
+//! [`KafkaWriter`]: what an [`EncodeRecords`] makes of rows, into the client's producer.
 //!
 //! What the writer waits for, it says with `Blocked`, and the producer or a look-up wakes the task: the partitions of a topic
 //! that it meets for the first time, room in `buffer.memory`, acknowledgements at a flush. The row at which it stopped is kept.
@@ -10,28 +10,25 @@
 //! gives it up, by default an hour later or as long as that broker allows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampMillisecondType;
-use arrow_array::{Array, ArrayRef};
 use bytes::Bytes;
 use flott_core::clock::SharedClock;
-use flott_core::{Batch, CheckpointId, Field, RowKind};
-use flott_formats::{EncodedRows, Encoder};
-use flott_runtime::connector::{ConnectorError, SinkSpec, SinkWriter};
+use flott_core::{Batch, CheckpointId};
+use flott_runtime::connector::SinkWriter;
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, OperatorContext, TaskError};
 
-use super::client::batch::encode::HeaderRef;
+use super::access::{Access, Topics};
 use super::client::config::ClientConfig;
 use super::client::offsets::TopicPartition;
 use super::client::partitioner::partition_for_key;
 use super::client::producer::{FlushTarget, PartitionIndex, Producer, ProducerConfig, Room};
 use super::client::{KafkaClient, KafkaError};
 use super::committer;
-use super::metadata::Metadata;
-use super::options::{Guarantee, Partitioner, SinkOptions, TableOptions, Topics, wrong};
+use super::options::{Guarantee, Partitioner, SinkOptions};
+use super::records::{EncodeRecords, Outgoing};
 use super::task_error;
 use super::upsert::UpsertBuffer;
 
@@ -39,12 +36,6 @@ use super::upsert::UpsertBuffer;
 const TRANSACTION_TIMEOUT_MS: u64 = 3_600_000;
 /// Records after which rows without a key go to another partition.
 const STICKY_ROWS: usize = 1_024;
-
-/// Rows whose bytes are encoded; sent from `next` on.
-struct Encoded {
-    batch: Batch,
-    next: usize,
-}
 
 enum Waiting {
     Nothing,
@@ -66,8 +57,8 @@ enum Lookup {
 }
 
 /// See the module.
-pub(super) struct KafkaWriter {
-    table: String,
+pub(super) struct KafkaWriter<E> {
+    label: String,
     sink: SinkOptions,
     client: Arc<KafkaClient>,
     producer: Producer,
@@ -78,19 +69,9 @@ pub(super) struct KafkaWriter {
     default_topic: Option<Arc<str>>,
     lookups: Lookups,
     partitions: HashMap<Arc<str>, Vec<PartitionIndex>>,
-    value: Box<dyn Encoder>,
-    value_columns: Vec<usize>,
-    key: Option<Box<dyn Encoder>>,
-    key_columns: Vec<usize>,
-    topic_column: Option<usize>,
-    timestamp_column: Option<usize>,
-    headers_column: Option<usize>,
-    is_upsert: bool,
-    /// Whether the value's format writes rows of every kind.
-    takes_changes: bool,
-    values: EncodedRows,
-    keys: EncodedRows,
-    encoded: Option<Encoded>,
+    records: E,
+    /// Rows of `records` that are still to be sent.
+    unsent: Range<usize>,
     waiting: Waiting,
     upsert: Option<UpsertBuffer>,
     sticky: usize,
@@ -102,17 +83,11 @@ pub(super) struct KafkaWriter {
     prepared: BTreeMap<CheckpointId, Vec<Bytes>>,
 }
 
-impl KafkaWriter {
+impl<E: EncodeRecords> KafkaWriter<E> {
     /// A writer; no connection is made before the first row.
-    pub fn new(
-        table: &TableOptions,
-        sink: &SinkOptions,
-        spec: &SinkSpec,
-        ctx: &OperatorContext,
-    ) -> Result<Self, TaskError> {
-        let name = &*table.table;
-        let failed = |e| task_error(name, e);
-        let mut properties = table.properties.clone();
+    pub fn new(access: &Access, sink: &SinkOptions, records: E, ctx: &OperatorContext) -> Result<Self, TaskError> {
+        let failed = |e| task_error(&access.label, e);
+        let mut properties = access.properties.clone();
         properties.set_default("client.id", format!("flott-{}-{}", ctx.operator_name, ctx.task.subtask));
         let client = KafkaClient::unconnected(
             ClientConfig::from_properties(&properties).map_err(failed)?,
@@ -128,9 +103,8 @@ impl KafkaWriter {
             Guarantee::ExactlyOnce => Producer::transactional(client.clone(), config, wake),
             Guarantee::None | Guarantee::AtLeastOnce => Producer::new(client.clone(), config, wake),
         };
-        let columns = Columns::new(table, spec).map_err(TaskError::from)?;
-        let default_topic = match &table.topics {
-            Topics::List(names) if columns.topic.is_none() => names.first().map(|n| Arc::from(n.as_str())),
+        let default_topic = match &access.topics {
+            Topics::List(names) if !records.names_topics() => names.first().map(|n| Arc::from(n.as_str())),
             _ => None,
         };
         let now_ns = std::time::SystemTime::now()
@@ -144,7 +118,7 @@ impl KafkaWriter {
             std::process::id()
         );
         let mut writer = Self {
-            table: table.table.clone(),
+            label: access.label.clone(),
             sink: sink.clone(),
             client,
             producer,
@@ -155,18 +129,8 @@ impl KafkaWriter {
             default_topic,
             lookups: Arc::default(),
             partitions: HashMap::new(),
-            value: columns.value,
-            value_columns: columns.value_columns,
-            key: columns.key,
-            key_columns: columns.key_columns,
-            topic_column: columns.topic,
-            timestamp_column: columns.timestamp,
-            headers_column: columns.headers,
-            is_upsert: spec.table.connector() == "upsert-kafka",
-            takes_changes: flott_formats::carries_changes(&table.layout.value.name),
-            values: EncodedRows::new(),
-            keys: EncodedRows::new(),
-            encoded: None,
+            records,
+            unsent: 0..0,
             waiting: Waiting::Nothing,
             upsert: sink.buffer.map(|(rows, ms)| UpsertBuffer::new(rows, ms)),
             sticky: ctx.task.subtask,
@@ -194,7 +158,7 @@ impl KafkaWriter {
     }
 
     fn failed(&self, e: KafkaError) -> TaskError {
-        task_error(&self.table, e)
+        task_error(&self.label, e)
     }
 
     /// Starts to look for a topic's partitions.
@@ -227,7 +191,7 @@ impl KafkaWriter {
         self.look_up(topic);
         let count = match self.lookups.lock().unwrap_or_else(PoisonError::into_inner).get(topic) {
             Some(Lookup::Found(count)) => *count as i32,
-            Some(Lookup::Failed(e)) => return Err(task_error(&self.table, e.clone())),
+            Some(Lookup::Failed(e)) => return Err(task_error(&self.label, e.clone())),
             Some(Lookup::UnderWay) | None => return Ok(false),
         };
         let indexes = (0..count)
@@ -242,51 +206,14 @@ impl KafkaWriter {
         Ok(true)
     }
 
-    /// Encodes a batch; rows that an upsert table does not write are left out.
-    fn encode(&mut self, batch: &Batch) -> Result<(), TaskError> {
-        let batch = match (self.is_upsert, batch.kinds()) {
-            (true, Some(kinds)) if kinds.contains(&(RowKind::UpdateBefore as u8)) => {
-                let keep: arrow_array::BooleanArray =
-                    kinds.iter().map(|k| Some(*k != RowKind::UpdateBefore as u8)).collect();
-                batch.filter(&keep)?
-            }
-            (false, Some(kinds)) if !self.takes_changes && kinds.iter().any(|k| *k != RowKind::Insert as u8) => {
-                return Err(TaskError::user(format!(
-                    "table '{}': connector 'kafka' takes inserts only; use connector 'upsert-kafka' with a primary key for updates, or format 'debezium-json'",
-                    self.table
-                ))
-                .fatal());
-            }
-            _ => batch.clone(),
-        };
-        let pick = |indexes: &[usize]| -> Vec<ArrayRef> { indexes.iter().map(|i| batch.column(*i).clone()).collect() };
-        let failed = |e| TaskError::data(format!("table '{}': {e}", self.table));
-        self.values.clear();
-        self.keys.clear();
-        let rows = batch.num_rows();
-        let kinds = batch.kinds().map(|k| &k[..]);
-        self.value
-            .encode_changes(&pick(&self.value_columns), rows, kinds, &mut self.values)
-            .map_err(failed)?;
-        if let Some(key) = &mut self.key {
-            key.encode(&pick(&self.key_columns), rows, &mut self.keys)
-                .map_err(failed)?;
-        }
-        self.encoded = Some(Encoded { batch, next: 0 });
-        Ok(())
-    }
-
     /// Sends the encoded rows until one must wait.
     fn send_encoded(&mut self) -> Result<Flow, TaskError> {
-        let Some(mut encoded) = self.encoded.take() else {
+        if self.upsert.is_some() {
+            self.buffer_rows();
             return Ok(Flow::Done);
-        };
-        let flow = match self.upsert.is_some() {
-            true => self.buffer_rows(&mut encoded),
-            false => self.send_rows(&mut encoded)?,
-        };
-        if encoded.next < encoded.batch.num_rows() {
-            self.encoded = Some(encoded);
+        }
+        let flow = self.send_rows()?;
+        if !self.unsent.is_empty() {
             self.waiting = Waiting::Rows;
             return Ok(Flow::Blocked);
         }
@@ -296,31 +223,17 @@ impl KafkaWriter {
         Ok(flow)
     }
 
-    fn send_rows(&mut self, encoded: &mut Encoded) -> Result<Flow, TaskError> {
-        let Encoded { batch, next } = encoded;
-        let topics = self.topic_column.map(|c| batch.column(c).clone());
-        let topics = topics.as_ref().map(|c| c.as_string::<i32>());
-        let timestamps = self.timestamp_column.map(|c| batch.column(c).clone());
-        let timestamps = timestamps
-            .as_ref()
-            .map(|c| c.as_primitive::<TimestampMillisecondType>());
-        let headers = self.headers_column.map(|c| batch.column(c).clone());
+    fn send_rows(&mut self) -> Result<Flow, TaskError> {
         let now_ms = self.clock.now_ms();
         let mut room = Room::Left;
         let mut bytes = 0;
-        let from = *next;
-        while *next < batch.num_rows() && room == Room::Left {
+        let from = self.unsent.start;
+        while !self.unsent.is_empty() && room == Room::Left {
             // One topic at a time, so that the producer's lock is taken once for many rows.
-            let name = |row: usize| topics.filter(|t| t.is_valid(row)).map(|t| t.value(row));
-            let run_topic: Arc<str> = match (name(*next), &self.default_topic) {
+            let run_topic: Arc<str> = match (self.records.topic(self.unsent.start), &self.default_topic) {
                 (Some(name), _) => Arc::from(name),
                 (None, Some(topic)) => topic.clone(),
-                (None, None) => {
-                    return Err(TaskError::data(format!(
-                        "table '{}': metadata column 'topic' is NULL",
-                        self.table
-                    )));
-                }
+                (None, None) => return Err(TaskError::data(format!("{}: {}", self.label, E::WITHOUT_TOPIC))),
             };
             if !self.is_known(&run_topic)? {
                 break;
@@ -331,19 +244,35 @@ impl KafkaWriter {
                     topic: run_topic.to_string(),
                 }));
             }
+            let names_topics = self.records.names_topics();
             let mut producer = self.producer.batch();
-            while *next < batch.num_rows() && room == Room::Left {
-                let row = *next;
-                if topics.is_some() && name(row) != Some(&*run_topic) {
+            while !self.unsent.is_empty() && room == Room::Left {
+                let row = self.unsent.start;
+                if names_topics && self.records.topic(row).or(self.default_topic.as_deref()) != Some(&*run_topic) {
                     break;
                 }
-                let key = if self.key.is_some() { self.keys.get(row) } else { None };
-                let is_delete = self.is_upsert && batch.kind(row) == RowKind::Delete;
-                let value = if is_delete { None } else { self.values.get(row) };
-                let index = match (self.sink.partitioner, key) {
-                    (Partitioner::Fixed, _) => self.subtask % partitions.len(),
-                    (Partitioner::Default, Some(key)) => partition_for_key(key, partitions.len()),
-                    (Partitioner::Default, None) | (Partitioner::RoundRobin, _) => {
+                let Outgoing {
+                    partition,
+                    timestamp_ms,
+                    key,
+                    value,
+                } = self.records.outgoing(row);
+                let index = match (partition, self.sink.partitioner, key) {
+                    (Some(partition), _, _) => match usize::try_from(partition) {
+                        Ok(index) if index < partitions.len() => index,
+                        _ => {
+                            let known = partitions.len();
+                            let message = format!(
+                                "{}: a record names partition {partition} of topic '{run_topic}', which has {known}: 0 to {}",
+                                self.label,
+                                known - 1
+                            );
+                            return Err(TaskError::data(message));
+                        }
+                    },
+                    (None, Partitioner::Fixed, _) => self.subtask % partitions.len(),
+                    (None, Partitioner::Default, Some(key)) => partition_for_key(key, partitions.len()),
+                    (None, Partitioner::Default, None) | (None, Partitioner::RoundRobin, _) => {
                         self.sticky_rows += 1;
                         if self.sticky_rows >= STICKY_ROWS {
                             self.sticky_rows = 0;
@@ -352,44 +281,29 @@ impl KafkaWriter {
                         self.sticky % partitions.len()
                     }
                 };
-                let timestamp_ms = timestamps.filter(|t| t.is_valid(row)).map_or(now_ms, |t| t.value(row));
-                let sent = match &headers {
-                    None => producer.append(partitions[index], timestamp_ms, key, value, &[]),
-                    Some(column) => {
-                        let entries = column.as_map().value(row);
-                        let (names, contents) = (
-                            entries.column(0).as_string::<i32>(),
-                            entries.column(1).as_binary::<i32>(),
-                        );
-                        let list: Vec<HeaderRef<'_>> = (0..entries.len())
-                            .map(|i| (names.value(i), contents.is_valid(i).then(|| contents.value(i))))
-                            .collect();
-                        producer.append(partitions[index], timestamp_ms, key, value, &list)
-                    }
-                };
-                room = sent.map_err(|e| task_error(&self.table, e))?;
+                let headers = self.records.headers(row);
+                let timestamp_ms = timestamp_ms.unwrap_or(now_ms);
+                let sent = producer.append(partitions[index], timestamp_ms, key, value, &headers);
+                room = sent.map_err(|e| task_error(&self.label, e))?;
                 bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-                *next += 1;
+                self.unsent.start += 1;
             }
         }
-        self.metrics.records_out.add((*next - from) as u64);
+        self.metrics.records_out.add((self.unsent.start - from) as u64);
         self.metrics.bytes_out.add(bytes as u64);
         Ok(if room == Room::Full { Flow::Blocked } else { Flow::Done })
     }
 
     /// Moves rows into the upsert buffer, which keeps the last of each key.
-    fn buffer_rows(&mut self, encoded: &mut Encoded) -> Flow {
+    fn buffer_rows(&mut self) {
         let now_ms = self.clock.now_ms();
         let Some(buffer) = &mut self.upsert else {
-            return Flow::Done;
+            return;
         };
-        for row in encoded.next..encoded.batch.num_rows() {
-            let is_delete = encoded.batch.kind(row) == RowKind::Delete;
-            let value = if is_delete { None } else { self.values.get(row) };
-            buffer.put(self.keys.get(row).unwrap_or_default(), value, now_ms);
+        for row in self.unsent.by_ref() {
+            let Outgoing { key, value, .. } = self.records.outgoing(row);
+            buffer.put(key.unwrap_or_default(), value, now_ms);
         }
-        encoded.next = encoded.batch.num_rows();
-        Flow::Done
     }
 
     /// Sends what the upsert buffer holds; `false` when the topic is not known yet.
@@ -416,7 +330,7 @@ impl KafkaWriter {
             rows += 1;
             producer
                 .append(partition, now_ms, Some(&key), value.as_deref(), &[])
-                .map_err(|e| task_error(&self.table, e))?;
+                .map_err(|e| task_error(&self.label, e))?;
         }
         self.metrics.records_out.add(rows);
         self.metrics.bytes_out.add(bytes as u64);
@@ -445,13 +359,13 @@ impl KafkaWriter {
     }
 }
 
-impl SinkWriter for KafkaWriter {
+impl<E: EncodeRecords> SinkWriter for KafkaWriter<E> {
     fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         if batch.is_empty() {
             return Ok(Flow::Done);
         }
         self.metrics.records_in.add(batch.num_rows() as u64);
-        self.encode(&batch)?;
+        self.unsent = 0..self.records.encode(batch)?;
         let flow = self.send_encoded()?;
         let now_ms = self.clock.now_ms();
         if flow == Flow::Done && self.upsert.as_ref().is_some_and(|b| b.is_due(now_ms)) {
@@ -482,8 +396,8 @@ impl SinkWriter for KafkaWriter {
             return Ok(Vec::new());
         }
         if let Some(transaction) = self.producer.take_transaction().map_err(|e| self.failed(e))? {
-            let bytes = committer::encode(&transaction)
-                .map_err(|e| TaskError::internal(format!("table '{}': {e}", self.table)))?;
+            let bytes =
+                committer::encode(&transaction).map_err(|e| TaskError::internal(format!("{}: {e}", self.label)))?;
             self.prepared.entry(checkpoint).or_default().push(bytes);
         }
         self.begin_transaction();
@@ -506,21 +420,21 @@ impl SinkWriter for KafkaWriter {
     }
 }
 
-impl Drop for KafkaWriter {
+impl<E> Drop for KafkaWriter<E> {
     fn drop(&mut self) {
         let Some(id) = self.producer.open_transactional_id() else {
             return;
         };
-        let (client, table) = (self.client.clone(), self.table.clone());
+        let (client, label) = (self.client.clone(), self.label.clone());
         self.client.runtime().spawn(async move {
             if let Err(error) = client.abort_transactional_id(&id).await {
-                tracing::warn!(table, id, %error, "a kafka transaction is left open, until the broker or the next start aborts it");
+                tracing::warn!(label, id, %error, "a kafka transaction is left open, until the broker or the next start aborts it");
             }
         });
     }
 }
 
-impl KafkaWriter {
+impl<E: EncodeRecords> KafkaWriter<E> {
     fn room(&mut self) -> Result<Flow, TaskError> {
         match self.producer.room().map_err(|e| self.failed(e))? {
             Room::Left => Ok(Flow::Done),
@@ -529,59 +443,5 @@ impl KafkaWriter {
                 Ok(Flow::Blocked)
             }
         }
-    }
-}
-
-/// Encoders, and where their columns are in the input.
-pub(super) struct Columns {
-    value: Box<dyn Encoder>,
-    value_columns: Vec<usize>,
-    key: Option<Box<dyn Encoder>>,
-    key_columns: Vec<usize>,
-    topic: Option<usize>,
-    timestamp: Option<usize>,
-    headers: Option<usize>,
-}
-
-impl Columns {
-    /// Finds them; made while planning too, so that a type that a format cannot write is told then.
-    pub fn new(table: &TableOptions, spec: &SinkSpec) -> Result<Self, ConnectorError> {
-        let physical = spec.fields.len().saturating_sub(spec.metadata.len());
-        let position = |f: &Field| spec.fields[..physical].iter().position(|i| i.name == f.name);
-        let layout = &table.layout;
-        let find = |fields: &[Field]| -> Vec<(usize, Field)> {
-            fields.iter().filter_map(|f| Some((position(f)?, f.clone()))).collect()
-        };
-        let values = find(&layout.value_columns);
-        let value_fields: Vec<Field> = values.iter().map(|(_, f)| f.clone()).collect();
-        let value = flott_formats::encoder(&layout.value.name, &layout.value.options, &value_fields).map_err(wrong)?;
-        let keys = find(&layout.key_columns);
-        let key = match &layout.key {
-            None => None,
-            Some(format) => Some(
-                flott_formats::encoder(&format.name, &format.options, &layout.key_fields_in_format()).map_err(wrong)?,
-            ),
-        };
-        let metadata = |kind: Metadata| {
-            spec.metadata
-                .iter()
-                .position(|m| Metadata::of_key(&m.key) == Some(kind))
-                .map(|i| physical + i)
-        };
-        let topic = metadata(Metadata::Topic);
-        if topic.is_none() && !matches!(&table.topics, Topics::List(names) if names.len() == 1) {
-            return Err(wrong(
-                "a table with several topics is written only where its metadata column 'topic' names the one of each row",
-            ));
-        }
-        Ok(Self {
-            value,
-            value_columns: values.into_iter().map(|(i, _)| i).collect(),
-            key,
-            key_columns: keys.into_iter().map(|(i, _)| i).collect(),
-            topic,
-            timestamp: metadata(Metadata::Timestamp),
-            headers: metadata(Metadata::Headers),
-        })
     }
 }

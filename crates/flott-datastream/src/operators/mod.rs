@@ -11,6 +11,7 @@ pub(crate) mod window;
 use flott_core::EventTime;
 use flott_runtime::{FailureLabel, TaskError};
 use serde::Serialize;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::function::BoxError;
@@ -19,8 +20,8 @@ use crate::text::write_text;
 /// Rows after which an operator lets the next one work.
 pub(crate) const BATCH_ROWS: usize = 8192;
 
-/// The record that user code works on, for the message of its failure.
-pub(crate) struct AtHand<T> {
+/// Runs user code, and tells the record that it works on when it fails.
+pub struct AtHand<T> {
     /// A copy, where that costs nothing.
     value: Option<T>,
     /// How many records of the subtask came before it.
@@ -28,8 +29,21 @@ pub(crate) struct AtHand<T> {
     time: Option<EventTime>,
 }
 
+impl<T> fmt::Debug for AtHand<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AtHand(record {})", self.number)
+    }
+}
+
+impl<T: Clone + Serialize> Default for AtHand<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Clone + Serialize> AtHand<T> {
-    pub(crate) fn new() -> Self {
+    /// Before the first record.
+    pub fn new() -> Self {
         Self {
             value: None,
             number: 0,
@@ -39,7 +53,7 @@ impl<T: Clone + Serialize> AtHand<T> {
 
     /// Notes the next record.
     #[inline]
-    pub(crate) fn next(&mut self, value: &T, time: Option<EventTime>) {
+    pub fn next(&mut self, value: &T, time: Option<EventTime>) {
         // Values that own nothing are copied by a few moves; others are gone when their function has failed.
         if !std::mem::needs_drop::<T>() {
             self.value = Some(value.clone());
@@ -48,8 +62,11 @@ impl<T: Clone + Serialize> AtHand<T> {
         self.time = time;
     }
 
-    /// Runs user code; what it returns or panics with fails the task with the record that it was given.
-    pub(crate) fn guard(&mut self, code: impl FnOnce(&mut Self) -> Result<(), BoxError>) -> Result<(), TaskError> {
+    /// Runs user code, which notes each record by [`Self::next`].
+    ///
+    /// # Errors
+    /// What the code returned or panicked with, and the record that it was given.
+    pub fn guard(&mut self, code: impl FnOnce(&mut Self) -> Result<(), BoxError>) -> Result<(), TaskError> {
         match catch_unwind(AssertUnwindSafe(|| code(self))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
@@ -102,7 +119,10 @@ pub(crate) fn describe_failure<T: Clone + Serialize>(
 }
 
 /// Runs user code that has no record: `open`, `close`, `flush`.
-pub(crate) fn guarded(what: &str, code: impl FnOnce() -> Result<(), BoxError>) -> Result<(), TaskError> {
+///
+/// # Errors
+/// What the code returned or panicked with.
+pub fn guarded(what: &str, code: impl FnOnce() -> Result<(), BoxError>) -> Result<(), TaskError> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(TaskError::caused(

@@ -2,7 +2,7 @@
 //! on from there, at another parallelism if the test says so.
 
 use async_trait::async_trait;
-use flott::datastream::{Executor, Program, Records};
+use flott::datastream::{Executor, Program, Records, TypedSource};
 use flott::prelude::*;
 use flott::runtime::connector::{Boundedness, ConnectorError, ReaderPoll, Split};
 use flott::runtime::{OperatorContext, Source, SourceReader, SplitEnumerator, TaskError};
@@ -177,6 +177,10 @@ struct Scripted<T> {
     number: usize,
     records: Arc<[T]>,
     lives: Lives,
+}
+
+impl<T: Data> TypedSource for Scripted<T> {
+    type Out = T;
 }
 
 impl<T: Data> Source for Scripted<T> {

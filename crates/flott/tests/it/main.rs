@@ -5,6 +5,8 @@
 mod connected;
 mod derived;
 mod joins;
+#[cfg(feature = "connectors")]
+mod kafka;
 mod keyed;
 mod lives;
 mod programs;

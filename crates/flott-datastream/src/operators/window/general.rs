@@ -146,7 +146,7 @@ where
         common.global.set_now(now_ms);
         common.of_window.set_now(now_ms);
         let has_global = common.global.is_used();
-        let mut at_hand = std::mem::replace(&mut common.at_hand, super::AtHand::new());
+        let mut at_hand = std::mem::take(&mut common.at_hand);
         let ended = at_hand.guard(|at_hand| {
             while !common.collector.is_full()
                 && let Some((value, key)) = work.values.next().zip(work.keys.next())
