@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use flott::prelude::{Data, DataStream, StreamExecutionEnvironment, WatermarkStrategy};
 use flott_core::{Batch, CheckpointId, EventTime};
-use flott_datastream::Records;
+use flott_datastream::{Records, TypedSource};
 use flott_runtime::connector::{Boundedness, ConnectorError, ReaderPoll, Split};
 use flott_runtime::{
     Element, Flow, Operator, OperatorContext, Output, Source, SourceReader, SplitEnumerator, TaskError,
@@ -17,9 +17,12 @@ use std::time::Duration;
 
 /// What a test pushes.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) enum Input<T> {
+pub enum Input<T> {
+    /// A record, with its event time if it has one.
     Record(T, Option<EventTime>),
+    /// Time has come so far.
     Watermark(EventTime),
+    /// The input counts no more for time, or again.
     Idle(bool),
 }
 
@@ -73,11 +76,15 @@ impl<T: Data> Feed<T> {
     pub(crate) fn stream(&self, env: &StreamExecutionEnvironment, number: usize) -> DataStream<T> {
         let name = format!("Harness Input {number}");
         let strategy = WatermarkStrategy::no_watermarks();
-        let fed = env.from_source::<Input<T>>(self.clone(), &strategy, &name);
+        let fed = env.from_source(self.clone(), &strategy, &name);
         let fed = fed.uid(&format!("harness-input-{number}")).set_parallelism(1);
         let stream = fed.transform_with::<T>(&name, || Box::new(Feeding::<T>::default()));
         stream.uid(&format!("harness-feeding-{number}")).set_parallelism(1)
     }
+}
+
+impl<T: Data> TypedSource for Feed<T> {
+    type Out = Input<T>;
 }
 
 impl<T: Data> Source for Feed<T> {

@@ -17,6 +17,7 @@
 
 use flott_runtime::Registry;
 
+pub mod connector;
 #[cfg(feature = "connectors")]
 pub mod connectors;
 pub mod local;
@@ -42,6 +43,7 @@ pub use flott_sql as sql;
 pub mod prelude {
     #[cfg(feature = "connectors")]
     pub use crate::connectors::{
+        file::{DateTimeBucketAssigner, DefaultRollingPolicy, FileSink, FileSource},
         kafka::{
             BadRows, ConsumerRecord, DeliveryGuarantee, KafkaRecordDeserializationSchema,
             KafkaRecordSerializationSchema, KafkaSink, KafkaSource, OffsetResetStrategy, OffsetsInitializer,

@@ -4,17 +4,14 @@
 //!  enumerator ─► one split: a byte position ─► reader ─► lines      (a checkpoint notes the position)
 //!  lines ─► writer ─► .part-… ── checkpoint completes ─► committer: renamed to part-…
 //! ```
-//! Both are what [`flott::runtime::connector`] asks of a connector, with nothing left out. Batches that flow between operators hold
+//! Both are what [`flott::connector`] asks of a connector, with nothing left out. Batches that flow between operators hold
 //! [`Records`]; a reader makes them and a writer takes them apart.
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use flott::datastream::Records;
-use flott::runtime::connector::{Boundedness, CommitterContext, ConnectorError, ReaderPoll, Split};
-use flott::runtime::{
-    Committer, Flow, OperatorContext, Sink, SinkWriter, Source, SourceReader, SplitEnumerator, TaskError,
+use flott::connector::{
+    Batch, Boundedness, Bytes, CheckpointId, Committer, CommitterContext, ConnectorError, Flow, OperatorContext,
+    ReaderPoll, Records, Sink, SinkWriter, Source, SourceReader, Split, SplitEnumerator, TaskError, TypedSink,
+    TypedSource, async_trait,
 };
-use flott::{Batch, CheckpointId};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +43,10 @@ fn failed(what: &str, path: &Path, error: std::io::Error) -> TaskError {
         source: None,
     }
     .into()
+}
+
+impl TypedSource for FollowedFile {
+    type Out = String;
 }
 
 impl Source for FollowedFile {
@@ -212,6 +213,8 @@ impl CommittedParts {
         Ok(lines)
     }
 }
+
+impl TypedSink<String> for CommittedParts {}
 
 impl Sink for CommittedParts {
     fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {

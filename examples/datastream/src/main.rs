@@ -102,7 +102,7 @@ fn run(sample: &Sample, cli: &Cli) -> Result<()> {
         Some(file) => env
             .from_source(
                 FollowedFile::new(file),
-                &WatermarkStrategy::no_watermarks(),
+                WatermarkStrategy::no_watermarks(),
                 "Followed File",
             )
             .set_parallelism(1),

@@ -5,7 +5,9 @@
 //! back ([`schema`]); reading, splits, positions, transactions and commits are the connectors' own, as for tables.
 //!
 //! * [`kafka`]: [`kafka::KafkaSource`] and [`kafka::KafkaSink`].
+//! * [`file`]: [`file::FileSource`] and [`file::FileSink`].
 
+pub mod file;
 pub mod kafka;
 pub mod schema;
 

@@ -4,6 +4,8 @@
 
 mod connected;
 mod derived;
+#[cfg(feature = "connectors")]
+mod files;
 mod joins;
 #[cfg(feature = "connectors")]
 mod kafka;
