@@ -454,7 +454,7 @@ fn wrong_settings_are_told_before_the_start() {
             "transactional_id_prefix",
         ),
         (
-            said(to_topic().property("linger", "1").build()),
+            said(to_topic().property("linger.m", "1").build()),
             "did you mean 'linger.ms'",
         ),
         (
