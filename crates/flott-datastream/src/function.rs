@@ -4,11 +4,12 @@ use crate::metrics::MetricGroup;
 use crate::operators::BATCH_ROWS;
 use crate::records::{Data, Records};
 use crate::side::{OutputTag, Sides};
+use crate::state::operator::{OperatorListState, OperatorStates};
 use flott_core::EventTime;
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{OperatorContext, Output};
-use flott_state::StateValue;
+use flott_state::{Redistribute, StateValue};
 use std::sync::Arc;
 
 /// Any error of user code.
@@ -20,16 +21,58 @@ pub struct RuntimeContext {
     task: Arc<TaskInfo>,
     name: String,
     metrics: Arc<OperatorMetrics>,
+    /// `None` where the operator keeps no lists.
+    states: Option<OperatorStates>,
 }
 
 impl RuntimeContext {
     /// Where the operator, reader or writer of `ctx` runs.
     pub fn of(ctx: &OperatorContext) -> Self {
         Self {
+            states: None,
             task: ctx.task.clone(),
             name: ctx.operator_name.clone(),
             metrics: ctx.metrics.clone(),
         }
+    }
+
+    /// The same of a function that may keep lists: its operator restores `states` behind `open`, and takes them into its snapshots.
+    pub(crate) fn with_states(ctx: &OperatorContext, states: &OperatorStates) -> Self {
+        Self {
+            states: Some(states.clone()),
+            ..Self::of(ctx)
+        }
+    }
+
+    fn declare_list<V: StateValue>(
+        &self,
+        name: &str,
+        redistribute: Redistribute,
+    ) -> Result<OperatorListState<V>, BoxError> {
+        match &self.states {
+            Some(states) => states.declare(name, redistribute),
+            None => {
+                Err("operator state is kept by maps, flat maps, process functions and sinks, and by no others".into())
+            }
+        }
+    }
+
+    /// Declares a list that belongs to this subtask. Where a job is restored at another parallelism, the values of all subtasks are
+    /// spread over the new ones. Give the operator a uid, by which its state is found when the program changes.
+    ///
+    /// # Errors
+    /// If the function has another list of this name, or its operator keeps none.
+    pub fn operator_list_state<V: StateValue>(&self, name: &str) -> Result<OperatorListState<V>, BoxError> {
+        self.declare_list(name, Redistribute::Split)
+    }
+
+    /// The same, where each subtask gets the values of all when a job is restored, at any parallelism: it keeps those that are its own, or
+    /// each later checkpoint has them once from every subtask.
+    ///
+    /// # Errors
+    /// As [`Self::operator_list_state`].
+    pub fn operator_union_list_state<V: StateValue>(&self, name: &str) -> Result<OperatorListState<V>, BoxError> {
+        self.declare_list(name, Redistribute::Union)
     }
 
     /// Name of the job.

@@ -57,8 +57,8 @@ pub use process::{Context, KeyedProcessFunction, OpenContext, ProcessContext, Pr
 pub use records::{Data, Records};
 pub use side::OutputTag;
 pub use state::{
-    AggregatingState, AsState, KeyState, ListState, MapState, ReducingState, StateDescriptor, StateTtlConfig,
-    StateVisibility, UpdateType, ValueState,
+    AggregatingState, AsState, KeyState, ListState, MapState, OperatorListState, ReducingState, StateDescriptor,
+    StateTtlConfig, StateVisibility, UpdateType, ValueState,
 };
 pub use stream::{DataStream, DataStreamSink};
 pub use time::WatermarkStrategy;

@@ -429,6 +429,15 @@ impl DataStreamSink {
         self
     }
 
+    /// Number of its key groups, which operator state of its writers depends on, too; fixed for the life of that state.
+    pub fn set_max_parallelism(self, max_parallelism: usize) -> Self {
+        self.env
+            .graph()
+            .borrow_mut()
+            .set_max_parallelism(self.node, max_parallelism);
+        self
+    }
+
     /// It runs on a thread of its own.
     pub fn disable_chaining(self) -> Self {
         self.env.graph().borrow_mut().set_chaining(self.node, Chaining::Never);

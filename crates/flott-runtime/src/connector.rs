@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flott_core::time::EventTime;
 use flott_core::{Batch, CheckpointId, Field, JobId, LogicalType, OperatorId, Options};
+use flott_state::OperatorEntry;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -249,6 +250,15 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// If the transaction cannot be prepared.
     fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
+        let _ = checkpoint;
+        Ok(vec![])
+    }
+
+    /// After a `flush` that is done: operator state of the writer, which a later one finds in its [`OperatorContext::restored`].
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<OperatorEntry>, TaskError> {
         let _ = checkpoint;
         Ok(vec![])
     }

@@ -74,9 +74,10 @@ impl Operator for SinkOperator {
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
-        let committables = self.writer()?.prepare_commit(checkpoint)?;
+        let writer = self.writer()?;
         Ok(OperatorSnapshot {
-            committables,
+            operator_state: writer.snapshot(checkpoint)?,
+            committables: writer.prepare_commit(checkpoint)?,
             ..OperatorSnapshot::default()
         })
     }

@@ -9,6 +9,7 @@ use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::process::{Context, ProcessFunction};
 use crate::records::{Data, Records};
 use crate::side::Sides;
+use crate::state::operator::OperatorStates;
 use crate::times::TimesCursor;
 use flott_core::clock::SharedClock;
 use flott_core::time::NO_WATERMARK;
@@ -205,6 +206,7 @@ pub(crate) struct Connected<A, B, L: ConnectedLogic<A, B>> {
     second: Input<B>,
     collector: Collector<L::Out>,
     broadcast: BroadcastStates,
+    lists: OperatorStates,
     watermark: EventTime,
     clock: Option<SharedClock>,
 }
@@ -217,6 +219,7 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Connected<A, B, L> {
             second: Input::new(),
             collector: Collector::with_sides(sides),
             broadcast: BroadcastStates::default(),
+            lists: OperatorStates::default(),
             watermark: NO_WATERMARK,
             clock: None,
         }
@@ -226,8 +229,10 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Connected<A, B, L> {
 impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         let mut broadcast = BroadcastDeclarations::default();
-        guarded("open", || self.logic.open(&RuntimeContext::of(ctx), &mut broadcast))?;
+        let runtime = RuntimeContext::with_states(ctx, &self.lists);
+        guarded("open", || self.logic.open(&runtime, &mut broadcast))?;
         self.broadcast = broadcast.open(ctx)?;
+        self.lists.restore(ctx)?;
         self.clock = Some(ctx.clock.clone());
         Ok(())
     }
@@ -266,8 +271,10 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> 
     }
 
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        let mut operator_state = self.broadcast.snapshot()?;
+        operator_state.extend(self.lists.snapshot()?);
         Ok(OperatorSnapshot {
-            operator_state: self.broadcast.snapshot()?,
+            operator_state,
             ..OperatorSnapshot::default()
         })
     }

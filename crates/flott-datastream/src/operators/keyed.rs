@@ -17,6 +17,7 @@ use crate::process::{Context, KeyedProcessFunction, OpenContext, ProcessContext}
 use crate::records::{Data, Records};
 use crate::side::Sides;
 use crate::state::KeyState;
+use crate::state::operator::OperatorStates;
 use crate::timers::{Due, Timers};
 use crate::times::{Times, TimesCursor};
 use flott_core::clock::SharedClock;
@@ -193,6 +194,7 @@ struct Opened<K> {
     event_timers: Timers<K>,
     processing_timers: Timers<K>,
     broadcast: BroadcastStates,
+    lists: OperatorStates,
     clock: SharedClock,
 }
 
@@ -448,8 +450,10 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
 
 impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, B, L> {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
-        let mut open = OpenContext::new(RuntimeContext::of(ctx));
+        let lists = OperatorStates::default();
+        let mut open = OpenContext::new(RuntimeContext::with_states(ctx, &lists));
         guarded("open", || self.logic.open(&mut open))?;
+        lists.restore(ctx)?;
         let (declared, broadcast) = open.into_declarations();
         let key_fields = K::types().len();
         self.opened = Some(Opened {
@@ -457,6 +461,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
             event_timers: Timers::open("event-time-timers", ctx)?,
             processing_timers: Timers::open("processing-time-timers", ctx)?,
             broadcast: broadcast.open(ctx)?,
+            lists,
             clock: ctx.clock.clone(),
         });
         Ok(())
@@ -531,9 +536,11 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
         }
         keyed.push(opened.event_timers.capture(checkpoint));
         keyed.push(opened.processing_timers.capture(checkpoint));
+        let mut operator_state = opened.broadcast.snapshot()?;
+        operator_state.extend(opened.lists.snapshot()?);
         Ok(OperatorSnapshot {
             keyed,
-            operator_state: opened.broadcast.snapshot()?,
+            operator_state,
             ..OperatorSnapshot::default()
         })
     }

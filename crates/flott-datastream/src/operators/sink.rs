@@ -3,9 +3,11 @@
 use super::{AtHand, guarded};
 use crate::function::{BoxError, RuntimeContext, SinkFunction};
 use crate::records::{Data, Records};
+use crate::state::operator::OperatorStates;
 use crate::text::write_text;
-use flott_core::{Batch, EventTime};
+use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, OperatorContext, Sink, SinkWriter, TaskError};
+use flott_state::OperatorEntry;
 use std::io::Write;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,10 +30,13 @@ impl<T: Data, F: SinkFunction<T>> FunctionSink<T, F> {
 impl<T: Data, F: SinkFunction<T>> Sink for FunctionSink<T, F> {
     fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
         let mut function = self.function.clone();
-        guarded("open", || function.open(&RuntimeContext::of(ctx)))?;
+        let states = OperatorStates::default();
+        guarded("open", || function.open(&RuntimeContext::with_states(ctx, &states)))?;
+        states.restore(ctx)?;
         Ok(Box::new(FunctionWriter {
             function,
             at_hand: AtHand::<T>::new(),
+            states,
         }))
     }
 }
@@ -39,6 +44,7 @@ impl<T: Data, F: SinkFunction<T>> Sink for FunctionSink<T, F> {
 struct FunctionWriter<T, F> {
     function: F,
     at_hand: AtHand<T>,
+    states: OperatorStates,
 }
 
 impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
@@ -60,6 +66,10 @@ impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
     fn flush(&mut self) -> Result<Flow, TaskError> {
         guarded("flush", || self.function.flush())?;
         Ok(Flow::Done)
+    }
+
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<Vec<OperatorEntry>, TaskError> {
+        self.states.snapshot()
     }
 }
 

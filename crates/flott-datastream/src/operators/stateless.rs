@@ -5,9 +5,11 @@
 use super::{AtHand, BATCH_ROWS, guarded};
 use crate::function::{BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext};
 use crate::records::{Data, Records};
+use crate::state::operator::OperatorStates;
 use crate::times::TimesCursor;
-use flott_core::Batch;
+use flott_core::{Batch, CheckpointId};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
+use flott_state::OperatorSnapshot;
 
 /// What is done with one record.
 pub(crate) trait Transform<T, U>: Send {
@@ -113,6 +115,7 @@ pub(crate) struct Stateless<T, U, X> {
     times: TimesCursor,
     at_hand: AtHand<T>,
     collector: Collector<U>,
+    states: OperatorStates,
 }
 
 impl<T: Data, U: Data, X: Transform<T, U>> Stateless<T, U, X> {
@@ -123,14 +126,16 @@ impl<T: Data, U: Data, X: Transform<T, U>> Stateless<T, U, X> {
             times: TimesCursor::default(),
             at_hand: AtHand::new(),
             collector: Collector::default(),
+            states: OperatorStates::default(),
         }
     }
 }
 
 impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
-        let ctx = RuntimeContext::of(ctx);
-        guarded("open", || self.transform.open(&ctx))
+        let runtime = RuntimeContext::with_states(ctx, &self.states);
+        guarded("open", || self.transform.open(&runtime))?;
+        self.states.restore(ctx)
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
@@ -163,6 +168,13 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
         Ok(match input.len() {
             0 => Flow::Done,
             _ => Flow::More,
+        })
+    }
+
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        Ok(OperatorSnapshot {
+            operator_state: self.states.snapshot()?,
+            ..OperatorSnapshot::default()
         })
     }
 

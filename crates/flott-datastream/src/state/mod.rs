@@ -3,14 +3,16 @@
 //! All states of a function lie in one table, a column each, so the key is looked up once a record: a list or a map is one value of
 //! its key. State is found by name: a state that is new starts empty, one that is gone is left behind.
 //!
-//! Read [`handles`] (states of one value or a list), [`map`] and [`ttl`].
+//! Read [`handles`] (states of one value or a list), [`map`] and [`ttl`]; [`operator`] has state that belongs to no key.
 
 pub mod handles;
 pub mod map;
+pub mod operator;
 pub mod ttl;
 
 pub use handles::{AggregatingState, ListState, ReducingState, ValueState};
 pub use map::{MapEntries, MapState};
+pub use operator::OperatorListState;
 pub use ttl::{StateDescriptor, StateTtlConfig, StateVisibility, UpdateType};
 
 use crate::function::{AggregateFunction, BoxError};

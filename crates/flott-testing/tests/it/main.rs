@@ -6,3 +6,4 @@ mod async_io;
 mod checks;
 mod cluster;
 mod harness;
+mod operator_state;
