@@ -71,6 +71,7 @@ pub use window::contents::{Elements, EvictWith, NoEvictor};
 pub use window::evictor::{CountEvictor, DeltaEvictor, Evictor, EvictorContext, TimeEvictor, TimestampedValue};
 pub use window::function::{OpenWindowContext, ProcessWindowFunction, WindowContext};
 pub use window::stream::{AllWindowedStream, WindowedStream};
+pub use window::timeout_trigger::ProcessingTimeoutTrigger;
 pub use window::trigger::{
     ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger, CountTrigger, DeltaTrigger, EventTimeTrigger,
     NeverTrigger, NoState, ProcessingTimeTrigger, PurgingTrigger, TimeDomain, Trigger, TriggerContext, TriggerResult,

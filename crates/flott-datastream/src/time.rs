@@ -20,10 +20,32 @@ use std::time::Duration;
 /// Gives a record its time, in milliseconds since the epoch; the second argument is the time that it has from its source.
 type Assigner<T> = Arc<dyn Fn(&T, Option<EventTime>) -> EventTime + Send + Sync>;
 
+/// The watermark that a record justifies, with its time.
+type Justify<T> = Arc<dyn Fn(&T, EventTime) -> Option<EventTime> + Send + Sync>;
+
+/// What moves time.
+enum Pace<T> {
+    /// Nothing.
+    Still,
+    /// The latest time, less so many milliseconds.
+    Behind(i64),
+    /// What each record says.
+    Said(Justify<T>),
+}
+
+impl<T> Clone for Pace<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Still => Self::Still,
+            Self::Behind(delay_ms) => Self::Behind(*delay_ms),
+            Self::Said(justify) => Self::Said(justify.clone()),
+        }
+    }
+}
+
 /// How records get event times, and how far behind the latest of them time is.
 pub struct WatermarkStrategy<T> {
-    /// `None`: no watermarks.
-    delay_ms: Option<i64>,
+    pace: Pace<T>,
     assigner: Option<Assigner<T>>,
     idle_timeout_ms: Option<i64>,
 }
@@ -31,7 +53,7 @@ pub struct WatermarkStrategy<T> {
 impl<T> Clone for WatermarkStrategy<T> {
     fn clone(&self) -> Self {
         Self {
-            delay_ms: self.delay_ms,
+            pace: self.pace.clone(),
             assigner: self.assigner.clone(),
             idle_timeout_ms: self.idle_timeout_ms,
         }
@@ -41,16 +63,15 @@ impl<T> Clone for WatermarkStrategy<T> {
 impl<T> fmt::Debug for WatermarkStrategy<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatermarkStrategy")
-            .field("delay_ms", &self.delay_ms)
             .field("idle_timeout_ms", &self.idle_timeout_ms)
             .finish_non_exhaustive()
     }
 }
 
 impl<T> WatermarkStrategy<T> {
-    fn behind(delay_ms: Option<i64>) -> Self {
+    fn of(pace: Pace<T>) -> Self {
         Self {
-            delay_ms,
+            pace,
             assigner: None,
             idle_timeout_ms: None,
         }
@@ -58,17 +79,30 @@ impl<T> WatermarkStrategy<T> {
 
     /// Times of a split never go back.
     pub fn for_monotonous_timestamps() -> Self {
-        Self::behind(Some(0))
+        Self::of(Pace::Behind(0))
     }
 
     /// A record comes at most so long after later ones of its split.
     pub fn for_bounded_out_of_orderness(longest: Duration) -> Self {
-        Self::behind(Some(longest.as_millis() as i64))
+        Self::of(Pace::Behind(longest.as_millis() as i64))
     }
 
     /// No event time moves: for programs in processing time.
     pub fn no_watermarks() -> Self {
-        Self::behind(None)
+        Self::of(Pace::Still)
+    }
+
+    /// A rule of one's own: `watermark` says of each record, with its time, up to where nothing will come any more, if the record tells.
+    /// The watermark follows the record at once, where it is later than the one before.
+    ///
+    /// ```
+    /// use flott::prelude::*;
+    ///
+    /// // Only records that end a second move time.
+    /// let strategy = WatermarkStrategy::for_punctuated(|is_last: &bool, time| is_last.then_some(time));
+    /// ```
+    pub fn for_punctuated(watermark: impl Fn(&T, EventTime) -> Option<EventTime> + Send + Sync + 'static) -> Self {
+        Self::of(Pace::Said(Arc::new(watermark)))
     }
 
     /// Takes a record's time out of the record: milliseconds since the epoch.
@@ -86,12 +120,21 @@ impl<T> WatermarkStrategy<T> {
         self
     }
 
+    fn has_watermarks(&self) -> bool {
+        !matches!(self.pace, Pace::Still)
+    }
+
+    /// Whether watermarks do not wait for an interval.
+    fn is_punctuated(&self) -> bool {
+        matches!(self.pace, Pace::Said(_))
+    }
+
     /// What the source's node says of it; `kind` is that of its generator.
     pub(crate) fn spec(&self, kind: &str) -> Option<WatermarkSpec> {
-        self.delay_ms.map(|_| WatermarkSpec {
+        self.has_watermarks().then(|| WatermarkSpec {
             kind: kind.to_owned(),
             spec: serde_json::Value::Null,
-            on_event: false,
+            on_event: self.is_punctuated(),
             idle_timeout_ms: self.idle_timeout_ms,
             alignment: None,
         })
@@ -117,10 +160,19 @@ impl<T: Data> WatermarkStrategy<T> {
         Ok(())
     }
 
-    /// The watermark that a time justifies: nothing at or before it will come (Flink's rule: the delay, less one).
-    fn watermark(&self, time_ms: EventTime) -> Option<EventTime> {
-        self.delay_ms
-            .map(|delay_ms| time_ms.saturating_sub(delay_ms).saturating_sub(1))
+    /// The watermark that a record justifies: nothing at or before it will come (Flink's rule: the delay, less one).
+    fn watermark(&self, value: &T, time_ms: EventTime) -> Option<EventTime> {
+        match &self.pace {
+            Pace::Still => None,
+            Pace::Behind(delay_ms) => Some(time_ms.saturating_sub(*delay_ms).saturating_sub(1)),
+            Pace::Said(justify) => justify(value, time_ms),
+        }
+    }
+
+    /// The latest watermark that some records justify by their times alone.
+    fn latest_watermark(&self, records: &Records<T>) -> Option<EventTime> {
+        let last = records.values.last()?;
+        records.times.latest().and_then(|time_ms| self.watermark(last, time_ms))
     }
 }
 
@@ -141,7 +193,10 @@ impl<T: Data> WatermarkGenerator for Generator<T> {
                            (with_timestamp_assigner), or use WatermarkStrategy::no_watermarks()";
             return Err(TaskError::user(message).fatal());
         }
-        let watermark = |index| records.time(index).and_then(|time_ms| self.0.watermark(time_ms));
+        let watermark = |index: usize| {
+            let time_ms = records.time(index);
+            time_ms.and_then(|time_ms| self.0.watermark(&records.values[index], time_ms))
+        };
         Ok((0..records.values.len()).map(watermark).collect())
     }
 }
@@ -251,8 +306,9 @@ impl<T: Data> TimestampsAndWatermarks<T> {
         let mut piece = Records::default();
         for value in records.values {
             let time = times.next();
+            let justified = time.and_then(|t| self.strategy.watermark(&value, t));
+            let justified = justified.unwrap_or(NO_WATERMARK);
             piece.push(value, time);
-            let justified = time.and_then(|t| self.strategy.watermark(t)).unwrap_or(NO_WATERMARK);
             if justified > self.justified {
                 self.justified = justified;
                 out.emit(std::mem::take(&mut piece).into_batch());
@@ -270,7 +326,10 @@ impl<T: Data> TimestampsAndWatermarks<T> {
                 Some(silent_at_ms.max(now_ms.saturating_add(1)))
             }
             (0, timeout_ms) => timeout_ms.map(|ms| now_ms.saturating_add(ms.max(1))),
-            (interval_ms, _) => self.strategy.delay_ms.map(|_| now_ms.saturating_add(interval_ms)),
+            (interval_ms, _) => {
+                let has_watermarks = self.strategy.has_watermarks();
+                has_watermarks.then(|| now_ms.saturating_add(interval_ms))
+            }
         }
     }
 
@@ -302,11 +361,11 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
             out.push(Element::Idle(false));
         }
         // Without an interval a watermark follows each record that justifies it, as at sources.
-        if self.interval_ms == 0 {
+        if self.interval_ms == 0 || self.strategy.is_punctuated() {
             self.emit_on_event(records, out);
             return Ok(Flow::Done);
         }
-        if let Some(latest) = records.times.latest().and_then(|t| self.strategy.watermark(t)) {
+        if let Some(latest) = self.strategy.latest_watermark(&records) {
             self.justified = self.justified.max(latest);
         }
         out.emit(records.into_batch());

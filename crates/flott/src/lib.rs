@@ -68,7 +68,7 @@ pub mod prelude {
         KeyedProcessFunction, KeyedStream, ListState, MapFunction, MapState, Meter, MetricGroup, NoState,
         OpenBroadcastContext, OpenContext, OpenKeyedBroadcastContext, OpenWindowContext, OperatorListState, OutputTag,
         ProcessContext, ProcessFunction, ProcessWindowFunction, ProcessingTimeSessionWindows, ProcessingTimeTrigger,
-        PurgingTrigger, ReducingState, RuntimeContext, SinkFunction, SlidingEventTimeWindows,
+        ProcessingTimeoutTrigger, PurgingTrigger, ReducingState, RuntimeContext, SinkFunction, SlidingEventTimeWindows,
         SlidingProcessingTimeWindows, StateDescriptor, StateTtlConfig, StateVisibility, StreamExecutionEnvironment,
         TimeEvictor, TimeWindow, TimestampedValue, Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
         TumblingProcessingTimeWindows, UpdateType, ValueState, WatermarkStrategy, Window, WindowAssigner,

@@ -14,6 +14,7 @@ pub(crate) mod contents;
 pub mod evictor;
 pub mod function;
 pub mod stream;
+pub mod timeout_trigger;
 pub mod trigger;
 
 use crate::key::Key;

@@ -256,6 +256,69 @@ fn records_keep_their_times_and_late_ones_go_to_their_side_output() {
     assert!(matches!(harness.process_element(row(1), 1), Err(HarnessError::Ended)));
 }
 
+/// Counts of windows that fire by number, or by time since their first or last record.
+fn batches(trigger: ProcessingTimeoutTrigger<CountTrigger>) -> OneInputHarness<i64, Vec<i64>> {
+    let describe = move |numbers: DataStream<i64>| {
+        let windows = numbers
+            .key_by(|_| 0i64)
+            .window(GlobalWindows)
+            .trigger(PurgingTrigger::of(trigger));
+        windows.apply(|_, _, numbers, out| out.collect(numbers.collect()))
+    };
+    OneInputHarness::of(describe).open().unwrap()
+}
+
+#[test]
+fn a_trigger_with_a_timeout_does_not_wait_for_ever() {
+    let trigger = ProcessingTimeoutTrigger::of(CountTrigger::of(3), Duration::from_millis(100));
+    let mut harness = batches(trigger);
+    (1..=4).try_for_each(|n| harness.process_value(n)).unwrap();
+    assert_eq!(harness.take_values(), [[1, 2, 3]]);
+    harness.set_processing_time(60).unwrap();
+    harness.process_value(5).unwrap();
+    harness.set_processing_time(100).unwrap();
+    assert!(harness.take_values().is_empty());
+    harness.set_processing_time(101).unwrap();
+    assert_eq!(harness.take_values(), [[4, 5]]);
+    // The count begins anew.
+    (6..=8).try_for_each(|n| harness.process_value(n)).unwrap();
+    assert_eq!(harness.take_values(), [[6, 7, 8]]);
+    assert_eq!(harness.num_processing_time_timers().unwrap(), 0);
+
+    let mut harness = batches(trigger.reset_timer_on_new_record());
+    harness.process_value(1).unwrap();
+    harness.set_processing_time(60).unwrap();
+    harness.process_value(2).unwrap();
+    harness.set_processing_time(160).unwrap();
+    assert!(harness.take_values().is_empty());
+    harness.set_processing_time(161).unwrap();
+    assert_eq!(harness.take_values(), [[1, 2]]);
+}
+
+#[test]
+fn a_rule_of_ones_own_moves_time() {
+    let mut harness = OneInputHarness::of(|numbers: DataStream<i64>| {
+        let strategy = WatermarkStrategy::for_punctuated(|n: &i64, time| (n % 10 == 0).then_some(time - 1));
+        numbers.assign_timestamps_and_watermarks(&strategy.with_timestamp_assigner(|n, _| n * 100))
+    })
+    .with_option("pipeline.auto-watermark-interval", "1 h")
+    .open()
+    .unwrap();
+    [3, 10, 12, 5, 20]
+        .into_iter()
+        .try_for_each(|n| harness.process_value(n))
+        .unwrap();
+    let times: Vec<i64> = harness
+        .take_output()
+        .into_iter()
+        .map(|output| match output {
+            Output::Record(record) => record.timestamp.unwrap(),
+            Output::Watermark(time) => -time,
+        })
+        .collect();
+    assert_eq!(times, [300, 1000, -999, 1200, 500, 2000, -1999]);
+}
+
 /// Joins orders with their payments, whichever comes first, for 100 ms.
 #[derive(Clone, Default)]
 struct Pay {
