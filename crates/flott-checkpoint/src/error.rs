@@ -43,7 +43,7 @@ pub enum CheckpointError {
     },
     /// Another process has claimed the job's checkpoints.
     #[error(
-        "generation {ours} may no longer write to {path}: generation {newest} has taken over; this process must stop"
+        "generation {ours} may no longer write to {path}: generation {newest} has taken over; this job must stop. Two jobs cannot have one 'pipeline.name' in one checkpoint directory at the same time: name them differently, or put their INSERTs into one STATEMENT SET"
     )]
     Fenced {
         /// The folder.

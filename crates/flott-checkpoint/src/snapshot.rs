@@ -6,10 +6,13 @@ use crate::manifest::{Location, Manifest, SnapshotKind};
 use crate::protocol::{Facts, SnapshotId};
 use crate::root::Root;
 use crate::store::check_files;
-use crate::writer::StateWriter;
 use bytes::Bytes;
-use flott_core::{Generation, JobId, Options};
+use flott_core::{JobId, Options};
+use futures::stream::{self, TryStreamExt};
 use std::collections::BTreeMap;
+
+/// Files of a savepoint that are copied at the same time.
+const CONCURRENT_COPIES: usize = 8;
 
 /// A readable checkpoint or savepoint.
 #[derive(Debug, Clone)]
@@ -117,21 +120,19 @@ impl Savepoint {
         self.root.display("")
     }
 
-    /// Writes its state files. Tables are to be encoded in full.
-    pub fn writer(&self, generation: Generation, attempt: u64) -> StateWriter {
-        StateWriter::new(self.root.clone(), "", generation, attempt)
-    }
-
     /// Copies the files of a completed checkpoint into the savepoint and completes it with them.
     ///
     /// # Errors
     /// If a file cannot be read or written.
     pub async fn complete_from(&self, checkpoint: &Snapshot) -> Result<(), CheckpointError> {
         let mut manifest = checkpoint.manifest.clone();
-        for path in manifest.files() {
+        let copy = async |path: String| {
             let content = checkpoint.root.get(&path).await?;
-            self.root.put_own(&flat_name(&path), content).await?;
-        }
+            self.root.put_own(&flat_name(&path), content).await
+        };
+        stream::iter(manifest.files().into_iter().map(Ok::<_, CheckpointError>))
+            .try_for_each_concurrent(CONCURRENT_COPIES, copy)
+            .await?;
         let subtasks = manifest.operators.iter_mut().flat_map(|o| &mut o.subtasks);
         for location in subtasks.flat_map(|s| s.locations_mut()) {
             if let Location::File { path, .. } = location {
@@ -141,11 +142,8 @@ impl Savepoint {
         self.complete(manifest).await
     }
 
-    /// Makes the savepoint exist.
-    ///
-    /// # Errors
-    /// If a file of the manifest is not in the savepoint's folder, or the store refuses.
-    pub async fn complete(&self, mut manifest: Manifest) -> Result<(), CheckpointError> {
+    /// Makes the savepoint exist, once all files of the manifest are in its folder.
+    async fn complete(&self, mut manifest: Manifest) -> Result<(), CheckpointError> {
         manifest.kind = SnapshotKind::Savepoint;
         let files: BTreeMap<_, _> = self
             .root

@@ -291,8 +291,8 @@ impl Leader {
     ///
     /// # Errors
     /// If the store refuses; nothing is lost then, since commits can be repeated.
-    pub async fn mark_committed(&self, permit: &CommitPermit) -> Result<(), CheckpointError> {
-        let path = layout::committed(permit.id.generation, permit.id.checkpoint);
+    pub async fn mark_committed(&self, id: SnapshotId) -> Result<(), CheckpointError> {
+        let path = layout::committed(id.generation, id.checkpoint);
         self.store.root.put_own(&path, Bytes::from_static(b"\n")).await
     }
 

@@ -20,6 +20,8 @@ pub enum Fault {
     CrashAfter,
     /// The step takes effect, but its answer is an error; later steps work.
     LostAnswer,
+    /// The step takes effect, but its answer is an error; so many later steps fail without effect, then all works again.
+    Outage(u64),
     /// The step fails without effect; later steps work.
     Refused,
 }
@@ -94,10 +96,11 @@ impl Shared {
         }
         match (self.fault, call == self.step) {
             (None, _) => Verdict::Pass,
-            (Some(Fault::CrashAfter | Fault::LostAnswer), true) => Verdict::PassAndFail,
+            (Some(Fault::CrashAfter | Fault::LostAnswer | Fault::Outage(_)), true) => Verdict::PassAndFail,
+            (Some(Fault::Outage(calls)), false) if call <= self.step + calls => Verdict::Fail,
             (Some(Fault::CrashBefore | Fault::Refused), true) => Verdict::Fail,
             (Some(Fault::CrashBefore | Fault::CrashAfter), false) => Verdict::Fail,
-            (Some(Fault::LostAnswer | Fault::Refused), false) => Verdict::Pass,
+            (Some(Fault::LostAnswer | Fault::Outage(_) | Fault::Refused), false) => Verdict::Pass,
         }
     }
 }

@@ -20,10 +20,10 @@ pub type SubtaskId = (usize, usize);
 pub enum CheckpointKind {
     /// The interval has passed.
     Periodic,
-    /// A user's savepoint into this directory.
+    /// A user's savepoint: a checkpoint that is copied once it is committed.
     Savepoint {
-        /// Where to.
-        dir: String,
+        /// Which request it answers.
+        request: u64,
         /// Whether sources stop behind it.
         stop: bool,
     },
@@ -92,6 +92,8 @@ pub enum Decision {
         kind: CheckpointKind,
         /// Whether more failed than are tolerated.
         job_fails: bool,
+        /// Whether another attempt may help the job.
+        retryable: bool,
     },
 }
 
@@ -156,7 +158,7 @@ impl Coordinator {
                     self.settings.timeout_ms,
                     missing.join(", ")
                 );
-                return self.failed(id, reason, now_ms);
+                return self.failed(id, reason, true, now_ms);
             }
             return None;
         }
@@ -232,19 +234,22 @@ impl Coordinator {
         Some(Decision::Notify { id, kind: flight.kind })
     }
 
-    /// A part could not be captured, written or acknowledged, or the manifest could not be written.
-    pub fn failed(&mut self, id: CheckpointId, reason: String, now_ms: i64) -> Option<Decision> {
+    /// A part could not be captured, written or acknowledged, or the manifest could not be written. What is not `retryable`
+    /// (another process leads) fails the job whatever is tolerated.
+    pub fn failed(&mut self, id: CheckpointId, reason: String, retryable: bool, now_ms: i64) -> Option<Decision> {
         let flight = self.in_flight.take_if(|f| f.id == id && f.phase != Phase::Committing)?;
         self.last_end_ms = now_ms;
         self.failures += 1;
         // Behind a last checkpoint nothing runs on: only a restart can bring the job back.
-        let job_fails = flight.kind.is_last()
+        let job_fails = !retryable
+            || flight.kind.is_last()
             || (flight.kind == CheckpointKind::Periodic && self.failures > self.settings.tolerable_failures);
         Some(Decision::Abort {
             id,
             reason,
             kind: flight.kind,
             job_fails,
+            retryable,
         })
     }
 }
@@ -344,19 +349,16 @@ mod tests {
     #[test]
     fn savepoints_go_before_the_interval_and_the_last_one_goes_last() {
         let mut c = coordinator(&[]);
+        c.want(CheckpointKind::Savepoint { request: 1, stop: true });
         c.want(CheckpointKind::Savepoint {
-            dir: "a".into(),
-            stop: true,
-        });
-        c.want(CheckpointKind::Savepoint {
-            dir: "b".into(),
+            request: 2,
             stop: false,
         });
         assert!(matches!(
             c.on_time(0),
             Some(Decision::Trigger {
                 id: 1,
-                kind: CheckpointKind::Savepoint { stop: false, .. }
+                kind: CheckpointKind::Savepoint { request: 2, .. }
             })
         ));
         run_through(&mut c, 1, 0);
@@ -364,7 +366,7 @@ mod tests {
             c.on_time(0),
             Some(Decision::Trigger {
                 id: 2,
-                kind: CheckpointKind::Savepoint { stop: true, .. }
+                kind: CheckpointKind::Savepoint { request: 1, .. }
             })
         ));
     }
@@ -376,7 +378,24 @@ mod tests {
         c.on_acknowledged(1, (0, 0));
         c.on_acknowledged(1, (1, 0));
         c.on_written(1);
-        assert_eq!(c.failed(1, "late".into(), 0), None);
+        assert_eq!(c.failed(1, "late".into(), true, 0), None);
         assert!(c.on_committed(1, 0).is_some());
+    }
+
+    #[test]
+    fn another_leader_ends_the_job_whatever_is_tolerated() {
+        let mut c = coordinator(&[
+            EVERY_100,
+            ("execution.checkpointing.tolerable-failed-checkpoints", "100"),
+        ]);
+        c.on_time(100);
+        assert!(matches!(
+            c.failed(1, "fenced".into(), false, 100),
+            Some(Decision::Abort {
+                job_fails: true,
+                retryable: false,
+                ..
+            })
+        ));
     }
 }

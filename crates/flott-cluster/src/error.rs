@@ -32,6 +32,10 @@ impl From<ClusterError> for TaskError {
     fn from(e: ClusterError) -> Self {
         match e {
             ClusterError::Task(task) => task,
+            // To go on would be to end what the other leader has begun outside.
+            ClusterError::Checkpoint(cause) if cause.is_fenced() => {
+                Self::caused(FailureLabel::Infrastructure, "another job has taken over", cause).fatal()
+            }
             ClusterError::Checkpoint(cause) => Self::caused(FailureLabel::Infrastructure, "checkpoint storage", cause),
             other => Self::new(FailureLabel::User, other.to_string()).fatal(),
         }

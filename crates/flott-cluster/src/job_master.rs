@@ -14,8 +14,9 @@ use crate::error::ClusterError;
 use crate::job_state::{Effect, Event, Failure, JobMachine, JobStatus};
 use crate::prepare::{Prepared, prepare};
 use crate::stats::JobStats;
-use crate::storage::{Place, RestorePoint, Storage};
+use crate::storage::{RestorePoint, Storage};
 use bytes::Bytes;
+use flott_checkpoint::Savepoint;
 use flott_core::{CheckpointId, OperatorId};
 use flott_plan::NodeId;
 use flott_runtime::connector::Split;
@@ -49,14 +50,14 @@ pub(crate) enum Message {
     Part(u64, CheckpointId, SubtaskId, Box<WrittenSnapshots>),
     /// An enumerator found splits.
     Discovered(u64, NodeId, Vec<(usize, Split)>, Vec<u8>),
-    /// The folder of a savepoint is ready, or not.
-    SavepointPlace(u64, CheckpointId, CheckpointKind, Result<Place, String>),
     /// A savepoint is wanted; the answer is its path.
     Savepoint {
         dir: Option<String>,
         stop: bool,
-        answer: oneshot::Sender<Result<String, String>>,
+        answer: SavepointAnswer,
     },
+    /// Its folder is ready.
+    SavepointPlace(Box<WantedSavepoint>, bool),
     /// The job shall stop at a last checkpoint of its own.
     Stop,
     /// The job shall be cancelled.
@@ -69,10 +70,28 @@ pub(crate) enum Message {
     },
 }
 
+/// Gets a savepoint's path, or why there is none.
+pub(crate) type SavepointAnswer = oneshot::Sender<Result<String, String>>;
+
+/// A savepoint that waits for its checkpoint.
+pub(crate) struct WantedSavepoint {
+    place: Savepoint,
+    answer: SavepointAnswer,
+}
+
+impl WantedSavepoint {
+    /// Gives it up.
+    async fn give_up(self, reason: String) {
+        if let Err(error) = self.place.abandon().await {
+            tracing::warn!(%error, path = self.place.path(), "an unfinished savepoint could not be deleted");
+        }
+        let _ = self.answer.send(Err(reason));
+    }
+}
+
 /// A checkpoint whose parts arrive.
 struct Collecting {
     kind: CheckpointKind,
-    place: Place,
     triggered_ms: i64,
     parts: BTreeMap<SubtaskId, WrittenSnapshots>,
     enumerators: Vec<(OperatorId, Vec<u8>)>,
@@ -96,7 +115,9 @@ pub(crate) struct JobMaster {
     collecting: HashMap<CheckpointId, Collecting>,
     enumerator_states: BTreeMap<NodeId, Vec<u8>>,
     prepared: Option<Box<Prepared>>,
-    savepoint_answers: VecDeque<oneshot::Sender<Result<String, String>>>,
+    /// Savepoints that are not committed yet, by request.
+    savepoints: HashMap<u64, WantedSavepoint>,
+    savepoint_requests: u64,
     discovery: Vec<tokio::task::JoinHandle<()>>,
     stopped: bool,
 }
@@ -132,7 +153,8 @@ impl JobMaster {
             collecting: HashMap::new(),
             enumerator_states: BTreeMap::new(),
             prepared: None,
-            savepoint_answers: VecDeque::new(),
+            savepoints: HashMap::new(),
+            savepoint_requests: 0,
             discovery: vec![],
             stopped: false,
         }
@@ -195,14 +217,16 @@ impl JobMaster {
                 }
                 None
             }
-            Message::SavepointPlace(attempt, id, kind, place) => match place {
-                _ if attempt != current => None,
-                Ok(place) => {
-                    self.send_barriers(id, kind, place);
-                    None
+            Message::SavepointPlace(wanted, stop) => {
+                if self.machine.status() != JobStatus::Running {
+                    tokio::spawn(wanted.give_up(self.not_running()));
+                    return None;
                 }
-                Err(reason) => Some((attempt, Event::CheckpointFailed(id, reason))),
-            },
+                let request = self.savepoint_requests;
+                self.savepoint_requests += 1;
+                self.savepoints.insert(request, *wanted);
+                Some((current, Event::Want(CheckpointKind::Savepoint { request, stop })))
+            }
             Message::Task(attempt, subtask, event) => self.task_event(attempt, subtask, event),
             Message::Savepoint { dir, stop, answer } => {
                 let Some(dir) = dir.or_else(|| self.savepoint_dir.clone()) else {
@@ -211,11 +235,22 @@ impl JobMaster {
                     return None;
                 };
                 if self.machine.status() != JobStatus::Running {
-                    let _ = answer.send(Err(format!("the job is {}, not RUNNING", self.machine.status())));
+                    let _ = answer.send(Err(self.not_running()));
                     return None;
                 }
-                self.savepoint_answers.push_back(answer);
-                Some((current, Event::Want(CheckpointKind::Savepoint { dir, stop })))
+                let (storage, sender) = (self.storage.clone(), self.sender.clone());
+                tokio::spawn(async move {
+                    match storage.savepoint(&dir).await {
+                        Ok(place) => {
+                            let wanted = Box::new(WantedSavepoint { place, answer });
+                            let _ = sender.send(Message::SavepointPlace(wanted, stop));
+                        }
+                        Err(error) => {
+                            let _ = answer.send(Err(error.to_string()));
+                        }
+                    }
+                });
+                None
             }
             Message::Stop => Some((current, Event::Want(CheckpointKind::Stop))),
             Message::Cancel => Some((current, Event::Cancel)),
@@ -244,7 +279,7 @@ impl JobMaster {
             *index == subtask && nodes.any(|name| name.contains(operator))
         };
         if self.machine.status() != JobStatus::Running {
-            return Err(format!("the job is {}, not RUNNING", self.machine.status()));
+            return Err(self.not_running());
         }
         let Some((_, task)) = self.tasks.iter().find(|(id, _)| of_operator(id)) else {
             let tasks = vertices
@@ -259,6 +294,10 @@ impl JobMaster {
         };
         task.send(TaskCommand::Fail("the task was told to fail".to_owned()));
         Ok(())
+    }
+
+    fn not_running(&self) -> String {
+        format!("the job is {}, not RUNNING", self.machine.status())
     }
 
     fn task_event(&mut self, attempt: u64, subtask: SubtaskId, event: TaskEvent) -> Option<(u64, Event)> {
@@ -322,6 +361,9 @@ impl JobMaster {
                 if matches!(status, JobStatus::Restarting | JobStatus::Failing) || status.is_terminal() {
                     self.stop_discovery();
                 }
+                if status != JobStatus::Running {
+                    self.give_savepoints_up();
+                }
                 if let (JobStatus::Failed, Some(failure)) = (status, self.machine.failure()) {
                     self.stats.failed(&failure.text);
                 }
@@ -342,13 +384,11 @@ impl JobMaster {
         let (sources, committers) = (self.sources.clone(), self.committers.clone());
         let (writing, restore) = (self.writing.take(), self.restore.clone());
         tokio::spawn(async move {
-            // A checkpoint that came to exist while the attempt before failed is the newest: to go back behind it would give
-            // up transactions that it lists.
+            // What the attempt before is writing comes to exist, or not, before anything is settled.
             if let Some(writing) = writing {
                 let _ = writing.await;
             }
-            let point = storage.newest().or(restore);
-            let message = match prepare(&ctx, &storage, &sources, &committers, point).await {
+            let message = match prepare(&ctx, &storage, &sources, &committers, restore).await {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
                 Err(error) => {
                     let error = flott_runtime::TaskError::from(error);
@@ -444,22 +484,6 @@ impl JobMaster {
     fn trigger(&mut self, id: CheckpointId, kind: CheckpointKind) {
         failpoint::hit("checkpoint-trigger");
         self.storage.begun(id);
-        let CheckpointKind::Savepoint { dir, .. } = &kind else {
-            return self.send_barriers(id, kind, Place::Checkpoint);
-        };
-        let (storage, sender, attempt, dir) = (
-            self.storage.clone(),
-            self.sender.clone(),
-            self.machine.attempt(),
-            dir.clone(),
-        );
-        tokio::spawn(async move {
-            let place = storage.savepoint(&dir).await.map_err(|e| e.to_string());
-            let _ = sender.send(Message::SavepointPlace(attempt, id, kind, place));
-        });
-    }
-
-    fn send_barriers(&mut self, id: CheckpointId, kind: CheckpointKind, place: Place) {
         let triggered_ms = self.ctx.clock.now_ms();
         let operator = |node: &NodeId| self.ctx.plan.nodes[*node].operator_id;
         let enumerators = self
@@ -477,7 +501,6 @@ impl JobMaster {
             id,
             Collecting {
                 kind,
-                place,
                 triggered_ms,
                 parts,
                 enumerators,
@@ -500,18 +523,24 @@ impl JobMaster {
         barrier: Barrier,
         operators: Vec<(OperatorId, OperatorSnapshot)>,
     ) {
-        let Some(collecting) = self.collecting.get(&barrier.checkpoint) else {
+        if !self.collecting.contains_key(&barrier.checkpoint) {
             return;
-        };
-        let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
+        }
+        let (storage, sender) = (self.storage.clone(), self.sender.clone());
         tokio::spawn(async move {
             let id = barrier.checkpoint;
-            let message = match storage.write_part(&place, id, attempt, subtask, operators).await {
+            let message = match storage.write_part(id, attempt, subtask, operators).await {
                 Ok(parts) => {
                     failpoint::hit("checkpoint-ack");
                     Message::Part(attempt, id, subtask, Box::new(parts))
                 }
-                Err(error) => Message::Fact(attempt, Event::CheckpointFailed(id, error.to_string())),
+                Err(error) => {
+                    let failure = Failure {
+                        text: error.to_string(),
+                        retryable: true,
+                    };
+                    Message::Fact(attempt, Event::CheckpointFailed(id, failure))
+                }
             };
             let _ = sender.send(message);
         });
@@ -528,17 +557,23 @@ impl JobMaster {
             &collecting.parts,
             &collecting.enumerators,
         );
-        let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
+        let (storage, sender) = (self.storage.clone(), self.sender.clone());
         let stats = self.stats.clone();
         self.writing = Some(tokio::spawn(async move {
             let bytes = manifest.state_bytes();
-            let event = match storage.complete(&place, manifest).await {
+            let event = match storage.complete(manifest).await {
                 Ok(path) => {
                     stats.completed(id, bytes, &path);
                     failpoint::hit("checkpoint-complete");
                     Event::Written(id)
                 }
-                Err(error) => Event::CheckpointFailed(id, error.to_string()),
+                Err(error) => {
+                    let failure = Failure {
+                        text: error.to_string(),
+                        retryable: !error.is_fenced(),
+                    };
+                    Event::CheckpointFailed(id, failure)
+                }
             };
             let _ = sender.send(Message::Fact(attempt, event));
         }));
@@ -548,16 +583,14 @@ impl JobMaster {
         let Some(collecting) = self.collecting.get(&id) else {
             return;
         };
-        if matches!(collecting.place, Place::Checkpoint) {
-            collecting.parts.values().for_each(|part| part.ticket.confirm());
-        }
-        if matches!(collecting.kind, CheckpointKind::Savepoint { .. })
-            && let Some(answer) = self.savepoint_answers.pop_front()
-        {
-            let _ = answer.send(Ok(collecting.place.to_string()));
-        }
+        collecting.parts.values().for_each(|part| part.ticket.confirm());
         let listed = committables(&self.ctx, &self.committers, &collecting.parts);
-        let (storage, sender, place) = (self.storage.clone(), self.sender.clone(), collecting.place.clone());
+        let savepoint = match collecting.kind {
+            CheckpointKind::Savepoint { request, .. } => self.savepoints.remove(&request),
+            _ => None,
+        };
+        let stops = collecting.kind.stops();
+        let (storage, sender) = (self.storage.clone(), self.sender.clone());
         tokio::spawn(async move {
             let mut result = Ok(());
             for (committer, committables) in listed {
@@ -565,13 +598,16 @@ impl JobMaster {
                     result = commit_with_retries(&committer, &committables).await;
                 }
             }
+            if result.is_ok()
+                && let Some(point) = storage.newest()
+            {
+                storage.committed(&point).await;
+            }
+            if let Some(savepoint) = savepoint {
+                result = take_savepoint(&storage, savepoint, result, stops).await;
+            }
             let event = match result {
-                Ok(()) => {
-                    if let Err(error) = storage.committed(&place, id).await {
-                        tracing::warn!(checkpoint = id, %error, "the commit could not be noted; a restore repeats it");
-                    }
-                    Event::Committed(id)
-                }
+                Ok(()) => Event::Committed(id),
                 Err(failure) => Event::CommitFailed(failure),
             };
             let _ = sender.send(Message::Fact(attempt, event));
@@ -581,14 +617,20 @@ impl JobMaster {
     fn abort(&mut self, id: CheckpointId, kind: &CheckpointKind, reason: &str) {
         tracing::warn!(checkpoint = id, reason, "checkpoint given up");
         self.stats.checkpoint_failed(id, reason);
-        if matches!(kind, CheckpointKind::Savepoint { .. })
-            && let Some(answer) = self.savepoint_answers.pop_front()
+        if let CheckpointKind::Savepoint { request, .. } = kind
+            && let Some(savepoint) = self.savepoints.remove(request)
         {
-            let _ = answer.send(Err(reason.to_owned()));
+            tokio::spawn(savepoint.give_up(reason.to_owned()));
         }
-        if let Some(collecting) = self.collecting.remove(&id) {
-            let storage = self.storage.clone();
-            tokio::spawn(async move { storage.discard(&collecting.place).await });
+        self.collecting.remove(&id);
+    }
+
+    /// The attempt that would have taken them is over.
+    fn give_savepoints_up(&mut self) {
+        let failure = self.machine.failure().map(|f| format!(": {}", f.text));
+        let reason = format!("the job is {}{}", self.machine.status(), failure.unwrap_or_default());
+        for (_, savepoint) in self.savepoints.drain() {
+            tokio::spawn(savepoint.give_up(reason.clone()));
         }
     }
 
@@ -600,9 +642,7 @@ impl JobMaster {
 
     async fn end(mut self) {
         self.stop_discovery();
-        for answer in self.savepoint_answers.drain(..) {
-            let _ = answer.send(Err(format!("the job is {}", self.machine.status())));
-        }
+        self.give_savepoints_up();
         self.storage.job_ended(self.machine.status(), self.stopped).await;
         self.stats.ended();
         self.status.send_replace(self.machine.status());
@@ -627,6 +667,32 @@ pub(crate) fn committables(
         .iter()
         .map(|(node, committer)| (committer.clone(), listed(node)))
         .collect()
+}
+
+/// Copies the checkpoint whose sinks are committed, and answers. A job that was to stop behind its savepoint, and has none,
+/// is started again; one that runs on is not troubled.
+async fn take_savepoint(
+    storage: &Storage,
+    savepoint: WantedSavepoint,
+    committed: Result<(), Failure>,
+    stops: bool,
+) -> Result<(), Failure> {
+    if let Err(failure) = committed {
+        savepoint.give_up(failure.text.clone()).await;
+        return Err(failure);
+    }
+    let path = savepoint.place.path();
+    let Err(error) = storage.copy(&savepoint.place).await else {
+        let _ = savepoint.answer.send(Ok(path));
+        return Ok(());
+    };
+    let text = format!("the savepoint {path} could not be written: {error}");
+    savepoint.give_up(text.clone()).await;
+    if stops {
+        return Err(Failure { text, retryable: true });
+    }
+    tracing::warn!("{text}");
+    Ok(())
 }
 
 /// Commits one by one, so that a crash between two is the hard case that tests ask for.

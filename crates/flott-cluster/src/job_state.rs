@@ -87,7 +87,7 @@ pub enum Event {
     /// A subtask's state of a checkpoint is durable.
     Acknowledged(CheckpointId, SubtaskId),
     /// A part of a checkpoint failed.
-    CheckpointFailed(CheckpointId, String),
+    CheckpointFailed(CheckpointId, Failure),
     /// A checkpoint's manifest exists.
     Written(CheckpointId),
     /// A checkpoint's sinks are committed.
@@ -247,8 +247,8 @@ impl JobMachine {
             (Running, Event::Acknowledged(id, subtask)) => {
                 self.decide(now_ms, |c| c.on_acknowledged(id, subtask), &mut effects);
             }
-            (Running, Event::CheckpointFailed(id, reason)) => {
-                self.decide(now_ms, |c| c.failed(id, reason, now_ms), &mut effects);
+            (Running, Event::CheckpointFailed(id, Failure { text, retryable })) => {
+                self.decide(now_ms, |c| c.failed(id, text, retryable, now_ms), &mut effects);
             }
             (Running, Event::Written(id)) => self.decide(now_ms, |c| c.on_written(id), &mut effects),
             (Running, Event::Committed(id)) => self.decide(now_ms, |c| c.on_committed(id, now_ms), &mut effects),
@@ -271,6 +271,8 @@ impl JobMachine {
                 self.turn(Cancelling, &mut effects);
                 effects.push(Effect::CancelTasks);
             }
+            // The last checkpoint that it asks for is the one from which the job would have been started again.
+            (Failing, Event::Want(kind)) if kind.stops() => self.turn(Cancelling, &mut effects),
             // Nothing runs yet, or any more: there is nothing to wait for.
             (Created | Restarting, Event::Cancel) => self.turn(JobStatus::Canceled, &mut effects),
             (Created | Restarting, Event::Want(kind)) if kind.stops() => self.turn(JobStatus::Canceled, &mut effects),
@@ -343,6 +345,7 @@ impl JobMachine {
                 reason,
                 kind,
                 job_fails,
+                retryable,
             } => {
                 effects.push(Effect::Abort(id, kind, reason.clone()));
                 if !job_fails {
@@ -351,7 +354,7 @@ impl JobMachine {
                 self.fail(
                     Failure {
                         text: format!("checkpoint {id} failed: {reason}"),
-                        retryable: true,
+                        retryable,
                     },
                     effects,
                 );
@@ -537,7 +540,7 @@ mod tests {
                     2 => Event::Ended(subtask),
                     3 => Event::TaskFailed(subtask, failure(rng % 10 != 0)),
                     4 | 5 => Event::Acknowledged(id, subtask),
-                    6 => Event::CheckpointFailed(id, "x".into()),
+                    6 => Event::CheckpointFailed(id, failure(true)),
                     7 => Event::Written(id),
                     8 => Event::Committed(id),
                     9 if rng % 50 == 0 => Event::Cancel,

@@ -34,14 +34,18 @@ pub(crate) struct Enumerated {
     pub(crate) interval: Option<Duration>,
 }
 
-/// Settles what sinks left open, then finds state and splits.
+/// Settles what sinks left open, then finds state and splits: those of the newest checkpoint, or else of `restore`.
 pub(crate) async fn prepare(
     ctx: &JobContext,
     storage: &Storage,
     sources: &HashMap<NodeId, JobSource>,
     committers: &BTreeMap<NodeId, SharedCommitter>,
-    point: Option<RestorePoint>,
+    restore: Option<RestorePoint>,
 ) -> Result<Prepared, ClusterError> {
+    storage.settle().await?;
+    // A checkpoint that came to exist while the attempt before failed is the newest: to go back behind it would give up
+    // transactions that it lists.
+    let point = storage.newest().or(restore);
     for (node, committer) in committers {
         let node = &ctx.plan.nodes[*node];
         let listed: Vec<Bytes> = point
@@ -56,7 +60,7 @@ pub(crate) async fn prepare(
             .map_err(|e| of_connector(&node.name, e))?;
     }
     if let Some(point) = &point {
-        point.mark_committed();
+        storage.committed(point).await;
     }
     let (states, mut splits) = match &point {
         Some(point) => storage.restored(ctx, point).await?,

@@ -1,5 +1,11 @@
 //! Where a job's checkpoints go: the leader's right to write them, their parts, their manifests, and what is restored.
 //!
+//! A savepoint is a checkpoint like any other that is copied once its sinks have committed; so restarts and `latest` never go
+//! back behind what a savepoint made visible.
+//!
+//! A manifest of which the store does not say whether it exists stays *unsettled*: nothing that it lists may be given up before
+//! it is known to exist ([`Storage::settle`]).
+//!
 //! Without `execution.checkpointing.dir` everything lies in memory: restarts within the process find their state there,
 //! and a bounded job has the last checkpoint that commits its tail; nothing outlives the process.
 
@@ -12,8 +18,8 @@ use crate::settings::{CheckpointSettings, Retention};
 use crate::submit::Restore;
 use bytes::Bytes;
 use flott_checkpoint::{
-    CheckpointError, CheckpointStore, CommitPermit, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest,
-    Root, Savepoint, Snapshot, SnapshotKind,
+    CheckpointError, CheckpointStore, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest, Root,
+    Savepoint, Snapshot, SnapshotKind,
 };
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, Generation, JobId, OperatorId, Options};
@@ -24,9 +30,9 @@ use flott_runtime::{FailureLabel, TaskError};
 use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
 use flott_state::{OperatorSnapshot, RestoredState, RunMode, StateError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Name under which an enumerator's state lies in a manifest.
 const ENUMERATOR_STATE: &str = "enumerator";
@@ -34,23 +40,8 @@ const ENUMERATOR_STATE: &str = "enumerator";
 /// Age from which files of a job's folder that no checkpoint refers to are taken for left behind.
 const SWEEP_AGE_MS: i64 = 24 * 3_600_000;
 
-/// Where a checkpoint is written to.
-#[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// Among the job's own.
-    Checkpoint,
-    /// A savepoint.
-    Savepoint(Savepoint),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Checkpoint => f.write_str("the job's checkpoints"),
-            Self::Savepoint(savepoint) => f.write_str(&savepoint.path()),
-        }
-    }
-}
+/// How often a manifest is put again when the store does not say whether it has it.
+const COMPLETE_ATTEMPTS: u32 = 4;
 
 /// State by operator, for the subtasks of the job that is submitted.
 type LoadedStates = HashMap<OperatorId, Vec<RestoredState>>;
@@ -111,11 +102,6 @@ impl RestorePoint {
             .collect()
     }
 
-    /// Notes that all sinks have committed what it lists.
-    pub(crate) fn mark_committed(&self) {
-        self.is_committed.store(true, Ordering::Relaxed);
-    }
-
     /// The state of the enumerator of source `operator`.
     pub(crate) fn coordinator_state(&self, operator: OperatorId) -> Option<Vec<u8>> {
         let mut states = self.manifest().coordinator.iter();
@@ -134,7 +120,8 @@ struct Inner {
     retention: Retention,
     next_checkpoint: AtomicU64,
     newest: Mutex<Option<RestorePoint>>,
-    permits: Mutex<HashMap<CheckpointId, CommitPermit>>,
+    /// The manifest of a checkpoint behind `newest` that may exist or not.
+    unsettled: Mutex<Option<Manifest>>,
 }
 
 /// A job's checkpoint storage. Cloning shares it.
@@ -156,6 +143,17 @@ impl Storage {
                 CheckpointStore::of_root(&Root::of_store(memory, "", "memory"), job_name)
             }
         };
+        Self::lead(store, settings, options, job_name, job_id).await
+    }
+
+    /// Claims leadership of an opened store.
+    async fn lead(
+        store: CheckpointStore,
+        settings: &CheckpointSettings,
+        options: &Options,
+        job_name: &str,
+        job_id: JobId,
+    ) -> Result<Self, ClusterError> {
         let leader = store
             .claim(&format!("job {job_id} of process {}", std::process::id()))
             .await?;
@@ -173,7 +171,7 @@ impl Storage {
             retention: settings.retention,
             next_checkpoint: AtomicU64::new(1),
             newest: Mutex::default(),
-            permits: Mutex::default(),
+            unsettled: Mutex::default(),
         })))
     }
 
@@ -234,25 +232,28 @@ impl Storage {
     }
 
     /// Begins a savepoint below `dir`.
-    pub(crate) async fn savepoint(&self, dir: &str) -> Result<Place, CheckpointError> {
-        Ok(Place::Savepoint(
-            Savepoint::create(dir, self.0.job_id, &self.0.options).await?,
-        ))
+    pub(crate) async fn savepoint(&self, dir: &str) -> Result<Savepoint, CheckpointError> {
+        Savepoint::create(dir, self.0.job_id, &self.0.options).await
+    }
+
+    /// Copies the newest checkpoint, whose sinks are committed, into a savepoint.
+    pub(crate) async fn copy(&self, savepoint: &Savepoint) -> Result<(), ClusterError> {
+        let newest = self
+            .newest()
+            .ok_or_else(|| ClusterError::Restore("there is no checkpoint to copy".to_owned()))?;
+        savepoint.complete_from(&newest.snapshot).await?;
+        Ok(savepoint.mark_committed().await?)
     }
 
     /// Encodes and writes a subtask's state.
     pub(crate) async fn write_part(
         &self,
-        place: &Place,
         id: CheckpointId,
         attempt: u64,
         (_, subtask): SubtaskId,
         operators: Vec<(OperatorId, OperatorSnapshot)>,
     ) -> Result<WrittenSnapshots, ClusterError> {
-        let (writer, mode) = match place {
-            Place::Checkpoint => (self.0.leader.writer(id, attempt), self.0.mode),
-            Place::Savepoint(savepoint) => (savepoint.writer(self.generation(), attempt), RunMode::Full),
-        };
+        let (writer, mode) = (self.0.leader.writer(id, attempt), self.0.mode);
         let encoded = tokio::task::spawn_blocking(move || encode_snapshots(id, subtask, operators, mode)).await;
         let encoded =
             encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))?;
@@ -310,27 +311,46 @@ impl Storage {
         }
     }
 
-    /// Makes a checkpoint or savepoint exist; gives its path.
-    pub(crate) async fn complete(&self, place: &Place, manifest: Manifest) -> Result<String, ClusterError> {
-        match place {
-            Place::Savepoint(savepoint) => {
-                savepoint.complete(manifest).await?;
-                Ok(savepoint.path())
+    /// Makes a checkpoint exist; gives its path. After an error that leaves open whether it exists, it is unsettled.
+    pub(crate) async fn complete(&self, manifest: Manifest) -> Result<String, CheckpointError> {
+        let mut attempt = 1;
+        let permit = loop {
+            let error = match self.0.leader.complete(&manifest).await {
+                Ok(permit) => break permit,
+                Err(error) => error,
+            };
+            let is_known = error.is_fenced() || matches!(error, CheckpointError::MissingBase { .. });
+            if is_known {
+                return Err(error);
             }
-            Place::Checkpoint => {
-                let permit = self.0.leader.complete(&manifest).await?;
-                let path = permit.path.clone();
-                let snapshot = Snapshot {
-                    manifest,
-                    root: self.0.leader.store().root().clone(),
-                    path: path.clone(),
-                    id: Some(permit.id),
-                    is_committed: false,
-                };
-                *lock(&self.0.newest) = Some(RestorePoint::new(snapshot, LoadedStates::new()));
-                lock(&self.0.permits).insert(permit.id.checkpoint, permit);
-                Ok(path)
+            if attempt == COMPLETE_ATTEMPTS {
+                *lock(&self.0.unsettled) = Some(manifest);
+                return Err(error);
             }
+            tracing::warn!(attempt, %error, "a checkpoint's manifest could not be put and is tried again");
+            tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
+            attempt += 1;
+        };
+        let snapshot = Snapshot {
+            manifest,
+            root: self.0.leader.store().root().clone(),
+            path: permit.path.clone(),
+            id: Some(permit.id),
+            is_committed: false,
+        };
+        // Whatever was unsettled is behind this one, which lists all that it listed.
+        *lock(&self.0.unsettled) = None;
+        *lock(&self.0.newest) = Some(RestorePoint::new(snapshot, LoadedStates::new()));
+        Ok(permit.path)
+    }
+
+    /// Comes before sinks are settled: makes sure that this job still leads, since what it would abort could be another's,
+    /// and that the newest checkpoint is known, since what it would abort could be listed there.
+    pub(crate) async fn settle(&self) -> Result<(), CheckpointError> {
+        let unsettled = lock(&self.0.unsettled).take();
+        match unsettled {
+            Some(manifest) => self.complete(manifest).await.map(|_| ()),
+            None => self.0.leader.check_leadership().await.map(|_| ()),
         }
     }
 
@@ -339,19 +359,15 @@ impl Storage {
         lock(&self.0.newest).clone()
     }
 
-    /// Notes that the sinks of a checkpoint or savepoint are committed.
-    pub(crate) async fn committed(&self, place: &Place, id: CheckpointId) -> Result<(), CheckpointError> {
-        if let Place::Savepoint(savepoint) = place {
-            return savepoint.mark_committed().await;
+    /// Notes that all sinks have committed what a checkpoint lists. A restore of what was found by path has nowhere to note it.
+    pub(crate) async fn committed(&self, point: &RestorePoint) {
+        if point.is_committed.swap(true, Ordering::Relaxed) {
+            return;
         }
-        let is_it = |point: &&RestorePoint| point.snapshot.id.is_some_and(|newest| newest.checkpoint == id);
-        if let Some(newest) = lock(&self.0.newest).as_ref().filter(is_it) {
-            newest.mark_committed();
-        }
-        let permit = lock(&self.0.permits).remove(&id);
-        match permit {
-            Some(permit) => self.0.leader.mark_committed(&permit).await,
-            None => Ok(()),
+        if let Some(id) = point.snapshot.id
+            && let Err(error) = self.0.leader.mark_committed(id).await
+        {
+            tracing::warn!(checkpoint = id.checkpoint, %error, "the commit could not be noted; a restore repeats it");
         }
     }
 
@@ -359,15 +375,6 @@ impl Storage {
     pub(crate) async fn clean_up(&self) {
         if let Err(error) = self.0.leader.delete_superseded(self.0.num_retained).await {
             tracing::warn!(%error, "older checkpoints could not be deleted; a later clean-up tries again");
-        }
-    }
-
-    /// Gives up what was written of a savepoint; parts of checkpoints are swept later.
-    pub(crate) async fn discard(&self, place: &Place) {
-        if let Place::Savepoint(savepoint) = place
-            && let Err(error) = savepoint.abandon().await
-        {
-            tracing::warn!(%error, path = savepoint.path(), "an unfinished savepoint could not be deleted");
         }
     }
 
@@ -445,3 +452,6 @@ async fn load_all(snapshot: &Snapshot, plan: &Plan) -> Result<Result<LoadedState
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ async fn live(store: &CheckpointStore, count: u64, diary: &Mutex<Diary>) -> Resu
             Ok((permit, now)) => {
                 files = now;
                 diary.lock().unwrap().committed.push(permit.id);
-                leader.mark_committed(&permit).await?;
+                leader.mark_committed(permit.id).await?;
             }
             // A checkpoint may fail without the job failing; the next one starts anew.
             Err(CheckpointError::Io { .. } | CheckpointError::MissingBase { .. }) => files = vec![],
@@ -180,7 +180,7 @@ async fn an_ended_job_leaves_no_checkpoint_if_it_is_told_so() {
     let leader = store.claim("test").await.unwrap();
     leader.start_from(None).await.unwrap();
     let (permit, files) = take(&leader, 1, &[]).await.unwrap();
-    leader.mark_committed(&permit).await.unwrap();
+    leader.mark_committed(permit.id).await.unwrap();
     let _ = take(&leader, 2, &files).await.unwrap();
     leader.delete_superseded(0).await.unwrap();
     assert!(store.latest().await.unwrap().is_none());

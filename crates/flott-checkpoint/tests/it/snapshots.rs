@@ -1,6 +1,6 @@
 //! Restoring by path, savepoints, damaged checkpoints, folders that cannot be written.
 
-use crate::support::{JOB, manifest, operator, read_all, take};
+use crate::support::{JOB, manifest, read_all, take};
 use bytes::Bytes;
 use flott_checkpoint::*;
 use flott_core::{JobId, KeyGroupRange, OperatorId, Options};
@@ -90,41 +90,27 @@ async fn a_savepoint_holds_all_it_needs_and_can_be_moved() {
     let (_, files) = take(&leader, 1, &[]).await.unwrap();
     let _ = take(&leader, 2, &files).await.unwrap();
 
-    // Written by the subtasks themselves.
-    let savepoint = Savepoint::create(savepoints, JobId::of(JOB), &Options::new())
-        .await
-        .unwrap();
-    let writer = savepoint.writer(1, 1);
-    let file = writer
-        .write(operator(), 0, Bytes::from_static(b"0123456789"))
-        .await
-        .unwrap();
+    let create = || async {
+        let options = Options::new();
+        Savepoint::create(savepoints, JobId::of(JOB), &options).await.unwrap()
+    };
+    let (savepoint, other) = (create().await, create().await);
+    assert_ne!(savepoint.path(), other.path());
     assert!(at(&savepoint.path()).await.is_err(), "not completed yet");
-    let missing = savepoint.complete(manifest(1, 3, &["elsewhere".to_owned()])).await;
-    assert!(missing.is_err(), "it must hold its own files");
-    savepoint.complete(manifest(1, 3, &[file])).await.unwrap();
-
-    // Copied from a checkpoint, whose folder is gone afterwards.
-    let copied = Savepoint::create(savepoints, JobId::of(JOB), &Options::new())
-        .await
-        .unwrap();
-    copied
-        .complete_from(&store.latest().await.unwrap().unwrap())
-        .await
-        .unwrap();
-    assert_ne!(savepoint.path(), copied.path());
+    let checkpoint = store.latest().await.unwrap().unwrap();
+    savepoint.complete_from(&checkpoint).await.unwrap();
+    // The checkpoint's folder is gone afterwards, before another copy.
     std::fs::remove_dir_all(dir.path().join("checkpoints")).unwrap();
+    assert!(other.complete_from(&checkpoint).await.is_err());
+    assert!(at(&other.path()).await.is_err(), "a file was missing");
 
-    for (taken, files) in [(savepoint, 1), (copied, 2)] {
-        let moved = dir.path().join("moved");
-        std::fs::rename(taken.path(), &moved).unwrap();
-        for path in [moved.clone(), moved.join("_metadata")] {
-            let snapshot = at(path.to_str().unwrap()).await.unwrap();
-            assert_eq!(snapshot.manifest.kind, SnapshotKind::Savepoint);
-            assert_eq!(snapshot.manifest.files().len(), files);
-            read_all(&snapshot).await.unwrap();
-        }
-        std::fs::remove_dir_all(moved).unwrap();
+    let moved = dir.path().join("moved");
+    std::fs::rename(savepoint.path(), &moved).unwrap();
+    for path in [moved.clone(), moved.join("_metadata")] {
+        let snapshot = at(path.to_str().unwrap()).await.unwrap();
+        assert_eq!(snapshot.manifest.kind, SnapshotKind::Savepoint);
+        assert_eq!(snapshot.manifest.files().len(), 2);
+        read_all(&snapshot).await.unwrap();
     }
 }
 
@@ -139,7 +125,7 @@ async fn a_fresh_start_spares_what_an_earlier_run_left() {
     assert_eq!(fresh.start_from(None).await.unwrap(), 2);
     for checkpoint in 2..6 {
         let (permit, _) = take(&fresh, checkpoint, &[]).await.unwrap();
-        fresh.mark_committed(&permit).await.unwrap();
+        fresh.mark_committed(permit.id).await.unwrap();
         fresh.delete_superseded(2).await.unwrap();
     }
     let facts = store.facts().await.unwrap();

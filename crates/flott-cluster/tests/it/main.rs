@@ -197,6 +197,83 @@ async fn a_savepoint_can_be_restored_after_it_was_moved() {
     assert!(world.check() > rows);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_savepoint_made_visible_is_behind_restarts_and_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = dir_option(&dir.path().join("checkpoints"));
+    let savepoints = dir_option(&dir.path().join("savepoints"));
+    let world = World::with(-1);
+    // No checkpoint but those that are asked for.
+    let options = [
+        ("execution.checkpointing.dir", checkpoints.as_str()),
+        ("restart-strategy.type", "exponential-delay"),
+        RETRY,
+    ];
+    let job = start(&world, toys::plan(2, &options), Restore::Fresh).await.unwrap();
+    until("the job runs", || job.status() == JobStatus::Running).await;
+    job.savepoint(Some(savepoints.clone()), false).await.unwrap();
+    let first = world.check();
+    world.fail_after.store(1, Ordering::SeqCst);
+    until("a restart", || job.stats.restarts() >= 1 || job.status().is_terminal()).await;
+    until("the job runs again", || {
+        job.status() == JobStatus::Running || job.status().is_terminal()
+    })
+    .await;
+    let refused = job
+        .savepoint(Some("/dev/null/savepoints".to_owned()), true)
+        .await
+        .unwrap_err();
+    assert!(refused.contains("/dev/null"), "{refused}");
+    assert_eq!(
+        job.status(),
+        JobStatus::Running,
+        "a wrong folder does not trouble the job"
+    );
+    let path = job.savepoint(Some(savepoints), true).await.unwrap();
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    let second = world.check();
+    assert!(second >= first);
+
+    let job = start(&world, toys::plan(3, &options), Restore::Latest).await.unwrap();
+    assert_ne!(
+        job.restored_from.as_deref(),
+        Some(&*path),
+        "a checkpoint that is as new"
+    );
+    until("the job runs", || {
+        job.status() == JobStatus::Running || job.status().is_terminal()
+    })
+    .await;
+    job.stop();
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    assert!(world.check() >= second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_checkpoints_another_has_taken_over_ends_and_gives_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let world = World::with(-1);
+    let options = [OFTEN, RETRY, ("execution.checkpointing.dir", text.as_str())];
+    let older = start(&world, toys::plan(2, &options), Restore::Fresh).await.unwrap();
+    until("progress", || !world.committed.lock().unwrap().is_empty()).await;
+    let newer = start(&world, toys::plan(2, &options), Restore::Latest).await.unwrap();
+    assert_eq!(ended(&older).await, JobStatus::Failed);
+    let cause = older.stats.failure().unwrap();
+    assert!(
+        cause.contains("has taken over") && cause.contains("pipeline.name"),
+        "{cause}"
+    );
+    let before = world.committed.lock().unwrap().len();
+    until("progress of the newer job", || {
+        world.committed.lock().unwrap().len() > before + 1_000 || newer.status().is_terminal()
+    })
+    .await;
+    newer.stop();
+    assert_eq!(ended(&newer).await, JobStatus::Finished, "{:?}", newer.stats.failure());
+    assert!(world.check() > before);
+}
+
 /// Files of checkpoints whose names begin with `prefix`, by the number of their checkpoint.
 fn files(dir: &Path, prefix: &str) -> Vec<PathBuf> {
     let mut found = vec![];
