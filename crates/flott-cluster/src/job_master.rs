@@ -645,6 +645,8 @@ impl JobMaster {
         self.give_savepoints_up();
         self.storage.job_ended(self.machine.status(), self.stopped).await;
         self.stats.ended();
+        // The next job of the name may come as soon as the end is told.
+        self.committers.clear();
         self.status.send_replace(self.machine.status());
         tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
     }

@@ -56,6 +56,8 @@ pub struct SourceDriver {
     watermark: EventTime,
     last_emit_ms: i64,
     idle: bool,
+    /// Since when nothing was read because the chain took nothing.
+    held_back_ms: Option<i64>,
     metrics: Arc<OperatorMetrics>,
 }
 
@@ -76,6 +78,7 @@ impl SourceDriver {
             watermark: NO_WATERMARK,
             last_emit_ms: i64::MIN,
             idle: false,
+            held_back_ms: None,
             metrics,
         }
     }
@@ -94,6 +97,11 @@ impl SourceDriver {
         self.assigned = true;
         self.splits.extend(splits.iter().map(|_| fresh()));
         self.reader.add_splits(splits)
+    }
+
+    /// The chain took nothing at `now_ms`: what is not read until the next poll makes no split idle.
+    pub fn held_back(&mut self, now_ms: i64) {
+        self.held_back_ms.get_or_insert(now_ms);
     }
 
     /// Tells the reader that no split follows.
@@ -119,6 +127,11 @@ impl SourceDriver {
     /// # Errors
     /// If the reader or the watermark expression fails.
     pub fn poll(&mut self, now_ms: i64, out: &mut Output) -> Result<SourceState, TaskError> {
+        if let Some(since_ms) = self.held_back_ms.take() {
+            for split in &mut self.splits {
+                split.last_row_ms += now_ms - since_ms;
+            }
+        }
         let state = match self.reader.poll(now_ms)? {
             ReaderPoll::Batch { split, batch } => {
                 self.emit_batch(split, batch, now_ms, out)?;
@@ -369,6 +382,43 @@ mod tests {
         assert!(
             matches!(out.pop(), Some(Element::Idle(false))),
             "a new split holds the watermark at once"
+        );
+    }
+
+    #[test]
+    fn a_split_that_could_not_be_read_is_not_idle() {
+        let policy = EmitPolicy {
+            interval_ms: 0,
+            on_event: false,
+            idle_timeout_ms: Some(100),
+        };
+        let polls = [
+            rows(0, &[5]),
+            rows(0, &[900]),
+            rows(1, &[7]),
+            ReaderPoll::Idle { until_ms: None },
+        ];
+        let reader = Box::new(Script(polls.into()));
+        let mut driver = SourceDriver::new(reader, Some(Box::new(FirstColumn)), policy, Arc::default());
+        let split = |id: &str| Split {
+            id: id.into(),
+            state: vec![],
+        };
+        driver.add_splits(vec![split("a"), split("b")], 0).unwrap();
+        let mut out = Output::new();
+        driver.poll(0, &mut out).unwrap();
+        for blocked_ms in [10, 300, 5_000] {
+            driver.held_back(blocked_ms);
+        }
+        for now in [6_000, 6_001] {
+            driver.poll(now, &mut out).unwrap();
+        }
+        let told: Vec<_> = out.drain().filter(|e| !matches!(e, Element::Data(_))).collect();
+        assert!(matches!(told[..], [Element::Watermark(7)]), "{told:?}");
+        driver.poll(6_200, &mut out).unwrap();
+        assert!(
+            matches!(out.pop(), Some(Element::Idle(true))),
+            "who could be read and had nothing is"
         );
     }
 

@@ -366,6 +366,9 @@ impl Task {
         let chain = self.chain.run(now_ms)?;
         self.tell(listener, now_ms);
         if chain != ChainState::Empty {
+            if let Feed::Source { driver, .. } = &mut self.feed {
+                driver.held_back(now_ms);
+            }
             let until_ms = self.chain.next_timer();
             return Ok(Step::Wait {
                 until_ms,

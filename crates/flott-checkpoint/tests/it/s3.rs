@@ -32,7 +32,7 @@ async fn checkpoints_live_on_s3() {
     for _ in 0..4 {
         let (permit, now) = take(&leader, next, &files).await.unwrap();
         files = now;
-        leader.mark_committed(&permit).await.unwrap();
+        leader.mark_committed(permit.id).await.unwrap();
         leader.delete_superseded(2).await.unwrap();
         next += 1;
     }

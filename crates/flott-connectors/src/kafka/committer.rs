@@ -1,18 +1,20 @@
 //! [`KafkaCommitter`]: ends transactions once the checkpoint that lists them exists.
 //!
 //! A committable is JSON with a version: transactional id, producer id, epoch, start. Every commit may be repeated by any
-//! later process. Transactional ids are `<sink.transactional-id-prefix>-flott-<run>-<subtask>-<number>` and used once each.
+//! later process. Transactional ids are `<sink.transactional-id-prefix>-flott-<sink>-<run>-<subtask>-<number>` and used once
+//! each; `<sink>` is made of the job's name and the sink's operator, so that two sinks of one table do not abort each other's.
 //!
 //! Recovery, before a job starts: 1. commit what the restored checkpoint lists; 2. abort every other transaction of this
-//! prefix that is open, or begun without a record, at whatever parallelism it was made. A listed transaction that the broker
+//! sink that is open, or begun without a record, at whatever parallelism it was made. A listed transaction that the broker
 //! has expired is lost data: the job stops and names it, unless `'sink.lost-transactions' = 'ignore'`.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use flott_core::{JobId, OperatorId};
 use flott_runtime::connector::{Committer, ConnectorError};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -60,15 +62,48 @@ fn decode(bytes: &Bytes) -> Result<Committable, String> {
     })
 }
 
-/// What ids of a sink begin with.
-pub(super) fn id_prefix(prefix: &str) -> String {
-    format!("{prefix}-flott-")
+/// What ids of a sink begin with, in every run of the job.
+pub(super) fn id_prefix(prefix: &str, job_name: &str, operator: OperatorId) -> String {
+    let sink = JobId::of(&format!("{job_name}/{operator}")).to_string();
+    format!("{prefix}-flott-{}-", &sink[..8])
+}
+
+/// The ids that live committers of this process own.
+static OWNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// The right to the ids of a sink within this process: of two jobs with one, each would abort what the other has open.
+#[derive(Debug)]
+pub(super) struct OwnedIds(String);
+
+impl OwnedIds {
+    /// Takes the right.
+    ///
+    /// # Errors
+    /// If a job has it.
+    pub fn take(label: &str, prefix: String) -> Result<Self, ConnectorError> {
+        if OWNED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(prefix.clone())
+        {
+            return Ok(Self(prefix));
+        }
+        Err(ConnectorError::Option(format!(
+            "{label}: a job of the same 'pipeline.name' that runs in this process writes there exactly once already: put both INSERTs into one STATEMENT SET, or give the second job another 'pipeline.name'"
+        )))
+    }
+}
+
+impl Drop for OwnedIds {
+    fn drop(&mut self) {
+        OWNED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 /// See the module.
 pub(super) struct KafkaCommitter {
     pub access: Access,
-    pub id_prefix: String,
+    pub ids: OwnedIds,
     pub ignore_lost: bool,
     /// `transaction.timeout.ms`, when the user sets it.
     pub transaction_timeout: Option<Duration>,
@@ -151,7 +186,7 @@ impl KafkaCommitter {
     /// Aborts transactions of this sink that no checkpoint will commit.
     async fn abort_others(&self, client: &KafkaClient, listed: &[Committable]) -> Result<(), ConnectorError> {
         let keep: HashSet<&str> = listed.iter().map(|t| &*t.transactional_id).collect();
-        let found = client.list_transactions(&self.id_prefix).await?;
+        let found = client.list_transactions(&self.ids.0).await?;
         let others = found.into_iter().filter(|t| !keep.contains(&*t.transactional_id));
         let aborts = others.map(|t| async move {
             let must_abort = match t.state {
@@ -222,7 +257,26 @@ mod tests {
 
     #[test]
     fn a_prefix_does_not_cover_a_longer_one() {
-        assert!(!"orders-eu-flott-1-0-0".starts_with(&id_prefix("orders")));
-        assert!("orders-flott-1-0-0".starts_with(&id_prefix("orders")));
+        let of = |prefix: &str, job: &str, sink: &str| id_prefix(prefix, job, OperatorId::of(sink));
+        let orders = of("orders", "j", "s");
+        assert!(orders.starts_with("orders-flott-"), "{orders}");
+        assert_eq!(orders, of("orders", "j", "s"), "restarts find them again");
+        for other in [
+            of("orders-eu", "j", "s"),
+            of("orders", "k", "s"),
+            of("orders", "j", "t"),
+        ] {
+            assert!(!other.starts_with(&orders), "{other}");
+        }
+    }
+
+    #[test]
+    fn two_live_jobs_cannot_own_the_same_ids() {
+        let take = || OwnedIds::take("t", "only-this-test-flott-0-".to_owned());
+        let first = take().unwrap();
+        let refused = take().unwrap_err().to_string();
+        assert!(refused.contains("pipeline.name"), "{refused}");
+        drop(first);
+        take().unwrap();
     }
 }

@@ -9,7 +9,7 @@ use flott_runtime::{OperatorContext, TaskError};
 
 use super::access::Access;
 use super::client::offsets::Isolation;
-use super::committer::{KafkaCommitter, id_prefix};
+use super::committer::{KafkaCommitter, OwnedIds, id_prefix};
 use super::enumerator::KafkaEnumerator;
 use super::options::{Guarantee, ScanOptions, SinkOptions, wrong};
 use super::reader::KafkaReader;
@@ -61,15 +61,16 @@ where
         Ok(Box::new(KafkaWriter::new(&self.access, &self.options, records, ctx)?))
     }
 
-    fn committer(&self, _ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
+    fn committer(&self, ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
         if self.options.guarantee != Guarantee::ExactlyOnce {
             return Ok(None);
         }
         let timeout = self.access.properties.millis_or("transaction.timeout.ms", 0);
         let timeout = timeout.map_err(wrong)?;
+        let prefix = id_prefix(&self.options.transactional_id_prefix, &ctx.job_name, ctx.operator_id);
         Ok(Some(Box::new(KafkaCommitter {
             access: self.access.clone(),
-            id_prefix: id_prefix(&self.options.transactional_id_prefix),
+            ids: OwnedIds::take(&self.access.label, prefix)?,
             ignore_lost: self.options.ignore_lost_transactions,
             transaction_timeout: (timeout > Duration::ZERO).then_some(timeout),
             client: None,

@@ -41,7 +41,9 @@ enum Waiting {
     Nothing,
     /// To go on with the encoded rows.
     Rows,
-    /// For the topic's partitions, to send the upsert buffer and flush.
+    /// For the topic's partitions, to send the upsert buffer.
+    Buffer,
+    /// For the same, to flush behind it.
     BufferFlush,
     /// For acknowledgements.
     Flush(FlushTarget),
@@ -76,7 +78,8 @@ pub(super) struct KafkaWriter<E> {
     upsert: Option<UpsertBuffer>,
     sticky: usize,
     sticky_rows: usize,
-    /// Names transactions: `<prefix>-flott-<run>-<subtask>-<number>`.
+    /// Name transactions: `<prefix>-flott-<sink>-<run>-<subtask>-<number>`.
+    id_prefix: String,
     run: String,
     next_transaction: u64,
     /// Prepared and not known to be committed, by the checkpoint that first listed them.
@@ -135,6 +138,7 @@ impl<E: EncodeRecords> KafkaWriter<E> {
             upsert: sink.buffer.map(|(rows, ms)| UpsertBuffer::new(rows, ms)),
             sticky: ctx.task.subtask,
             sticky_rows: 0,
+            id_prefix: committer::id_prefix(&sink.transactional_id_prefix, &ctx.task.job_name, ctx.operator_id),
             run,
             next_transaction: 0,
             prepared: BTreeMap::new(),
@@ -148,10 +152,9 @@ impl<E: EncodeRecords> KafkaWriter<E> {
 
     fn begin_transaction(&mut self) {
         if self.sink.guarantee == Guarantee::ExactlyOnce {
-            let prefix = committer::id_prefix(&self.sink.transactional_id_prefix);
             self.producer.begin(format!(
-                "{prefix}{}-{}-{}",
-                self.run, self.subtask, self.next_transaction
+                "{}{}-{}-{}",
+                self.id_prefix, self.run, self.subtask, self.next_transaction
             ));
             self.next_transaction += 1;
         }
@@ -340,6 +343,13 @@ impl<E: EncodeRecords> KafkaWriter<E> {
     fn go_on(&mut self) -> Result<Flow, TaskError> {
         match self.waiting {
             Waiting::Nothing => Ok(Flow::Done),
+            Waiting::Buffer => {
+                if !self.drain_buffer()? {
+                    return Ok(Flow::Blocked);
+                }
+                self.waiting = Waiting::Nothing;
+                self.room()
+            }
             Waiting::BufferFlush => self.flush(),
             Waiting::Flush(target) => {
                 if !self.producer.is_flushed(target).map_err(|e| self.failed(e))? {
@@ -413,10 +423,15 @@ impl<E: EncodeRecords> SinkWriter for KafkaWriter<E> {
     }
 
     fn on_timer(&mut self, now_ms: i64) -> Result<Flow, TaskError> {
-        if self.upsert.as_ref().is_some_and(|b| b.is_due(now_ms)) && self.drain_buffer()? {
-            return self.room();
+        if self.upsert.as_ref().is_none_or(|b| !b.is_due(now_ms)) {
+            return Ok(Flow::Done);
         }
-        Ok(Flow::Done)
+        if !self.drain_buffer()? {
+            // Blocked, so that the due timer is not asked again and again until the topic is known.
+            self.waiting = Waiting::Buffer;
+            return Ok(Flow::Blocked);
+        }
+        self.room()
     }
 }
 

@@ -175,7 +175,7 @@ async fn a_dropped_writer_aborts_the_transaction_that_no_checkpoint_lists() {
     let job = flott_runtime::connector::CommitterContext {
         job_id: flott_core::JobId::of("job"),
         job_name: "job".into(),
-        operator_id: flott_core::OperatorId::of("sink"),
+        operator_id: flott_core::OperatorId::of("kafka"),
         options: std::sync::Arc::default(),
     };
     let mut committer = sink.committer(&job).unwrap().unwrap();

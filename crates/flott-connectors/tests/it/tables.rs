@@ -462,7 +462,7 @@ async fn exactly_once_shows_what_checkpoints_list_and_nothing_else() {
         let job = CommitterContext {
             job_id: JobId::of("job"),
             job_name: "job".into(),
-            operator_id: OperatorId::of("sink"),
+            operator_id: OperatorId::of("kafka"),
             options: Arc::default(),
         };
         let committer = || sink.committer(&job).unwrap().unwrap();
@@ -494,6 +494,12 @@ async fn exactly_once_shows_what_checkpoints_list_and_nothing_else() {
         let mut writer = Writer::new(&*sink, 1);
         writer.write(Batch::new(rows(&["d"], &[5]), 1)).await;
         let fourth = writer.checkpoint(5).await;
+        // Another sink of the table settles what is its own.
+        let other = CommitterContext {
+            operator_id: OperatorId::of("other"),
+            ..job.clone()
+        };
+        sink.committer(&other).unwrap().unwrap().recover(&[]).await.unwrap();
         committer().commit(&fourth).await.unwrap();
         committer().recover(&first).await.unwrap();
         assert_eq!(committed_values(&cluster, &topic).await, ["a,1", "b,2", "c,3", "d,5"]);
@@ -781,7 +787,7 @@ async fn a_transaction_timeout_above_the_brokers_is_told_first() {
         let job = CommitterContext {
             job_id: JobId::of("job"),
             job_name: "job".into(),
-            operator_id: OperatorId::of("sink"),
+            operator_id: OperatorId::of("kafka"),
             options: Arc::default(),
         };
         let error = sink

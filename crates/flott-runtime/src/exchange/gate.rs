@@ -4,7 +4,8 @@
 //! complete; an ended channel counts as aligned, and as infinitely far in time if it was drained. Behind a channel that was
 //! stopped time stands still: the others end behind the same barrier, and what fired now would be behind the savepoint.
 //! Idle channels do not hold the watermark back, but for its end, which comes when every channel has come to it; if all
-//! channels are idle, the gate is.
+//! channels that have not ended are idle, the gate is, behind the latest of their watermarks. Whatever moves a channel's time,
+//! idleness or end, what is told is the difference to what was told before.
 
 use super::channel::Receiver;
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
@@ -44,8 +45,12 @@ struct Input {
 pub struct InputGate {
     channels: Vec<Input>,
     next: usize,
+    /// As told.
     watermark: EventTime,
+    /// As told.
     idle: bool,
+    /// A channel's time, idleness or end has moved since all was told.
+    moved: bool,
     aligning: Option<Barrier>,
     stopped: bool,
     end_told: bool,
@@ -70,6 +75,7 @@ impl InputGate {
             next: 0,
             watermark: NO_WATERMARK,
             idle: false,
+            moved: false,
             aligning: None,
             stopped: false,
             end_told: false,
@@ -81,6 +87,9 @@ impl InputGate {
     /// # Errors
     /// If an element cannot be decoded.
     pub fn poll(&mut self) -> Result<Option<GateEvent>, TaskError> {
+        if let Some(event) = self.difference() {
+            return Ok(Some(event));
+        }
         // An element may unblock a channel that was passed over, or end the last one: look until a round finds nothing.
         let mut found = true;
         while found {
@@ -90,7 +99,7 @@ impl InputGate {
                 self.next = (self.next + 1) % self.channels.len();
                 while let Some(element) = self.pop(index)? {
                     found = true;
-                    if let Some(event) = self.take(index, element) {
+                    if let Some(event) = self.take(index, element).or_else(|| self.difference()) {
                         return Ok(Some(event));
                     }
                 }
@@ -103,9 +112,6 @@ impl InputGate {
     fn end(&mut self) -> Option<GateEvent> {
         if self.end_told || !self.channels.iter().all(|c| c.ended) {
             return None;
-        }
-        if let Some(event) = self.merge_watermark() {
-            return Some(event);
         }
         self.end_told = true;
         Some(GateEvent::End(if self.stopped {
@@ -140,16 +146,13 @@ impl InputGate {
             Element::Data(batch) | Element::Side(_, batch) => Some(GateEvent::Data(channel.input, batch)),
             Element::Watermark(time) => {
                 channel.watermark = channel.watermark.max(time);
-                self.merge_watermark()
+                self.moved = true;
+                None
             }
             Element::Idle(idle) => {
                 channel.idle = idle;
-                let all = self.channels.iter().all(|c| c.idle || c.ended);
-                if all != self.idle {
-                    self.idle = all;
-                    return Some(GateEvent::Idle(all));
-                }
-                self.merge_watermark()
+                self.moved = true;
+                None
             }
             Element::LatencyMarker(sent_ms) => Some(GateEvent::LatencyMarker(sent_ms)),
             Element::Barrier(barrier) => {
@@ -164,10 +167,8 @@ impl InputGate {
                     channel.watermark
                 };
                 self.stopped |= end == EndOfInput::Stopped;
-                match self.aligning {
-                    Some(barrier) => self.arrived(barrier),
-                    None => self.merge_watermark(),
-                }
+                self.moved = true;
+                self.arrived(self.aligning?)
             }
         }
     }
@@ -209,10 +210,32 @@ impl InputGate {
         Some(GateEvent::Barrier(barrier))
     }
 
-    fn merge_watermark(&mut self) -> Option<GateEvent> {
-        if self.stopped {
+    /// What has moved and was not told yet, piece by piece.
+    fn difference(&mut self) -> Option<GateEvent> {
+        if !self.moved {
             return None;
         }
+        if !self.stopped {
+            let mut left = self.channels.iter().filter(|c| !c.ended).peekable();
+            let idle = left.peek().is_some() && left.all(|c| c.idle);
+            // Who wakes up holds time back from then on; who falls asleep leaves its time behind first.
+            if self.idle && !idle {
+                self.idle = false;
+                return Some(GateEvent::Idle(false));
+            }
+            if let Some(event) = self.merge_watermark() {
+                return Some(event);
+            }
+            if idle && !self.idle {
+                self.idle = true;
+                return Some(GateEvent::Idle(true));
+            }
+        }
+        self.moved = false;
+        None
+    }
+
+    fn merge_watermark(&mut self) -> Option<GateEvent> {
         // The end of time is not a time: it has come when it has come on every channel. An idle one may still have rows,
         // which fire when its own input ends.
         let not_at_end = || self.channels.iter().filter(|c| c.watermark < END_OF_TIME);
@@ -324,6 +347,35 @@ mod tests {
     }
 
     #[test]
+    fn the_last_to_fall_asleep_does_not_hold_back_the_time_of_the_others() {
+        for first in [0, 1] {
+            let (tx, mut g) = gate(2);
+            tx[0].send(Element::Watermark(10)).unwrap();
+            tx[1].send(Element::Watermark(5)).unwrap();
+            assert_eq!(events(&mut g), ["wm 5"]);
+            tx[first].send(Element::Idle(true)).unwrap();
+            tx[1 - first].send(Element::Idle(true)).unwrap();
+            assert_eq!(events(&mut g), ["wm 10", "idle true"], "channel {first} first");
+        }
+    }
+
+    #[test]
+    fn an_idle_channel_is_told_when_the_last_other_one_ends() {
+        let (tx, mut g) = gate(2);
+        tx[1].send(Element::Idle(true)).unwrap();
+        tx[0].send(Element::Watermark(3)).unwrap();
+        assert_eq!(events(&mut g), ["wm 3"]);
+        // Its end comes while a barrier is being aligned, too.
+        tx[1].send(barrier(1)).unwrap();
+        assert!(events(&mut g).is_empty());
+        tx[0].send(Element::End(EndOfInput::Drained)).unwrap();
+        assert_eq!(events(&mut g), ["barrier 1", "idle true"]);
+        tx[1].send(Element::Idle(false)).unwrap();
+        tx[1].send(Element::Watermark(8)).unwrap();
+        assert_eq!(events(&mut g), ["idle false", "wm 8"]);
+    }
+
+    #[test]
     fn time_does_not_end_before_idle_channels_have_ended() {
         let (tx, mut g) = gate(2);
         tx[1].send(Element::Watermark(7)).unwrap();
@@ -332,10 +384,14 @@ mod tests {
         assert_eq!(events(&mut g), ["wm 7", "wm 9"]);
         tx[0].send(Element::Watermark(END_OF_TIME)).unwrap();
         tx[0].send(Element::End(EndOfInput::Drained)).unwrap();
-        assert!(events(&mut g).is_empty());
+        assert_eq!(events(&mut g), ["idle true"]);
+        tx[1].send(Element::Idle(false)).unwrap();
         tx[1].send(rows(2)).unwrap();
         tx[1].send(Element::Watermark(END_OF_TIME)).unwrap();
-        assert_eq!(events(&mut g), ["rows 2".to_owned(), format!("wm {END_OF_TIME}")]);
+        assert_eq!(
+            events(&mut g),
+            ["idle false".to_owned(), "rows 2".into(), format!("wm {END_OF_TIME}")]
+        );
         tx[1].send(Element::End(EndOfInput::Drained)).unwrap();
         assert_eq!(events(&mut g), ["end Drained"]);
     }

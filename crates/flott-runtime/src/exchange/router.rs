@@ -180,6 +180,8 @@ pub struct Router {
     metrics: Arc<TaskMetrics>,
     flush_interval_ms: i64,
     oldest_pending_ms: Option<i64>,
+    /// Nothing is read behind the end: a barrier there would lie in its channel for ever.
+    has_ended: bool,
 }
 
 impl Router {
@@ -190,6 +192,7 @@ impl Router {
             metrics,
             flush_interval_ms,
             oldest_pending_ms: None,
+            has_ended: false,
         }
     }
 
@@ -203,6 +206,10 @@ impl Router {
     /// # Errors
     /// If the key cannot be hashed or rows cannot be moved.
     pub fn route(&mut self, element: Element, now_ms: i64) -> Result<(), TaskError> {
+        if self.has_ended {
+            return Ok(());
+        }
+        self.has_ended = matches!(element, Element::End(_));
         let (output, element) = match element {
             Element::Side(output, batch) => (output, Element::Data(batch)),
             element => (0, element),
