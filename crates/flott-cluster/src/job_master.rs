@@ -598,10 +598,8 @@ impl JobMaster {
                     result = commit_with_retries(&committer, &committables).await;
                 }
             }
-            if result.is_ok()
-                && let Some(point) = storage.newest()
-            {
-                storage.committed(&point).await;
+            if result.is_ok() {
+                storage.newest_is_committed().await;
             }
             if let Some(savepoint) = savepoint {
                 result = take_savepoint(&storage, savepoint, result, stops).await;

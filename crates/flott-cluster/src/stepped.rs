@@ -241,30 +241,29 @@ impl SteppedJob {
     /// If an operator fails, or the savepoint cannot be written.
     pub async fn savepoint(&mut self, dir: &str) -> Result<String, ClusterError> {
         let (checkpoint, captured) = self.capture()?;
-        let place = self.storage.savepoint(dir).await?;
+        let savepoint = self.storage.savepoint(dir).await?;
         let mut parts = BTreeMap::new();
         for (subtask, operators) in captured {
-            let part = self
-                .storage
-                .write_part(&place, checkpoint, 1, subtask, operators)
-                .await?;
+            let part = self.storage.write_part(checkpoint, 1, subtask, operators).await?;
             parts.insert(subtask, part);
         }
         let now_ms = self.ctx.clock.now_ms();
         let manifest = self
             .storage
             .manifest(&self.ctx, checkpoint, now_ms, &parts, &self.enumerator_states);
-        let path = self.storage.complete(&place, manifest).await?;
+        self.storage.complete(manifest).await?;
+        parts.values().for_each(|part| part.ticket.confirm());
         for (committer, listed) in committables(&self.ctx, &self.committers, &parts) {
             if !listed.is_empty() {
                 let committed = commit_with_retries(&committer, &listed).await;
                 committed.map_err(|f| TaskError::new(FailureLabel::Infrastructure, f.text))?;
             }
         }
-        self.storage.committed(&place, checkpoint).await?;
+        self.storage.newest_is_committed().await;
+        self.storage.copy(&savepoint).await?;
         self.send_all(|| TaskCommand::CheckpointComplete(checkpoint));
         self.run()?;
-        Ok(path)
+        Ok(savepoint.path())
     }
 
     /// What each operator holds, over all subtasks, counted at a barrier.

@@ -359,6 +359,13 @@ impl Storage {
         lock(&self.0.newest).clone()
     }
 
+    /// Notes that all sinks have committed what the newest checkpoint lists.
+    pub(crate) async fn newest_is_committed(&self) {
+        if let Some(newest) = self.newest() {
+            self.committed(&newest).await;
+        }
+    }
+
     /// Notes that all sinks have committed what a checkpoint lists. A restore of what was found by path has nowhere to note it.
     pub(crate) async fn committed(&self, point: &RestorePoint) {
         if point.is_committed.swap(true, Ordering::Relaxed) {
