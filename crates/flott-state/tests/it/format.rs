@@ -1,7 +1,7 @@
 //! Savepoints that each version of the formats wrote, kept in `flott-checkpoint/tests/data`, must restore for ever.
 
 use crate::support::*;
-use flott_checkpoint::{Root, Savepoint, Snapshot};
+use flott_checkpoint::{CheckpointStore, Root, Savepoint, Snapshot};
 use flott_core::{JobId, Options};
 use flott_state::*;
 use std::path::{Path, PathBuf};
@@ -59,13 +59,21 @@ async fn restores(path: &Path) {
 async fn what_is_written_today_restores() {
     let parent = tempfile::tempdir().unwrap();
     let root = Root::open(parent.path().to_str().unwrap(), &Options::new()).unwrap();
-    let savepoint = Savepoint::within(&root, JobId::of("website traffic"));
+    let store = CheckpointStore::of_root(&root, "website traffic");
+    let leader = store.claim("test").await.unwrap();
+    leader.start_from(None).await.unwrap();
     let mut parts = vec![];
     for (subtask, windows) in job().iter_mut().enumerate() {
         let encoded = encode_snapshots(7, subtask, snapshots(7, subtask, windows), RunMode::Full);
-        parts.extend(encoded.write(&savepoint.writer(3, 1)).await.unwrap().parts);
+        parts.extend(encoded.write(&leader.writer(7, 1)).await.unwrap().parts);
     }
-    savepoint.complete(manifest(3, 7, 2, parts)).await.unwrap();
+    let _ = leader
+        .complete(&manifest(leader.generation(), 7, 2, parts))
+        .await
+        .unwrap();
+    let savepoint = Savepoint::within(&root, JobId::of("website traffic"));
+    let checkpoint = store.latest().await.unwrap().unwrap();
+    savepoint.complete_from(&checkpoint).await.unwrap();
     restores(Path::new(&savepoint.path())).await;
     if let Ok(version) = std::env::var("FLOTT_KEEP_FORMAT") {
         let target = data(&version);

@@ -77,7 +77,7 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
             if checkpoint != 5 {
                 tickets.iter().for_each(ConfirmationTicket::confirm);
             }
-            leader.mark_committed(&permit).await.unwrap();
+            leader.mark_committed(permit.id).await.unwrap();
             leader.delete_superseded(1).await.unwrap();
             let latest = store.latest().await.unwrap().unwrap();
             assert_eq!(latest.manifest.checkpoint_id, checkpoint);
