@@ -9,7 +9,7 @@ use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
 use crate::process::{Context, OpenContext, ProcessContext};
 use crate::records::Data;
-use crate::state::{KeyState, StateDeclarations};
+use crate::state::{KeyState, StateDeclarations, WrongDeclaration};
 use bytes::Bytes;
 use flott_runtime::{OperatorContext, TaskError};
 use flott_state::{OperatorEntry, Redistribute, StateValue};
@@ -189,9 +189,7 @@ impl fmt::Debug for BroadcastDeclarations {
 impl BroadcastDeclarations {
     fn declare<K: StateValue + Ord, V: StateValue>(&mut self, name: &str) -> Result<BroadcastState<K, V>, BoxError> {
         if !self.names.insert(name.to_owned()) {
-            let text =
-                format!("two broadcast states are named '{name}': state is found by its name, so give one another");
-            return Err(text.into());
+            return Err(WrongDeclaration::two("broadcast states", name).into());
         }
         self.states.maps.push(Named {
             name: name.to_owned(),

@@ -205,6 +205,7 @@ pub trait KeyedCoProcessFunction<K, A, B>: Clone + Send + Sync + 'static {
 }
 
 /// Two streams without keys.
+#[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 #[derive(Debug, Clone)]
 pub struct ConnectedStreams<A, B> {
     first: DataStream<A>,
@@ -319,6 +320,7 @@ where
 }
 
 /// Two streams that are keyed alike.
+#[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 #[derive(Debug, Clone)]
 pub struct KeyedConnectedStreams<K, A, B> {
     first: KeyedStream<K, A>,
@@ -380,6 +382,7 @@ impl<K: Key, A: Data> KeyedStream<K, A> {
 }
 
 /// A stream beside a broadcast one.
+#[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 #[derive(Debug, Clone)]
 pub struct BroadcastConnectedStream<A, B> {
     stream: DataStream<A>,
@@ -400,6 +403,7 @@ impl<A: Data, B: Data> BroadcastConnectedStream<A, B> {
 }
 
 /// A keyed stream beside a broadcast one.
+#[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 #[derive(Debug, Clone)]
 pub struct KeyedBroadcastConnectedStream<K, A, B> {
     stream: KeyedStream<K, A>,

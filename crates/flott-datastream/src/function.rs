@@ -183,6 +183,15 @@ impl<T: Data> Collector<T> {
 }
 
 /// Makes one record of one, as a struct; [`crate::DataStream::map`] takes a closure.
+///
+/// A function goes to the subtasks by being cloned, so it cannot hold what only one thread can use:
+///
+/// ```compile_fail,E0277
+/// # use flott::prelude::*;
+/// # let env = StreamExecutionEnvironment::get_execution_environment();
+/// let seen = std::rc::Rc::new(std::cell::Cell::new(0));
+/// env.from_sequence(1, 9).map(move |n| { seen.set(n); n }).print();
+/// ```
 pub trait MapFunction<T>: Clone + Send + Sync + 'static {
     /// What it makes.
     type Out;

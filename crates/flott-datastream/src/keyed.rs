@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::AddAssign;
 
 /// A stream whose records are told apart by a key of type `K`.
+#[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 pub struct KeyedStream<K, T> {
     env: StreamExecutionEnvironment,
     origins: Vec<Origin>,

@@ -13,6 +13,22 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// Works on each record with its time and the watermark, and may emit to side outputs ([`OutputTag`]).
+///
+/// It has no state of a key: [`KeyedProcessFunction`] has.
+///
+/// ```compile_fail,E0599
+/// # use flott::prelude::*;
+/// # #[derive(Clone, Default)]
+/// # struct Count(ValueState<i64>);
+/// impl ProcessFunction<String> for Count {
+///     type Out = String;
+///     fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+///         self.0 = ctx.value_state("count")?; // no method named `value_state`
+///         Ok(())
+///     }
+///     # fn process_element(&mut self, _: String, _: &mut Context<'_, String>) -> Result<(), BoxError> { Ok(()) }
+/// }
+/// ```
 pub trait ProcessFunction<T>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
@@ -131,6 +147,23 @@ impl<K, U> AsBroadcast for ProcessContext<'_, K, U> {
 /// let counts: Vec<i64> = counts.execute_and_collect("clicks")?.into_iter().map(|c| c.1).collect();
 /// assert_eq!(counts, [2, 3, 7]);
 /// # Ok::<(), ExecuteError>(())
+/// ```
+///
+/// State and timers are of a key, so a stream without keys does not take it:
+///
+/// ```compile_fail,E0277
+/// # use flott::prelude::*;
+/// # #[derive(Clone)]
+/// # struct RunningCount;
+/// # impl KeyedProcessFunction<String, String> for RunningCount {
+/// #     type Out = String;
+/// #     fn process_element(&mut self, _: String, _: &mut ProcessContext<'_, String, String>) -> Result<(), BoxError> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let env = StreamExecutionEnvironment::get_execution_environment();
+/// let words = env.from_collection(["to", "be"].map(String::from));
+/// words.process(RunningCount).print(); // words.key_by(|word| word.clone()).process(RunningCount) does
 /// ```
 pub trait KeyedProcessFunction<K, T>: Clone + Send + Sync + 'static {
     /// What it emits.

@@ -24,6 +24,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A stream of records of type `T`. Cloning it reads it twice.
+#[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 pub struct DataStream<T> {
     env: StreamExecutionEnvironment,
     /// Several are a union.

@@ -6,7 +6,7 @@
 //! ```
 //! A key whose state is empty behind a batch is given up.
 
-use super::{AtHand, guarded};
+use super::{AtHand, guarded, guarded_in};
 use crate::broadcast::{
     BroadcastContext, BroadcastStates, KeyedBroadcastContext, KeyedBroadcastProcessFunction, OpenKeyedBroadcastContext,
 };
@@ -20,12 +20,17 @@ use crate::state::KeyState;
 use crate::state::operator::OperatorStates;
 use crate::timers::{Due, Timers};
 use crate::times::{Times, TimesCursor};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use flott_core::clock::SharedClock;
 use flott_core::hash::hash_columns;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::OperatorSnapshot;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -82,6 +87,21 @@ impl<K: Key, T: Data> Operator for KeyBy<K, T> {
         out.emit(records.into_batch().with_hashes(Some(Arc::new(hashes))));
         Ok(Flow::Done)
     }
+}
+
+/// A key as text, for messages.
+fn key_text(columns: &[ArrayRef], row: usize) -> String {
+    let field = |column: &ArrayRef| match column.data_type() {
+        _ if column.is_null(row) => "null".to_owned(),
+        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Int8 => column.as_primitive::<Int8Type>().value(row).to_string(),
+        DataType::Int16 => column.as_primitive::<Int16Type>().value(row).to_string(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+        other => format!("of type {other}"),
+    };
+    columns.iter().map(field).collect::<Vec<_>>().join(",")
 }
 
 /// What is at hand of a batch.
@@ -420,8 +440,11 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
         collector.time = is_event_time.then_some(time_ms);
         let now_ms = opened.clock.now_ms();
         opened.state.set_now(now_ms);
-        guarded("timer", || {
+        let at = Cell::new(0);
+        let place = || format!("timer of {time_ms} ms for the key {}", key_text(&columns, at.get()));
+        guarded_in(place, || {
             for (row, key) in keys.iter().enumerate() {
+                at.set(row);
                 if has_state {
                     opened.state.select(slots[row]);
                 }

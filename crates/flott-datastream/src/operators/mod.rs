@@ -15,6 +15,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::function::BoxError;
+use crate::state::WrongDeclaration;
 use crate::text::write_text;
 
 /// Rows after which an operator lets the next one work.
@@ -123,16 +124,27 @@ pub(crate) fn describe_failure<T: Clone + Serialize>(
 /// # Errors
 /// What the code returned or panicked with.
 pub fn guarded(what: &str, code: impl FnOnce() -> Result<(), BoxError>) -> Result<(), TaskError> {
+    guarded_in(|| what.to_owned(), code)
+}
+
+/// The same, for a place that is put into words when the code has failed.
+pub(crate) fn guarded_in(
+    place: impl FnOnce() -> String,
+    code: impl FnOnce() -> Result<(), BoxError>,
+) -> Result<(), TaskError> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(TaskError::caused(
-            FailureLabel::User,
-            format!("the function failed in its {what}"),
-            error,
-        )),
+        Ok(Err(error)) => {
+            let is_declaration = error.is::<WrongDeclaration>();
+            let text = format!("the function failed in its {}", place());
+            let error = TaskError::caused(FailureLabel::User, text, error);
+            // The same program says the same again.
+            Err(if is_declaration { error.fatal() } else { error })
+        }
         Err(panic) => {
             let said = flott_runtime::error::panic_text(panic.as_ref());
-            Err(TaskError::user(format!("the function panicked in its {what}: {said}")))
+            let text = format!("the function panicked in its {}: {said}", place());
+            Err(TaskError::user(text))
         }
     }
 }

@@ -71,6 +71,20 @@ impl AsState for KeyState {
     }
 }
 
+/// `open` declares what cannot be; the job ends with it, since no restart can help.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongDeclaration(String);
+
+impl WrongDeclaration {
+    /// Two of a kind have one name.
+    pub(crate) fn two(what: &str, name: &str) -> Self {
+        Self(format!(
+            "two {what} are named '{name}': state is found by its name, so give one another"
+        ))
+    }
+}
+
 /// What `open` declares.
 #[derive(Default)]
 pub struct StateDeclarations {
@@ -181,9 +195,7 @@ impl StateDeclarations {
 
     fn declare<V: StateValue>(&mut self, name: &str) -> Result<usize, BoxError> {
         if !self.names.insert(name.to_owned()) {
-            return Err(
-                format!("two states are named '{name}': state is found by its name, so give one another").into(),
-            );
+            return Err(WrongDeclaration::two("states", name).into());
         }
         self.columns.push(Declared {
             name: name.to_owned(),

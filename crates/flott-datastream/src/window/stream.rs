@@ -39,6 +39,7 @@ use std::time::Duration;
 /// assert_eq!(sums.execute_and_collect("visits")?, ["a.com 5", "b.com 1", "a.com 5"]);
 /// # Ok::<(), ExecuteError>(())
 /// ```
+#[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 pub struct WindowedStream<K, T, A, G, E = NoEvictor> {
     stream: KeyedStream<K, T>,
     assigner: A,

@@ -1,7 +1,10 @@
 //! What is said of programs that are wrong, and of functions that fail.
 
+#![allow(clippy::panic, reason = "user code that panics is what is tested")]
+
 use super::env;
 use flott::prelude::*;
+use std::time::Duration;
 
 fn refused(describe: impl Fn(&StreamExecutionEnvironment)) -> String {
     let env = env();
@@ -130,4 +133,255 @@ impl KeyedProcessFunction<i64, i64> for FailsAt {
             false => Ok(()),
         }
     }
+}
+
+/// What a failing program says, at its first failure.
+fn said(describe: impl FnOnce(&StreamExecutionEnvironment)) -> String {
+    let env = env();
+    env.configure("restart-strategy.type", "none");
+    describe(&env);
+    env.execute("fails").unwrap_err().to_string()
+}
+
+fn timed(env: &StreamExecutionEnvironment) -> DataStream<i64> {
+    let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|n: &i64, _| n * 10);
+    env.from_sequence(1, 20).assign_timestamps_and_watermarks(&strategy)
+}
+
+/// Wherever user code panics, the job fails and says where; it never hangs and never goes on without the record.
+#[test]
+fn code_that_panics_anywhere_fails_the_job() {
+    fn check(n: i64) -> i64 {
+        assert_ne!(n, 7, "no seven");
+        n
+    }
+    let at_record = "the function panicked at record 7, 7, of type i64";
+    type Describe = fn(&StreamExecutionEnvironment);
+    let cases: [(&str, &str, Describe); 12] = [
+        ("source", "the function panicked in its source", |env| {
+            env.from_generator(9, |n| check(n as i64)).print();
+        }),
+        ("filter", at_record, |env| {
+            env.from_sequence(1, 9).filter(|n| check(*n) > 0).print();
+        }),
+        ("flat_map", at_record, |env| {
+            env.from_sequence(1, 9).flat_map(|n, out| out.collect(check(n))).print();
+        }),
+        ("key_by", at_record, |env| {
+            env.from_sequence(1, 9)
+                .key_by(|n| check(*n))
+                .reduce(|a, b| a + b)
+                .print();
+        }),
+        (
+            "reduce",
+            "the function panicked at record 8, 8, of type i64 with event time 80",
+            |env| {
+                timed(env).key_by(|_| 0).reduce(|_, n| check(n - 1)).print();
+            },
+        ),
+        ("partitioner", at_record, |env| {
+            let spread = env
+                .from_sequence(1, 9)
+                .partition_custom(|n, _| check(*n) as usize % 2, 2);
+            spread.map(|n| n).set_parallelism(2).print();
+        }),
+        ("times", at_record, |env| {
+            let strategy = WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|n, _| check(*n));
+            env.from_sequence(1, 9)
+                .assign_timestamps_and_watermarks(&strategy)
+                .print();
+        }),
+        (
+            "window",
+            "the function panicked for the window TimeWindow { start: 0, end: 100 }",
+            |env| {
+                let windows = timed(env)
+                    .key_by(|_| 0)
+                    .window(TumblingEventTimeWindows::of(Duration::from_millis(100)));
+                windows
+                    .apply(|_, _, all, out| all.for_each(|n| out.collect(check(n))))
+                    .print();
+            },
+        ),
+        ("evictor", "the function panicked", |env| {
+            let windows = timed(env)
+                .count_window_all(3)
+                .evictor(DeltaEvictor::of(5.0, |a: &i64, _| check(*a) as f64));
+            windows.reduce(|a, b| a + b).print();
+        }),
+        ("sink", at_record, |env| {
+            env.from_sequence(1, 9).for_each(|n| {
+                check(n);
+            });
+        }),
+        (
+            "timer",
+            "the function panicked in its timer of 7 ms for the key 1",
+            |env| {
+                timed(env).key_by(|n| n % 2).process(PanicsInTimer).print();
+            },
+        ),
+        ("open", "the function panicked in its open: not here", |env| {
+            timed(env).map_with(PanicsInOpen).print();
+        }),
+    ];
+    for (place, expected, describe) in cases {
+        let error = said(describe);
+        assert!(error.contains(expected), "{place}: {error}");
+        assert!(place == "open" || error.contains("no seven"), "{place}: {error}");
+    }
+}
+
+#[derive(Clone)]
+struct PanicsInTimer;
+
+impl KeyedProcessFunction<i64, i64> for PanicsInTimer {
+    type Out = i64;
+
+    fn process_element(&mut self, n: i64, ctx: &mut ProcessContext<'_, i64, i64>) -> Result<(), BoxError> {
+        ctx.register_event_time_timer(n);
+        Ok(())
+    }
+
+    fn on_timer(&mut self, time_ms: i64, _: &mut ProcessContext<'_, i64, i64>) -> Result<(), BoxError> {
+        assert_ne!(time_ms, 7, "no seven");
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct PanicsInOpen;
+
+impl MapFunction<i64> for PanicsInOpen {
+    type Out = i64;
+
+    fn open(&mut self, _: &RuntimeContext) -> Result<(), BoxError> {
+        panic!("not here")
+    }
+
+    fn map(&mut self, value: i64) -> Result<i64, BoxError> {
+        Ok(value)
+    }
+}
+
+/// Fails until the job was restarted twice.
+#[derive(Clone, Default)]
+struct FailsTwice {
+    attempt: u64,
+}
+
+impl MapFunction<i64> for FailsTwice {
+    type Out = u64;
+
+    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+        self.attempt = ctx.attempt_number();
+        Ok(())
+    }
+
+    fn map(&mut self, _: i64) -> Result<u64, BoxError> {
+        match self.attempt {
+            0 => panic!("first"),
+            1 => Err("second".into()),
+            attempt => Ok(attempt),
+        }
+    }
+}
+
+/// Failures and panics follow the restart strategy; attempts are counted from 0.
+#[test]
+fn failures_follow_the_restart_strategy() {
+    let run = |attempts: &str| {
+        let env = env();
+        env.configure("restart-strategy.type", "fixed-delay")
+            .configure("restart-strategy.fixed-delay.delay", "1 ms")
+            .configure("restart-strategy.fixed-delay.attempts", attempts);
+        let attempts = env.from_collection([1]).map_with(FailsTwice::default());
+        attempts.execute_and_collect("fails twice")
+    };
+    assert_eq!(run("2").unwrap(), [2]);
+    let error = run("1").unwrap_err().to_string();
+    assert!(
+        error.contains("the function failed at record 1, 1, of type i64: second"),
+        "{error}"
+    );
+}
+
+/// Declares two states of one name.
+#[derive(Clone, Default)]
+struct TwoOfOneName {
+    is_broadcast: bool,
+}
+
+impl KeyedBroadcastProcessFunction<i64, i64, i64> for TwoOfOneName {
+    type Out = i64;
+
+    fn open(&mut self, ctx: &mut OpenKeyedBroadcastContext<'_>) -> Result<(), BoxError> {
+        if self.is_broadcast {
+            ctx.broadcast_state::<i64, i64>("rules")?;
+            ctx.broadcast_state::<i64, i64>("rules")?;
+        }
+        ctx.value_state::<i64>("count")?;
+        ctx.list_state::<i64>("count")?;
+        Ok(())
+    }
+
+    fn process_element(&mut self, _: i64, _: &mut ProcessContext<'_, i64, i64>) -> Result<(), BoxError> {
+        panic!("no record comes here")
+    }
+
+    fn process_broadcast_element(
+        &mut self,
+        _: i64,
+        _: &mut KeyedBroadcastContext<'_, i64, i64>,
+    ) -> Result<(), BoxError> {
+        panic!("no record comes here")
+    }
+}
+
+/// Says so before the first record, and no restart strategy tries it again.
+#[test]
+fn two_states_of_one_name_end_the_job_at_once() {
+    for (is_broadcast, expected) in [
+        (
+            false,
+            "two states are named 'count': state is found by its name, so give one another",
+        ),
+        (
+            true,
+            "two broadcast states are named 'rules': state is found by its name, so give one another",
+        ),
+    ] {
+        let env = env();
+        env.configure("restart-strategy.type", "fixed-delay")
+            .configure("restart-strategy.fixed-delay.attempts", "1000000")
+            .configure("restart-strategy.fixed-delay.delay", "1 h");
+        let rules = env.from_sequence(1, 3).broadcast_stream();
+        let counts = env.from_sequence(1, 9).key_by(|n| *n).connect_broadcast(&rules);
+        counts.process(TwoOfOneName { is_broadcast }).print();
+        let error = env.execute("two of one name").unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// A handle that `open` has not declared says how to.
+#[test]
+fn a_state_that_is_not_declared_is_told() {
+    #[derive(Clone, Default)]
+    struct Undeclared(ValueState<i64>);
+    impl KeyedProcessFunction<i64, i64> for Undeclared {
+        type Out = i64;
+        fn process_element(&mut self, n: i64, ctx: &mut ProcessContext<'_, i64, i64>) -> Result<(), BoxError> {
+            self.0.update(ctx, n);
+            Ok(())
+        }
+    }
+    let error = said(|env| {
+        env.from_sequence(1, 9)
+            .key_by(|n| *n)
+            .process(Undeclared::default())
+            .print();
+    });
+    let expected = "a state is used that open() has not declared: self.state = ctx.value_state(\"name\")?";
+    assert!(error.contains(expected), "{error}");
 }
