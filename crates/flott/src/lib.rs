@@ -12,7 +12,7 @@
 //! # Ok::<(), ExecuteError>(())
 //! ```
 //!
-//! This crate also joins the rooms: connectors, SQL and its operators know nothing of each other and meet in the
+//! [`guide`] goes through all that they can do. This crate also joins the rooms: connectors, SQL and its operators know nothing of each other and meet in the
 //! [`registry()`].
 
 use flott_runtime::Registry;
@@ -21,6 +21,9 @@ pub mod connector;
 #[cfg(feature = "connectors")]
 pub mod connectors;
 pub mod local;
+
+#[doc = include_str!("../docs/datastream.md")]
+pub mod guide {}
 
 /// What values of state and keys are made of; programs derive [`StateValue`] and [`Key`].
 pub mod state {
