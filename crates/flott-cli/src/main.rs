@@ -10,6 +10,7 @@ mod demo;
 mod job;
 mod kept;
 mod metrics;
+mod new;
 mod output;
 mod progress;
 mod run;
@@ -44,6 +45,8 @@ enum Command {
     Explain(script::ScriptArgs),
     /// Check a script without running it, and warn of what will hurt.
     Check(script::ScriptArgs),
+    /// Make a project for a DataStream program, which compiles and runs.
+    New(new::NewArgs),
     /// Look at the state in checkpoints and savepoints.
     #[command(subcommand)]
     State(state::StateCommand),
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Explain(args) => script::explain(&args),
         Command::Check(args) => script::check(&args),
+        Command::New(args) => new::new(&args),
         Command::State(command) => state::state(&command),
     };
     match result {
