@@ -17,10 +17,11 @@
 //! | [`trending_items`] | the top of a sliding window |
 //! | [`marked_batches`] | a trigger of one's own |
 //!
-//! [`lines`] is a source and a sink of one's own, exactly once.
+//! [`kafka`] has those that read and write Kafka, whole; [`lines`] is a source and a sink of one's own, exactly once.
 
 pub mod clicks_per_window;
 pub mod fraud_detection;
+pub mod kafka;
 pub mod lines;
 pub mod marked_batches;
 pub mod order_timeout;

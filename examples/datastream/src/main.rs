@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use flott::prelude::*;
+use flott_examples::kafka::KAFKA_SAMPLES;
 use flott_examples::lines::{CommittedParts, FollowedFile};
 use flott_examples::samples::{SAMPLES, Sample};
 use std::path::PathBuf;
@@ -26,6 +27,9 @@ struct Cli {
     /// Fail once behind so many lines, to see the job restart; needs checkpoints.
     #[arg(long, value_name = "LINES")]
     fail_behind: Option<u64>,
+    /// Bootstrap servers of the samples that begin with kafka-.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9092")]
+    bootstrap: String,
     /// Parallelism of the job.
     #[arg(short, long, default_value_t = 1)]
     parallelism: usize,
@@ -64,25 +68,28 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     let Some(name) = &cli.name else {
         for sample in SAMPLES {
-            println!("{:18} {}", sample.name, sample.about);
+            println!("{:22} {}", sample.name, sample.about);
+        }
+        for sample in KAFKA_SAMPLES {
+            println!("{:22} {}", sample.name, sample.about);
         }
         return Ok(());
     };
-    let Some(sample) = SAMPLES.iter().find(|sample| sample.name == name) else {
-        let names: Vec<&str> = SAMPLES.iter().map(|sample| sample.name).collect();
+    let env = environment(&cli)?;
+    if let Some(sample) = KAFKA_SAMPLES.iter().find(|sample| sample.name == name) {
+        (sample.describe)(&env, &cli.bootstrap)?;
+    } else if let Some(sample) = SAMPLES.iter().find(|sample| sample.name == name) {
+        describe(sample, &env, &cli)?;
+    } else {
+        let names = SAMPLES.iter().map(|sample| sample.name);
+        let names: Vec<&str> = names.chain(KAFKA_SAMPLES.iter().map(|sample| sample.name)).collect();
         bail!("there is no sample '{name}'; there are: {}", names.join(", "));
-    };
-    run(sample, &cli)
+    }
+    env.execute(name)?;
+    Ok(())
 }
 
-fn run(sample: &Sample, cli: &Cli) -> Result<()> {
-    if sample.needs_order && cli.parallelism > 1 {
-        bail!(
-            "'{}' needs the records of a key in order, which several readers of one file do not keep: leave out -p {}",
-            sample.name,
-            cli.parallelism
-        );
-    }
+fn environment(cli: &Cli) -> Result<StreamExecutionEnvironment> {
     let env = StreamExecutionEnvironment::get_execution_environment();
     env.set_parallelism(cli.parallelism);
     if let Some(folder) = &cli.checkpoints {
@@ -97,7 +104,18 @@ fn run(sample: &Sample, cli: &Cli) -> Result<()> {
             .with_context(|| format!("-D {define}: an option is written KEY=VALUE"))?;
         env.configure(key, value);
     }
+    Ok(env)
+}
 
+/// Puts a sample between its source and its sink.
+fn describe(sample: &Sample, env: &StreamExecutionEnvironment, cli: &Cli) -> Result<()> {
+    if sample.needs_order && cli.parallelism > 1 {
+        bail!(
+            "'{}' needs the records of a key in order, which several readers of one file do not keep: leave out -p {}",
+            sample.name,
+            cli.parallelism
+        );
+    }
     let mut lines = match &cli.follow {
         Some(file) => env
             .from_source(
@@ -119,6 +137,5 @@ fn run(sample: &Sample, cli: &Cli) -> Result<()> {
         Some(folder) => rows.sink_to(CommittedParts::new(folder)).uid("parts"),
         None => rows.print(),
     };
-    env.execute(sample.name)?;
     Ok(())
 }

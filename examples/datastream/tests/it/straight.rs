@@ -1,6 +1,7 @@
 //! Each sample, from its bundled input to its end.
 
 use flott::prelude::*;
+use flott_examples::kafka::KAFKA_SAMPLES;
 use flott_examples::samples::SAMPLES;
 use std::process::Command;
 
@@ -44,7 +45,7 @@ fn the_command_prints_in_order() {
 fn the_command_lists_what_there_is() {
     let listed = Command::new(env!("CARGO_BIN_EXE_flott-examples")).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert_eq!(listed.lines().count(), SAMPLES.len());
+    assert_eq!(listed.lines().count(), SAMPLES.len() + KAFKA_SAMPLES.len());
     let wrong = Command::new(env!("CARGO_BIN_EXE_flott-examples"))
         .arg("wordcount")
         .output()
