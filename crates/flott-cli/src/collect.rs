@@ -7,6 +7,7 @@
 //! screen ([`Rows::screen`]).
 
 use crate::kept::KeptRows;
+use crate::output;
 use anyhow::anyhow;
 use arrow_array::{Array, ArrayRef};
 use flott_core::types::TypeKind;
@@ -90,7 +91,7 @@ impl Rows {
         let Some(mut table) = self.lock().take() else {
             return Ok(None);
         };
-        table.close(&mut io::stdout().lock())
+        table.close(&mut io::stdout().lock()).inspect_err(output::end_unread)
     }
 
     /// Whether the rows that are left are asked for, and so can be shown as a screen.
@@ -375,7 +376,9 @@ impl SinkWriter for CollectWriter {
     fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         if let Some(table) = self.rows.lock().as_mut() {
             let printed = table.print(&batch, &mut io::stdout().lock());
-            printed.map_err(|e| TaskError::user(format!("the row cannot be shown: {e}")).fatal())?;
+            printed
+                .inspect_err(output::end_unread)
+                .map_err(|e| TaskError::user(format!("the row cannot be shown: {e}")).fatal())?;
         }
         Ok(Flow::Done)
     }

@@ -2,8 +2,12 @@
 
 use crate::collect::{CollectConnector, Rows};
 use anyhow::{Context, Result, bail};
+use flott_cluster::restart::RestartStrategy;
+use flott_cluster::settings::CheckpointSettings;
 use flott_cluster::{JobHandle, JobStatus};
+use flott_core::Options;
 use flott_runtime::Registry;
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,11 +23,86 @@ pub fn registry(rows: &Rows) -> Registry {
     registry
 }
 
-/// Ctrl-C and SIGTERM, noticed from its making on.
+/// Ctrl-C, SIGTERM, and SIGHUP where it is not ignored (as `nohup` has it), noticed from its making on.
 #[derive(Debug)]
 pub struct StopSignal {
+    end: EndSignal,
+    interrupt: Interrupt,
+}
+
+/// Ctrl-C.
+#[derive(Debug)]
+pub struct Interrupt(Signal);
+
+impl Interrupt {
+    /// Begins to notice; needs the asynchronous runtime.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn new() -> Result<Self> {
+        listen(SignalKind::interrupt()).map(Self)
+    }
+
+    /// Waits for it. Cancel-safe.
+    pub async fn recv(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// SIGTERM and SIGHUP: not one query, but the process is to end.
+#[derive(Debug)]
+pub struct EndSignal {
     terminate: Signal,
-    interrupt: Signal,
+    hang_up: Option<Signal>,
+}
+
+impl EndSignal {
+    /// Begins to notice; needs the asynchronous runtime.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn new() -> Result<Self> {
+        // Asked once: listening takes the place of what was set before.
+        static HEEDS_HANG_UP: OnceLock<bool> = OnceLock::new();
+        let hang_up = HEEDS_HANG_UP.get_or_init(|| !ignores_hang_up());
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: match hang_up {
+                true => Some(listen(SignalKind::hangup())?),
+                false => None,
+            },
+        })
+    }
+
+    /// Waits until the process is to end. Cancel-safe.
+    pub async fn recv(&mut self) {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = hang_up => {}
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("signals cannot be listened for")
+}
+
+/// Whether whoever started the process had it ignore SIGHUP; only Linux tells.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|l| l.starts_with("SigIgn:") && is_hang_up_in(l))
+}
+
+/// Whether SIGHUP, the lowest bit, is in the mask that a line ends with.
+fn is_hang_up_in(line: &str) -> bool {
+    let last = line.trim_end().chars().last().and_then(|c| c.to_digit(16));
+    last.is_some_and(|digit| digit & 1 == 1)
 }
 
 impl StopSignal {
@@ -32,18 +111,17 @@ impl StopSignal {
     /// # Errors
     /// If the system refuses.
     pub fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be listened for");
         Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
+            end: EndSignal::new()?,
+            interrupt: Interrupt::new()?,
         })
     }
 
     /// Waits until a person or a system wants the process to end. Cancel-safe.
     pub async fn recv(&mut self) {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            () = self.end.recv() => {}
+            () = self.interrupt.recv() => {}
         }
     }
 }
@@ -100,6 +178,33 @@ pub async fn stop_all(jobs: &[JobHandle], savepoint_dir: Option<&str>) -> Result
     result
 }
 
+/// Stops several jobs at once, or ends them as they are if a second signal comes meanwhile.
+pub async fn stop_all_or_end(jobs: &[JobHandle], savepoint_dir: Option<&str>, signals: &mut StopSignal) -> Result<()> {
+    tokio::select! {
+        stopped = stop_all(jobs, savepoint_dir) => stopped,
+        () = signals.recv() => {
+            jobs.iter().for_each(JobHandle::cancel);
+            let all_ended = async {
+                for job in jobs {
+                    job.ended().await;
+                }
+            };
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, all_ended).await;
+            bail!("a second signal came: the jobs were ended as they were, without a last checkpoint")
+        }
+    }
+}
+
+/// Judges the options of a job that planning does not read, as a start does.
+///
+/// # Errors
+/// If one has a value that it cannot have.
+pub fn check_options(options: &Options) -> Result<()> {
+    let settings = CheckpointSettings::from_options(options)?;
+    RestartStrategy::from_options(options, settings.interval_ms.is_some())?;
+    crate::metrics::check(options)
+}
+
 /// The end of a job as the process's result.
 pub fn result(job: &JobHandle, status: JobStatus) -> Result<()> {
     if status == JobStatus::Failed {
@@ -110,4 +215,29 @@ pub fn result(job: &JobHandle, status: JobStatus) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hang_up_is_ignored_where_it_was_before() {
+        assert!(is_hang_up_in("SigIgn:\t0000000000000001"));
+        assert!(is_hang_up_in("SigIgn:\t000000000000100b\n"));
+        assert!(!is_hang_up_in("SigIgn:\t0000000000001000"));
+        assert!(!is_hang_up_in("SigIgn:"));
+    }
+
+    #[test]
+    fn what_a_start_refuses_a_check_refuses() {
+        let wrong = |key: &str, value: &str| {
+            let options: Options = [(key, value)].into_iter().collect();
+            check_options(&options).unwrap_err().to_string()
+        };
+        assert!(wrong("restart-strategy.type", "sometimes").contains("fixed-delay"));
+        assert!(wrong("restart-strategy", "sometimes").contains("fixed-delay"));
+        assert!(wrong("execution.checkpointing.num-retained", "0").contains("at least 1"));
+        assert!(wrong("metrics.reporter.prom.port", "nine").contains("9249-9260"));
+    }
 }

@@ -93,6 +93,25 @@ pub async fn serve(handles: &[JobHandle]) -> Result<Endpoints> {
     Ok(endpoints)
 }
 
+/// Judges the options.
+///
+/// # Errors
+/// If one has a value that it cannot have.
+pub fn check(options: &Options) -> Result<()> {
+    places(options).map(|_| ())
+}
+
+/// Tries whether a job's metrics could be served now, before the job is started.
+///
+/// # Errors
+/// If an option is wrong or no port is free.
+pub async fn try_ports(options: &Options) -> Result<()> {
+    for place in places(options)? {
+        listen(&place).await?;
+    }
+    Ok(())
+}
+
 /// All metrics of a job as they are now.
 pub fn page(handle: &JobHandle) -> String {
     Reporter::new(handle.job_id, handle.name.clone()).render(&handle.stats)

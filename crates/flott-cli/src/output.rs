@@ -8,11 +8,21 @@ const NOBODY_READS: i32 = 141;
 
 /// Prints a line.
 pub fn line(text: impl Display) {
+    self::text(format_args!("{text}\n"));
+}
+
+/// Prints a text as it is.
+pub fn text(text: impl Display) {
     let mut out = io::stdout().lock();
-    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
-        if error.kind() == ErrorKind::BrokenPipe {
-            std::process::exit(NOBODY_READS);
-        }
+    if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
+        end_unread(&error);
         tracing::error!(%error, "standard output cannot be written");
+    }
+}
+
+/// Ends the process if a failure to write says that nobody reads any more.
+pub fn end_unread(error: &io::Error) {
+    if error.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(NOBODY_READS);
     }
 }

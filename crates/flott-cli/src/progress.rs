@@ -18,12 +18,16 @@ pub fn started(job: &JobHandle) {
     }
 }
 
-/// Says how a job ended.
-pub fn ended(job: &JobHandle, status: JobStatus) {
+/// Says how a job ended; one that was stopped has finished early, which is not what a person calls finished.
+pub fn ended(job: &JobHandle, status: JobStatus, was_stopped: bool) {
     let checkpoints = job.stats.checkpoints();
     let totals = Totals::of(job);
+    let told = match status {
+        JobStatus::Finished if was_stopped => "STOPPED".to_owned(),
+        status => status.to_string(),
+    };
     eprintln!(
-        "job {} '{}' {status} after {:.1} s: {} records in, {} records out, {} checkpoint(s), {} restart(s){}",
+        "job {} '{}' {told} after {:.1} s: {} records in, {} records out, {} checkpoint(s), {} restart(s){}",
         job.job_id,
         job.name,
         job.stats.uptime_ms() as f64 / 1000.0,
@@ -33,7 +37,10 @@ pub fn ended(job: &JobHandle, status: JobStatus) {
         job.stats.restarts(),
         totals.notes(),
     );
-    if let Some(path) = checkpoints.last_path.filter(|_| status != JobStatus::Finished) {
+    if let Some(path) = checkpoints
+        .last_path
+        .filter(|_| status != JobStatus::Finished || was_stopped)
+    {
         eprintln!("last checkpoint: {path}");
     }
 }

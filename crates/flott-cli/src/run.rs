@@ -2,16 +2,20 @@
 //!
 //! The jobs of several INSERTs outside a statement set run at the same time, or one after the other with `table.dml-sync`; a
 //! SELECT ends before the next statement begins. The command ends when all have ended. An unbounded job runs until it is stopped by Ctrl-C or SIGTERM: behind a
-//! last checkpoint, or behind a savepoint with `--savepoint-on-stop`.
+//! last checkpoint, or behind a savepoint with `--savepoint-on-stop`; a second signal ends it at once. What a job needs at its end or
+//! starts from is looked at before it starts.
 
 use crate::collect::Rows;
 use crate::job::{self, StopSignal};
-use crate::script::{ScriptArgs, Step, for_each_job, jobs_answer, print_answer};
-use crate::{metrics, output, progress};
-use anyhow::{Context, Result};
+use crate::script::{ScriptArgs, Step, for_each_job, jobs_answer, print_answer, warn};
+use crate::{metrics, output, progress, state};
+use anyhow::{Context, Result, anyhow, bail};
+use flott_checkpoint::{Root, describe};
+use flott_cluster::settings::CheckpointSettings;
 use flott_cluster::{JobHandle, Restore, Submission, submit};
 use flott_core::clock::SystemClock;
-use flott_plan::{Node, Role};
+use flott_core::{Options, suggest};
+use flott_plan::{Node, Plan, Role};
 use flott_runtime::Registry;
 use flott_sql::script::Job;
 use std::io::IsTerminal;
@@ -34,6 +38,10 @@ pub struct RunArgs {
     /// Start even if the state holds operators that the job no longer has.
     #[arg(long)]
     pub allow_non_restored_state: bool,
+    /// With the path of a checkpoint or savepoint: start even if a query's aggregates have changed, so that columns of its state
+    /// are dropped or start empty.
+    #[arg(long)]
+    pub allow_dropped_columns: bool,
     /// Take a savepoint here before a stop.
     #[arg(long, value_name = "DIR")]
     pub savepoint_on_stop: Option<String>,
@@ -84,6 +92,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         args,
         signals: runtime.block_on(async { StopSignal::new() })?,
         jobs: vec![],
+        written: vec![],
         is_stopped: false,
         shows_progress: !args.quiet,
     };
@@ -91,6 +100,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         match step {
             Step::Job(planned) => runtime.block_on(command.execute(*planned, &rows, &registry, restore.clone()))?,
             Step::ShowJobs => print_answer(&jobs_answer(&command.jobs)),
+            Step::Warning(warning) => warn(&warning),
         }
         // Nor may a stopped script drop what its next statement names.
         Ok(match command.is_stopped {
@@ -106,7 +116,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => {
             // What already runs must not outlive a script that ends here.
-            let stopped = runtime.block_on(job::stop_all(&command.jobs, args.savepoint_on_stop.as_deref()));
+            let jobs = std::mem::take(&mut command.jobs);
+            let stopped = runtime.block_on(command.stop(&jobs));
             stopped.and(Err(error))
         }
     };
@@ -120,12 +131,94 @@ fn prints(job: &Job) -> bool {
     job.collect.is_some() || job.plan.nodes.iter().any(is_print)
 }
 
+/// The paths of a job's tables of files: those that it reads, or writes.
+fn paths(plan: &Plan, role: Role) -> impl Iterator<Item = &str> {
+    let nodes = plan.nodes.iter().filter(move |n| n.role == role);
+    nodes
+        .filter(|n| n.spec["table"]["options"]["connector"] == "filesystem")
+        // A folder that is watched is read as it is written.
+        .filter(|n| n.spec["table"]["options"]["source.monitor-interval"].is_null())
+        .filter_map(|n| n.spec["table"]["options"]["path"].as_str())
+}
+
+/// Judges what a job is to start from before it starts; `restore` is not changed by it.
+async fn check_start(registry: &Arc<Registry>, plan: &Plan, restore: &Restore, args: &RunArgs) -> Result<()> {
+    metrics::try_ports(&plan.options).await?;
+    if let Some(dir) = &args.savepoint_on_stop {
+        let probed = match Root::open(dir, &plan.options) {
+            Ok(root) => root.probe().await,
+            Err(error) => Err(error),
+        };
+        probed.map_err(|e| {
+            // The store knows of folders for checkpoints only.
+            let text = e
+                .to_string()
+                .replace("'execution.checkpointing.dir'", "--savepoint-on-stop");
+            anyhow!("--savepoint-on-stop {dir}: {text}")
+        })?;
+    }
+    match restore {
+        Restore::Fresh => Ok(()),
+        Restore::Latest => match CheckpointSettings::from_options(&plan.options)?.dir {
+            Some(_) => Ok(()),
+            None => bail!(
+                "--restore latest: there is no folder to look for checkpoints of '{}' in; SET 'execution.checkpointing.dir' to that of \
+                 the run before, or give the path of a checkpoint or savepoint",
+                plan.name
+            ),
+        },
+        Restore::Path(path) => {
+            if let Err(error) = describe(path, &plan.options).await {
+                return Err(anyhow!("{error}{}", path_hint(path, &plan.options).await));
+            }
+            if args.allow_dropped_columns {
+                return Ok(());
+            }
+            // Only a trial tells; it reads the state once more than the start itself.
+            let changed = state::changed_columns(registry, plan, path).await?;
+            match changed.is_empty() {
+                true => Ok(()),
+                false => bail!(
+                    "{path} holds other columns of state than '{}' has: {}; --allow-dropped-columns starts without them",
+                    plan.name,
+                    changed.join("; ")
+                ),
+            }
+        }
+    }
+}
+
+/// What a person may have meant by a path that is no checkpoint.
+async fn path_hint(path: &str, options: &Options) -> String {
+    let hint = suggest::hint(path, ["latest"]);
+    if !hint.is_empty() {
+        return hint;
+    }
+    match state::newest_below(path, options).await {
+        Some(newest) => format!("; the newest checkpoint or savepoint below it is {newest}"),
+        None => String::new(),
+    }
+}
+
+/// What `--restore latest` finds nothing of, once the job has started without.
+fn warn_of_fresh_start(job: &JobHandle) -> Result<()> {
+    if let Some(dir) = CheckpointSettings::from_options(&job.options)?.dir {
+        tracing::warn!(
+            "--restore latest: no checkpoint of '{}' below {dir}; starting with empty state",
+            job.name
+        );
+    }
+    Ok(())
+}
+
 /// A `flott run` on its way through the script.
 struct Command<'a> {
     args: &'a RunArgs,
     signals: StopSignal,
     /// What runs beside the statements to come.
     jobs: Vec<JobHandle>,
+    /// Where those of them write files.
+    written: Vec<(String, JobHandle)>,
     /// A signal has come: nothing is started any more.
     is_stopped: bool,
     /// Nothing that a job prints comes between the lines of progress.
@@ -140,17 +233,30 @@ impl Command<'_> {
         if let Some(columns) = &select {
             rows.begin(columns, &planned.plan.options)?;
         }
+        self.warn_of_unwritten(&planned.plan);
+        let writes: Vec<String> = paths(&planned.plan, Role::Sink).map(str::to_owned).collect();
+        let (args, is_latest) = (self.args, restore == Restore::Latest);
+        let starting = async {
+            check_start(registry, &planned.plan, &restore, args).await?;
+            start(registry, planned, restore, args.allow_non_restored_state).await
+        };
         let started = tokio::select! {
-            started = start(registry, planned, restore, self.args.allow_non_restored_state) => started?,
+            started = starting => started?,
             () = self.signals.recv() => {
                 self.is_stopped = true;
-                return job::stop_all(&std::mem::take(&mut self.jobs), self.args.savepoint_on_stop.as_deref()).await;
+                let jobs = std::mem::take(&mut self.jobs);
+                return self.stop(&jobs).await;
             }
         };
+        if is_latest && started.restored_from.is_none() {
+            warn_of_fresh_start(&started)?;
+        }
         if !self.args.quiet {
             progress::started(&started);
         }
         if select.is_none() && !waits {
+            self.written
+                .extend(writes.into_iter().map(|path| (path, started.clone())));
             self.jobs.push(started);
             return Ok(());
         }
@@ -163,9 +269,30 @@ impl Command<'_> {
         }
         if self.is_stopped {
             let others = std::mem::take(&mut self.jobs);
-            return result.and(job::stop_all(&others, self.args.savepoint_on_stop.as_deref()).await);
+            return result.and(self.stop(&others).await);
         }
         result
+    }
+
+    /// Stops jobs; a second signal ends them at once.
+    async fn stop(&mut self, jobs: &[JobHandle]) -> Result<()> {
+        job::stop_all_or_end(jobs, self.args.savepoint_on_stop.as_deref(), &mut self.signals).await
+    }
+
+    /// Warns of a job that reads to their end files which an earlier one still writes.
+    fn warn_of_unwritten(&self, plan: &Plan) {
+        let plain = |path: &str| path.trim_start_matches("file://").trim_end_matches('/').to_owned();
+        for path in paths(plan, Role::Source) {
+            let is_written =
+                |(written, job): &&(String, JobHandle)| plain(written) == plain(path) && !job.status().is_terminal();
+            if let Some((_, job)) = self.written.iter().find(is_written) {
+                tracing::warn!(
+                    "'{}' reads {path}, which '{}' of this script still writes; SET '{DML_SYNC}' = 'true' before that INSERT lets it end first",
+                    plan.name,
+                    job.name
+                );
+            }
+        }
     }
 
     /// Waits for the jobs, or stops them on a signal.
@@ -183,21 +310,23 @@ impl Command<'_> {
                 job.ended().await;
             }
         };
+        let mut stopped = vec![false; jobs.len()];
         let mut result = match &endpoints {
             Ok(_) => tokio::select! {
                 () = all_ended => Ok(()),
                 never = progress::watch(jobs), if self.shows_progress => match never {},
                 () = self.signals.recv() => {
                     self.is_stopped = true;
-                    job::stop_all(jobs, self.args.savepoint_on_stop.as_deref()).await
+                    stopped = jobs.iter().map(|job| !job.status().is_terminal()).collect();
+                    self.stop(jobs).await
                 }
             },
             Err(_) => job::stop_all(jobs, None).await,
         };
-        for job in jobs {
+        for (job, was_stopped) in jobs.iter().zip(stopped) {
             let status = job.status();
             if !self.args.quiet {
-                progress::ended(job, status);
+                progress::ended(job, status, was_stopped);
             }
             if self.args.metrics {
                 output::line(metrics::page(job));

@@ -4,9 +4,10 @@ use crate::catalog_files::LocalFiles;
 use crate::config::{self, ConfigArgs};
 use crate::output;
 use anyhow::{Context, Result, anyhow, bail};
-use flott_cluster::JobHandle;
+use flott_cluster::{JobHandle, JobStatus};
 use flott_core::Options;
 use flott_runtime::Registry;
+use flott_sql::check::unknown_options;
 use flott_sql::script::{Job, Outcome, Script, Session};
 use flott_sql::table_text;
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ pub struct ScriptArgs {
     #[arg(required_unless_present = "execute", value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// SQL statements themselves, instead of a file.
-    #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
+    #[arg(short, long, value_name = "SQL", conflicts_with = "file", allow_hyphen_values = true)]
     pub execute: Option<String>,
     /// Value of ${NAME} in the script; else it is taken from the environment. May be repeated.
     #[arg(long = "var", value_name = "NAME=VALUE")]
@@ -77,21 +78,57 @@ pub fn session(registry: Arc<Registry>, options: Options) -> Result<Session> {
 
 /// The answer of SHOW JOBS.
 pub fn jobs_answer(jobs: &[JobHandle]) -> Outcome {
-    let columns = ["job id", "job name", "status"];
-    let row = |job: &JobHandle| vec![job.job_id.to_string(), job.name.clone(), job.status().to_string()];
+    let has_failed = jobs.iter().any(|job| job.status() == JobStatus::Failed);
+    let mut columns = vec!["job id", "job name", "status"];
+    if has_failed {
+        columns.push("failure");
+    }
+    let row = |job: &JobHandle| {
+        let mut row = vec![job.job_id.to_string(), job.name.clone(), job.status().to_string()];
+        if has_failed {
+            row.push(cause(job));
+        }
+        row
+    };
     Outcome::Rows {
         columns: columns.iter().map(|c| (*c).to_owned()).collect(),
         rows: jobs.iter().map(row).collect(),
     }
 }
 
+/// The answer of DESCRIBE JOB: Flink's columns, and why it failed.
+pub fn job_answer(job: &JobHandle, began: &str) -> Outcome {
+    let columns = ["job id", "job name", "status", "start time", "failure"];
+    Outcome::Rows {
+        columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+        rows: vec![vec![
+            job.job_id.to_string(),
+            job.name.clone(),
+            job.status().to_string(),
+            began.to_owned(),
+            cause(job),
+        ]],
+    }
+}
+
+/// Why a job has failed, on one line; nothing if it has not.
+pub fn cause(job: &JobHandle) -> String {
+    let failure = job.stats.failure().filter(|_| job.status() == JobStatus::Failed);
+    failure.unwrap_or_default().split('\n').collect::<Vec<_>>().join("; ")
+}
+
+/// Tells what is odd and harmless.
+pub fn warn(warning: &str) {
+    eprintln!("warning: {warning}");
+}
+
 /// Prints the answer of a statement that is no job.
 pub fn print_answer(outcome: &Outcome) {
     match outcome {
-        Outcome::Warned(warning) => eprintln!("warning: {warning}"),
+        Outcome::Warned(warning) => warn(warning),
         Outcome::Text(text) => output::line(text),
         Outcome::Rows { columns, rows } => output::line(table_text::table(columns, rows)),
-        Outcome::Done | Outcome::Job(_) | Outcome::Jobs | Outcome::StopJob(_) => {}
+        Outcome::Done | Outcome::Job(_) | Outcome::Jobs | Outcome::DescribeJob(_) | Outcome::StopJob(_) => {}
     }
 }
 
@@ -102,6 +139,8 @@ pub enum Step {
     Job(Box<Job>),
     /// To list them.
     ShowJobs,
+    /// To tell of an option that nobody reads.
+    Warning(String),
 }
 
 /// Executes the statements up to each job, and hands the jobs over in order, until one breaks off.
@@ -112,6 +151,11 @@ pub fn for_each_job(
     mut submit: impl FnMut(Step) -> Result<ControlFlow<()>>,
 ) -> Result<usize> {
     let script = args.read()?;
+    for warning in unknown_options(&options) {
+        if submit(Step::Warning(warning))?.is_break() {
+            return Ok(0);
+        }
+    }
     let mut session = session(registry, options)?;
     let mut jobs = 0;
     for statement in script.statements() {
@@ -121,6 +165,10 @@ pub fn for_each_job(
                 Step::Job(job)
             }
             Outcome::Jobs => Step::ShowJobs,
+            Outcome::Warned(warning) => Step::Warning(warning),
+            Outcome::DescribeJob(id) => bail!(
+                "DESCRIBE JOB '{id}' is a statement of the shell (flott sql); SHOW JOBS lists a script's jobs with their failures"
+            ),
             Outcome::StopJob(stop) => bail!(
                 "STOP JOB '{}' is a statement of the shell (flott sql): a script's jobs end with its command, which Ctrl-C stops",
                 stop.id
@@ -141,8 +189,10 @@ pub fn for_each_job(
 pub fn explain(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
     let jobs = for_each_job(args, registry, args.options()?, |step| {
-        if let Step::Job(job) = step {
-            output::line(job.explanation);
+        match step {
+            Step::Job(job) => output::line(job.explanation),
+            Step::Warning(warning) => warn(&warning),
+            Step::ShowJobs => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -157,9 +207,16 @@ pub fn check(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
     let mut warnings = 0;
     let jobs = for_each_job(args, registry, args.options()?, |step| {
-        let Step::Job(job) = step else {
-            return Ok(ControlFlow::Continue(()));
+        let job = match step {
+            Step::Job(job) => job,
+            Step::Warning(warning) => {
+                warnings += 1;
+                output::line(format_args!("warning: {warning}"));
+                return Ok(ControlFlow::Continue(()));
+            }
+            Step::ShowJobs => return Ok(ControlFlow::Continue(())),
         };
+        crate::job::check_options(&job.plan.options)?;
         output::line(format_args!("{}: valid", job.plan.name));
         for warning in &job.warnings {
             warnings += 1;

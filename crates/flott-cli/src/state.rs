@@ -4,14 +4,16 @@ mod diff;
 
 use crate::config::ConfigArgs;
 use crate::output;
-use crate::script::{ScriptArgs, Step, for_each_job};
+use crate::script::{ScriptArgs, Step, for_each_job, warn};
 use anyhow::{Context, Result, bail};
 use flott_checkpoint::layout::{self, Entry, SAVEPOINT_MANIFEST};
-use flott_checkpoint::{Root, describe};
+use flott_checkpoint::{Root, SnapshotDescription, describe};
 use flott_cluster::check_restore;
-use flott_cluster::restore_check::Fit;
+use flott_cluster::restore_check::{Fit, OperatorCheck};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
+use flott_plan::Plan;
+use flott_runtime::Registry;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -66,6 +68,9 @@ pub struct CheckArgs {
     /// State of operators that the job no longer has may be left behind.
     #[arg(long)]
     pub allow_non_restored_state: bool,
+    /// Columns of state may be dropped, and new ones start empty.
+    #[arg(long)]
+    pub allow_dropped_columns: bool,
 }
 
 /// Runs the command.
@@ -83,7 +88,7 @@ pub fn state(command: &StateCommand) -> Result<()> {
     let text = match command {
         StateCommand::Show(args) => {
             let options = options(&args.defines)?;
-            runtime.block_on(describe(&args.path, &options))?.to_string()
+            shown(&runtime.block_on(describe(&args.path, &options))?)
         }
         StateCommand::Ls(args) => runtime.block_on(list(&args.path, &options(&args.defines)?))?,
         StateCommand::Diff(args) => {
@@ -94,24 +99,62 @@ pub fn state(command: &StateCommand) -> Result<()> {
         }
         StateCommand::Check(args) => return check(args, &runtime),
     };
-    print!("{text}");
+    output::text(text);
     Ok(())
+}
+
+/// A snapshot for people, with the day and time of its trigger.
+fn shown(snapshot: &SnapshotDescription) -> String {
+    let text = snapshot.to_string();
+    let Some(at) = chrono::DateTime::from_timestamp_millis(snapshot.timestamp_ms) else {
+        return text;
+    };
+    let in_ms = format!("{} ms since the epoch", snapshot.timestamp_ms);
+    let in_words = at.format("%Y-%m-%d %H:%M:%S%.3f UTC");
+    text.replacen(&in_ms, &format!("{in_words} ({in_ms})"), 1)
+}
+
+/// What a job drops of its state at `path`, and what it has that starts empty, operator by operator.
+pub async fn changed_columns(registry: &Arc<Registry>, plan: &Plan, path: &str) -> Result<Vec<String>> {
+    let checked = check_restore(registry.clone(), Arc::new(SystemClock), plan.clone(), path).await?;
+    let notes = |operator: &OperatorCheck| match &operator.fit {
+        Fit::Restored { notes, .. } => notes.clone(),
+        _ => vec![],
+    };
+    Ok(checked.operators.iter().flat_map(notes).collect())
+}
+
+/// The newest checkpoint or savepoint below a folder, if it is one and has any.
+pub async fn newest_below(dir: &str, options: &Options) -> Option<String> {
+    let root = Root::open_existing(dir, options).ok()?;
+    let files = root.list().await.ok()?;
+    let mut newest: Option<(i64, String)> = None;
+    for (path, _) in files.iter().filter_map(|f| is_manifest(&f.path)) {
+        let full = root.display(path);
+        if let Ok(snapshot) = describe(&full, options).await {
+            newest = newest.max(Some((snapshot.timestamp_ms, snapshot.path)));
+        }
+    }
+    newest.map(|(_, path)| path)
 }
 
 /// Restores the script's job, in this process and without its surroundings.
 fn check(args: &CheckArgs, runtime: &Runtime) -> Result<()> {
     let options = args.script.options()?;
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));
-    let job_name = runtime.block_on(describe(&args.path, &options))?.job_name;
+    let described = runtime.block_on(describe(&args.path, &options))?;
+    let job_name = &described.job_name;
     let mut jobs = vec![];
     for_each_job(&args.script, registry.clone(), options, |step| {
-        if let Step::Job(job) = step {
-            jobs.push(job.plan);
+        match step {
+            Step::Job(job) => jobs.push(job.plan),
+            Step::Warning(warning) => warn(&warning),
+            Step::ShowJobs => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
     let names: Vec<String> = jobs.iter().map(|plan| format!("'{}'", plan.name)).collect();
-    let plan = match jobs.iter().position(|plan| plan.name == job_name) {
+    let plan = match jobs.iter().position(|plan| plan.name == *job_name) {
         Some(index) => jobs.swap_remove(index),
         None if jobs.len() == 1 => jobs.remove(0),
         None => bail!(
@@ -121,7 +164,10 @@ fn check(args: &CheckArgs, runtime: &Runtime) -> Result<()> {
         ),
     };
     let name = plan.name.clone();
-    let checked = runtime.block_on(check_restore(registry, Arc::new(SystemClock), plan, &args.path))?;
+    let mut checked = runtime.block_on(check_restore(registry, Arc::new(SystemClock), plan, &args.path))?;
+    for operator in &mut checked.operators {
+        operator.fit = as_shown(&operator.fit, &described, &operator.id.to_string());
+    }
     output::line(format_args!("'{name}' {checked}"));
     let allows = args.allow_non_restored_state;
     let wrong = checked.misfits(allows);
@@ -133,8 +179,32 @@ fn check(args: &CheckArgs, runtime: &Runtime) -> Result<()> {
         };
         bail!("the job cannot start from this state: {wrong} operator(s) do not fit{remedy}");
     }
-    output::line("the job can start from this state");
+    let loses = checked
+        .operators
+        .iter()
+        .any(|o| matches!(&o.fit, Fit::Restored { notes, .. } if !notes.is_empty()));
+    match (loses, args.allow_dropped_columns) {
+        (false, _) => output::line("the job can start from this state"),
+        (true, true) => output::line("the job can start from this state, but loses some of it"),
+        (true, false) => bail!(
+            "the job can start from this state, but loses some of it: its aggregates are not those that the state was kept for; \
+             --allow-dropped-columns starts without what was dropped"
+        ),
+    }
     Ok(())
+}
+
+/// A fit with all rows that `state show` counts, also those of state that is not keyed.
+fn as_shown(fit: &Fit, described: &SnapshotDescription, id: &str) -> Fit {
+    let operator = described.operators.iter().find(|o| o.id == id);
+    match (fit, operator) {
+        (Fit::Restored { bytes, notes, .. }, Some(operator)) => Fit::Restored {
+            rows: operator.states.iter().map(|s| s.rows).sum(),
+            bytes: *bytes,
+            notes: notes.clone(),
+        },
+        _ => fit.clone(),
+    }
 }
 
 async fn list(dir: &str, options: &Options) -> Result<String> {

@@ -70,7 +70,13 @@ const KNOWN: &[&str] = &[
     "restart-strategy.failure-rate.delay",
     "restart-strategy.failure-rate.failure-rate-interval",
     "restart-strategy.failure-rate.max-failures-per-interval",
+    "execution.attached",
+    "execution.target",
+    "restart-strategy",
+    "state.backend",
     "state.backend.type",
+    "state.checkpoints.dir",
+    "state.savepoints.dir",
     "taskmanager.numberOfTaskSlots",
     "metrics.reporter.prom.port",
     "table.local-time-zone",
@@ -100,6 +106,9 @@ const KNOWN: &[&str] = &[
     "table.dml-sync",
     "table.catalog-store.kind",
     "table.catalog-store.file.path",
+    "table.display.max-column-width",
+    "sql-client.display.max-column-width",
+    "sql-client.execution.max-table-result.rows",
     "sql-client.execution.result-mode",
 ];
 
@@ -126,6 +135,15 @@ const KNOWN_PREFIXES: &[&str] = &[
     "table.sql-dialect",
     "yarn.",
     "akka.",
+    "blob.",
+    "classloader.",
+    "client.",
+    "historyserver.",
+    "python.",
+    "queryable-state.",
+    "sql-gateway.",
+    "task.",
+    "zookeeper.",
     "flott.",
     "pipeline.",
     "execution.checkpointing.",
@@ -144,6 +162,11 @@ pub fn unknown_option(key: &str) -> Option<String> {
     Some(format!("the option '{key}' is not known{}", nearest_hint(key, KNOWN)))
 }
 
+/// Warnings for the options that nobody reads, of those that a session begins with.
+pub fn unknown_options(options: &Options) -> Vec<String> {
+    options.iter().filter_map(|(key, _)| unknown_option(key)).collect()
+}
+
 /// What will hurt of a planned job.
 pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
     let mut warnings = vec![];
@@ -158,6 +181,7 @@ pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
             )
         }));
     }
+    memory_only(job, options, &mut warnings);
     parallelism(job, &mut warnings);
     materialized(job, options, &mut warnings);
     let mut unique: Vec<Warning> = vec![];
@@ -368,6 +392,22 @@ fn materialized(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>
                 node.name
             ),
             "key the sink as the query is keyed, or SET 'table.exec.state.ttl' = '1 d' (or what fits)",
+        ));
+    }
+}
+
+/// Checkpoints that nobody can start from.
+fn memory_only(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
+    let interval_ms = options
+        .get("execution.checkpointing.interval")
+        .and_then(parse_duration_ms);
+    let has_dir = ["execution.checkpointing.dir", "state.checkpoints.dir"]
+        .iter()
+        .any(|key| options.get(key).is_some());
+    if interval_ms.is_some_and(|ms| ms > 0) && !has_dir && !job.optimized.iter().all(is_bounded) {
+        warnings.push(warning(
+            "checkpoints are on, but there is no place for them: they are kept in memory, and none outlives this process",
+            "SET 'execution.checkpointing.dir' = '/folder' (or s3://bucket/folder), then --restore latest goes on from them",
         ));
     }
 }

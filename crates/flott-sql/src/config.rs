@@ -154,12 +154,16 @@ impl PlannerConfig {
     /// If one has a value that it cannot have.
     pub fn check_values(options: &Options) -> SqlResult<()> {
         duration(options, "table.exec.mini-batch.allow-latency")?;
+        options
+            .one_of("sql-client.execution.result-mode", &["table", "changelog", "tableau"])
+            .map_err(wrong)?;
         options.boolean("table.exec.mini-batch.enabled").map_err(wrong)?;
         options.integer("table.exec.mini-batch.size").map_err(wrong)?;
         Self::read(options).map(|_| ())
     }
 
     fn read(options: &Options) -> SqlResult<Self> {
+        check_mode(options)?;
         let parallelism = options.positive("parallelism.default").map_err(wrong)?;
         let resource = options.positive("table.exec.resource.default-parallelism");
         let parallelism = match resource {
@@ -259,6 +263,30 @@ impl PlannerConfig {
         self.max_parallelism
             .unwrap_or_else(|| default_max_parallelism(self.parallelism.max(parallelism)))
     }
+}
+
+/// That jobs are to run as streams, and checkpoints to be of a kind that there is.
+fn check_mode(options: &Options) -> SqlResult<()> {
+    const MODE: &str = "execution.runtime-mode";
+    let mode = options
+        .one_of(MODE, &["STREAMING", "BATCH", "AUTOMATIC"])
+        .map_err(wrong)?;
+    if let Some(1 | 2) = mode {
+        let value = options.get(MODE).unwrap_or_default();
+        return Err(SqlError::new(
+            Step::Unsupported,
+            format!("'{MODE}' = '{value}': jobs run as streams only, also those that read files to their end"),
+        )
+        .remedy(format!(
+            "leave it out, or set '{MODE}' = 'streaming': a job with bounded input ends by itself; where its results are updated \
+             on the way, a sink with a PRIMARY KEY keeps the last ones"
+        )));
+    }
+    let modes = ["EXACTLY_ONCE", "AT_LEAST_ONCE"];
+    options
+        .one_of("execution.checkpointing.mode", &modes)
+        .map(|_| ())
+        .map_err(wrong)
 }
 
 fn split_distinct(options: &Options) -> SqlResult<Option<u32>> {
@@ -364,6 +392,9 @@ mod tests {
             ),
             ("table.local-time-zone", "Europe/Berln", "did you mean 'Europe/Berlin'?"),
             ("table.exec.mini-batch.enabled", "true", "allow-latency"),
+            ("execution.checkpointing.mode", "exactly_onze", "EXACTLY_ONCE"),
+            ("execution.runtime-mode", "batch", "streams only"),
+            ("execution.runtime-mode", "steaming", "STREAMING"),
         ] {
             let e = config(&[(key, value)]).unwrap_err().to_string();
             assert!(e.contains(key) && e.contains(expected), "{e}");

@@ -89,6 +89,8 @@ pub enum Outcome {
     Job(Box<Job>),
     /// It asks for the jobs of this session: whoever submits them knows.
     Jobs,
+    /// It asks for one job of this session, by its id: whoever submits them knows it.
+    DescribeJob(String),
     /// It asks to stop a job: whoever submits them knows it.
     StopJob(StopJob),
     /// It has an answer of one text.
@@ -221,7 +223,11 @@ impl Session {
                     let json = explain_json(&job).map_err(|e| SqlError::new(Step::Plan, e.to_string()))?;
                     return Ok(Outcome::Text(json));
                 }
-                Ok(Outcome::Text(explain(&job, self.chaining()?)))
+                let mut text = explain(&job, self.chaining()?);
+                if statement.advice {
+                    text.push_str(&advice_text(&check_job(&job, &self.options)));
+                }
+                Ok(Outcome::Text(text))
             }
             StatementKind::StopJob(stop) if stop.with_drain => Err(SqlError::new(
                 Step::Unsupported,
@@ -358,6 +364,18 @@ impl Session {
             plan: job.plan,
             collect,
         })))
+    }
+}
+
+/// What EXPLAIN PLAN_ADVICE adds to the plan.
+fn advice_text(warnings: &[Warning]) -> String {
+    let advice: String = (1..)
+        .zip(warnings)
+        .map(|(i, w)| format!("advice[{i}]: {}\n  {}\n", w.message, w.remedy))
+        .collect();
+    match advice.is_empty() {
+        true => "\n== Advice ==\nNo available advice.\n".to_owned(),
+        false => format!("\n== Advice ==\n{advice}"),
     }
 }
 

@@ -2,22 +2,26 @@
 //!
 //! On a terminal the line editor keeps a history, completes names and asks for more lines until a statement has its
 //! semicolon ([`editor`]); elsewhere statements are read from standard input as they come. An error is printed and the
-//! shell goes on; with `-f` the first error ends it. INSERTs run beside the statements to come, in this process, and end
-//! with it; a SELECT runs until it is done or stopped: Ctrl-C stops the query and leaves the shell.
+//! shell goes on; with `-f`, and where no terminal is typed at, the first error ends it, and the end of the script waits for its jobs.
+//! INSERTs run beside the statements to come, in this process, and end with it; one that fails is told of before the next line. A SELECT
+//! runs until it is done or stopped: Ctrl-C stops the query and leaves the shell; SIGTERM and SIGHUP end both ([`ending`]).
 
 mod editor;
+mod ending;
 mod screen;
 
 use crate::collect::Rows;
 use crate::config::{self, ConfigArgs};
-use crate::job::{self, StopSignal};
+use crate::job;
 use crate::output;
 use crate::run::{DML_SYNC, runtime, start};
-use crate::script::{lookup, print_answer};
+use crate::script::{cause, job_answer, lookup, print_answer, warn};
 use anyhow::{Context, Result, anyhow, bail};
 use editor::{Line, Lines};
-use flott_cluster::{JobHandle, Restore};
+use ending::{Ending, Stop};
+use flott_cluster::{JobHandle, JobStatus, Restore};
 use flott_runtime::Registry;
+use flott_sql::check::unknown_options;
 use flott_sql::parser::ast::StopJob;
 use flott_sql::script::{Job, Outcome, Script, Session};
 use std::io::IsTerminal;
@@ -25,7 +29,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Where STOP JOB … WITH SAVEPOINT puts it.
 const SAVEPOINTS: &str = "execution.checkpointing.savepoint-dir";
@@ -68,6 +71,7 @@ A statement ends with ';' and may have several lines. Tab completes names; the a
   EXPLAIN …;                    shows the plan of a query or INSERT
   SET; SET 'key' = 'value';     lists or sets options; RESET takes them back
   STOP JOB 'id';                stops one of SHOW JOBS; WITH SAVEPOINT behind a savepoint
+  DESCRIBE JOB 'id';            shows one of them, and why it failed
   \\timing                       shows how long each statement takes, or no longer
   CLEAR;                        clears the screen
   HELP;                         this text
@@ -98,13 +102,17 @@ fn is_whole(text: &str) -> bool {
 /// Runs the command.
 pub fn sql(args: &SqlArgs) -> Result<()> {
     let options = config::load(&args.config)?;
+    unknown_options(&options).iter().for_each(|warning| warn(warning));
     let variables = lookup(&args.variables)?;
+    let runtime = runtime()?;
+    let ending = Ending::listen(&runtime)?;
     let rows = Rows::default();
     let registry = Arc::new(job::registry(&rows));
     let mut shell = Shell {
         session: crate::script::session(registry.clone(), options)?,
         registry,
-        runtime: runtime()?,
+        runtime,
+        ending,
         rows,
         jobs: vec![],
         shows_time: false,
@@ -114,7 +122,7 @@ pub fn sql(args: &SqlArgs) -> Result<()> {
     let mut result = args.init.iter().try_for_each(|file| shell.file(file));
     if result.is_ok() {
         result = match &args.file {
-            Some(file) => shell.file(file).and_then(|()| shell.wait_for(&shell.jobs)),
+            Some(file) => shell.file(file).and_then(|()| shell.wait_for_all()),
             None => shell.converse(args.history.clone()),
         };
     }
@@ -126,13 +134,23 @@ pub fn sql(args: &SqlArgs) -> Result<()> {
 /// Gives the values of `${NAME}`.
 type Lookup = dyn Fn(&str) -> Option<String>;
 
+/// A job of an INSERT.
+struct Started {
+    handle: JobHandle,
+    /// When, as people read it.
+    began: String,
+    /// Whether its failure was told.
+    is_told: bool,
+}
+
 struct Shell {
     session: Session,
     registry: Arc<Registry>,
     runtime: Runtime,
+    ending: Arc<Ending>,
     rows: Rows,
     /// Those of INSERTs, in the order of their start.
-    jobs: Vec<JobHandle>,
+    jobs: Vec<Started>,
     shows_time: bool,
     /// Whether statements are typed, and not read from a file.
     is_typed: bool,
@@ -150,11 +168,17 @@ impl Shell {
     /// Reads statements until there are no more.
     fn converse(&mut self, history: Option<PathBuf>) -> Result<()> {
         let mut lines = Lines::open(history)?;
-        self.is_typed = true;
+        self.is_typed = matches!(lines, Lines::Terminal { .. });
+        let ending = self.ending.clone();
         loop {
             lines.know(&self.session);
-            match lines.next()? {
-                Line::End => return Ok(()),
+            self.tell_failures();
+            let Some(line) = ending.waiting(|| lines.next()) else {
+                return Ok(());
+            };
+            match line? {
+                Line::End if self.is_typed => return Ok(()),
+                Line::End => return self.wait_for_all(),
                 Line::Nothing => {}
                 Line::Text(text) => match ShellCommand::of(&text) {
                     Some(ShellCommand::Quit) => return Ok(()),
@@ -164,31 +188,44 @@ impl Shell {
                         self.shows_time = !self.shows_time;
                         output::line(format_args!("timing is {}", if self.shows_time { "on" } else { "off" }));
                     }
-                    None if text.trim().starts_with('\\') => {
-                        eprintln!(
-                            "error: there is no command '{}'; HELP lists those that exist",
-                            text.trim()
-                        );
-                    }
-                    None => {
-                        if let Err(error) = self.execute(&text) {
-                            eprintln!("error: {error:#}");
-                        }
-                    }
+                    None => match self.execute(&text) {
+                        Err(error) if self.is_typed => eprintln!("error: {error:#}"),
+                        executed => executed?,
+                    },
                 },
             }
         }
     }
 
+    /// Tells of jobs that have failed since the last time.
+    fn tell_failures(&mut self) {
+        for job in self.jobs.iter_mut().filter(|j| !j.is_told) {
+            if job.handle.status() == JobStatus::Failed {
+                eprintln!("job {} FAILED: {}", job.handle.job_id, cause(&job.handle));
+                job.is_told = true;
+            }
+        }
+    }
+
     fn execute(&mut self, text: &str) -> Result<()> {
+        if text.trim().starts_with('\\') {
+            bail!("there is no command '{}'; HELP lists those that exist", text.trim());
+        }
         let script = Script::parse(text, &self.variables).map_err(|e| anyhow!("{e}"))?;
         for statement in script.statements() {
+            if self.ending.is_asked() {
+                return Ok(());
+            }
             let began = Instant::now();
             let outcome = self.session.execute(&script, statement).map_err(|e| anyhow!("{e}"))?;
             match outcome {
                 Outcome::Job(planned) if planned.collect.is_some() => self.select(*planned)?,
                 Outcome::Job(planned) => self.insert(*planned)?,
-                Outcome::Jobs => print_answer(&crate::script::jobs_answer(&self.jobs)),
+                Outcome::Jobs => print_answer(&crate::script::jobs_answer(&self.handles())),
+                Outcome::DescribeJob(id) => {
+                    let job = self.job(&id)?;
+                    print_answer(&job_answer(&job.handle, &job.began));
+                }
                 Outcome::StopJob(stop) => self.stop_job(&stop)?,
                 Outcome::Done => output::line("OK"),
                 other => print_answer(&other),
@@ -210,14 +247,14 @@ impl Shell {
         }
         let registry = &self.registry;
         let ended = self.runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be listened for")?;
+            let mut stop = Stop::new(&self.ending)?;
             let started = tokio::select! {
                 started = start(registry, planned, Restore::Fresh, false) => started?,
-                _ = interrupt.recv() => return Ok(true),
+                () = stop.recv() => return Ok(true),
             };
             tokio::select! {
                 status = started.ended() => job::result(&started, status).map(|()| false),
-                _ = interrupt.recv() => job::cancel(&started).await.map(|()| true),
+                () = stop.recv() => job::cancel(&started).await.map(|()| true),
             }
         });
         if matches!(ended, Ok(true)) && std::io::stderr().is_terminal() {
@@ -241,7 +278,7 @@ impl Shell {
             .runtime
             .block_on(start(&self.registry, planned, Restore::Fresh, false));
         let shown = started.and_then(|job| {
-            let left = screen::run(&self.rows, &job);
+            let left = screen::run(&self.rows, &job, || self.ending.is_asked());
             let is_running = !job.status().is_terminal();
             let ended = match is_running {
                 true => self.runtime.block_on(job::cancel(&job)),
@@ -259,25 +296,42 @@ impl Shell {
     /// Starts a job, and waits for it where that is asked for.
     fn insert(&mut self, planned: Job) -> Result<()> {
         let waits = self.session.options().boolean(DML_SYNC)?.unwrap_or(false);
-        let started = self
-            .runtime
-            .block_on(start(&self.registry, planned, Restore::Fresh, false))?;
+        let registry = &self.registry;
+        let began = chrono::Local::now().format("%Y-%m-%d %H:%M:%S%.3f").to_string();
+        let started = self.runtime.block_on(async {
+            let mut stop = Stop::new(&self.ending)?;
+            tokio::select! {
+                started = start(registry, planned, Restore::Fresh, false) => started,
+                () = stop.recv() => bail!("the job was stopped before it had started"),
+            }
+        })?;
         output::line(format_args!("job {} '{}' runs", started.job_id, started.name));
-        self.jobs.push(started.clone());
+        self.ending.add(started.clone());
+        self.jobs.push(Started {
+            handle: started.clone(),
+            began,
+            // What fails while it is waited for is the statement's own failure.
+            is_told: waits,
+        });
         match waits {
             true => self.wait_for(&[started]),
             false => Ok(()),
         }
     }
 
+    fn handles(&self) -> Vec<JobHandle> {
+        self.jobs.iter().map(|job| job.handle.clone()).collect()
+    }
+
+    /// The job of an id.
+    fn job(&self, id: &str) -> Result<&Started> {
+        let found = self.jobs.iter().find(|j| j.handle.job_id.to_string() == id);
+        found.with_context(|| format!("this shell has started no job '{id}'; SHOW JOBS lists those that it has"))
+    }
+
     /// Stops one job of this shell.
     fn stop_job(&self, stop: &StopJob) -> Result<()> {
-        let Some(job) = self.jobs.iter().find(|j| j.job_id.to_string() == stop.id) else {
-            bail!(
-                "this shell has started no job '{}'; SHOW JOBS lists those that it has",
-                stop.id
-            );
-        };
+        let job = &self.job(&stop.id)?.handle;
         if job.status().is_terminal() {
             bail!("the job '{}' has ended already: it is {}", stop.id, job.status());
         }
@@ -292,10 +346,23 @@ impl Shell {
         Ok(())
     }
 
+    /// Waits until all jobs have ended, as a script does at its end.
+    fn wait_for_all(&self) -> Result<()> {
+        let untold: Vec<JobHandle> = (self.jobs.iter().filter(|j| !j.is_told))
+            .map(|j| j.handle.clone())
+            .collect();
+        self.wait_for(&untold)?;
+        let failed = self.jobs.iter().filter(|j| j.handle.status() == JobStatus::Failed);
+        match failed.count() {
+            0 => Ok(()),
+            count => bail!("{count} job(s) failed"),
+        }
+    }
+
     /// Waits until jobs have ended, or Ctrl-C or SIGTERM stops them.
     fn wait_for(&self, jobs: &[JobHandle]) -> Result<()> {
         let result = self.runtime.block_on(async {
-            let mut signals = StopSignal::new()?;
+            let mut stop = Stop::new(&self.ending)?;
             let all_ended = async {
                 for job in jobs {
                     job.ended().await;
@@ -303,7 +370,7 @@ impl Shell {
             };
             tokio::select! {
                 () = all_ended => Ok(()),
-                () = signals.recv() => job::stop_all(jobs, None).await,
+                () = stop.recv() => job::stop_all(jobs, None).await,
             }
         });
         let results = jobs.iter().map(|job| job::result(job, job.status()));
@@ -312,7 +379,8 @@ impl Shell {
 
     /// Stops the jobs that still run: they live in this process.
     fn stop_all(&mut self) -> Result<()> {
-        let running: Vec<JobHandle> = self.jobs.drain(..).filter(|j| !j.status().is_terminal()).collect();
+        let mut running = self.handles();
+        running.retain(|job| !job.status().is_terminal());
         if running.is_empty() {
             return Ok(());
         }

@@ -93,6 +93,8 @@ struct View {
     is_open: bool,
     /// Digits of the page to go to, while they are typed.
     go_to: Option<String>,
+    /// Whether Ctrl-C has a query to stop.
+    is_running: bool,
     /// Rows of a page and pages, when it was drawn last.
     page_rows: usize,
     pages: usize,
@@ -115,6 +117,7 @@ impl View {
             refresh: 3,
             is_open: false,
             go_to: None,
+            is_running: true,
             page_rows: 1,
             pages: 1,
         }
@@ -236,8 +239,12 @@ impl View {
                 " Q Quit      + faster    N Next Page    G Go to Page    O Open Row    arrows: choose",
                 width,
             ));
+            let stop = match self.is_running {
+                true => "stops the query",
+                false => "leaves the result",
+            };
             lines.push(fit(
-                " R Refresh   - slower    P Prev Page    L Last Page     Ctrl-C stops the query",
+                &format!(" R Refresh   - slower    P Prev Page    L Last Page     Ctrl-C {stop}"),
                 width,
             ));
         }
@@ -319,42 +326,46 @@ fn write(text: &str) -> Result<()> {
         .context("the terminal cannot be written")
 }
 
-/// Shows the rows of a job until Q is pressed; Ctrl-C stops the job and leaves its rows.
+/// Shows the rows of a job until Q is pressed or the process is to end; Ctrl-C stops the job and leaves its rows, and leaves the screen
+/// of a job that has ended.
 ///
 /// # Errors
 /// If the terminal cannot be used.
-pub fn run(rows: &Rows, job: &JobHandle) -> Result<()> {
+pub fn run(rows: &Rows, job: &JobHandle, is_over: impl Fn() -> bool) -> Result<()> {
     const DEFAULT_SIZE: (usize, usize) = (80, 24);
     let _raw = Raw::begin()?;
     let mut view = View::new();
     let mut drawn: Option<Instant> = None;
     let mut was_running = true;
-    loop {
+    let mut last_size = DEFAULT_SIZE;
+    while !is_over() {
         let is_running = !job.status().is_terminal();
+        view.is_running = is_running;
+        let size = tcgetwinsize(rustix::stdio::stdout());
+        let size = size.map_or(DEFAULT_SIZE, |s| (usize::from(s.ws_col), usize::from(s.ws_row)));
+        let size = if size.0 == 0 || size.1 == 0 { DEFAULT_SIZE } else { size };
         let every_ms = REFRESH[view.refresh].0;
         let is_due = drawn.is_none_or(|d| every_ms > 0 && is_running && d.elapsed() >= Duration::from_millis(every_ms));
-        if is_due || is_running != was_running {
+        if is_due || is_running != was_running || size != last_size {
             let status = match is_running {
                 true => format!("Updated: {}", chrono::Local::now().format("%H:%M:%S%.3f")),
                 false => format!("The query is {}", job.status()),
             };
-            let size = tcgetwinsize(rustix::stdio::stdout());
-            let size = size.map_or(DEFAULT_SIZE, |s| (usize::from(s.ws_col), usize::from(s.ws_row)));
-            let size = if size.0 == 0 || size.1 == 0 { DEFAULT_SIZE } else { size };
             let lines = rows.screen(|columns, rows, width| view.draw(columns, rows, width, size, &status));
             let text = lines.unwrap_or_default().join("\x1b[K\r\n");
             write(&format!("\x1b[H{text}\x1b[J"))?;
-            (drawn, was_running) = (Some(Instant::now()), is_running);
+            (drawn, was_running, last_size) = (Some(Instant::now()), is_running, size);
         }
         for key in Raw::keys()? {
             match view.press(key) {
                 Act::Draw => {}
-                Act::Stop => job.cancel(),
-                Act::Quit => return Ok(()),
+                Act::Stop if is_running => job.cancel(),
+                Act::Stop | Act::Quit => return Ok(()),
             }
             drawn = None;
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -403,6 +414,11 @@ mod tests {
         assert_eq!(lines[4], "\x1b[7m word 4 4\x1b[0m");
         assert_eq!(lines[5], " word 5 5");
         assert!(lines[8].contains("Q Quit"), "{lines:?}");
+        let foot = view.draw(&columns(), &rows(5), 30, (100, 10), "now").pop().unwrap();
+        assert!(foot.contains("Ctrl-C stops the query"));
+        view.is_running = false;
+        let foot = view.draw(&columns(), &rows(5), 30, (100, 10), "now").pop().unwrap();
+        assert!(foot.contains("Ctrl-C leaves the result"));
         assert!(
             drawn(&mut View::new(), 0)[3].contains("word n"),
             "an empty table has its names"

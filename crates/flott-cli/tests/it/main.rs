@@ -8,6 +8,7 @@ mod disk;
 mod exactly_once;
 mod examples;
 mod golden;
+mod mistakes;
 mod new_project;
 mod parquet;
 mod s3;

@@ -298,6 +298,11 @@ fn read_layout(table: &TableSpec, is_upsert: bool) -> Result<Layout, ConnectorEr
     let options = &table.options;
     let value = match (options.get("format"), options.get("value.format")) {
         (Some(_), Some(_)) => return Err(wrong("'format' and 'value.format' exclude each other: set one")),
+        (Some(_), None) if is_upsert => {
+            return Err(wrong(
+                "connector 'upsert-kafka' has no option 'format'; it needs 'key.format' and 'value.format'",
+            ));
+        }
         (Some(name), None) => FormatChoice {
             name: name.to_owned(),
             options: format_options(options, name, ""),

@@ -116,6 +116,9 @@ impl Binder<'_> {
             TableFactor::Function { .. } | TableFactor::Derived { lateral: true, .. } => {
                 unsupported("LATERAL (table functions and correlated sub-queries) is not supported yet; UNNEST is")
             }
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                unsupported("TABLESAMPLE is not supported yet; WHERE with RAND() < 0.1 takes about a tenth of the rows")
+            }
             TableFactor::MatchRecognize { .. } => unsupported("MATCH_RECOGNIZE is not supported yet"),
             _ => unsupported("this table expression is not supported"),
         }
@@ -283,7 +286,13 @@ impl Binder<'_> {
                     .max_by_key(|k| k.len())
             });
             let from_hint = named.is_some_and(|k| hints.iter().any(|(h, _)| h == k));
-            let error = SqlError::new(Step::Table, format!("table '{}': {message}", table.spec.short_name()));
+            // Connectors name the table in some of their messages themselves.
+            let name = format!("table '{}'", table.spec.short_name());
+            let message = match message.starts_with(&name) {
+                true => message,
+                false => format!("{name}: {message}"),
+            };
+            let error = SqlError::new(Step::Table, message);
             match named.and_then(|k| table.option_places.get(k)) {
                 Some(place) if !from_hint => error.at(*place).in_source(&table.source.text),
                 _ => error.at_span(span),

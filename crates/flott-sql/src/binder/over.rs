@@ -235,7 +235,7 @@ impl<'a> Overs<'a> {
         for expr in &spec.partition_by {
             partition.push(self.input.bind_over(expr)?);
         }
-        let (order, order_span) = self.order(spec)?;
+        let (order, order_span) = self.order(spec, function)?;
         let frame = match (function, &spec.window_frame) {
             ("ROW_NUMBER", None) => OverFrame::UnboundedRows,
             ("ROW_NUMBER" | "RANK" | "DENSE_RANK" | "LAG", Some(_)) => {
@@ -256,7 +256,22 @@ impl<'a> Overs<'a> {
     }
 
     /// What the window is ordered by, and where it stands.
-    fn order(&self, spec: &WindowSpec) -> SqlResult<(Expr, Span)> {
+    fn order(&self, spec: &WindowSpec, function: &str) -> SqlResult<(Expr, Span)> {
+        let is_rank = matches!(function, "ROW_NUMBER" | "RANK" | "DENSE_RANK");
+        let descends = |o: &ast::OrderByExpr| o.options.asc == Some(false);
+        if is_rank && let Some(wrong) = top_n_place(&spec.order_by, descends) {
+            return Err(SqlError::new(
+                Step::Unsupported,
+                format!(
+                    "Top-N and deduplication are not supported yet: {function}() numbers rows by one column, ascending"
+                ),
+            )
+            .at_span(wrong)
+            .remedy(
+                "where the one greatest or last value of each partition is wanted, GROUP BY the partition's columns with MAX(…) or \
+                 LAST_VALUE(…)",
+            ));
+        }
         let [order] = spec.order_by.as_slice() else {
             return Err(wrong_order(
                 "an OVER window on a stream is ordered by one column, as in Flink",
@@ -369,6 +384,16 @@ impl OverCalls {
         let items = items.iter().map(|(name, expr)| (name.clone(), behind(expr))).collect();
         Ok(Rel::calc(over, items, None))
     }
+}
+
+/// The place of what makes a numbering a Top-N that the aggregation OVER cannot do.
+fn top_n_place(order_by: &[ast::OrderByExpr], descends: impl Fn(&ast::OrderByExpr) -> bool) -> Option<Span> {
+    let wrong = match order_by {
+        [] => None,
+        [only] => descends(only).then_some(only),
+        [_, second, ..] => Some(second),
+    };
+    wrong.map(|o| span_of(&o.expr))
 }
 
 fn wrong_order(text: &str) -> SqlError {

@@ -183,6 +183,8 @@ pub struct Explain {
     pub inserts: Explained,
     /// `JSON_EXECUTION_PLAN`
     pub json: bool,
+    /// `PLAN_ADVICE`
+    pub advice: bool,
 }
 
 /// What `EXPLAIN` takes.

@@ -29,6 +29,11 @@ pub enum Show {
     CreateView(ObjectName),
     /// `SHOW CREATE CATALOG`
     CreateCatalog(Ident),
+    /// `SHOW [FULL] MODULES`
+    Modules {
+        /// `FULL`
+        full: bool,
+    },
     /// `SHOW JOBS`
     Jobs,
 }
@@ -68,6 +73,11 @@ pub struct Like {
 pub enum Describe {
     /// A table or view.
     Table(ObjectName),
+    /// `JOB`
+    Job {
+        /// Its id, as SHOW JOBS lists it.
+        id: String,
+    },
     /// `DATABASE [EXTENDED]`
     Database {
         /// Its name, in up to two parts.

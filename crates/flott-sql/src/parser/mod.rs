@@ -36,7 +36,8 @@ pub struct Source {
 /// # Errors
 /// At the first variable without a value, and at the first word that no statement can have there.
 pub fn parse(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> SqlResult<(Source, Vec<ast::Statement>)> {
-    let text = vars::substitute(text, variables)?;
+    // Some editors mark UTF-8 with a byte order mark.
+    let text = vars::substitute(text.strip_prefix('\u{feff}').unwrap_or(text), variables)?;
     let read = |text: &str| -> SqlResult<_> {
         let (statements, hints) = tokens::split(text)?;
         let mut places = statement::Places::new(text);

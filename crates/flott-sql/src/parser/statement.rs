@@ -30,6 +30,16 @@ const LATER: &[(&str, &str)] = &[
     ("REMOVE", "jars cannot be loaded, so there are none to remove"),
     ("LOAD", "modules are not supported; all functions are there without one"),
     ("UNLOAD", "modules are not supported"),
+    ("HELP", "HELP is a command of the shell: flott sql"),
+    (
+        "QUIT",
+        "QUIT is a command of the shell (flott sql); a script ends with its last statement",
+    ),
+    (
+        "EXIT",
+        "EXIT is a command of the shell (flott sql); a script ends with its last statement",
+    ),
+    ("CLEAR", "CLEAR is a command of the shell: flott sql"),
     ("CALL", "no catalog has procedures so far"),
     (
         "COMPILE",
@@ -320,6 +330,12 @@ impl StatementParser<'_> {
         self.expect_words(&["CREATE"])?;
         let temporary = self.word("TEMPORARY");
         let token = self.p.peek_token();
+        if is_word(&token, "OR") {
+            return self.p.expected(
+                "TABLE, VIEW, DATABASE or CATALOG (CREATE OR REPLACE is not supported yet: DROP TABLE IF EXISTS and CREATE TABLE do it)",
+                token,
+            );
+        }
         if self.word("TABLE") {
             self.create_table(temporary)
         } else if self.word("VIEW") {
@@ -695,13 +711,15 @@ impl StatementParser<'_> {
 
     fn explain(&mut self) -> Parsed<Explain> {
         self.expect_words(&["EXPLAIN"])?;
-        let mut json = false;
+        let (mut json, mut advice) = (false, false);
         if !self.words(&["PLAN", "FOR"]) {
             loop {
                 let token = self.p.peek_token();
                 if self.word("JSON_EXECUTION_PLAN") {
                     json = true;
-                } else if !(self.word("CHANGELOG_MODE") || self.word("ESTIMATED_COST") || self.word("PLAN_ADVICE")) {
+                } else if self.word("PLAN_ADVICE") {
+                    advice = true;
+                } else if !(self.word("CHANGELOG_MODE") || self.word("ESTIMATED_COST")) {
                     break;
                 }
                 if !self.p.consume_token(&Token::Comma) {
@@ -724,7 +742,7 @@ impl StatementParser<'_> {
         } else {
             return self.p.expected("SELECT, INSERT or STATEMENT SET BEGIN", token);
         };
-        Ok(Explain { inserts, json })
+        Ok(Explain { inserts, json, advice })
     }
 }
 

@@ -2,14 +2,14 @@
 
 use super::derive::Derived;
 use super::{Outcome, Session};
-use crate::catalog::{Object, View, reads};
+use crate::catalog::{Object, Path, View, reads};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::Source;
 use crate::parser::ast::{
     AlterTable, AlterView, ColumnDef, ColumnKind, CreateTable, Position, TableChange, TableElement, ViewChange,
 };
 use flott_core::suggest;
-use sqlparser::ast::{Ident, ObjectName, Spanned};
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Spanned};
 use std::sync::Arc;
 
 impl Session {
@@ -31,9 +31,10 @@ impl Session {
         let mut new_path = path.clone();
         match &alter.change {
             TableChange::RenameTo(name) => {
-                self.check_free(name, self.catalog.is_temporary(&path))?;
-                new_path = self.catalog.path(name)?;
-                definition.name = name.clone();
+                let name = self.beside(&path, name)?;
+                self.check_free(&name, self.catalog.is_temporary(&path))?;
+                new_path = self.catalog.path(&name)?;
+                definition.name = name;
             }
             change => change_definition(&mut definition, change, alter.name.span())?,
         }
@@ -76,8 +77,9 @@ impl Session {
         };
         match &alter.change {
             ViewChange::RenameTo(name) => {
-                self.check_free(name, self.catalog.is_temporary(&path))?;
-                let new_path = self.catalog.path(name)?;
+                let name = self.beside(&path, name)?;
+                self.check_free(&name, self.catalog.is_temporary(&path))?;
+                let new_path = self.catalog.path(&name)?;
                 let renamed = View {
                     path: new_path.to_string(),
                     ..view.as_ref().clone()
@@ -103,13 +105,46 @@ impl Session {
         Ok(Outcome::Done)
     }
 
+    /// A new name of the object at `path`, in full: it stays in its database, whichever is the current one.
+    fn beside(&self, path: &Path, name: &ObjectName) -> SqlResult<ObjectName> {
+        let Some(new) = name.0.last().and_then(|part| part.as_ident()) else {
+            return Err(SqlError::new(Step::Name, "a new name is needed").at_span(name.span()));
+        };
+        if name.0.len() > 1 {
+            let wanted = self.catalog.path(name)?;
+            if (&wanted.catalog, &wanted.database) != (&path.catalog, &path.database) {
+                return Err(SqlError::new(
+                    Step::Name,
+                    format!(
+                        "'{}' is in {}.{}, and RENAME does not move it to {}.{}",
+                        path.name, path.catalog, path.database, wanted.catalog, wanted.database
+                    ),
+                )
+                .at_span(name.span())
+                .remedy(format!("write RENAME TO {}, or create it anew there", new.value)));
+            }
+        }
+        let part = |value: &str| {
+            ObjectNamePart::Identifier(Ident {
+                value: value.to_owned(),
+                ..new.clone()
+            })
+        };
+        Ok(ObjectName(vec![
+            part(&path.catalog),
+            part(&path.database),
+            part(&new.value),
+        ]))
+    }
+
     fn check_free(&self, name: &ObjectName, temporary: bool) -> SqlResult<()> {
         match self.catalog.contains(name, temporary)? {
-            true => Err(
-                SqlError::new(Step::Name, format!("a table or view '{name}' exists already"))
-                    .at_span(name.span())
-                    .remedy("drop it first, or choose another name"),
-            ),
+            true => Err(SqlError::new(
+                Step::Name,
+                format!("a table or view '{}' exists already", self.catalog.path(name)?.name),
+            )
+            .at_span(name.span())
+            .remedy("drop it first, or choose another name")),
             false => Ok(()),
         }
     }

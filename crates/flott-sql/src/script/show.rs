@@ -21,6 +21,12 @@ impl Session {
             Show::CreateView(name) => self.show_create_view(source, name),
             Show::CreateCatalog(name) => self.show_create_catalog(name),
             Show::Jobs => Ok(Outcome::Jobs),
+            // Flink's built-in functions, the one module there is.
+            Show::Modules { full: false } => Ok(one("module name", "core")),
+            Show::Modules { full: true } => Ok(table(
+                &["module name", "used"],
+                vec![vec!["core".to_owned(), "TRUE".to_owned()]],
+            )),
         }
     }
 
@@ -86,6 +92,7 @@ impl Session {
         let mut rows = vec![];
         let mut add = |key: &str, value: &str| rows.push(vec![key.to_owned(), value.to_owned()]);
         match describe {
+            Describe::Job { id } => return Ok(Outcome::DescribeJob(id.clone())),
             Describe::Table(name) => return self.describe_table(source, name, None),
             Describe::Database { name, extended } => {
                 let (catalog, database) = self.catalog.database_path(name)?;

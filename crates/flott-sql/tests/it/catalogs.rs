@@ -190,6 +190,28 @@ WITH (
         ["OK", "m\norders"]
     );
     assert_eq!(last(&mut two, "SHOW TABLES;"), "m\norders");
+    // From another catalog: what is renamed stays where it is.
+    assert_eq!(
+        run(
+            &mut one,
+            "USE CATALOG default_catalog; ALTER TABLE c.shop.m RENAME TO l; SHOW TABLES; SHOW TABLES FROM c.shop; \
+             CREATE VIEW c.shop.v AS SELECT 1 AS a; ALTER VIEW c.shop.v RENAME TO c.shop.w;"
+        ),
+        ["OK", "OK", "plain", "l\norders", "OK", "OK"]
+    );
+    assert_eq!(last(&mut two, "SHOW TABLES;"), "l\norders\nw");
+    let moved = last(
+        &mut one,
+        "ALTER TABLE c.shop.l RENAME TO default_catalog.default_database.l;",
+    );
+    assert!(moved.contains("does not move it"), "{moved}");
+    assert_eq!(
+        run(
+            &mut one,
+            "DROP VIEW c.shop.w; ALTER TABLE c.shop.l RENAME TO m; USE CATALOG c; USE shop;"
+        ),
+        ["OK", "OK", "OK", "OK"]
+    );
     let full = last(&mut one, "USE CATALOG default_catalog; DROP DATABASE c.shop;");
     assert!(full.contains("not empty"), "{full}");
     assert_eq!(last(&mut one, "DROP DATABASE c.shop CASCADE;"), "OK");

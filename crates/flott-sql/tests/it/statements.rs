@@ -171,3 +171,31 @@ fn a_partition_has_one_value_in_all_rows() {
         "JOB"
     );
 }
+
+#[test]
+fn modules_and_advice_are_told() {
+    let given = answers(
+        &mut session(),
+        &format!(
+            "\u{feff}{TABLE}SHOW MODULES; SHOW FULL MODULES; EXPLAIN PLAN_ADVICE SELECT id, COUNT(*) FROM t GROUP BY id; EXPLAIN PLAN_ADVICE SELECT id FROM t;"
+        ),
+    );
+    assert!(given[1].1.contains("| module name |") && given[1].1.contains("|        core |"));
+    assert!(
+        given[2].1.contains("used") && given[2].1.contains("TRUE"),
+        "{}",
+        given[2].1
+    );
+    assert!(
+        given[3]
+            .1
+            .contains("== Advice ==\nadvice[1]: GROUP BY (id) keeps state"),
+        "{}",
+        given[3].1
+    );
+    assert!(
+        given[4].1.ends_with("== Advice ==\nNo available advice.\n"),
+        "{}",
+        given[4].1
+    );
+}

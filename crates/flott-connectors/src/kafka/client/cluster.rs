@@ -99,10 +99,16 @@ pub struct KafkaClient {
     cluster: RwLock<Arc<Cluster>>,
     slots: Mutex<HashMap<(i32, Purpose), Arc<Slot>>>,
     coordinators: Mutex<HashMap<(CoordinatorKind, String), i32>>,
+    /// When a person was told last that the cluster is out of reach.
+    told: Mutex<Option<Instant>>,
 }
 
 /// How long a topic that the cluster does not know is asked for again: a broker may learn of a new topic a moment later.
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_millis(1_500);
+
+/// How long a cluster may be out of reach before a person is told of it, and how long they are not told again.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// A name in the protocol's type.
 pub(crate) fn topic_name(name: &str) -> TopicName {
@@ -132,7 +138,18 @@ impl KafkaClient {
             cluster: RwLock::default(),
             slots: Mutex::default(),
             coordinators: Mutex::default(),
+            told: Mutex::default(),
         })
+    }
+
+    /// Whether a person was not told lately that the cluster is out of reach; then they are now.
+    fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = told.is_none_or(|at| at.elapsed() >= TELL_AGAIN_AFTER);
+        if may {
+            *told = Some(Instant::now());
+        }
+        may
     }
 
     /// The settings.
@@ -177,6 +194,12 @@ impl KafkaClient {
                 Err(e) if !e.is_retriable() => return Err(e),
                 Err(e) => e,
             };
+            if started.elapsed() >= TELL_AFTER && failure.is_connection() && self.may_tell() {
+                tracing::warn!(
+                    "{what}: {failure}; it is tried again for up to {} s ('{option}')",
+                    budget.as_secs()
+                );
+            }
             let pause = backoff.pause();
             if left <= pause || started.elapsed() >= budget {
                 let waited_ms = started.elapsed().as_millis() as u64;

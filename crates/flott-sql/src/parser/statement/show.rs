@@ -29,6 +29,18 @@ impl StatementParser<'_> {
         if self.words(&["CREATE", "CATALOG"]) {
             return self.p.parse_identifier().map(Show::CreateCatalog);
         }
+        if self.words(&["FULL", "MODULES"]) {
+            return Ok(Show::Modules { full: true });
+        }
+        if self.word("MODULES") {
+            return Ok(Show::Modules { full: false });
+        }
+        if self.word("PARTITIONS") {
+            return self.p.expected(
+                "something else to show (PARTITIONS are not kept in a catalog: they are the folders of the table's 'path')",
+                token,
+            );
+        }
         if self.word("JOBS") {
             return Ok(Show::Jobs);
         }
@@ -95,6 +107,12 @@ impl StatementParser<'_> {
                 name: self.p.parse_identifier()?,
                 extended,
             });
+        }
+        let is_job = is_word(self.p.peek_token_ref(), "JOB")
+            && matches!(self.p.peek_nth_token(1).token, Token::SingleQuotedString(_));
+        if is_job {
+            self.p.advance_token();
+            return Ok(Describe::Job { id: self.string()? });
         }
         if is_named {
             self.word("EXTENDED");
