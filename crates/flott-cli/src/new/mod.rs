@@ -127,16 +127,11 @@ fn like(name: &str) -> String {
     let words: String = name.chars().map(plain).collect();
     let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
     let words = words.join("-");
-    let tries = [
-        words.clone(),
-        format!("{words}-job"),
-        format!("job-{words}"),
-        "my-job".to_owned(),
-    ];
-    tries
-        .into_iter()
-        .find(|name| what_is_wrong(name).is_none())
-        .unwrap_or_default()
+    let tries = [words.clone(), format!("{words}-job"), format!("job-{words}")];
+    let found = tries.into_iter().find(|name| what_is_wrong(name).is_none());
+    found
+        .filter(|_| !words.is_empty())
+        .unwrap_or_else(|| "my-job".to_owned())
 }
 
 /// A text as TOML.
