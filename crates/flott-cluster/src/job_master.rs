@@ -19,7 +19,7 @@ use bytes::Bytes;
 use flott_checkpoint::Savepoint;
 use flott_core::{CheckpointId, OperatorId};
 use flott_plan::NodeId;
-use flott_runtime::connector::Split;
+use flott_runtime::connector::TimedSplit;
 use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::failpoint::{self, Action};
 use flott_runtime::task::{TaskCommand, TaskEvent, TaskHandle, spawn};
@@ -49,7 +49,7 @@ pub(crate) enum Message {
     /// A subtask's part of a checkpoint is durable.
     Part(u64, CheckpointId, SubtaskId, Box<WrittenSnapshots>),
     /// An enumerator found splits.
-    Discovered(u64, NodeId, Vec<(usize, Split)>, Vec<u8>),
+    Discovered(u64, NodeId, Vec<(usize, TimedSplit)>, Vec<u8>),
     /// A savepoint is wanted; the answer is its path.
     Savepoint {
         dir: Option<String>,
@@ -456,7 +456,7 @@ impl JobMaster {
     }
 
     /// Gives splits to the subtasks that own them.
-    fn hand_out(&mut self, node: NodeId, splits: Vec<(usize, Split)>) {
+    fn hand_out(&mut self, node: NodeId, splits: Vec<(usize, TimedSplit)>) {
         let mut by_owner: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         for (owner, split) in splits {
             by_owner.entry(owner).or_default().push(split);
@@ -742,7 +742,7 @@ async fn discover(
                 let state = enumerator.snapshot();
                 let splits = splits
                     .into_iter()
-                    .map(|s| (enumerator.owner(&s, parallelism), s))
+                    .map(|s| (enumerator.owner(&s, parallelism), s.into()))
                     .collect();
                 if sender.send(Message::Discovered(attempt, node, splits, state)).is_err() {
                     return;

@@ -7,7 +7,7 @@ use crate::storage::{RestorePoint, Storage};
 use bytes::Bytes;
 use flott_core::CheckpointId;
 use flott_plan::NodeId;
-use flott_runtime::connector::{ConnectorError, Split};
+use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::{FailureLabel, SplitEnumerator, TaskError};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct Enumerated {
     /// Goes on looking.
     pub(crate) enumerator: Box<dyn SplitEnumerator>,
     /// Restored splits with their positions first, then new ones, each with its owner.
-    pub(crate) splits: Vec<(usize, Split)>,
+    pub(crate) splits: Vec<(usize, TimedSplit)>,
     /// The enumerator's state, for checkpoints.
     pub(crate) state: Vec<u8>,
     /// How often it looks again.
@@ -74,10 +74,11 @@ pub(crate) async fn prepare(
             .enumerator(restored.as_deref())
             .map_err(|e| of_connector(&node.name, e))?;
         let mut splits = splits.remove(id).unwrap_or_default();
-        splits.extend(enumerator.discover().await.map_err(|e| of_connector(&node.name, e))?);
+        let found = enumerator.discover().await.map_err(|e| of_connector(&node.name, e))?;
+        splits.extend(found.into_iter().map(TimedSplit::from));
         let mut owned = Vec::with_capacity(splits.len());
         for split in splits {
-            owned.push((enumerator.owner(&split, node.parallelism), split));
+            owned.push((enumerator.owner(&split.split, node.parallelism), split));
         }
         let (state, interval) = (enumerator.snapshot(), enumerator.discovery_interval());
         enumerated.push((
@@ -103,7 +104,7 @@ fn of_connector(name: &str, error: ConnectorError) -> ClusterError {
 }
 
 /// The splits in a source's operator state.
-pub(crate) fn read_split(bytes: &[u8]) -> Result<Split, ClusterError> {
+pub(crate) fn read_split(bytes: &[u8]) -> Result<TimedSplit, ClusterError> {
     serde_json::from_slice(bytes).map_err(|e| {
         let text = "a source's position in the checkpoint cannot be read";
         ClusterError::Task(TaskError::caused(FailureLabel::Internal, text, e).fatal())

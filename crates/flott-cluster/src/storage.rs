@@ -24,7 +24,7 @@ use flott_checkpoint::{
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, Generation, JobId, OperatorId, Options};
 use flott_plan::{NodeId, Plan};
-use flott_runtime::connector::Split;
+use flott_runtime::connector::TimedSplit;
 use flott_runtime::task::SPLITS_STATE;
 use flott_runtime::{FailureLabel, TaskError};
 use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
@@ -410,9 +410,9 @@ impl Storage {
         &self,
         ctx: &JobContext,
         point: &RestorePoint,
-    ) -> Result<(RestoredStates, HashMap<NodeId, Vec<Split>>), ClusterError> {
+    ) -> Result<(RestoredStates, HashMap<NodeId, Vec<TimedSplit>>), ClusterError> {
         let mut all = RestoredStates::new();
-        let mut splits: HashMap<NodeId, Vec<Split>> = HashMap::new();
+        let mut splits: HashMap<NodeId, Vec<TimedSplit>> = HashMap::new();
         for node in &ctx.plan.nodes {
             let Some(manifest) = point.manifest().operator(node.operator_id) else {
                 continue;

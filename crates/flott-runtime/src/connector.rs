@@ -80,6 +80,26 @@ pub struct Split {
     pub state: Vec<u8>,
 }
 
+/// A split on its way to or from a checkpoint, with how far its event time had come there.
+///
+/// Without it a partition that is read to its end would know no time after a restart, and hold back everybody's until its
+/// next record came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimedSplit {
+    /// The split, as its connector wrote it.
+    #[serde(flatten)]
+    pub split: Split,
+    /// Its watermark, in milliseconds since the epoch; none before its first row, and in a source without event time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<EventTime>,
+}
+
+impl From<Split> for TimedSplit {
+    fn from(split: Split) -> Self {
+        Self { split, watermark: None }
+    }
+}
+
 /// A source, made from a plan's node.
 pub trait Source: Send + Sync {
     /// Whether it ends.

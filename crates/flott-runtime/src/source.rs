@@ -3,16 +3,17 @@
 //! A split's watermark is the largest that one of its rows justified. The driver's watermark is the minimum over the
 //! splits that count: those that are neither finished nor idle and that the reader calls active. It is clamped so that
 //! it never goes back, and is emitted at most every `pipeline.auto-watermark-interval`, or, on event, between the rows
-//! where it moves. When no split counts (all are idle or finished, or the subtask was given none) the driver says so, and
+//! where it moves. It is part of a split's checkpoint and goes on from there. When no split counts (all are idle or finished, or the subtask was given none) the driver says so, and
 //! its watermark no longer counts downstream.
 
-use crate::connector::{ReaderPoll, SourceReader, Split, WatermarkGenerator};
+use crate::connector::{ReaderPoll, SourceReader, Split, TimedSplit, WatermarkGenerator};
 use crate::element::{Element, Output};
 use crate::error::TaskError;
 use crate::metrics::OperatorMetrics;
 use arrow_array::{Array, Int64Array};
 use flott_core::time::{EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// When a source emits watermarks.
@@ -39,6 +40,7 @@ pub enum SourceState {
 
 #[derive(Debug)]
 struct SplitState {
+    id: String,
     watermark: EventTime,
     last_row_ms: i64,
     idle: bool,
@@ -87,16 +89,17 @@ impl SourceDriver {
     ///
     /// # Errors
     /// If a split's state cannot be read.
-    pub fn add_splits(&mut self, splits: Vec<Split>, now_ms: i64) -> Result<(), TaskError> {
-        let fresh = || SplitState {
-            watermark: NO_WATERMARK,
+    pub fn add_splits(&mut self, splits: Vec<TimedSplit>, now_ms: i64) -> Result<(), TaskError> {
+        self.assigned = true;
+        self.splits.extend(splits.iter().map(|timed| SplitState {
+            id: timed.split.id.clone(),
+            watermark: timed.watermark.unwrap_or(NO_WATERMARK),
             last_row_ms: now_ms,
             idle: false,
             finished: false,
-        };
-        self.assigned = true;
-        self.splits.extend(splits.iter().map(|_| fresh()));
-        self.reader.add_splits(splits)
+        }));
+        self.reader
+            .add_splits(splits.into_iter().map(|timed| timed.split).collect())
     }
 
     /// The chain took nothing at `now_ms`: what is not read until the next poll makes no split idle.
@@ -109,12 +112,19 @@ impl SourceDriver {
         self.reader.no_more_splits();
     }
 
-    /// Positions of all unfinished splits.
+    /// Positions and watermarks of all unfinished splits.
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<Split>, TaskError> {
-        self.reader.snapshot(checkpoint)
+    pub fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<TimedSplit>, TaskError> {
+        let splits = self.reader.snapshot(checkpoint)?;
+        let told = self.splits.iter().filter(|s| s.watermark > NO_WATERMARK);
+        let times: HashMap<&str, EventTime> = told.map(|s| (&*s.id, s.watermark)).collect();
+        let timed = |split: Split| TimedSplit {
+            watermark: times.get(&*split.id).copied(),
+            split,
+        };
+        Ok(splits.into_iter().map(timed).collect())
     }
 
     /// Tells the reader that a checkpoint is complete.
@@ -264,8 +274,13 @@ mod tests {
             Ok(self.0.pop_front().unwrap_or(ReaderPoll::Idle { until_ms: None }))
         }
         fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Split>, TaskError> {
-            Ok(vec![])
+            Ok(vec![split("b").split, split("a").split])
         }
+    }
+
+    fn split(id: &str) -> TimedSplit {
+        let (id, state) = (id.to_owned(), vec![]);
+        Split { id, state }.into()
     }
 
     struct FirstColumn;
@@ -296,10 +311,6 @@ mod tests {
             policy,
             Arc::default(),
         );
-        let split = |id: &str| Split {
-            id: id.into(),
-            state: vec![],
-        };
         driver.add_splits(vec![split("a"), split("b")], 0).unwrap();
         let mut out = Output::new();
         for now in clock {
@@ -369,15 +380,7 @@ mod tests {
         assert_eq!(driver.poll(5, &mut out).unwrap(), SourceState::Idle(Some(10)));
         assert_eq!(driver.poll(10, &mut out).unwrap(), SourceState::Idle(None));
         assert!(matches!(out.pop(), Some(Element::Idle(true))));
-        driver
-            .add_splits(
-                vec![Split {
-                    id: "late".into(),
-                    state: vec![],
-                }],
-                20,
-            )
-            .unwrap();
+        driver.add_splits(vec![split("late")], 20).unwrap();
         driver.poll(20, &mut out).unwrap();
         assert!(
             matches!(out.pop(), Some(Element::Idle(false))),
@@ -400,10 +403,6 @@ mod tests {
         ];
         let reader = Box::new(Script(polls.into()));
         let mut driver = SourceDriver::new(reader, Some(Box::new(FirstColumn)), policy, Arc::default());
-        let split = |id: &str| Split {
-            id: id.into(),
-            state: vec![],
-        };
         driver.add_splits(vec![split("a"), split("b")], 0).unwrap();
         let mut out = Output::new();
         driver.poll(0, &mut out).unwrap();
@@ -419,6 +418,39 @@ mod tests {
         assert!(
             matches!(out.pop(), Some(Element::Idle(true))),
             "who could be read and had nothing is"
+        );
+    }
+
+    #[test]
+    fn a_split_goes_on_at_the_time_of_its_checkpoint() {
+        let driver = |polls: Vec<ReaderPoll>| {
+            let policy = EmitPolicy {
+                interval_ms: 0,
+                on_event: false,
+                idle_timeout_ms: None,
+            };
+            let reader = Box::new(Script(polls.into()));
+            SourceDriver::new(reader, Some(Box::new(FirstColumn)), policy, Arc::default())
+        };
+        let mut out = Output::new();
+        let mut before = driver(vec![rows(0, &[900])]);
+        before.add_splits(vec![split("a"), split("b")], 0).unwrap();
+        before.poll(0, &mut out).unwrap();
+        let splits = before.snapshot(1).unwrap();
+        let written = serde_json::to_string(&splits).unwrap();
+        assert_eq!(
+            written,
+            r#"[{"id":"b","state":[]},{"id":"a","state":[],"watermark":900}]"#
+        );
+
+        let mut after = driver(vec![rows(0, &[5])]);
+        after.add_splits(serde_json::from_str(&written).unwrap(), 0).unwrap();
+        out.drain().for_each(drop);
+        after.poll(0, &mut out).unwrap();
+        let told: Vec<_> = out.drain().filter(|e| !matches!(e, Element::Data(_))).collect();
+        assert!(
+            matches!(told[..], [Element::Watermark(5)]),
+            "only the other one held it back: {told:?}"
         );
     }
 

@@ -10,7 +10,7 @@
 
 use crate::batching::Batching;
 use crate::chain::{Chain, ChainEvent, ChainOperator, ChainState};
-use crate::connector::{Source, Split, WatermarkGenerator};
+use crate::connector::{Source, TimedSplit, WatermarkGenerator};
 use crate::context::{OperatorContext, TaskInfo};
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
 use crate::error::{FailureLabel, TaskError, panic_text};
@@ -40,7 +40,7 @@ const LONGEST_PARK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub enum TaskCommand {
     /// Read these splits too.
-    AddSplits(Vec<Split>),
+    AddSplits(Vec<TimedSplit>),
     /// No split follows.
     NoMoreSplits,
     /// A checkpoint begins.
@@ -585,8 +585,8 @@ fn read_ahead(driver: &mut SourceDriver, now_ms: i64, out: &mut Output) -> Resul
     Ok(())
 }
 
-fn splits_snapshot(splits: Vec<Split>) -> Result<OperatorSnapshot, TaskError> {
-    let entry = |split: &Split| {
+fn splits_snapshot(splits: Vec<TimedSplit>) -> Result<OperatorSnapshot, TaskError> {
+    let entry = |split: &TimedSplit| {
         let bytes = serde_json::to_vec(split)
             .map_err(|e| TaskError::caused(crate::FailureLabel::Internal, "a split's position cannot be written", e))?;
         Ok(OperatorEntry {
