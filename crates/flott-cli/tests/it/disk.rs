@@ -178,11 +178,15 @@ fn a_full_disk_of_rows_is_ridden_out() {
 fn a_savepoint_without_space_is_told_and_loses_nothing() {
     let trial = Trial::to_files();
     let disk = Disk::mount(&trial, 64);
-    disk.fill();
-    let feeding = trial.feed_all();
     let savepoints = disk.path("savepoints").display().to_string();
-    let mut job = trial.start_with("2", From::Nothing, "", &["--savepoint-on-stop", &savepoints]);
+    let start = || trial.start_with("2", From::Nothing, "", &["--savepoint-on-stop", &savepoints]);
+    disk.fill();
+    says(&start().ended().expect(1), &[FULL, &[&savepoints]].concat());
+    disk.free();
+    let feeding = trial.feed_all();
+    let mut job = start();
     trial.wait_for_rows(0, &mut job);
+    disk.fill();
     job.terminate();
     let ended = job.ended().expect(1);
     says(&ended, &["No space left on device", "without a savepoint", &savepoints]);
