@@ -268,6 +268,9 @@ pub struct Task {
     commands: Receiver<TaskCommand>,
     /// A checkpoint that was told and whose barrier has not passed yet.
     triggered: Option<Barrier>,
+    /// Splits that were handed out behind the triggered barrier. Its checkpoint must not have them: the enumerator's state
+    /// in it does not know them, and would find them once more.
+    behind_barrier: Vec<TaskCommand>,
     /// The checkpoint whose barrier passed last. Its command may come later than its barrier: it is old news then, and must
     /// not make a second snapshot when the input ends.
     passed: CheckpointId,
@@ -343,6 +346,7 @@ impl Task {
             pending: VecDeque::new(),
             commands,
             triggered: None,
+            behind_barrier: vec![],
             passed: 0,
             drained: false,
             cancelled: false,
@@ -408,26 +412,47 @@ impl Task {
     }
 
     fn take_commands(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        if self.triggered.is_none() {
+            self.take_held(now_ms)?;
+        }
         while let Ok(command) = self.commands.try_recv() {
-            match (command, &mut self.feed) {
-                (TaskCommand::Cancel, _) => self.cancelled = true,
-                (TaskCommand::Fail(reason), _) => return Err(TaskError::new(FailureLabel::Infrastructure, reason)),
-                (TaskCommand::Finish, _) => self.finish = true,
-                (TaskCommand::AddSplits(splits), Feed::Source { driver, .. }) => driver.add_splits(splits, now_ms)?,
-                (TaskCommand::NoMoreSplits, Feed::Source { driver, .. }) => driver.no_more_splits(),
-                (TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits, Feed::Gate { .. }) => {
-                    return Err(TaskError::internal("splits were sent to a task without a source"));
+            self.take_command(command, now_ms)?;
+        }
+        Ok(())
+    }
+
+    fn take_held(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        let held = std::mem::take(&mut self.behind_barrier);
+        held.into_iter().try_for_each(|c| self.take_command(c, now_ms))
+    }
+
+    fn take_command(&mut self, command: TaskCommand, now_ms: i64) -> Result<(), TaskError> {
+        match (command, &mut self.feed) {
+            (TaskCommand::Cancel, _) => self.cancelled = true,
+            (TaskCommand::Fail(reason), _) => return Err(TaskError::new(FailureLabel::Infrastructure, reason)),
+            (TaskCommand::Finish, _) => self.finish = true,
+            (command @ (TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits), Feed::Source { .. })
+                if self.triggered.is_some() =>
+            {
+                self.behind_barrier.push(command);
+            }
+            (TaskCommand::AddSplits(splits), Feed::Source { driver, .. }) => driver.add_splits(splits, now_ms)?,
+            (TaskCommand::NoMoreSplits, Feed::Source { driver, .. }) => driver.no_more_splits(),
+            (TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits, Feed::Gate { .. }) => {
+                return Err(TaskError::internal("splits were sent to a task without a source"));
+            }
+            (TaskCommand::Checkpoint(barrier), _) if barrier.checkpoint > self.passed => {
+                // One that was not yet taken is given up for this one, which covers the splits between them.
+                self.triggered = None;
+                self.take_held(now_ms)?;
+                self.triggered = Some(barrier);
+            }
+            (TaskCommand::Checkpoint(_), _) => {}
+            (TaskCommand::CheckpointComplete(checkpoint), feed) => {
+                if let Feed::Source { driver, .. } = feed {
+                    driver.checkpoint_complete(checkpoint);
                 }
-                (TaskCommand::Checkpoint(barrier), _) if barrier.checkpoint > self.passed => {
-                    self.triggered = Some(barrier);
-                }
-                (TaskCommand::Checkpoint(_), _) => {}
-                (TaskCommand::CheckpointComplete(checkpoint), feed) => {
-                    if let Feed::Source { driver, .. } = feed {
-                        driver.checkpoint_complete(checkpoint);
-                    }
-                    self.chain.checkpoint_complete(checkpoint);
-                }
+                self.chain.checkpoint_complete(checkpoint);
             }
         }
         Ok(())
@@ -605,6 +630,7 @@ fn splits_snapshot(splits: Vec<TimedSplit>) -> Result<OperatorSnapshot, TaskErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::{ReaderPoll, SourceReader, Split};
     use crate::exchange;
     use flott_core::clock::SystemClock;
     use flott_core::{JobId, Options};
@@ -618,8 +644,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_command_that_comes_behind_its_barrier_makes_no_second_snapshot() {
+    /// A task without operators, its input and its commands.
+    fn task() -> (Task, exchange::Sender, Sender<TaskCommand>) {
         let waker = Waker::new();
         let (input, receiver) = exchange::channel(1 << 20, Waker::new(), waker.clone());
         let info = TaskInfo {
@@ -644,7 +670,78 @@ mod tests {
             metrics: Arc::new(TaskMetrics::new([])),
         };
         let (commands, receiver) = channel();
-        let mut task = Task::open(deployment, receiver).unwrap();
+        (Task::open(deployment, receiver).unwrap(), input, commands)
+    }
+
+    /// Has read nothing of the splits that it was given.
+    struct Unread(Vec<Split>);
+
+    impl SourceReader for Unread {
+        fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), TaskError> {
+            self.0.extend(splits);
+            Ok(())
+        }
+        fn no_more_splits(&mut self) {}
+        fn poll(&mut self, _: i64) -> Result<ReaderPoll, TaskError> {
+            Ok(ReaderPoll::Idle { until_ms: None })
+        }
+        fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Split>, TaskError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn splits_that_come_behind_a_checkpoints_command_are_not_in_it() {
+        let (mut task, _input, commands) = task();
+        let (reader, generator, metrics) = (Box::new(Unread(vec![])), None, Arc::default());
+        let policy = EmitPolicy {
+            interval_ms: 0,
+            on_event: false,
+            idle_timeout_ms: None,
+        };
+        task.feed = Feed::Source {
+            id: OperatorId(1),
+            driver: SourceDriver::new(reader, generator, policy, metrics),
+            finished: false,
+            stopping: false,
+            markers: Markers {
+                interval_ms: 0,
+                last_ms: 0,
+            },
+        };
+        let snapshots = Arc::new(Mutex::new(vec![]));
+        let listener = {
+            let snapshots = snapshots.clone();
+            move |event| {
+                if let TaskEvent::Snapshot { barrier, operators } = event {
+                    let splits = operators.iter().map(|(_, o)| o.operator_state.len()).sum::<usize>();
+                    snapshots.lock().unwrap().push((barrier.checkpoint, splits));
+                }
+            }
+        };
+        let split = |id: &str| {
+            let (id, state) = (id.to_owned(), vec![]);
+            TaskCommand::AddSplits(vec![Split { id, state }.into()])
+        };
+        // All are there before the task takes any: as if it could not before.
+        for command in [
+            split("a"),
+            TaskCommand::Checkpoint(barrier(1)),
+            split("b"),
+            TaskCommand::Checkpoint(barrier(2)),
+            split("c"),
+        ] {
+            commands.send(command).unwrap();
+        }
+        while task.step(0, &listener).unwrap() == Step::Progress {}
+        commands.send(TaskCommand::Checkpoint(barrier(3))).unwrap();
+        while task.step(0, &listener).unwrap() == Step::Progress {}
+        assert_eq!(*snapshots.lock().unwrap(), [(2, 2), (3, 3)]);
+    }
+
+    #[test]
+    fn a_command_that_comes_behind_its_barrier_makes_no_second_snapshot() {
+        let (mut task, input, commands) = task();
         let events = Arc::new(Mutex::new(vec![]));
         let listener = {
             let events = events.clone();
