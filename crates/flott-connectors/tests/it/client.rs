@@ -159,10 +159,7 @@ async fn a_transaction_is_seen_when_it_is_committed() {
                 .unwrap()
                 .unwrap();
             assert_eq!((seen.state, seen.partitions.len()), (TransactionState::Ongoing, 2));
-            assert_eq!(
-                cluster.read(&topic, 0, Isolation::ReadCommitted).await.len(),
-                round.min(1)
-            );
+            assert_eq!(cluster.committed(&topic, 0, round.min(1)).await.len(), round.min(1));
 
             // By another client, as after a crash; and again.
             let other = cluster.client().await;
@@ -175,7 +172,7 @@ async fn a_transaction_is_seen_when_it_is_committed() {
             taken.push(transaction);
         }
         for p in 0..2 {
-            let committed = values(cluster.read(&topic, p, Isolation::ReadCommitted).await);
+            let committed = cluster.committed(&topic, p, 2).await;
             assert_eq!(committed, ["round 0", "round 2"]);
             let all = values(cluster.read(&topic, p, Isolation::ReadUncommitted).await);
             assert_eq!(all, ["round 0", "round 1", "round 2"]);
@@ -227,10 +224,7 @@ async fn a_transaction_that_another_aborted_is_lost() {
             client.end_transaction(&transaction, true).await.unwrap(),
             EndOutcome::Done
         );
-        assert_eq!(
-            values(cluster.read(&topic, 0, Isolation::ReadCommitted).await),
-            ["stays"]
-        );
+        assert_eq!(cluster.committed(&topic, 0, 1).await, ["stays"]);
     }
 }
 

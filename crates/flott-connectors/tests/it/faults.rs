@@ -11,7 +11,7 @@ use flott_core::Batch;
 use flott_runtime::connector::TableConnector;
 
 use crate::support::{embedded, fresh};
-use crate::tables::{Writer, committed_values, rows, sink_spec, table};
+use crate::tables::{Writer, rows, sink_spec, table};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_produce_answers_neither_lose_nor_double_nor_reorder() {
@@ -180,5 +180,5 @@ async fn a_dropped_writer_aborts_the_transaction_that_no_checkpoint_lists() {
     };
     let mut committer = sink.committer(&job).unwrap().unwrap();
     committer.commit(&listed).await.unwrap();
-    assert_eq!(committed_values(&cluster, &topic).await, ["a,1"]);
+    assert_eq!(cluster.committed(&topic, 0, 1).await, ["a,1"]);
 }

@@ -112,6 +112,19 @@ impl Cluster {
     }
 
     /// Values of a partition up to its present end, in order of offset.
+    /// Values that a read-committed reader sees, once it sees `count` of them or 20 seconds have passed: a broker writes the
+    /// markers of a transaction's end after its answer.
+    pub async fn committed(&self, topic: &Arc<str>, partition: i32, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let read = self.read(topic, partition, Isolation::ReadCommitted).await;
+            if read.len() >= count || Instant::now() > deadline {
+                return read.into_iter().map(|(_, value)| value).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub async fn read(&self, topic: &Arc<str>, partition: i32, isolation: Isolation) -> Vec<(i64, String)> {
         let level = if isolation == Isolation::ReadCommitted {
             "read_committed"
