@@ -268,7 +268,7 @@ pub struct Task {
     commands: Receiver<TaskCommand>,
     /// A checkpoint that was told and whose barrier has not passed yet.
     triggered: Option<Barrier>,
-    /// Splits that were handed out behind the triggered barrier. Its checkpoint must not have them: the enumerator's state
+    /// Splits, and word that none follow, handed out behind the triggered barrier. Its checkpoint must not have them: the enumerator's state
     /// in it does not know them, and would find them once more.
     behind_barrier: Vec<TaskCommand>,
     /// The checkpoint whose barrier passed last. Its command may come later than its barrier: it is old news then, and must

@@ -118,7 +118,7 @@ fn can_be_rescaled(golden: &Golden) -> bool {
     !is_won_by_the_youngest(golden) && !hangs_on_watermarks(golden) && !is_first_come
 }
 
-/// Whether a golden shows the watermark itself. Checkpoints do not keep it, in Flink neither: a restored job has none until the next.
+/// Whether a golden shows the watermark itself: checkpoints keep what the rows of a split justified, not what was told by then.
 fn shows_watermarks(golden: &Golden) -> bool {
     golden.name.starts_with("current_watermark")
 }
