@@ -19,14 +19,17 @@ use bytes::Bytes;
 use flott_checkpoint::Savepoint;
 use flott_core::{CheckpointId, OperatorId};
 use flott_plan::NodeId;
-use flott_runtime::connector::TimedSplit;
+use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::element::{AfterBarrier, Barrier};
+use flott_runtime::error::panic_text;
 use flott_runtime::failpoint::{self, Action};
 use flott_runtime::task::{TaskCommand, TaskEvent, TaskHandle, spawn};
-use flott_runtime::{Committer, SplitEnumerator};
+use flott_runtime::{Committer, SplitEnumerator, TaskError};
 use flott_state::OperatorSnapshot;
 use flott_state::persist::WrittenSnapshots;
+use futures::FutureExt;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -48,6 +51,10 @@ pub(crate) enum Message {
     Prepared(u64, Box<Prepared>),
     /// A subtask's part of a checkpoint is durable.
     Part(u64, CheckpointId, SubtaskId, Box<WrittenSnapshots>),
+    /// A checkpoint exists.
+    Written(u64, CheckpointId, RestorePoint),
+    /// Its sinks are committed, and it is copied into the savepoint, if there is one, behind which the job stops.
+    Committed(u64, CheckpointId, Option<Box<WantedSavepoint>>),
     /// An enumerator found splits.
     Discovered(u64, NodeId, Vec<(usize, TimedSplit)>, Vec<u8>),
     /// A savepoint is wanted; the answer is its path.
@@ -87,6 +94,13 @@ impl WantedSavepoint {
         }
         let _ = self.answer.send(Err(reason));
     }
+
+    /// It is there, and the job does not stop behind it.
+    fn not_stopped(self, why: &str) {
+        let path = self.place.path();
+        let text = format!("{path} was written, but before the job could stop behind it, {why}");
+        let _ = self.answer.send(Err(text));
+    }
 }
 
 /// A checkpoint whose parts arrive.
@@ -95,6 +109,10 @@ struct Collecting {
     triggered_ms: i64,
     parts: BTreeMap<SubtaskId, WrittenSnapshots>,
     enumerators: Vec<(OperatorId, Vec<u8>)>,
+    /// The checkpoint, once it exists.
+    written: Option<RestorePoint>,
+    /// The savepoint, once it exists, behind which the job stops.
+    savepoint: Option<WantedSavepoint>,
 }
 
 pub(crate) struct JobMaster {
@@ -210,6 +228,22 @@ impl JobMaster {
                 collecting.parts.insert(subtask, *parts);
                 Some((attempt, Event::Acknowledged(id, subtask)))
             }
+            Message::Written(attempt, id, point) => {
+                if attempt == current {
+                    self.collecting.get_mut(&id)?.written = Some(point);
+                }
+                Some((attempt, Event::Written(id)))
+            }
+            Message::Committed(attempt, id, savepoint) => {
+                if let Some(savepoint) = savepoint {
+                    let running = attempt == current && self.machine.status() == JobStatus::Running;
+                    match self.collecting.get_mut(&id).filter(|_| running) {
+                        Some(collecting) => collecting.savepoint = Some(*savepoint),
+                        None => savepoint.not_stopped(&self.ended_how()),
+                    }
+                }
+                Some((attempt, Event::Committed(id)))
+            }
             Message::Discovered(attempt, node, splits, state) => {
                 if attempt == current && !self.tasks.is_empty() {
                     self.hand_out(node, splits);
@@ -252,7 +286,10 @@ impl JobMaster {
                 });
                 None
             }
-            Message::Stop => Some((current, Event::Want(CheckpointKind::Stop))),
+            Message::Stop => {
+                self.stopped = true;
+                Some((current, Event::Want(CheckpointKind::Stop)))
+            }
             Message::Cancel => Some((current, Event::Cancel)),
             Message::FailTask {
                 operator,
@@ -343,8 +380,11 @@ impl JobMaster {
             Effect::Write(id) => self.write(attempt, id),
             Effect::Commit(id) => self.commit(attempt, id),
             Effect::Notify(id, kind) => {
-                self.collecting.remove(&id);
+                let collected = self.collecting.remove(&id);
                 self.stopped |= kind.stops();
+                if let Some(savepoint) = collected.and_then(|c| c.savepoint) {
+                    let _ = savepoint.answer.send(Ok(savepoint.place.path()));
+                }
                 self.send_all(|| TaskCommand::CheckpointComplete(id));
                 let storage = self.storage.clone();
                 tokio::spawn(async move { storage.clean_up().await });
@@ -380,27 +420,45 @@ impl JobMaster {
         self.tasks.clear();
         self.collecting.clear();
         self.stop_discovery();
-        let (sender, ctx, storage) = (self.sender.clone(), self.ctx.clone(), self.storage.clone());
+        let (ctx, storage) = (self.ctx.clone(), self.storage.clone());
         let (sources, committers) = (self.sources.clone(), self.committers.clone());
         let (writing, restore) = (self.writing.take(), self.restore.clone());
-        tokio::spawn(async move {
+        let failed = move |failure| Message::Fact(attempt, Event::PrepareFailed(failure));
+        let work = async move {
             // What the attempt before is writing comes to exist, or not, before anything is settled.
             if let Some(writing) = writing {
                 let _ = writing.await;
             }
-            let message = match prepare(&ctx, &storage, &sources, &committers, restore).await {
+            match prepare(&ctx, &storage, &sources, &committers, restore).await {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
                 Err(error) => {
-                    let error = flott_runtime::TaskError::from(error);
+                    let error = TaskError::from(error);
                     let failure = Failure {
                         text: error.full_text(),
                         retryable: error.is_retryable(),
                     };
-                    Message::Fact(attempt, Event::PrepareFailed(failure))
+                    failed(failure)
                 }
-            };
+            }
+        };
+        self.beside("the preparation of an attempt", work, failed);
+    }
+
+    /// Runs what may call a user's code beside the master and sends what it gives; what `panicked` makes of a panic.
+    fn beside(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Message> + Send + 'static,
+        panicked: impl FnOnce(Failure) -> Message + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let message = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+                let text = format!("{what} panicked: {}", panic_text(&*panic));
+                panicked(Failure { text, retryable: true })
+            });
             let _ = sender.send(message);
-        });
+        })
     }
 
     fn deploy(&mut self, attempt: u64) -> Result<(), ClusterError> {
@@ -425,13 +483,13 @@ impl JobMaster {
             self.enumerator_states.insert(node, state);
             match enumerated.interval {
                 None => self.send_to_source(node, |_| TaskCommand::NoMoreSplits),
-                Some(interval) => self.discovery.push(tokio::spawn(discover(
-                    self.sender.clone(),
-                    attempt,
-                    (node, self.ctx.plan.nodes[node].parallelism),
-                    enumerated.enumerator,
-                    interval,
-                ))),
+                Some(interval) => {
+                    let of_node = (node, self.ctx.plan.nodes[node].parallelism);
+                    let failed = move |failure| Message::Fact(attempt, Event::DiscoveryFailed(failure));
+                    let work =
+                        discover(self.sender.clone(), attempt, of_node, enumerated.enumerator, interval).map(failed);
+                    self.discovery.push(self.beside("looking for new splits", work, failed));
+                }
             }
         }
         Ok(())
@@ -504,6 +562,8 @@ impl JobMaster {
                 triggered_ms,
                 parts,
                 enumerators,
+                written: None,
+                savepoint: None,
             },
         );
         self.stats.triggered(id);
@@ -526,24 +586,22 @@ impl JobMaster {
         if !self.collecting.contains_key(&barrier.checkpoint) {
             return;
         }
-        let (storage, sender) = (self.storage.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let id = barrier.checkpoint;
-            let message = match storage.write_part(id, attempt, subtask, operators).await {
+        let storage = self.storage.clone();
+        let id = barrier.checkpoint;
+        let failed = move |failure| Message::Fact(attempt, Event::CheckpointFailed(id, failure));
+        let work = async move {
+            match storage.write_part(id, attempt, subtask, operators).await {
                 Ok(parts) => {
                     failpoint::hit("checkpoint-ack");
                     Message::Part(attempt, id, subtask, Box::new(parts))
                 }
                 Err(error) => {
-                    let failure = Failure {
-                        text: error.to_string(),
-                        retryable: true,
-                    };
-                    Message::Fact(attempt, Event::CheckpointFailed(id, failure))
+                    let text = error.to_string();
+                    failed(Failure { text, retryable: true })
                 }
-            };
-            let _ = sender.send(message);
-        });
+            }
+        };
+        self.beside("the writing of state", work, failed);
     }
 
     fn write(&mut self, attempt: u64, id: CheckpointId) {
@@ -557,30 +615,34 @@ impl JobMaster {
             &collecting.parts,
             &collecting.enumerators,
         );
-        let (storage, sender) = (self.storage.clone(), self.sender.clone());
-        let stats = self.stats.clone();
-        self.writing = Some(tokio::spawn(async move {
+        let (storage, stats) = (self.storage.clone(), self.stats.clone());
+        let failed = move |failure| Message::Fact(attempt, Event::CheckpointFailed(id, failure));
+        let work = async move {
             let bytes = manifest.state_bytes();
-            let event = match storage.complete(manifest).await {
-                Ok(path) => {
-                    stats.completed(id, bytes, &path);
+            match storage.complete(manifest).await {
+                Ok(point) => {
+                    stats.completed(id, bytes, &point.path());
                     failpoint::hit("checkpoint-complete");
-                    Event::Written(id)
+                    Message::Written(attempt, id, point)
                 }
                 Err(error) => {
                     let failure = Failure {
                         text: error.to_string(),
                         retryable: !error.is_fenced(),
                     };
-                    Event::CheckpointFailed(id, failure)
+                    failed(failure)
                 }
-            };
-            let _ = sender.send(Message::Fact(attempt, event));
-        }));
+            }
+        };
+        self.writing = Some(self.beside("the completion of a checkpoint", work, failed));
     }
 
     fn commit(&mut self, attempt: u64, id: CheckpointId) {
         let Some(collecting) = self.collecting.get(&id) else {
+            return;
+        };
+        // Not the newest of the time when all is committed: by then a next attempt may have a newer one.
+        let Some(point) = collecting.written.clone() else {
             return;
         };
         collecting.parts.values().for_each(|part| part.ticket.confirm());
@@ -590,8 +652,9 @@ impl JobMaster {
             _ => None,
         };
         let stops = collecting.kind.stops();
-        let (storage, sender) = (self.storage.clone(), self.sender.clone());
-        tokio::spawn(async move {
+        let storage = self.storage.clone();
+        let failed = move |failure| Message::Fact(attempt, Event::CommitFailed(failure));
+        let work = async move {
             let mut result = Ok(());
             for (committer, committables) in listed {
                 if result.is_ok() && !committables.is_empty() {
@@ -599,17 +662,18 @@ impl JobMaster {
                 }
             }
             if result.is_ok() {
-                storage.newest_is_committed().await;
+                storage.committed(&point).await;
             }
-            if let Some(savepoint) = savepoint {
-                result = take_savepoint(&storage, savepoint, result, stops).await;
-            }
-            let event = match result {
-                Ok(()) => Event::Committed(id),
-                Err(failure) => Event::CommitFailed(failure),
+            let taken = match savepoint {
+                Some(savepoint) => take_savepoint(&storage, &point, savepoint, result, stops).await,
+                None => result.map(|()| None),
             };
-            let _ = sender.send(Message::Fact(attempt, event));
-        });
+            match taken {
+                Ok(stops_behind) => Message::Committed(attempt, id, stops_behind.map(Box::new)),
+                Err(failure) => failed(failure),
+            }
+        };
+        self.beside("the commit of a checkpoint", work, failed);
     }
 
     fn abort(&mut self, id: CheckpointId, kind: &CheckpointKind, reason: &str) {
@@ -625,11 +689,19 @@ impl JobMaster {
 
     /// The attempt that would have taken them is over.
     fn give_savepoints_up(&mut self) {
-        let failure = self.machine.failure().map(|f| format!(": {}", f.text));
-        let reason = format!("the job is {}{}", self.machine.status(), failure.unwrap_or_default());
+        let reason = self.ended_how();
+        for savepoint in self.collecting.values_mut().filter_map(|c| c.savepoint.take()) {
+            savepoint.not_stopped(&reason);
+        }
         for (_, savepoint) in self.savepoints.drain() {
             tokio::spawn(savepoint.give_up(reason.clone()));
         }
+    }
+
+    /// How an attempt ended that will give no savepoint any more.
+    fn ended_how(&self) -> String {
+        let failure = self.machine.failure().map(|f| format!(": {}", f.text));
+        format!("the job is {}{}", self.machine.status(), failure.unwrap_or_default())
     }
 
     fn stop_discovery(&mut self) {
@@ -669,22 +741,26 @@ pub(crate) fn committables(
         .collect()
 }
 
-/// Copies the checkpoint whose sinks are committed, and answers. A job that was to stop behind its savepoint, and has none,
-/// is started again; one that runs on is not troubled.
+/// Copies the checkpoint whose sinks are committed, and answers; where the job stops behind it the answer waits for that. A
+/// job that was to stop behind its savepoint, and has none, is started again; one that runs on is not troubled.
 async fn take_savepoint(
     storage: &Storage,
+    point: &RestorePoint,
     savepoint: WantedSavepoint,
     committed: Result<(), Failure>,
     stops: bool,
-) -> Result<(), Failure> {
+) -> Result<Option<WantedSavepoint>, Failure> {
     if let Err(failure) = committed {
         savepoint.give_up(failure.text.clone()).await;
         return Err(failure);
     }
     let path = savepoint.place.path();
-    let Err(error) = storage.copy(&savepoint.place).await else {
+    let Err(error) = storage.copy(point, &savepoint.place).await else {
+        if stops {
+            return Ok(Some(savepoint));
+        }
         let _ = savepoint.answer.send(Ok(path));
-        return Ok(());
+        return Ok(None);
     };
     let text = format!("the savepoint {path} could not be written: {error}");
     savepoint.give_up(text.clone()).await;
@@ -692,7 +768,7 @@ async fn take_savepoint(
         return Err(Failure { text, retryable: true });
     }
     tracing::warn!("{text}");
-    Ok(())
+    Ok(None)
 }
 
 /// Commits one by one, so that a crash between two is the hard case that tests ask for.
@@ -708,7 +784,7 @@ pub(crate) async fn commit_with_retries(committer: &SharedCommitter, committable
             loop {
                 let error = match committer.lock().await.commit(std::slice::from_ref(committable)).await {
                     Ok(()) => break,
-                    Err(error) => flott_runtime::TaskError::from(error),
+                    Err(error) => TaskError::from(error),
                 };
                 if !error.is_retryable() || attempt == COMMIT_ATTEMPTS {
                     return Err(Failure {
@@ -726,14 +802,15 @@ pub(crate) async fn commit_with_retries(committer: &SharedCommitter, committable
     Ok(())
 }
 
-/// Looks for new splits at each interval and reports them.
+/// Looks for new splits at each interval and reports them, until it is ended or finds what it cannot take: a restart tells at
+/// once whether that is still there.
 async fn discover(
     sender: UnboundedSender<Message>,
     attempt: u64,
     (node, parallelism): (NodeId, usize),
     mut enumerator: Box<dyn SplitEnumerator>,
     interval: Duration,
-) {
+) -> Failure {
     loop {
         tokio::time::sleep(interval).await;
         match enumerator.discover().await {
@@ -744,9 +821,12 @@ async fn discover(
                     .into_iter()
                     .map(|s| (enumerator.owner(&s, parallelism), s.into()))
                     .collect();
-                if sender.send(Message::Discovered(attempt, node, splits, state)).is_err() {
-                    return;
-                }
+                // Nobody listens to a job that has ended.
+                let _ = sender.send(Message::Discovered(attempt, node, splits, state));
+            }
+            Err(error @ ConnectorError::Fatal { .. }) => {
+                let text = format!("new splits cannot be taken: {}", TaskError::from(error).full_text());
+                return Failure { text, retryable: true };
             }
             Err(error) => tracing::warn!(%error, "new splits cannot be looked for; tried again at the next interval"),
         }

@@ -94,6 +94,8 @@ pub enum Event {
     Committed(CheckpointId),
     /// They could not be.
     CommitFailed(Failure),
+    /// Nobody looks for new splits any more.
+    DiscoveryFailed(Failure),
     /// A user cancels.
     Cancel,
     /// A user wants a checkpoint.
@@ -139,6 +141,8 @@ pub struct JobMachine {
     drained: BTreeSet<SubtaskId>,
     coordinator: Option<Coordinator>,
     last_done: bool,
+    /// Whether a user wants it to stop: it is not started again then, whatever fails before it has stopped.
+    stopping: bool,
     failure: Option<Failure>,
     restart_at_ms: Option<i64>,
     preparing: bool,
@@ -161,6 +165,7 @@ impl JobMachine {
             drained: BTreeSet::new(),
             coordinator: None,
             last_done: false,
+            stopping: false,
             failure: None,
             restart_at_ms: None,
             preparing: true,
@@ -242,7 +247,10 @@ impl JobMachine {
                     self.want(CheckpointKind::Final, now_ms, &mut effects);
                 }
             }
-            (Running, Event::Want(kind)) => self.want(kind, now_ms, &mut effects),
+            (Running, Event::Want(kind)) => {
+                self.stopping |= kind == CheckpointKind::Stop;
+                self.want(kind, now_ms, &mut effects);
+            }
             (Running, Event::Tick) => self.decide(now_ms, |c| c.on_time(now_ms), &mut effects),
             (Running, Event::Acknowledged(id, subtask)) => {
                 self.decide(now_ms, |c| c.on_acknowledged(id, subtask), &mut effects);
@@ -252,7 +260,15 @@ impl JobMachine {
             }
             (Running, Event::Written(id)) => self.decide(now_ms, |c| c.on_written(id), &mut effects),
             (Running, Event::Committed(id)) => self.decide(now_ms, |c| c.on_committed(id, now_ms), &mut effects),
-            (Running, Event::CommitFailed(failure)) => self.fail(failure, &mut effects),
+            (Running, Event::CommitFailed(failure) | Event::DiscoveryFailed(failure)) => {
+                self.fail(failure, &mut effects)
+            }
+            // All is committed, and nothing comes any more: what fails now fails no one.
+            (Running, Event::TaskFailed(subtask, failure)) if self.last_done => {
+                tracing::warn!(cause = failure.text, "a task failed behind the last checkpoint");
+                self.live.remove(&subtask);
+                self.when_all_ended(now_ms, &mut effects);
+            }
             (Running, Event::TaskFailed(subtask, failure)) => {
                 self.live.remove(&subtask);
                 self.fail(failure, &mut effects);
@@ -288,6 +304,7 @@ impl JobMachine {
                 | Event::Written(_)
                 | Event::Committed(_)
                 | Event::CommitFailed(_)
+                | Event::DiscoveryFailed(_)
                 | Event::Cancel,
             ) => {}
             (status, event) => tracing::error!(%status, ?event, "an event that cannot be in this status was dropped"),
@@ -365,7 +382,15 @@ impl JobMachine {
 
     fn fail(&mut self, failure: Failure, effects: &mut Vec<Effect>) {
         self.failure = Some(failure);
-        self.turn(JobStatus::Failing, effects);
+        let ends = self.stopping;
+        self.turn(
+            if ends {
+                JobStatus::Cancelling
+            } else {
+                JobStatus::Failing
+            },
+            effects,
+        );
         effects.push(Effect::CancelTasks);
     }
 
@@ -471,6 +496,36 @@ mod tests {
             m.handle(1_122, 2, Event::Tick),
             [Effect::Trigger(5, CheckpointKind::Periodic)]
         );
+    }
+
+    #[test]
+    fn a_job_that_shall_stop_does_not_start_again() {
+        let mut m = machine(&[EVERY_100]);
+        let effects = m.handle(10, 1, Event::Want(CheckpointKind::Stop));
+        assert_eq!(effects, [Effect::Trigger(1, CheckpointKind::Stop)]);
+        let effects = m.handle(11, 1, Event::TaskFailed((0, 0), failure(true)));
+        assert_eq!(effects, [Effect::Status(JobStatus::Cancelling), Effect::CancelTasks]);
+        let effects = m.handle(12, 1, Event::Ended((0, 1)));
+        assert_eq!(effects, [Effect::Status(JobStatus::Canceled)]);
+    }
+
+    #[test]
+    fn what_fails_behind_the_last_checkpoint_changes_nothing() {
+        for kind in [
+            CheckpointKind::Stop,
+            CheckpointKind::Savepoint { request: 1, stop: true },
+        ] {
+            let mut m = machine(&[EVERY_100]);
+            m.handle(10, 1, Event::Want(kind));
+            for subtask in [(0, 0), (0, 1)] {
+                m.handle(11, 1, Event::Acknowledged(1, subtask));
+            }
+            m.handle(12, 1, Event::Written(1));
+            assert!(m.handle(13, 1, Event::Committed(1)).contains(&Effect::FinishTasks));
+            assert!(m.handle(14, 1, Event::TaskFailed((0, 0), failure(true))).is_empty());
+            let effects = m.handle(15, 1, Event::Ended((0, 1)));
+            assert_eq!(effects, [Effect::Status(JobStatus::Finished)]);
+        }
     }
 
     #[test]

@@ -251,7 +251,7 @@ impl SteppedJob {
         let manifest = self
             .storage
             .manifest(&self.ctx, checkpoint, now_ms, &parts, &self.enumerator_states);
-        self.storage.complete(manifest).await?;
+        let point = self.storage.complete(manifest).await?;
         parts.values().for_each(|part| part.ticket.confirm());
         for (committer, listed) in committables(&self.ctx, &self.committers, &parts) {
             if !listed.is_empty() {
@@ -259,8 +259,8 @@ impl SteppedJob {
                 committed.map_err(|f| TaskError::new(FailureLabel::Infrastructure, f.text))?;
             }
         }
-        self.storage.newest_is_committed().await;
-        self.storage.copy(&savepoint).await?;
+        self.storage.committed(&point).await;
+        self.storage.copy(&point, &savepoint).await?;
         self.send_all(|| TaskCommand::CheckpointComplete(checkpoint));
         self.run()?;
         Ok(savepoint.path())

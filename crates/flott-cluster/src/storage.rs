@@ -236,12 +236,9 @@ impl Storage {
         Savepoint::create(dir, self.0.job_id, &self.0.options).await
     }
 
-    /// Copies the newest checkpoint, whose sinks are committed, into a savepoint.
-    pub(crate) async fn copy(&self, savepoint: &Savepoint) -> Result<(), ClusterError> {
-        let newest = self
-            .newest()
-            .ok_or_else(|| ClusterError::Restore("there is no checkpoint to copy".to_owned()))?;
-        savepoint.complete_from(&newest.snapshot).await?;
+    /// Copies a checkpoint, whose sinks are committed, into a savepoint.
+    pub(crate) async fn copy(&self, checkpoint: &RestorePoint, savepoint: &Savepoint) -> Result<(), ClusterError> {
+        savepoint.complete_from(&checkpoint.snapshot).await?;
         Ok(savepoint.mark_committed().await?)
     }
 
@@ -311,8 +308,8 @@ impl Storage {
         }
     }
 
-    /// Makes a checkpoint exist; gives its path. After an error that leaves open whether it exists, it is unsettled.
-    pub(crate) async fn complete(&self, manifest: Manifest) -> Result<String, CheckpointError> {
+    /// Makes a checkpoint exist, and the newest. After an error that leaves open whether it exists, it is unsettled.
+    pub(crate) async fn complete(&self, manifest: Manifest) -> Result<RestorePoint, CheckpointError> {
         let mut attempt = 1;
         let permit = loop {
             let error = match self.0.leader.complete(&manifest).await {
@@ -334,14 +331,15 @@ impl Storage {
         let snapshot = Snapshot {
             manifest,
             root: self.0.leader.store().root().clone(),
-            path: permit.path.clone(),
+            path: permit.path,
             id: Some(permit.id),
             is_committed: false,
         };
         // Whatever was unsettled is behind this one, which lists all that it listed.
         *lock(&self.0.unsettled) = None;
-        *lock(&self.0.newest) = Some(RestorePoint::new(snapshot, LoadedStates::new()));
-        Ok(permit.path)
+        let point = RestorePoint::new(snapshot, LoadedStates::new());
+        *lock(&self.0.newest) = Some(point.clone());
+        Ok(point)
     }
 
     /// Comes before sinks are settled: makes sure that this job still leads, since what it would abort could be another's,
@@ -357,13 +355,6 @@ impl Storage {
     /// The newest checkpoint of this process.
     pub(crate) fn newest(&self) -> Option<RestorePoint> {
         lock(&self.0.newest).clone()
-    }
-
-    /// Notes that all sinks have committed what the newest checkpoint lists.
-    pub(crate) async fn newest_is_committed(&self) {
-        if let Some(newest) = self.newest() {
-            self.committed(&newest).await;
-        }
     }
 
     /// Notes that all sinks have committed what a checkpoint lists. A restore of what was found by path has nowhere to note it.
@@ -385,11 +376,12 @@ impl Storage {
         }
     }
 
-    /// The job has come to its end: what is not to be kept goes.
+    /// The job has come to its end: what is not to be kept goes. A job that a user wanted to stop, not to cancel, keeps its
+    /// last checkpoint, also if it was failing then and could take none.
     pub(crate) async fn job_ended(&self, status: JobStatus, stopped: bool) {
         let delete = match status {
             JobStatus::Finished => !stopped,
-            JobStatus::Canceled => self.0.retention == Retention::DeleteOnCancellation,
+            JobStatus::Canceled => !stopped && self.0.retention == Retention::DeleteOnCancellation,
             _ => false,
         };
         if !delete {

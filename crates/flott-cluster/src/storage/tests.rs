@@ -79,3 +79,22 @@ async fn who_no_longer_leads_settles_nothing() {
     assert!(older.settle().await.unwrap_err().is_fenced());
     newer.settle().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_commit_that_comes_late_is_noted_for_its_own_checkpoint() {
+    let storage = storage(&FaultyStore::new(Arc::new(InMemory::new()), 0, Fault::Refused)).await;
+    let older = storage.complete(manifest(&storage, 1)).await.unwrap();
+    let newer = storage.complete(manifest(&storage, 2)).await.unwrap();
+    storage.committed(&older).await;
+    let noted = |point: &RestorePoint| point.is_committed.load(Ordering::Relaxed);
+    assert!(noted(&older) && !noted(&newer));
+    let found = storage
+        .0
+        .leader
+        .store()
+        .latest_but(&BTreeSet::new())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((found.id.unwrap().checkpoint, found.is_committed), (2, false));
+}

@@ -395,6 +395,59 @@ async fn a_task_that_fails_while_the_manifest_is_written_gives_up_nothing() {
     assert!(world.check() > before);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committer_that_panics_starts_the_job_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let retry = ("restart-strategy.exponential-delay.initial-backoff", "1 ms");
+    let options = [OFTEN, retry, ("execution.checkpointing.dir", text.as_str())];
+    let world = World::with(-1);
+    world.panic_at_commit.store(true, Ordering::SeqCst);
+    let job = start(&world, toys::plan(2, &options), Restore::Fresh).await.unwrap();
+    until("progress behind a restart", || {
+        let goes_on = job.stats.restarts() > 0 && !world.committed.lock().unwrap().is_empty();
+        goes_on || job.status().is_terminal()
+    })
+    .await;
+    job.stop();
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    assert!(world.check() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_savepoint_behind_which_the_job_did_not_stop_is_not_told_as_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let savepoints = dir_option(&dir.path().join("savepoints"));
+    let retry = ("restart-strategy.exponential-delay.initial-backoff", "1 ms");
+    let seldom = ("execution.checkpointing.interval", "1 h");
+    let options = [seldom, retry, ("execution.checkpointing.dir", text.as_str())];
+    let world = World::with(-1);
+    world.hold_commits.store(true, Ordering::SeqCst);
+    let job = start(&world, toys::plan(2, &options), Restore::Fresh).await.unwrap();
+    until("a running job", || job.status() == JobStatus::Running).await;
+    let asked = job.savepoint(Some(savepoints), true);
+    let fails = async {
+        until("a commit", || world.holds_commit.load(Ordering::SeqCst)).await;
+        job.fail_task("Counter", 0).await.unwrap();
+        until("a failure", || job.stats.restarts() > 0).await;
+        world.hold_commits.store(false, Ordering::SeqCst);
+    };
+    let (answer, ()) = futures::join!(asked, fails);
+    let reason = answer.unwrap_err();
+    assert!(
+        reason.contains("savepoint-") && reason.contains("before the job could stop"),
+        "{reason}"
+    );
+    until("progress", || {
+        !world.committed.lock().unwrap().is_empty() || job.status().is_terminal()
+    })
+    .await;
+    job.stop();
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    world.check();
+}
+
 /// On one thread nothing of the job runs between its submission and the next wait of the test.
 #[tokio::test(flavor = "current_thread")]
 async fn the_state_of_the_latest_checkpoint_is_read_once() {

@@ -28,6 +28,12 @@ pub struct World {
     pub fail_after: AtomicUsize,
     /// The counter fails at its next row behind a snapshot, once.
     pub fail_behind_snapshot: AtomicBool,
+    /// The next commit panics, once.
+    pub panic_at_commit: AtomicBool,
+    /// Commits wait for as long as this is set.
+    pub hold_commits: AtomicBool,
+    /// Whether one waits.
+    pub holds_commit: AtomicBool,
     /// Bytes that a committable is larger than it need be: they stand in the manifest, which takes longer to write.
     pub padding_bytes: AtomicUsize,
     /// Transactions that were prepared and neither committed nor given up.
@@ -269,6 +275,15 @@ struct MemoryCommitter(Arc<World>);
 #[async_trait]
 impl Committer for MemoryCommitter {
     async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
+        if committables.is_empty() {
+            return Ok(());
+        }
+        let panics = self.0.panic_at_commit.swap(false, Ordering::SeqCst);
+        assert!(!panics, "the committer was told to panic");
+        while self.0.hold_commits.load(Ordering::SeqCst) {
+            self.0.holds_commit.store(true, Ordering::SeqCst);
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
         for committable in committables {
             let (id, rows): (String, Vec<(i64, i64)>) = serde_json::from_slice(committable).unwrap();
             if self.0.seen.lock().unwrap().contains(&id) {

@@ -56,6 +56,9 @@ pub(super) struct FileEnumerator {
     known: BTreeSet<PathBuf>,
     /// Number of the next range dealt.
     next_ordinal: u64,
+    /// Whether the files were listed, here or before the checkpoint. A source that ends reads what there was then, however
+    /// often it is restored.
+    is_listed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +94,7 @@ impl FileEnumerator {
             filter,
             known: snapshot.known,
             next_ordinal: snapshot.next_ordinal,
+            is_listed: restored.is_some(),
         })
     }
 
@@ -127,24 +131,29 @@ impl FileEnumerator {
             for (i, (start, end)) in self.ranges(&file).into_iter().enumerate() {
                 ranges.push((i, start, end, file.clone()));
             }
-            self.known.insert(file.path);
         }
         // The first ranges of all files come before their second ones; the sort keeps the files' order.
         ranges.sort_by_key(|(i, ..)| *i);
         let mut splits = vec![];
+        let mut next_ordinal = self.next_ordinal;
+        let mut found = vec![];
         for (_, start, end, file) in ranges {
+            found.push(file.path.clone());
             let state = FileSplit {
                 start,
                 end,
                 position: None,
-                ordinal: self.next_ordinal,
+                ordinal: next_ordinal,
                 size_bytes: file.size_bytes,
                 modified_ms: file.modified_ms,
                 path: file.path,
             };
-            self.next_ordinal += 1;
+            next_ordinal += 1;
             splits.push(state.to_split()?);
         }
+        // Known is what has its splits: a file that cannot be taken must not take those along that came with it.
+        self.known.extend(found);
+        self.next_ordinal = next_ordinal;
         Ok(splits)
     }
 }
@@ -170,6 +179,9 @@ impl FileSplit {
 #[async_trait]
 impl SplitEnumerator for FileEnumerator {
     async fn discover(&mut self) -> Result<Vec<Split>, ConnectorError> {
+        if self.is_listed && self.options.monitor_interval_ms.is_none() {
+            return Ok(vec![]);
+        }
         let path = self.options.path.clone();
         let (options, filter) = (self.options.clone(), self.filter.clone());
         let wanted = move |path: &Path| {
@@ -195,7 +207,7 @@ impl SplitEnumerator for FileEnumerator {
                 vec![]
             }
             Err((at, e)) => {
-                return Err(ConnectorError::Fatal {
+                return Err(ConnectorError::Transient {
                     message: format!(
                         "table '{}': '{}' ('path') cannot be read: {e}",
                         self.table,
@@ -215,7 +227,9 @@ impl SplitEnumerator for FileEnumerator {
         };
         let is_new = |f: &FoundFile| !self.known.contains(&f.path) && is_wanted(&f.path);
         let new = files.into_iter().filter(is_new).collect();
-        self.splits(new)
+        let splits = self.splits(new)?;
+        self.is_listed = true;
+        Ok(splits)
     }
 
     fn discovery_interval(&self) -> Option<Duration> {

@@ -350,6 +350,42 @@ async fn new_files_are_found_once() {
     assert!(error.contains("/no' ('path') cannot be read"), "{error}");
 }
 
+#[tokio::test]
+async fn a_file_that_cannot_be_taken_takes_no_other_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut of_days = table(folder.path(), "json", &[("source.monitor-interval", "1 s")]);
+    of_days.partition_keys = vec!["n".into()];
+    let source = FilesystemConnector.source(&scan(of_days, vec![])).unwrap();
+    let mut enumerator = source.enumerator(None).unwrap();
+    let before = enumerator.snapshot();
+    std::fs::create_dir(folder.path().join("n=1")).unwrap();
+    std::fs::write(folder.path().join("n=1/a.json"), "{}").unwrap();
+    let stray = folder.path().join("z.json");
+    std::fs::write(&stray, "{}").unwrap();
+    for _ in 0..2 {
+        let error = enumerator.discover().await.unwrap_err().to_string();
+        assert!(error.contains("z.json"), "{error}");
+        assert_eq!(enumerator.snapshot(), before);
+    }
+    std::fs::remove_file(&stray).unwrap();
+    let found = enumerator.discover().await.unwrap();
+    assert!(found.len() == 1 && found[0].id.contains("a.json"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_ends_reads_what_was_there_at_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.json"), json_line(1)).unwrap();
+    let source = FilesystemConnector
+        .source(&scan(table(folder.path(), "json", &[]), vec![]))
+        .unwrap();
+    let mut enumerator = source.enumerator(None).unwrap();
+    assert_eq!(enumerator.discover().await.unwrap().len(), 1);
+    std::fs::write(folder.path().join("b.json"), json_line(2)).unwrap();
+    let mut restored = source.enumerator(Some(&enumerator.snapshot())).unwrap();
+    assert_eq!(restored.discover().await.unwrap(), []);
+}
+
 fn sink_of(directory: &Path, more: &[(&str, &str)]) -> Box<dyn Sink> {
     let spec = SinkSpec {
         table: table(directory, "csv", more),
