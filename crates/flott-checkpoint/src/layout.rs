@@ -94,6 +94,12 @@ pub fn state_file(generation: Generation, attempt: u64, owner: OperatorId, subta
     format!("g{generation}-a{attempt}-{}-{subtask}.state", &owner[..8])
 }
 
+/// Name of a further state file of an attempt of a subtask, whose state is large.
+pub fn state_part_file(generation: Generation, attempt: u64, owner: OperatorId, subtask: usize, part: usize) -> String {
+    let owner = owner.to_string();
+    format!("g{generation}-a{attempt}-{}-{subtask}-{part}.state", &owner[..8])
+}
+
 /// Folder of a savepoint.
 pub fn savepoint_folder(job: JobId, random: u64) -> String {
     let job = job.to_string();

@@ -37,7 +37,29 @@ impl StateWriter {
         subtask: usize,
         content: impl Into<PutPayload>,
     ) -> Result<String, CheckpointError> {
-        let name = layout::state_file(self.generation, self.attempt, owner, subtask);
+        self.write_as(
+            layout::state_file(self.generation, self.attempt, owner, subtask),
+            content,
+        )
+        .await
+    }
+
+    /// Writes a further file of a subtask, numbered by `part`; as [`Self::write`].
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub async fn write_part(
+        &self,
+        owner: OperatorId,
+        subtask: usize,
+        part: usize,
+        content: impl Into<PutPayload>,
+    ) -> Result<String, CheckpointError> {
+        let name = layout::state_part_file(self.generation, self.attempt, owner, subtask, part);
+        self.write_as(name, content).await
+    }
+
+    async fn write_as(&self, name: String, content: impl Into<PutPayload>) -> Result<String, CheckpointError> {
         let path = if self.folder.is_empty() {
             name
         } else {

@@ -12,7 +12,7 @@ use flott_runtime::sink::SinkOperator;
 use flott_runtime::source::EmitPolicy;
 use flott_runtime::task::{Head, SourceHead, TaskDeployment};
 use flott_runtime::{Batching, Operator, Registry, Source, TaskError, Waker};
-use flott_state::RestoredState;
+use flott_state::{BackendSettings, RestoredState, StateBackend};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -121,6 +121,8 @@ impl JobContext {
         mut restored: RestoredStates,
     ) -> Result<Attempt, TaskError> {
         let settings = TaskSettings::from_options(&self.options)?;
+        // It dies with the attempt: the next one starts from a checkpoint, which says all.
+        let backend = StateBackend::new(&BackendSettings::from_options(&self.options)?, self.graph.slots());
         let wakers: Vec<Vec<Waker>> = self
             .graph
             .vertices
@@ -157,6 +159,7 @@ impl JobContext {
                         runtime: tokio::runtime::Handle::current(),
                         metrics: metrics.operators[index].1.clone(),
                         restored: restored.remove(&(*id, subtask)),
+                        backend: backend.clone(),
                     }
                 });
                 let first = &self.plan.nodes[vertex.nodes[0]];

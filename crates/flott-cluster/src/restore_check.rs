@@ -16,8 +16,8 @@ use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::task::SPLITS_STATE;
 use flott_runtime::{OperatorContext, Registry, TaskError, Waker};
-use flott_state::RestoredState;
 use flott_state::persist::load_subtask;
+use flott_state::{BackendSettings, RestoredState, StateBackend};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -229,6 +229,7 @@ fn open(ctx: &JobContext, node: &Node, subtask: usize, state: RestoredState) -> 
         runtime: tokio::runtime::Handle::current(),
         metrics: Arc::new(OperatorMetrics::default()),
         restored: Some(state),
+        backend: StateBackend::new(&BackendSettings::from_options(&ctx.options)?, 1),
     };
     ctx.operator(node)?.open(&mut context)?;
     drop(context);

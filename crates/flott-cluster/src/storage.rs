@@ -254,7 +254,14 @@ impl Storage {
         let encoded = tokio::task::spawn_blocking(move || encode_snapshots(id, subtask, operators, mode)).await;
         let encoded =
             encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))?;
-        Ok(encoded.write(&writer).await?)
+        let written = match encoded {
+            Ok(encoded) => encoded.write(&writer).await,
+            Err(error) => Err(error),
+        };
+        written.map_err(|error| match error {
+            StateError::Store(error) => error.into(),
+            error => TaskError::from(error).into(),
+        })
     }
 
     /// The manifest of a checkpoint whose parts are all there.

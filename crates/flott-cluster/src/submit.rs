@@ -14,6 +14,7 @@ use flott_core::{JobId, Options};
 use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
 use flott_runtime::{Registry, TaskError};
+use flott_state::BackendSettings;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -143,6 +144,8 @@ pub(crate) async fn accept(
     plan.validate()?;
     let options = Arc::new(plan.options.clone());
     let settings = CheckpointSettings::from_options(&options)?;
+    // Each attempt makes its own; here a wrong one is refused before anything starts.
+    BackendSettings::from_options(&options).map_err(TaskError::from)?;
     let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
     let job_id = JobId::of(&format!("{}/{}/{}", plan.name, clock.now_ms(), std::process::id()));
     let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;

@@ -12,7 +12,7 @@ use crate::records::Data;
 use crate::state::{KeyState, StateDeclarations, WrongDeclaration};
 use bytes::Bytes;
 use flott_runtime::{OperatorContext, TaskError};
-use flott_state::{OperatorEntry, Redistribute, StateValue};
+use flott_state::{OperatorEntry, Redistribute, StateValue, TableCursor};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -328,11 +328,13 @@ impl<K: Key, U> KeyedBroadcastContext<'_, K, U> {
         if !self.state.is_used() {
             return Ok(());
         }
-        let mut from = Some(0);
+        let (mut cursor, mut more) = (TableCursor::default(), true);
         let mut slots = vec![];
-        while let Some(start) = from {
+        while more {
             slots.clear();
-            from = self.state.table().scan(start, AT_ONCE, &mut slots);
+            // Slots of the page before are not used any more.
+            self.state.table().relieve()?;
+            more = self.state.table().next_page(&mut cursor, AT_ONCE, &mut slots)?;
             let columns = self.state.table().keys(&slots)?;
             self.state.table().mark_changed(&slots);
             for (row, slot) in slots.iter().enumerate() {

@@ -87,6 +87,7 @@ pub(crate) fn state_run(data: &[u8]) {
         header: run[..header_bytes].to_vec().into(),
         blocks: run[header_bytes..].to_vec().into(),
         blocks_from: header_bytes as u64,
+        later: None,
     };
     let state = RestoredState::new(vec![loaded], vec![], vec![]);
     let mut table = KeyedTable::new(Arc::clone(&descriptor), MAX_PARALLELISM, range);

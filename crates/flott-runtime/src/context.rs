@@ -6,7 +6,7 @@ use crate::metrics::OperatorMetrics;
 use crate::waker::Waker;
 use flott_core::clock::SharedClock;
 use flott_core::{JobId, KeyGroupRange, OperatorId, Options};
-use flott_state::RestoredState;
+use flott_state::{KeyedTable, RestoredState, StateBackend, TableDescriptor};
 use std::sync::Arc;
 
 /// Where a subtask runs: equal for all operators of its chain.
@@ -66,4 +66,19 @@ pub struct OperatorContext {
     pub metrics: Arc<OperatorMetrics>,
     /// State to start from; `None` on a fresh start. Taken once, in `open`.
     pub restored: Option<RestoredState>,
+    /// Where keyed state lies.
+    pub backend: StateBackend,
+}
+
+impl OperatorContext {
+    /// An empty table for the subtask's key groups, of an operator that keeps no slot from one batch to the next: it may lie partly on
+    /// disk ([`StateBackend::table`]).
+    ///
+    /// # Errors
+    /// If there is no disk for it.
+    pub fn table(&self, descriptor: impl Into<Arc<TableDescriptor>>) -> Result<KeyedTable, TaskError> {
+        Ok(self
+            .backend
+            .table(descriptor, self.task.max_parallelism, self.task.key_groups())?)
+    }
 }

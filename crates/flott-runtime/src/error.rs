@@ -140,9 +140,9 @@ impl From<flott_state::StateError> for TaskError {
         use flott_state::StateError as S;
         let label = match &e {
             S::TooManyKeys { .. } => FailureLabel::Resources,
-            S::Incompatible { .. } => FailureLabel::User,
-            S::DamagedRun { .. } | S::Store(_) => FailureLabel::Infrastructure,
-            S::KeyType { .. } | S::Keys { .. } | S::Hash { .. } => FailureLabel::Internal,
+            S::Incompatible { .. } | S::Backend(_) => FailureLabel::User,
+            S::DamagedRun { .. } | S::DamagedRow { .. } | S::Cold { .. } | S::Store(_) => FailureLabel::Infrastructure,
+            S::KeyType { .. } | S::Keys { .. } | S::Hash { .. } | S::Broken(_) => FailureLabel::Internal,
         };
         let error = Self::new(label, e.to_string());
         // Another shape of state stays what it is.

@@ -255,6 +255,7 @@ fn operator(registry: &Registry, kind: &str, spec: serde_json::Value) -> Result<
         runtime: runtime.handle().clone(),
         metrics: Arc::default(),
         restored: None,
+        backend: Default::default(),
     })?;
     Ok(operator)
 }

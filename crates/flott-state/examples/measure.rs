@@ -133,6 +133,7 @@ fn measure(keys: u64, key_type: LogicalType, is_text: bool) -> Result<(), flott_
         header: bytes.slice(..header_bytes),
         blocks: bytes.slice(header_bytes..),
         blocks_from: header_bytes as u64,
+        later: None,
     };
     RestoredState::new(vec![loaded], vec![], vec![]).load_table(&mut restored)?;
     report("restore", start.elapsed(), restored.len());

@@ -324,6 +324,11 @@ impl BlobStore {
         *self = Self::default();
     }
 
+    /// About how many bytes a string takes, of `live` in all.
+    pub(crate) fn bytes_a_slot(&self, live: usize) -> usize {
+        size_of::<View>() + self.live_bytes / live.max(1)
+    }
+
     pub(crate) fn capture(&mut self) -> CapturedBlobs {
         for chunk in &mut self.arena {
             if let ArenaChunk::Open(bytes) = chunk {
@@ -353,6 +358,11 @@ pub(crate) struct CapturedBlobs {
 }
 
 impl CapturedBlobs {
+    /// The string of a slot, `None` for NULL.
+    pub(crate) fn get(&self, slot: u32) -> Option<&[u8]> {
+        resolve(self.views.get_ref(slot as usize), |chunk| self.arena[chunk].as_slice())
+    }
+
     pub(crate) fn sorted(&self, order: &Order) -> SortedBlobs {
         SortedBlobs {
             views: order.sort(|slot| self.views.get(slot)),

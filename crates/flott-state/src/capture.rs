@@ -3,7 +3,9 @@
 use crate::bitmap::SlotSet;
 use crate::changes::{ChainBook, Increment};
 use crate::chunk::Captured;
+use crate::cold::ColdCapture;
 use crate::data::CapturedData;
+use crate::error::StateError;
 use crate::keys::CapturedKeys;
 use crate::table::KeyedTable;
 use flott_checkpoint::TableDescriptor;
@@ -27,6 +29,8 @@ pub struct TableCapture {
     /// Whether later increments can build on this capture.
     pub(crate) is_tracked: bool,
     pub(crate) book: Arc<ChainBook>,
+    /// What a tiered table has elsewhere.
+    pub(crate) cold: Option<Result<ColdCapture, StateError>>,
 }
 
 impl KeyedTable {
@@ -34,10 +38,11 @@ impl KeyedTable {
     /// their checkpoints.
     pub fn capture(&mut self, checkpoint: CheckpointId) -> TableCapture {
         let descriptor = Arc::clone(self.descriptor());
-        let (range, max_parallelism, live_count) = (self.key_group_range(), self.max_parallelism(), self.len());
+        let (range, max_parallelism, live_count) =
+            (self.key_group_range(), self.max_parallelism(), self.len_in_memory());
         let (keys, rows, columns, changes) = self.parts_mut();
         let (increment, is_tracked) = changes.capture(checkpoint, &rows.live);
-        TableCapture {
+        let mut capture = TableCapture {
             descriptor,
             namespace: None,
             range,
@@ -51,7 +56,11 @@ impl KeyedTable {
             increment,
             is_tracked,
             book: Arc::clone(&changes.book),
-        }
+            cold: None,
+        };
+        let since = capture.increment.as_ref().map(|i| i.since);
+        capture.cold = self.capture_cold(checkpoint, since);
+        capture
     }
 }
 
@@ -74,11 +83,11 @@ impl TableCapture {
 
     /// Number of keys.
     pub fn len(&self) -> usize {
-        self.live_count
+        self.live_count + self.cold.iter().flatten().map(|c| c.rows).sum::<usize>()
     }
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.live_count == 0
+        self.len() == 0
     }
 }

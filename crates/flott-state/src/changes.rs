@@ -60,6 +60,8 @@ pub(crate) struct Changes {
 /// What an increment would have to hold.
 #[derive(Debug, Clone)]
 pub(crate) struct Increment {
+    /// The checkpoint whose state it continues.
+    pub(crate) since: CheckpointId,
     /// The runs that it continues.
     pub(crate) base: Arc<Vec<RunRef>>,
     /// Slots to write; all are live.
@@ -85,6 +87,17 @@ impl Changes {
             KeyStore::Blob(keys) => TombstoneKey::Blob(keys.get(slot).unwrap_or_default().into()),
         };
         self.removed.push(Tombstone { group, key });
+    }
+
+    /// The slot's key is not in memory any more; whether it may be in some written run. Nothing is noted of it here.
+    pub(crate) fn left(&mut self, slot: u32) -> bool {
+        self.changed.remove(slot);
+        self.written.remove(slot)
+    }
+
+    /// Whether what changes is to be noted, for increments.
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.tracking
     }
 
     /// All keys are gone: nothing that was written can be continued.
@@ -124,14 +137,19 @@ impl Changes {
         }
         self.merge_old_epochs();
         self.written.union_with(live);
-        let increment = base.map(|(_, base)| {
+        let increment = base.map(|(since, base)| {
             let mut changed = SlotSet::default();
             for epoch in &self.epochs {
                 changed.union_with(&epoch.changed);
             }
             changed.intersect_with(live);
             let removed = self.epochs.iter().map(|e| Arc::clone(&e.removed)).collect();
-            Increment { base, changed, removed }
+            Increment {
+                since,
+                base,
+                changed,
+                removed,
+            }
         });
         (increment, true)
     }

@@ -6,6 +6,7 @@
 use crate::chunk::{Captured, Chunked};
 use crate::order::Order;
 use crate::pack::Packing;
+use crate::value::DamagedValue;
 use arrow_buffer::NullBuffer;
 
 /// A type that a [`Column`] can hold.
@@ -264,6 +265,27 @@ impl<T: Fixed> Column<T> {
             let bytes = &values[row * width..(row + 1) * width];
             self.set_value(slot, is_valid.then(|| T::unpack(bytes, packing.base)));
         }
+    }
+
+    /// Appends the value of a slot, in `N` bytes, behind whether it is one where it may be NULL.
+    pub(crate) fn write_slot<const N: usize>(&self, slot: u32, out: &mut Vec<u8>) {
+        if self.is_nullable() {
+            out.push(u8::from(!self.is_null(slot)));
+        }
+        out.extend_from_slice(&self.get(slot).pack::<N>(0));
+    }
+
+    /// The inverse of [`Self::write_slot`], from the front of `bytes`.
+    pub(crate) fn read_slot<const N: usize>(&mut self, slot: u32, bytes: &mut &[u8]) -> Result<(), DamagedValue> {
+        let mut is_valid = true;
+        if self.is_nullable() {
+            let (valid, rest) = bytes.split_first().ok_or(DamagedValue)?;
+            (is_valid, *bytes) = (*valid != 0, rest);
+        }
+        let (value, rest) = bytes.split_at_checked(N).ok_or(DamagedValue)?;
+        *bytes = rest;
+        self.set_value(slot, is_valid.then(|| T::unpack(value, 0)));
+        Ok(())
     }
 
     pub(crate) fn reset(&mut self, slot: u32) {

@@ -4,7 +4,7 @@ use crate::blob::{BytesColumn, CapturedBlobs, SortedBlobs};
 use crate::column::{CapturedColumn, Column, Fixed};
 use crate::order::Order;
 use crate::pack::Packing;
-use crate::value::{CapturedValues, ErasedValues, StateValue, ValuesColumn};
+use crate::value::{CapturedValues, DamagedValue, ErasedValues, StateValue, ValuesColumn};
 use flott_checkpoint::{ColumnDescriptor, ColumnType};
 use flott_core::encoding::EncodedRows;
 use std::ops::Range;
@@ -105,6 +105,72 @@ impl ColumnData {
         each_column!(self, c => c.is_null(slot), b => b.get(slot).is_none(), v => v.0.is_null(slot))
     }
 
+    /// Appends the value of a slot, to be read by [`Self::read_slot`].
+    pub(crate) fn write_slot(&self, slot: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::I64(c) => c.write_slot::<8>(slot, out),
+            Self::F64(c) => c.write_slot::<8>(slot, out),
+            Self::I128(c) => c.write_slot::<16>(slot, out),
+            Self::Bool(c) => c.write_slot::<1>(slot, out),
+            Self::Bytes(c) => match c.get(slot) {
+                Some(bytes) => {
+                    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+                    out.extend_from_slice(bytes);
+                }
+                None => out.extend_from_slice(&NO_BYTES.to_le_bytes()),
+            },
+            Self::Values(v) => {
+                let start = out.len();
+                out.extend_from_slice(&NO_BYTES.to_le_bytes());
+                v.0.write(slot, out);
+                // A field has a byte at least.
+                if let length @ 1.. = out.len() - start - 4 {
+                    out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+                }
+            }
+        }
+    }
+
+    /// Sets a slot to the value at the front of `bytes`, and moves `bytes` behind it.
+    ///
+    /// # Errors
+    /// If it is no value of this column.
+    pub(crate) fn read_slot(
+        &mut self,
+        slot: u32,
+        descriptor: &ColumnDescriptor,
+        bytes: &mut &[u8],
+    ) -> Result<(), DamagedValue> {
+        match self {
+            Self::I64(c) => c.read_slot::<8>(slot, bytes),
+            Self::F64(c) => c.read_slot::<8>(slot, bytes),
+            Self::I128(c) => c.read_slot::<16>(slot, bytes),
+            Self::Bool(c) => c.read_slot::<1>(slot, bytes),
+            Self::Bytes(c) => {
+                c.set(slot, read_bytes(bytes)?);
+                Ok(())
+            }
+            Self::Values(v) => {
+                let stored = descriptor.value.as_ref().ok_or(DamagedValue)?;
+                v.0.load(slot, stored, read_bytes(bytes)?)
+            }
+        }
+    }
+
+    /// About how many bytes a slot takes: `slots` are some that are in use, of `live` in all.
+    pub(crate) fn bytes_a_slot(&self, slots: &[u32], live: usize) -> usize {
+        match self {
+            Self::I64(_) | Self::F64(_) => 9,
+            Self::I128(_) => 17,
+            Self::Bool(_) => 2,
+            Self::Bytes(c) => c.store().bytes_a_slot(live),
+            Self::Values(v) => {
+                let (in_slot, owned) = v.0.bytes_of(slots);
+                in_slot + owned / slots.len().max(1)
+            }
+        }
+    }
+
     /// An empty column of Rust values.
     pub(crate) fn of_values<V: StateValue>() -> Self {
         Self::Values(ErasedValues(Box::new(ValuesColumn::<V>::new())))
@@ -120,6 +186,21 @@ impl ColumnData {
             Self::Values(c) => CapturedData::Values(c.0.capture()),
         }
     }
+}
+
+/// Length of what is NULL.
+const NO_BYTES: u32 = u32::MAX;
+
+fn read_bytes<'b>(bytes: &mut &'b [u8]) -> Result<Option<&'b [u8]>, DamagedValue> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(DamagedValue)?;
+    *bytes = rest;
+    let length = u32::from_le_bytes(*length);
+    if length == NO_BYTES {
+        return Ok(None);
+    }
+    let (value, rest) = rest.split_at_checked(length as usize).ok_or(DamagedValue)?;
+    *bytes = rest;
+    Ok(Some(value))
 }
 
 /// A [`ColumnData`] at the moment of a capture.

@@ -41,6 +41,28 @@ pub enum StateError {
         /// Why.
         source: flott_core::hash::UnhashableType,
     },
+    /// What does not fit into memory could not be put on disk, or read from there.
+    #[error(
+        "state '{table}' cannot be kept on disk: {source}; free space there, or name another folder by 'state.backend.rocksdb.localdir'"
+    )]
+    Cold {
+        /// The table.
+        table: String,
+        /// Why.
+        source: crate::cold::ColdError,
+    },
+    /// What the disk gave back is no row of the table.
+    #[error("state '{table}' came back damaged from local disk: the job goes on from its last checkpoint")]
+    DamagedRow {
+        /// The table.
+        table: String,
+    },
+    /// A backend is not there, or is set wrongly.
+    #[error("{0}")]
+    Backend(String),
+    /// State was left behind half done by a defect of ours.
+    #[error("{0}")]
+    Broken(String),
     /// A run is damaged.
     #[error("state '{table}' cannot be read from {place}: {problem}; restore from an older checkpoint")]
     DamagedRun {
@@ -64,4 +86,17 @@ pub enum StateError {
     /// A file could not be written or read.
     #[error(transparent)]
     Store(#[from] flott_checkpoint::CheckpointError),
+}
+
+impl StateError {
+    /// A failure of a store once more, for everyone who asks.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Cold { table, source } => Self::Cold {
+                table: table.clone(),
+                source: source.clone(),
+            },
+            other => Self::Broken(other.to_string()),
+        }
+    }
 }

@@ -8,6 +8,7 @@
 
 use crate::blob::{BlobStore, CapturedBlobs};
 use crate::chunk::{Captured, Chunked};
+use crate::cold::row as cold;
 use crate::column::Fixed;
 use crate::data::ColumnPlan;
 use crate::error::StateError;
@@ -79,6 +80,25 @@ pub(crate) enum ProbeKeys<'a> {
     Encoded(&'a EncodedRows),
 }
 
+impl ProbeKeys<'_> {
+    /// Appends the key of a row in the form of a cold store.
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) {
+        let is_null = match self {
+            Self::Number(_, nulls) | Self::Text(_, nulls) | Self::Binary(_, nulls) => {
+                nulls.is_some_and(|n| n.is_null(row))
+            }
+            Self::Encoded(_) => false,
+        };
+        match self {
+            _ if is_null => cold::write_null(out),
+            Self::Number(values, _) => cold::write_number(values[row], out),
+            Self::Text(values, _) => cold::write_blob(values.value(row).as_bytes(), out),
+            Self::Binary(values, _) => cold::write_blob(values.value(row), out),
+            Self::Encoded(values) => cold::write_blob(values.row(row), out),
+        }
+    }
+}
+
 impl KeyStore {
     pub(crate) fn new(form: KeyForm) -> Self {
         match form {
@@ -112,6 +132,14 @@ impl KeyStore {
         match self {
             Self::Number(keys) => keys.bytes(),
             Self::Blob(keys) => keys.bytes(),
+        }
+    }
+
+    /// About how many bytes a key takes, of `live` in all.
+    pub(crate) fn bytes_a_slot(&self, live: usize) -> usize {
+        match self {
+            Self::Number(_) => 8,
+            Self::Blob(keys) => keys.bytes_a_slot(live),
         }
     }
 

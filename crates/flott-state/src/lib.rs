@@ -6,11 +6,13 @@
 //! [`changes`] (what an increment holds), [`capture`], [`run`] (the file format), [`snapshot`], [`persist`] (files and
 //! back).
 
+pub mod backend;
 pub mod bitmap;
 pub mod blob;
 pub mod capture;
 pub mod changes;
 pub mod chunk;
+pub mod cold;
 pub mod column;
 pub mod data;
 pub mod derived;
@@ -26,6 +28,7 @@ pub mod table;
 pub mod value;
 pub mod windows;
 
+pub use backend::{BackendSettings, StateBackend};
 pub use blob::BytesColumn;
 pub use capture::TableCapture;
 pub use column::Column;
@@ -36,7 +39,7 @@ pub use persist::{
     ConfirmationTicket, EncodedSnapshots, WrittenSnapshots, encode_snapshots, load_operator, load_subtask,
 };
 pub use run::{EncodedRun, RunMode};
-pub use snapshot::{LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
-pub use table::{KeyedTable, NO_SLOT};
+pub use snapshot::{LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
+pub use table::{KeyedTable, NO_SLOT, TableCursor};
 pub use value::{StateValue, ValuesColumn};
 pub use windows::WindowTables;

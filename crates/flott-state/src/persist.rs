@@ -14,9 +14,10 @@
 
 use crate::capture::TableCapture;
 use crate::changes::ChainBook;
+use crate::cold::ColdParts;
 use crate::error::StateError;
 use crate::run::{EncodedRun, RunMode, RunReader};
-use crate::snapshot::{LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
+use crate::snapshot::{LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
 use bytes::Bytes;
 use flott_checkpoint::{
     CheckpointError, EntryRef, InlineBytes, Location, OperatorManifest, OperatorPart, PutPayload, Root, RunRef,
@@ -32,6 +33,9 @@ pub const INLINE_BYTES: usize = 20 * 1024;
 
 /// Runs of one subtask that are read at the same time.
 const CONCURRENT_READS: usize = 8;
+
+/// Bytes of one subtask's runs that are kept from the check to the restore; what is beyond is read again.
+const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A run below this size is read in one request, whichever of its groups are wanted.
 const SMALL_RUN_BYTES: u64 = 256 * 1024;
@@ -53,11 +57,14 @@ struct EncodedOperator {
     committables: Vec<Bytes>,
 }
 
-/// The runs of one table: those that exist, and one to write.
+/// The runs of one table: those that exist, and those to write.
 #[derive(Debug)]
 struct EncodedChain {
     existing: Vec<RunRef>,
-    new: Option<EncodedRun>,
+    /// What a tiered table has elsewhere; not even encoded yet.
+    cold: Option<ColdParts>,
+    /// In the order in which they are applied.
+    new: Vec<EncodedRun>,
     /// Where to note the chain, if increments can build on it.
     book: Option<Arc<ChainBook>>,
 }
@@ -98,12 +105,15 @@ impl ConfirmationTicket {
 }
 
 /// Encodes the snapshots of a chain's operators: CPU work, for a blocking thread.
+///
+/// # Errors
+/// If a table could not be captured.
 pub fn encode_snapshots(
     checkpoint: CheckpointId,
     subtask: usize,
     snapshots: Vec<(OperatorId, OperatorSnapshot)>,
     mode: RunMode,
-) -> EncodedSnapshots {
+) -> Result<EncodedSnapshots, StateError> {
     let operators = snapshots.into_iter().map(|(id, snapshot)| {
         let mut tables: Vec<TableDescriptor> = Vec::new();
         for capture in &snapshot.keyed {
@@ -111,60 +121,101 @@ pub fn encode_snapshots(
                 tables.push(capture.descriptor().as_ref().clone());
             }
         }
-        EncodedOperator {
+        let chains = snapshot.keyed.into_iter().map(|c| encode_chain(c, mode));
+        Ok(EncodedOperator {
             id,
             tables,
-            chains: snapshot.keyed.into_iter().map(|c| encode_chain(c, mode)).collect(),
+            chains: chains.collect::<Result<_, StateError>>()?,
             entries: snapshot.operator_state,
             committables: snapshot.committables,
-        }
+        })
     });
-    EncodedSnapshots {
+    Ok(EncodedSnapshots {
         checkpoint,
         subtask,
-        operators: operators.collect(),
-    }
+        operators: operators.collect::<Result<_, StateError>>()?,
+    })
 }
 
-fn encode_chain(capture: TableCapture, mode: RunMode) -> EncodedChain {
+fn encode_chain(capture: TableCapture, mode: RunMode) -> Result<EncodedChain, StateError> {
+    let is_delta = mode == RunMode::Incremental && capture.is_delta_worth_it();
+    let cold = ColdParts::of(&capture, is_delta)?;
     if mode == RunMode::Full {
         // An empty table is in the manifest by its descriptor alone.
         let new = if capture.is_empty() { None } else { capture.encode(mode) };
-        return EncodedChain {
+        return Ok(EncodedChain {
             existing: Vec::new(),
-            new,
+            cold,
+            new: new.into_iter().collect(),
             book: None,
-        };
+        });
     }
     capture.book.want_increments();
     let existing = match &capture.increment {
-        Some(increment) if capture.is_delta_worth_it() => increment.base.as_ref().clone(),
+        Some(increment) if is_delta => increment.base.as_ref().clone(),
         _ => Vec::new(),
     };
-    EncodedChain {
+    Ok(EncodedChain {
         existing,
-        new: capture.encode(mode),
+        cold,
+        new: capture.encode(mode).into_iter().collect(),
         book: capture.is_tracked.then(|| Arc::clone(&capture.book)),
-    }
+    })
 }
 
 impl EncodedSnapshots {
-    /// Bytes to write.
+    /// Bytes to write, without what tables have elsewhere than in memory.
     pub fn new_bytes(&self) -> usize {
-        let runs = self
-            .operators
-            .iter()
-            .flat_map(|o| &o.chains)
-            .filter_map(|c| c.new.as_ref());
+        let runs = self.operators.iter().flat_map(|o| &o.chains).flat_map(|c| &c.new);
         let entries = self.operators.iter().flat_map(|o| &o.entries);
         runs.map(|r| r.bytes.len()).sum::<usize>() + entries.map(|e| e.bytes.len()).sum::<usize>()
+    }
+
+    /// Writes what tables have elsewhere than in memory, run by run; what fits into one run goes with the rest.
+    async fn write_cold(&mut self, writer: &StateWriter) -> Result<u64, StateError> {
+        let owner = self.operators.first().map_or(OperatorId(0), |o| o.id);
+        let (mut written_bytes, mut files) = (0, 0);
+        for chain in self.operators.iter_mut().flat_map(|o| &mut o.chains) {
+            let mut is_first = true;
+            while let Some(mut parts) = chain.cold.take() {
+                let made = tokio::task::spawn_blocking(move || {
+                    let run = parts.next();
+                    (parts, run)
+                });
+                let (parts, run) = made
+                    .await
+                    .map_err(|e| StateError::Broken(format!("state could not be encoded: {e}")))?;
+                let Some(EncodedRun { mut reference, bytes }) = run? else {
+                    break;
+                };
+                if is_first && parts.is_done() {
+                    chain.new.insert(0, EncodedRun { reference, bytes });
+                    break;
+                }
+                is_first = false;
+                let length = bytes.len() as u64;
+                let path = writer
+                    .write_part(owner, self.subtask, files, Bytes::from(bytes))
+                    .await?;
+                reference.location = Location::File {
+                    path,
+                    offset: 0,
+                    length,
+                };
+                chain.existing.push(reference);
+                chain.cold = Some(parts);
+                (written_bytes, files) = (written_bytes + length, files + 1);
+            }
+        }
+        Ok(written_bytes)
     }
 
     /// Writes the subtask's file, if there is enough for one.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub async fn write(mut self, writer: &StateWriter) -> Result<WrittenSnapshots, CheckpointError> {
+    /// If the file cannot be written, or rows that are elsewhere than in memory cannot be read.
+    pub async fn write(mut self, writer: &StateWriter) -> Result<WrittenSnapshots, StateError> {
+        let cold_bytes = self.write_cold(writer).await?;
         let new_bytes = self.new_bytes();
         let mut locations = Vec::new();
         if new_bytes > INLINE_BYTES {
@@ -178,7 +229,7 @@ impl EncodedSnapshots {
             }
         } else {
             for operator in &mut self.operators {
-                let runs = operator.chains.iter_mut().filter_map(|c| c.new.as_mut());
+                let runs = operator.chains.iter_mut().flat_map(|c| &mut c.new);
                 let runs = runs.map(|r| Bytes::from(std::mem::take(&mut r.bytes)));
                 let entries = operator.entries.iter().map(|e| e.bytes.clone());
                 locations.extend(runs.chain(entries).map(|b| Location::Inline(InlineBytes(b))));
@@ -186,7 +237,7 @@ impl EncodedSnapshots {
         }
         let written = self.describe(locations);
         Ok(WrittenSnapshots {
-            written_bytes: new_bytes as u64,
+            written_bytes: new_bytes as u64 + cold_bytes,
             ..written
         })
     }
@@ -207,7 +258,7 @@ impl EncodedSnapshots {
             parts.push(bytes);
         };
         for operator in &mut self.operators {
-            for run in operator.chains.iter_mut().filter_map(|c| c.new.as_mut()) {
+            for run in operator.chains.iter_mut().flat_map(|c| &mut c.new) {
                 add(std::mem::take(&mut run.bytes).into());
             }
             operator.entries.iter().for_each(|e| add(e.bytes.clone()));
@@ -227,7 +278,7 @@ impl EncodedSnapshots {
             };
             for chain in operator.chains {
                 let mut runs = chain.existing;
-                if let Some(new) = chain.new {
+                for new in chain.new {
                     runs.push(RunRef {
                         location: next(),
                         ..new.reference
@@ -293,14 +344,17 @@ pub async fn load_subtask(
 ) -> Result<RestoredState, StateError> {
     let tables: Vec<Arc<TableDescriptor>> = operator.tables.iter().cloned().map(Arc::new).collect();
     let mut reads: Vec<BoxFuture<'_, Result<Option<LoadedRun>, StateError>>> = Vec::new();
+    let mut run_bytes = 0;
     for run in &subtask.runs {
+        run_bytes += run.location.len();
+        let is_kept = run_bytes <= KEPT_BYTES;
         let descriptor = tables.iter().find(|t| t.name == run.table).cloned();
         let descriptor = descriptor.ok_or_else(|| StateError::DamagedRun {
             table: run.table.clone(),
             place: "the manifest".to_owned(),
             problem: "it does not say what the table holds".to_owned(),
         })?;
-        reads.push(Box::pin(load_run(root, run, descriptor, subtask)));
+        reads.push(Box::pin(load_run(root, run, descriptor, subtask, is_kept)));
     }
     let runs: Vec<Option<LoadedRun>> = futures::stream::iter(reads)
         .buffered(CONCURRENT_READS)
@@ -334,6 +388,7 @@ async fn load_run(
     run: &RunRef,
     descriptor: Arc<TableDescriptor>,
     subtask: &SubtaskRestore,
+    is_kept: bool,
 ) -> Result<Option<LoadedRun>, StateError> {
     let header_bytes = u64::from(run.header_bytes);
     let length = run.location.len();
@@ -358,11 +413,18 @@ async fn load_run(
         None => root.read(&run.location, wanted.clone()).await?,
     };
     reader.verify(&blocks, wanted.start, subtask.key_groups)?;
+    let later = (!is_kept).then(|| LaterBlocks {
+        root: root.clone(),
+        location: run.location.clone(),
+        range: wanted.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    });
     Ok(Some(LoadedRun {
         descriptor,
         reference: run.clone(),
         header,
-        blocks,
+        blocks: if is_kept { blocks } else { Bytes::new() },
         blocks_from: wanted.start,
+        later,
     }))
 }

@@ -6,9 +6,10 @@ use crate::run::RunReader;
 use crate::table::KeyedTable;
 use crate::windows::WindowTables;
 use bytes::Bytes;
-use flott_checkpoint::{Redistribute, RunRef, TableDescriptor};
+use flott_checkpoint::{Location, Redistribute, Root, RunRef, TableDescriptor};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// State of one subtask of an operator at a barrier.
@@ -100,6 +101,30 @@ pub struct LoadedRun {
     pub blocks: Bytes,
     /// Where in the run `blocks` begin.
     pub blocks_from: u64,
+    /// Instead of `blocks`, of a run that is read once more when it is applied: so that no more than a part of a large state is held.
+    pub later: Option<LaterBlocks>,
+}
+
+/// Where blocks of a run are, which were found whole.
+#[derive(Debug, Clone)]
+pub struct LaterBlocks {
+    pub(crate) root: Root,
+    pub(crate) location: Location,
+    pub(crate) range: Range<u64>,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl LaterBlocks {
+    /// Reads the blocks. On a thread of its own, since whoever restores may be a task of the runtime that reads.
+    fn read(&self) -> Result<Bytes, StateError> {
+        let read = || {
+            self.runtime
+                .block_on(self.root.read(&self.location, self.range.clone()))
+        };
+        let bytes = std::thread::scope(|scope| scope.spawn(read).join());
+        let bytes = bytes.map_err(|_| StateError::Broken("the thread that read a run of state is gone".to_owned()))?;
+        Ok(bytes?)
+    }
 }
 
 impl RestoredState {
@@ -184,13 +209,18 @@ impl RestoredState {
 
     /// Bytes that were read.
     pub fn bytes(&self) -> usize {
-        self.runs.iter().map(|r| r.header.len() + r.blocks.len()).sum()
+        let later = |r: &LoadedRun| r.later.as_ref().map_or(0, |l| (l.range.end - l.range.start) as usize);
+        let of_run = |r: &LoadedRun| r.header.len() + r.blocks.len() + later(r);
+        self.runs.iter().map(of_run).sum()
     }
 }
 
 impl LoadedRun {
     fn apply(&self, table: &mut KeyedTable) -> Result<(), StateError> {
         let reader = RunReader::new(&self.reference, &self.descriptor, &self.header)?;
-        reader.apply(&self.blocks, self.blocks_from, table)
+        match &self.later {
+            None => reader.apply(&self.blocks, self.blocks_from, table),
+            Some(later) => reader.apply(&later.read()?, self.blocks_from, table),
+        }
     }
 }

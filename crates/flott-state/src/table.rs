@@ -10,6 +10,8 @@
 //!
 //! * A slot belongs to one live key or is free; a new slot holds zero, or NULL in nullable columns.
 //! * Slots stay valid until their key is removed or the table is cleared; they mean nothing outside the process.
+//! * A tiered table ([`KeyedTable::is_tiered`]) holds a bounded part of its rows in memory and finds the others itself; its slots are valid
+//!   until [`KeyedTable::relieve`].
 //! * `slots` marks what it returns as changed since the last capture; who writes to slots that came from `find` or a scan
 //!   marks them with [`KeyedTable::mark_changed`].
 
@@ -48,6 +50,8 @@ pub struct KeyedTable {
     /// Encoded keys of the batch at hand.
     scratch: EncodedRows,
     pub(crate) changes: Changes,
+    /// Where rows are that are not in memory; `None`: all are.
+    tier: Option<Box<Tier>>,
 }
 
 /// Which slots are in use, by which hashes.
@@ -194,6 +198,7 @@ impl KeyedTable {
             columns: descriptor.columns.iter().map(ColumnData::new).collect(),
             scratch: EncodedRows::default(),
             changes: Changes::default(),
+            tier: None,
             descriptor,
         }
     }
@@ -221,6 +226,10 @@ impl KeyedTable {
         placement_hashes: &[u64],
         out: &mut Vec<u32>,
     ) -> Result<(), StateError> {
+        if self.tier.is_some() {
+            self.load(keys, index_hashes, Some(placement_hashes))?;
+        }
+        let first = out.len();
         let Self {
             descriptor,
             form,
@@ -290,6 +299,9 @@ impl KeyedTable {
         for column in &mut self.columns {
             column.grow_to(slots);
         }
+        if let Some(tier) = &mut self.tier {
+            tier.written(&out[first..]);
+        }
         Ok(())
     }
 
@@ -298,6 +310,19 @@ impl KeyedTable {
     /// # Errors
     /// If the columns are not of the key's types.
     pub fn find(&mut self, keys: &[ArrayRef], hashes: &[u64], out: &mut Vec<u32>) -> Result<(), StateError> {
+        if self.tier.is_none() {
+            return self.find_in_memory(keys, hashes, out);
+        }
+        self.load(keys, hashes, None)?;
+        let first = out.len();
+        self.find_in_memory(keys, hashes, out)?;
+        if let Some(tier) = &mut self.tier {
+            tier.touched(&out[first..]);
+        }
+        Ok(())
+    }
+
+    fn find_in_memory(&mut self, keys: &[ArrayRef], hashes: &[u64], out: &mut Vec<u32>) -> Result<(), StateError> {
         let probe = keys::probe(&self.descriptor, self.form, keys, hashes.len(), &mut self.scratch)?;
         let rows = &self.rows;
         let look_up = |hash: u64, is_key: &dyn Fn(u32) -> bool| match rows.index.find(hash, is_key) {
@@ -334,6 +359,9 @@ impl KeyedTable {
         for &slot in slots {
             self.changes.mark(slot);
         }
+        if let Some(tier) = &mut self.tier {
+            tier.changed(slots);
+        }
     }
 
     /// Removes the keys of `slots`; slots that are free already are left alone.
@@ -344,7 +372,14 @@ impl KeyedTable {
             }
             let is_null = self.rows.null_slot == Some(slot);
             let group = self.rows.groups.get(slot as usize);
-            self.changes.removed(slot, group, &self.keys, is_null);
+            match &mut self.tier {
+                None => self.changes.removed(slot, group, &self.keys, is_null),
+                Some(tier) => {
+                    let was_written = self.changes.left(slot) || tier.is_stored(slot);
+                    let marks = was_written && self.changes.is_tracking();
+                    tier.removed(slot, group, &self.keys, is_null, marks);
+                }
+            }
             self.rows.free_slot(slot);
             self.keys.release(slot);
             for column in &mut self.columns {
@@ -360,21 +395,30 @@ impl KeyedTable {
         for column in &mut self.columns {
             column.clear();
         }
+        if let Some(tier) = &mut self.tier {
+            tier.cleared();
+        }
         self.changes.cleared();
     }
 
     /// Number of live keys.
     pub fn len(&self) -> usize {
-        self.rows.live_count
+        self.rows.live_count + self.tier.as_ref().map_or(0, |t| t.cold)
     }
 
     /// Whether there is no live key.
     pub fn is_empty(&self) -> bool {
-        self.rows.live_count == 0
+        self.len() == 0
+    }
+
+    /// Number of live keys whose rows are in memory.
+    pub(crate) fn len_in_memory(&self) -> usize {
+        self.rows.live_count
     }
 
     /// Appends at most `limit` live slots from slot `from` on, ascending, and returns where to go on, or `None` at the end.
-    /// Keys may be made and removed between the calls; new ones may or may not be seen.
+    /// Keys may be made and removed between the calls; new ones may or may not be seen. Of a tiered table only rows in memory:
+    /// [`Self::next_page`] sees all.
     pub fn scan(&self, from: u32, limit: usize, out: &mut Vec<u32>) -> Option<u32> {
         let before = out.len();
         let mut slots = self.rows.live.iter_from(from);
@@ -385,7 +429,7 @@ impl KeyedTable {
         slots.next()
     }
 
-    /// All live slots, ascending.
+    /// All live slots, ascending; of a tiered table those whose rows are in memory.
     pub fn live_slots(&self) -> impl Iterator<Item = u32> {
         self.rows.live.iter()
     }
@@ -499,7 +543,8 @@ impl KeyedTable {
             + self.rows.groups.bytes()
             + self.rows.live.bytes()
             + self.rows.free.capacity() * 4;
-        self.keys.bytes() + rows + columns + self.changes.bytes()
+        let tier = self.tier.as_ref().map_or(0, |t| t.bytes());
+        self.keys.bytes() + rows + columns + self.changes.bytes() + tier
     }
 
     /// What the table holds.
@@ -525,5 +570,12 @@ impl KeyedTable {
     }
 }
 
+mod tier;
+
+pub use tier::TableCursor;
+pub(crate) use tier::{HotBudget, Tier, sorted};
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tier_tests;

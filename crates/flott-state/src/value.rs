@@ -505,6 +505,10 @@ pub(crate) trait AnyValues: fmt::Debug + Send + Any {
     fn check(&self, stored: &LogicalType) -> Result<(), String>;
     /// Sets a slot to what a run holds.
     fn load(&mut self, slot: u32, stored: &LogicalType, bytes: Option<&[u8]>) -> Result<(), DamagedValue>;
+    /// Appends the value of a slot as a field, or nothing if it has none.
+    fn write(&self, slot: u32, out: &mut Vec<u8>);
+    /// What a value takes in its slot, and how much more those of `slots` own, in bytes.
+    fn bytes_of(&self, slots: &[u32]) -> (usize, usize);
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
@@ -557,6 +561,17 @@ impl<V: StateValue> AnyValues for ValuesColumn<V> {
             .transpose()?;
         self.set(slot, value);
         Ok(())
+    }
+
+    fn write(&self, slot: u32, out: &mut Vec<u8>) {
+        if let Some(value) = self.get(slot) {
+            value.write_field(out);
+        }
+    }
+
+    fn bytes_of(&self, slots: &[u32]) -> (usize, usize) {
+        let owned = slots.iter().filter_map(|slot| self.get(*slot)).map(V::owned_bytes);
+        (size_of::<Option<V>>(), owned.sum())
     }
 
     fn as_any(&self) -> &dyn Any {

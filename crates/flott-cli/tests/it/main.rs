@@ -16,4 +16,5 @@ mod security;
 mod shell;
 mod state;
 mod support;
+mod tiers;
 mod trial;

@@ -60,6 +60,7 @@ pub(super) fn context(subtask: usize, attempt: u64) -> OperatorContext {
         runtime: tokio::runtime::Handle::current(),
         metrics: Arc::default(),
         restored: None,
+        backend: Default::default(),
     }
 }
 

@@ -61,6 +61,7 @@ fn context(subtask: usize) -> OperatorContext {
         runtime: tokio::runtime::Handle::current(),
         metrics: Arc::default(),
         restored: None,
+        backend: Default::default(),
     }
 }
 

@@ -253,6 +253,7 @@ impl<K: Key, T: Data> Input<K, T> {
         };
         let mut slots = Vec::new();
         if state.is_used() {
+            state.table().relieve()?;
             state.table().slots(&columns, &hashes, &mut slots)?;
         }
         let Records { values, times } = records;
@@ -434,6 +435,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
         let mut slots = Vec::with_capacity(keys.len());
         let has_state = opened.state.is_used();
         if has_state {
+            opened.state.table().relieve()?;
             opened.state.table().slots(&columns, &hashes, &mut slots)?;
         }
         let (logic, collector, watermark) = (&mut self.logic, &mut self.collector, self.watermark);
@@ -480,7 +482,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
         let (declared, broadcast) = open.into_declarations();
         let key_fields = K::types().len();
         self.opened = Some(Opened {
-            state: declared.open(VALUES_TABLE, K::types(), key_fields, ctx)?,
+            state: declared.open_tiered(VALUES_TABLE, K::types(), key_fields, ctx)?,
             event_timers: Timers::open("event-time-timers", ctx)?,
             processing_timers: Timers::open("processing-time-timers", ctx)?,
             broadcast: broadcast.open(ctx)?,
@@ -546,7 +548,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        opened(&mut self.opened)?.state.sweep(now_ms);
+        opened(&mut self.opened)?.state.sweep(now_ms)?;
         self.open_call = Open::ProcessingTimers(now_ms);
         self.resume(out)
     }

@@ -18,7 +18,7 @@ pub use ttl::{StateDescriptor, StateTtlConfig, StateVisibility, UpdateType};
 use crate::function::{AggregateFunction, BoxError};
 use flott_core::LogicalType;
 use flott_runtime::{OperatorContext, TaskError};
-use flott_state::{KeyedTable, StateValue, TableDescriptor};
+use flott_state::{KeyedTable, StateValue, TableCursor, TableDescriptor};
 use map::MapOf;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ pub struct KeyState {
     touches: RefCell<Vec<Touch>>,
     expiring: Vec<TtlColumn>,
     /// Where the sweep at work goes on.
-    sweep_from: Option<u32>,
+    sweep_cursor: TableCursor,
     next_sweep_ms: i64,
 }
 
@@ -222,6 +222,38 @@ impl StateDeclarations {
         placed_by: usize,
         ctx: &OperatorContext,
     ) -> Result<KeyState, TaskError> {
+        self.open_in(name, key, placed_by, ctx, |descriptor| {
+            let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
+            Ok(KeyedTable::new(descriptor, max_parallelism, key_groups))
+        })
+    }
+
+    /// The same in a table that may lie partly on disk, which is asked to make room where no slot is held.
+    ///
+    /// # Errors
+    /// If the restored state does not fit, or there is no disk.
+    pub(crate) fn open_tiered(
+        self,
+        name: &str,
+        key: Vec<LogicalType>,
+        placed_by: usize,
+        ctx: &OperatorContext,
+    ) -> Result<KeyState, TaskError> {
+        if self.is_empty() {
+            // It would take its share of the memory for nothing.
+            return self.open(name, key, placed_by, ctx);
+        }
+        self.open_in(name, key, placed_by, ctx, |descriptor| ctx.table(descriptor))
+    }
+
+    fn open_in(
+        self,
+        name: &str,
+        key: Vec<LogicalType>,
+        placed_by: usize,
+        ctx: &OperatorContext,
+        make: impl FnOnce(TableDescriptor) -> Result<KeyedTable, TaskError>,
+    ) -> Result<KeyState, TaskError> {
         let is_part = placed_by < key.len();
         let mut descriptor = TableDescriptor::new(name, key);
         if is_part {
@@ -230,7 +262,7 @@ impl StateDeclarations {
         for column in &self.columns {
             descriptor = descriptor.values(&column.name, column.ty.clone());
         }
-        let mut table = KeyedTable::new(descriptor, ctx.task.max_parallelism, ctx.task.key_groups());
+        let mut table = make(descriptor)?;
         for (index, column) in self.columns.iter().enumerate() {
             (column.keep)(&mut table, index);
         }
@@ -245,7 +277,7 @@ impl StateDeclarations {
             now_ms: 0,
             touches: RefCell::default(),
             expiring: self.expiring,
-            sweep_from: None,
+            sweep_cursor: TableCursor::default(),
             next_sweep_ms: 0,
         };
         state.next_sweep_ms = ctx.clock.now_ms().saturating_add(state.sweep_interval_ms());
@@ -323,19 +355,24 @@ impl KeyState {
     }
 
     /// Looks at the next keys, if it is time, and removes what has expired of them.
-    pub(crate) fn sweep(&mut self, now_ms: i64) {
+    ///
+    /// # Errors
+    /// If keys cannot be read.
+    pub(crate) fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
         if self.expiring.is_empty() || now_ms < self.next_sweep_ms {
-            return;
+            return Ok(());
         }
         self.now_ms = now_ms;
         let mut slots = vec![];
-        self.sweep_from = self.table.scan(self.sweep_from.unwrap_or(0), SWEEP_ROWS, &mut slots);
+        self.table.relieve()?;
+        let more = self.table.next_page(&mut self.sweep_cursor, SWEEP_ROWS, &mut slots)?;
         // Nothing is marked as changed: what an increment still holds of expired values is as expired when it is read.
         self.forget_blank(&slots);
-        self.next_sweep_ms = match self.sweep_from {
+        self.next_sweep_ms = match more {
             // The rest of this pass comes as soon as there is nothing else to do.
-            Some(_) => now_ms,
-            None => now_ms.saturating_add(self.sweep_interval_ms()),
+            true => now_ms,
+            false => now_ms.saturating_add(self.sweep_interval_ms()),
         };
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use flott_core::{Batch, JobId, KeyGroupRange, OperatorId, Options, RowKind};
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Element, Flow, Operator, OperatorContext, Output, TaskError, Waker};
-use flott_state::{LoadedRun, OperatorSnapshot, RestoredState, RunMode};
+use flott_state::{LoadedRun, OperatorSnapshot, RestoredState, RunMode, StateBackend};
 use std::sync::Arc;
 
 /// Calls return at most so many rows; twice that where every row may yield two.
@@ -108,6 +108,7 @@ impl Harness {
             runtime: runtime.handle().clone(),
             metrics: metrics.clone(),
             restored,
+            backend: StateBackend::default(),
         };
         operator.open(&mut context).unwrap();
         Self {
@@ -272,6 +273,7 @@ fn restore(snapshots: Vec<OperatorSnapshot>) -> RestoredState {
             runs.push(LoadedRun {
                 descriptor: capture.descriptor().clone(),
                 blocks_from: u64::from(run.reference.header_bytes),
+                later: None,
                 blocks: bytes.slice(run.reference.header_bytes as usize..),
                 reference: run.reference,
                 header,

@@ -59,8 +59,7 @@ impl KeyedRows {
     /// Makes the table of a subtask, and fills it from restored state.
     pub(crate) fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         self.clock = ctx.clock.clone();
-        let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
-        self.table = KeyedTable::new(Arc::clone(&self.state), max_parallelism, key_groups);
+        self.table = ctx.table(Arc::clone(&self.state))?;
         if let Some(restored) = ctx.restored.take() {
             restored.load_table(&mut self.table)?;
         }
@@ -74,6 +73,7 @@ impl KeyedRows {
 
     /// The slot of each row's key; keys whose time is over are emptied first. [`Self::settle`] must follow.
     pub(crate) fn locate(&mut self, batch: &Batch) -> Result<Vec<u32>, TaskError> {
+        self.table.relieve()?;
         let keys = key_columns(batch.columns(), &self.key);
         let rows = batch.num_rows();
         let hashes = hashes_of(batch, &keys)?;
@@ -123,9 +123,13 @@ impl KeyedRows {
     }
 
     /// Forgets keys whose time is over.
-    pub(crate) fn sweep(&mut self, now_ms: i64) {
-        if let Some(expiry) = &mut self.expiry {
-            expiry.sweep(&mut self.table, now_ms);
+    ///
+    /// # Errors
+    /// If rows cannot be read.
+    pub(crate) fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        match &mut self.expiry {
+            Some(expiry) => expiry.sweep(&mut self.table, now_ms),
+            None => Ok(()),
         }
     }
 

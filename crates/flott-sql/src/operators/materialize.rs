@@ -183,7 +183,7 @@ impl Operator for SinkUpsertMaterializer {
     }
 
     fn on_timer(&mut self, now_ms: i64, _out: &mut Output) -> Result<Flow, TaskError> {
-        self.rows.sweep(now_ms);
+        self.rows.sweep(now_ms)?;
         Ok(Flow::Done)
     }
 

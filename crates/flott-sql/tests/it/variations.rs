@@ -227,6 +227,37 @@ fn rescaled_on_every_restore_with_two_phases_and_mini_batch() {
     assert!(counts.rescales > 40, "{counts:?}");
 }
 
+/// Most tables hold two rows in memory, the others lie in a store, and every barrier's checkpoint restores them.
+#[test]
+fn with_state_that_does_not_fit_into_memory() {
+    let small = Variation {
+        options: &[("execution.batch-rows", "1"), ("state.backend.hot-rows", "2")],
+        stops: Some(Stops {
+            every_batches: 3,
+            parallelisms: &[1],
+            by: StoppedBy::Stop,
+        }),
+    };
+    // LIMIT 0 reads nothing, so nothing of it has to fit.
+    let takes = |g: &Golden| !is_large(g) && !shows_watermarks(g) && g.name != "limit_zero";
+    let counts = vary(&small, true, takes, |c| c.batches > 0);
+    assert!(counts.restores > 200, "{counts:?}");
+    let large = Variation {
+        options: &[
+            ("execution.batch-rows", "50"),
+            ("state.backend.hot-rows", "2"),
+            ("execution.checkpointing.incremental", "true"),
+        ],
+        stops: Some(Stops {
+            every_batches: 1,
+            parallelisms: &[2, 3, 1],
+            by: StoppedBy::Crash,
+        }),
+    };
+    let counts = vary(&large, false, is_large, |c| c.restores > 1);
+    assert!(counts.rescales > 20, "{counts:?}");
+}
+
 #[test]
 fn with_every_exchange_encoded() {
     // Without chaining every edge is an exchange, so that every type of every operator crosses one.

@@ -8,7 +8,7 @@ use crate::keys::{self, KeyForm};
 use crate::pack::Packing;
 use crate::table::{KeyedTable, NO_SLOT};
 use arrow_array::ArrayRef;
-use flott_checkpoint::{ColumnDescriptor, RunRef, TableDescriptor};
+use flott_checkpoint::{ColumnDescriptor, RunKind, RunRef, TableDescriptor};
 use flott_core::hash::hash_columns;
 use flott_core::key_group::key_group_of;
 use flott_core::{KeyGroup, KeyGroupRange};
@@ -179,10 +179,14 @@ impl<'a> RunReader<'a> {
     pub fn apply(&self, bytes: &[u8], from: u64, table: &mut KeyedTable) -> Result<(), StateError> {
         self.check_fit(table)?;
         let range = table.key_group_range();
-        for span in self.blocks_of(range) {
+        // Bases of a table have no key in common, and nothing else comes before them.
+        table.expect_new_keys(self.reference.kind == RunKind::Base);
+        let applied = self.blocks_of(range).try_for_each(|span| {
             self.apply_block(span, self.block(span, bytes, from)?, table)?;
-        }
-        Ok(())
+            table.relieve()
+        });
+        table.expect_new_keys(false);
+        applied
     }
 
     fn apply_block(&self, span: &BlockSpan, block: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {

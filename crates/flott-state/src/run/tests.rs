@@ -93,6 +93,7 @@ fn load(runs: &[(RunRef, Vec<u8>)], descriptor: &Arc<TableDescriptor>) -> Restor
             header: bytes[..header].to_vec().into(),
             blocks: bytes[header..].to_vec().into(),
             blocks_from: header as u64,
+            later: None,
         }
     });
     RestoredState::new(runs.collect(), vec![], vec![])

@@ -41,13 +41,16 @@ impl TableCapture {
         let Some(increment) = &self.increment else {
             return false;
         };
-        let Some((base, deltas)) = increment.base.split_first() else {
-            return false;
-        };
-        let delta_bytes: u64 = deltas.iter().map(|r| r.location.len()).sum();
-        increment.base.len() < MAX_CHAIN
-            && delta_bytes as f64 <= MAX_DELTA_SHARE * base.location.len() as f64
-            && increment.changed.len() as f64 <= MAX_DELTA_SHARE * self.live_count as f64
+        // What a table has elsewhere makes a base of several runs.
+        let bases = increment.base.iter().take_while(|r| r.kind == RunKind::Base).count();
+        let (base, deltas) = increment.base.split_at(bases);
+        let bytes = |runs: &[RunRef]| runs.iter().map(|r| r.location.len()).sum::<u64>() as f64;
+        let marked: u64 = self.cold.iter().flatten().map(|c| c.markers).sum();
+        let changed = increment.changed.len() as f64 + marked as f64;
+        !base.is_empty()
+            && deltas.len() + 1 < MAX_CHAIN
+            && bytes(deltas) <= MAX_DELTA_SHARE * bytes(base)
+            && changed <= MAX_DELTA_SHARE * self.len() as f64
     }
 
     /// The rows as a run: in full or, in incremental mode and where [`Self::is_delta_worth_it`], as a delta. `None` where there
@@ -71,7 +74,8 @@ impl TableCapture {
         }
     }
 
-    fn encode_rows(&self, kind: RunKind, slots: Vec<u32>, mut tombstones: Vec<&Tombstone>) -> EncodedRun {
+    /// These rows and tombstones as a run.
+    pub(crate) fn encode_rows(&self, kind: RunKind, slots: Vec<u32>, mut tombstones: Vec<&Tombstone>) -> EncodedRun {
         tombstones.sort_by_key(|t| t.group);
         let group_of = |slot| self.groups.get(slot);
         let mut order = Order::by_group(slots, self.max_parallelism, MAX_BLOCK_ROWS, group_of);

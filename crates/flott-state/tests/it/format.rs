@@ -64,7 +64,7 @@ async fn what_is_written_today_restores() {
     leader.start_from(None).await.unwrap();
     let mut parts = vec![];
     for (subtask, windows) in job().iter_mut().enumerate() {
-        let encoded = encode_snapshots(7, subtask, snapshots(7, subtask, windows), RunMode::Full);
+        let encoded = encode_snapshots(7, subtask, snapshots(7, subtask, windows), RunMode::Full).unwrap();
         parts.extend(encoded.write(&leader.writer(7, 1)).await.unwrap().parts);
     }
     let _ = leader

@@ -61,7 +61,7 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
             for (subtask, windows) in job.iter_mut().enumerate() {
                 let taken = snapshots(checkpoint, subtask, windows);
                 count(windows, 1000, &keys[..1]);
-                let encoded = encode_snapshots(checkpoint, subtask, taken, mode);
+                let encoded = encode_snapshots(checkpoint, subtask, taken, mode).unwrap();
                 let written = encoded.write(&leader.writer(checkpoint, 1)).await.unwrap();
                 parts.extend(written.parts);
                 tickets.push(written.ticket);
@@ -116,7 +116,7 @@ async fn damaged_state_is_refused_when_it_is_loaded() {
     let mut windows = windows(1, 0);
     let keys: Vec<String> = (0..1000).map(|i| format!("a key of some length {i}")).collect();
     count(&mut windows, 1000, &keys.iter().map(String::as_str).collect::<Vec<_>>());
-    let encoded = encode_snapshots(1, 0, snapshots(1, 0, &mut windows), RunMode::Full);
+    let encoded = encode_snapshots(1, 0, snapshots(1, 0, &mut windows), RunMode::Full).unwrap();
     let written = encoded.write(&leader.writer(1, 1)).await.unwrap();
     let file = written.parts[1].subtask.runs[0].location.path().unwrap().to_owned();
     let permit = leader.complete(&manifest(1, 1, 1, written.parts)).await.unwrap();

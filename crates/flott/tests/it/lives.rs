@@ -20,6 +20,8 @@ pub struct Life {
     pub parallelism: usize,
     /// What the clock shows; the machine's, if `None`.
     pub now_ms: Option<i64>,
+    /// Rows of keyed state that memory holds; all, if `None`.
+    pub hot_rows: Option<&'static str>,
 }
 
 pub fn life(until: &[usize], parallelism: usize) -> Life {
@@ -27,12 +29,19 @@ pub fn life(until: &[usize], parallelism: usize) -> Life {
         until: until.to_vec(),
         parallelism,
         now_ms: None,
+        hot_rows: None,
     }
 }
 
 impl Life {
     pub fn at(mut self, now_ms: i64) -> Self {
         self.now_ms = Some(now_ms);
+        self
+    }
+
+    /// With so few rows of keyed state in memory; the others lie where the backend keeps them: in RocksDB, if it is built in.
+    pub fn tiered(mut self, hot_rows: &'static str) -> Self {
+        self.hot_rows = Some(hot_rows);
         self
     }
 }
@@ -103,7 +112,23 @@ pub fn run<U: Data>(lives: &[Life], describe: impl Fn(&StreamExecutionEnvironmen
             ("pipeline.auto-watermark-interval", "0"),
             ("restart-strategy.type", "none"),
         ];
-        let all: Options = fixed.into_iter().collect();
+        let mut all: Options = fixed.into_iter().collect();
+        if let Some(hot_rows) = life.hot_rows {
+            all.set("state.backend.hot-rows", hot_rows);
+            all.set(
+                "state.backend.type",
+                if cfg!(feature = "rocksdb") {
+                    "rocksdb"
+                } else {
+                    "hashmap"
+                },
+            );
+            all.set("execution.checkpointing.incremental", "true");
+            all.set(
+                "state.backend.rocksdb.localdir",
+                folder.path().join("rocks").display().to_string(),
+            );
+        }
         let clock: SharedClock = match life.now_ms {
             Some(now_ms) => ManualClock::at(now_ms),
             None => Arc::new(SystemClock),

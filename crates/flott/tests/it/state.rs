@@ -90,11 +90,89 @@ fn all_kinds_of_state_survive() {
     let straight = vec![life(&[7], 1)];
     let every: Vec<Life> = (1..=7).map(|n| life(&[n], 1)).collect();
     let rescaled: Vec<Life> = (1..=7).map(|n| life(&[n], [3, 1, 2][n % 3])).collect();
-    for lives in [straight, every, rescaled] {
+    let tiered: Vec<Life> = rescaled.iter().map(|l| l.clone().tiered("1")).collect();
+    for lives in [straight, every, rescaled, tiered] {
         let given = run(&lives, |env, sources| {
             let rows = sources.source(env, 0, rows, &WatermarkStrategy::no_watermarks());
             rows.key_by(|r| r.0).process(Kinds::default())
         });
+        assert_eq!(given, expected);
+    }
+}
+
+/// Sums by key, of which every third is given up with its fourth record; a timer of each key tells its sum in the end.
+#[derive(Clone, Default)]
+struct Sums {
+    sum: ValueState<i64>,
+    seen: ListState<i64>,
+}
+
+impl KeyedProcessFunction<i64, (i64, i64)> for Sums {
+    type Out = (i64, i64, usize);
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        self.sum = ctx.value_state("sum")?;
+        self.seen = ctx.list_state("seen")?;
+        Ok(())
+    }
+
+    fn process_element(
+        &mut self,
+        (key, value): (i64, i64),
+        ctx: &mut ProcessContext<'_, i64, (i64, i64, usize)>,
+    ) -> Result<(), BoxError> {
+        let sum = self.sum.value(ctx).copied().unwrap_or(0) + value;
+        self.seen.add(ctx, value);
+        if key % 3 == 0 && self.seen.get(ctx).len() == 4 {
+            self.sum.clear(ctx);
+            self.seen.clear(ctx);
+        } else {
+            self.sum.update(ctx, sum);
+        }
+        ctx.register_event_time_timer(1_000_000);
+        Ok(())
+    }
+
+    fn on_timer(&mut self, _time: i64, ctx: &mut ProcessContext<'_, i64, (i64, i64, usize)>) -> Result<(), BoxError> {
+        let key = *ctx.current_key();
+        if let Some(sum) = self.sum.value(ctx).copied() {
+            let seen = self.seen.get(ctx).len();
+            ctx.collect((key, sum, seen));
+        }
+        Ok(())
+    }
+}
+
+/// State of many times what memory may hold, over lives that change where it lies, and its parallelism.
+#[test]
+fn state_that_does_not_fit_into_memory_keeps_its_totals() {
+    const KEYS: i64 = 150;
+    let records: Vec<(i64, i64)> = (0..1_000).map(|n| (n * 7919 % 331 % KEYS, n)).collect();
+    let mut expected = std::collections::BTreeMap::<i64, (i64, usize)>::new();
+    for (key, value) in &records {
+        let (sum, seen) = expected.entry(*key).or_default();
+        (*sum, *seen) = (*sum + value, *seen + 1);
+        if key % 3 == 0 && *seen == 4 {
+            expected.remove(key);
+        }
+    }
+    let expected: Vec<(i64, i64, usize)> = expected
+        .into_iter()
+        .map(|(key, (sum, seen))| (key, sum, seen))
+        .collect();
+    let lives = [
+        life(&[150], 2),
+        life(&[350], 2).tiered("12"),
+        life(&[500], 3).tiered("5"),
+        life(&[600], 1),
+        life(&[1_000], 2).tiered("12"),
+    ];
+    for lives in [&lives[..], &lives[4..]] {
+        let mut given = run(lives, |env, sources| {
+            let rows = sources.source(env, 0, records.clone(), &WatermarkStrategy::no_watermarks());
+            rows.key_by(|r| r.0).process(Sums::default())
+        });
+        given.sort_unstable();
         assert_eq!(given, expected);
     }
 }
@@ -148,7 +226,11 @@ impl KeyedProcessFunction<i64, (Do, i64)> for Expiring {
 /// Runs records at times of an injected clock, a life each, so that everything is restored in between, too.
 fn expire(ttl: StateTtlConfig, steps: &[(i64, Do, i64)]) -> Vec<String> {
     let rows: Vec<(Do, i64)> = steps.iter().map(|(_, what, n)| (*what, *n)).collect();
-    let life_of = |(i, (now_ms, ..)): (usize, &(i64, Do, i64))| life(&[i + 1], 1 + i % 2).at(*now_ms);
+    // Every other one with a part of the state elsewhere than in memory.
+    let life_of = |(i, (now_ms, ..)): (usize, &(i64, Do, i64))| match life(&[i + 1], 1 + i % 2).at(*now_ms) {
+        life if i % 2 == 0 => life.tiered("1"),
+        life => life,
+    };
     let lives: Vec<Life> = steps.iter().enumerate().map(life_of).collect();
     run(&lives, |env, sources| {
         let rows = sources.source(env, 0, rows.clone(), &WatermarkStrategy::no_watermarks());

@@ -677,8 +677,8 @@ where
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        self.common.global.sweep(now_ms);
-        self.common.of_window.sweep(now_ms);
+        self.common.global.sweep(now_ms)?;
+        self.common.of_window.sweep(now_ms)?;
         self.open_call = Open::ProcessingTimers(now_ms.saturating_sub(1));
         self.resume(out)
     }

@@ -83,8 +83,8 @@ struct Located {
     hashes: Arc<Vec<u64>>,
     slots: Vec<u32>,
     signs: Option<Vec<i64>>,
-    /// Slots from here on were made for these rows.
-    first_new: usize,
+    /// Groups that there were before these rows.
+    known: usize,
 }
 
 /// How many rows groups had before and after each row.
@@ -180,6 +180,7 @@ impl GroupAggregate {
 
     /// Finds the groups of a batch; forgets those whose time is over first.
     fn locate(&mut self, batch: &Batch) -> Result<Located, TaskError> {
+        self.relieve()?;
         let columns = batch.columns().to_vec();
         let keys = key_columns(&columns, &self.keys);
         let rows = batch.num_rows();
@@ -193,7 +194,7 @@ impl GroupAggregate {
             let expired = expiry.expired(&self.table, slots.into_iter(), now_ms);
             self.forget(&expired)?;
         }
-        let first_new = self.table.len();
+        let known = self.table.len();
         let mut slots = Vec::with_capacity(rows);
         group_slots(&mut self.table, &keys, &hashes, &mut slots)?;
         if let Some(expiry) = &mut self.expiry {
@@ -205,8 +206,20 @@ impl GroupAggregate {
             hashes,
             slots,
             signs: signs_of(batch),
-            first_new,
+            known,
         })
+    }
+
+    /// Lets rows of tables go to disk, unless a bundle holds slots.
+    fn relieve(&mut self) -> Result<(), TaskError> {
+        // Values are looked up anew with each batch, in a bundle too.
+        for set in &mut self.sets {
+            set.relieve()?;
+        }
+        match &self.bundle {
+            Some(bundle) if !bundle.is_empty() => Ok(()),
+            _ => Ok(self.table.relieve()?),
+        }
     }
 
     /// Counts rows in and out of their groups, if they are counted; rows that retract from an empty group are dropped.
@@ -339,8 +352,8 @@ impl GroupAggregate {
                 c.after.iter().map(|n| *n > 0).collect(),
             ),
             None => {
-                let existed =
-                    |(row, slot): (usize, &u32)| previous[row] != row as u32 || (*slot as usize) < located.first_new;
+                let is_new = |slot: u32| self.table.is_new(slot, located.known);
+                let existed = |(row, slot): (usize, &u32)| previous[row] != row as u32 || !is_new(*slot);
                 (
                     located.slots.iter().enumerate().map(existed).collect(),
                     vec![true; rows],
@@ -390,7 +403,7 @@ impl GroupAggregate {
                 let counts = self.table.column::<i64>(counter);
                 first.iter().map(|s| counts.get(*s) > 0).collect()
             }
-            None => first.iter().map(|s| (*s as usize) < located.first_new).collect(),
+            None => first.iter().map(|s| !self.table.is_new(*s, located.known)).collect(),
         };
         if let Some(bundle) = &mut self.bundle {
             let mut existed = existed.into_iter();
@@ -485,6 +498,14 @@ impl GroupAggregate {
 
     fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
         let Some(expiry) = &mut self.expiry else { return Ok(()) };
+        if self.table.is_tiered() {
+            match self.bundle.as_ref().and_then(Bundle::deadline_ms) {
+                // The bundle's slots must stay.
+                Some(deadline_ms) => expiry.sweep_at(deadline_ms.saturating_add(1)),
+                None => expiry.sweep(&mut self.table, now_ms)?,
+            }
+            return Ok(());
+        }
         let bundle = self.bundle.as_ref();
         let untold = |slot: &u32| bundle.is_some_and(|b| b.holds(*slot));
         let expired = expiry.expired(&self.table, self.table.live_slots().filter(|s| !untold(s)), now_ms);
@@ -604,11 +625,18 @@ fn before_rows(initial: &[ArrayRef], after: &[ArrayRef], previous: &[u32]) -> Re
 impl Operator for GroupAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         self.clock = ctx.clock.clone();
-        let table = |state: &Arc<TableDescriptor>| {
-            KeyedTable::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups())
+        // Ordered values hold slots; and what a set holds of a forgotten group is found by looking at all of it.
+        let stays = !self.ordered.is_empty() || (self.expiry.is_some() && !self.sets_state.is_empty());
+        let table = |state: &Arc<TableDescriptor>| match stays {
+            true => Ok(KeyedTable::new(
+                Arc::clone(state),
+                ctx.task.max_parallelism,
+                ctx.task.key_groups(),
+            )),
+            false => ctx.table(Arc::clone(state)),
         };
-        self.sets = self.sets_state.iter().map(&table).collect();
-        self.table = table(&self.state);
+        self.sets = self.sets_state.iter().map(&table).collect::<Result<_, _>>()?;
+        self.table = table(&self.state)?;
         match ctx.restored.take() {
             Some(restored) => self.restore(&restored),
             None => Ok(()),

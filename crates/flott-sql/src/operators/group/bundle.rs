@@ -83,6 +83,11 @@ impl Bundle {
         self.before_bytes += bytes;
     }
 
+    /// Whether no group waits to be told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// Whether a group waits to be told.
     pub(crate) fn holds(&self, slot: u32) -> bool {
         self.met.contains(slot)

@@ -1,10 +1,13 @@
 //! `table.exec.state.ttl`: groups that no row has touched for so long are forgotten ([`Expiry`]).
 
-use flott_state::KeyedTable;
+use flott_runtime::TaskError;
+use flott_state::{KeyedTable, TableCursor};
 
 /// A sweep looks at all groups; there are so many of them within a time to live, but at most one a second.
 const SWEEPS: i64 = 10;
 const MIN_SWEEP_MS: i64 = 1000;
+/// Groups that a call looks at where not all are in memory.
+const SWEPT_ROWS: usize = 4096;
 /// Name of the column with the time of the last touch, in processing time.
 pub(crate) const COLUMN: &str = "last-access";
 
@@ -15,6 +18,8 @@ pub(crate) struct Expiry {
     /// State column with the time of the last touch.
     column: usize,
     next_sweep_ms: Option<i64>,
+    /// Where the look at a table that is not all in memory goes on.
+    cursor: TableCursor,
 }
 
 impl Expiry {
@@ -24,6 +29,7 @@ impl Expiry {
             ttl_ms: i64::try_from(ttl_ms).unwrap_or(i64::MAX),
             column,
             next_sweep_ms: None,
+            cursor: TableCursor::default(),
         }
     }
 
@@ -58,20 +64,42 @@ impl Expiry {
         self.next_sweep_ms = Some(now_ms.saturating_add((self.ttl_ms / SWEEPS).max(MIN_SWEEP_MS)));
     }
 
+    /// Puts the next look off.
+    pub(crate) fn sweep_at(&mut self, time_ms: i64) {
+        self.next_sweep_ms = Some(time_ms);
+    }
+
     /// No group is left to look at.
     pub(crate) fn stop(&mut self) {
         self.next_sweep_ms = None;
+        self.cursor = TableCursor::default();
     }
 
-    /// Forgets all groups of a table whose time is over, and plans the next look.
-    pub(crate) fn sweep(&mut self, table: &mut KeyedTable, now_ms: i64) {
-        let expired = self.expired(table, table.live_slots(), now_ms);
+    /// Forgets groups of a table whose time is over, and plans the next look: all groups that are in memory alone, else some
+    /// of them, and the others as soon as there is nothing else to do. No slot of the table may be held.
+    ///
+    /// # Errors
+    /// If groups cannot be read.
+    pub(crate) fn sweep(&mut self, table: &mut KeyedTable, now_ms: i64) -> Result<(), TaskError> {
+        let mut is_whole = true;
+        let expired = match table.is_tiered() {
+            false => self.expired(table, table.live_slots(), now_ms),
+            true => {
+                let mut slots = Vec::with_capacity(SWEPT_ROWS);
+                table.relieve()?;
+                is_whole = !table.next_page(&mut self.cursor, SWEPT_ROWS, &mut slots)?;
+                self.expired(table, slots.into_iter(), now_ms)
+            }
+        };
         table.remove(&expired);
         if table.is_empty() {
             self.stop();
-        } else {
+        } else if is_whole {
             self.plan_sweep(now_ms);
+        } else {
+            self.next_sweep_ms = Some(now_ms);
         }
+        Ok(())
     }
 
     /// When all groups are looked at next, in processing time.

@@ -1,0 +1,264 @@
+//! Where keyed state lies, by `state.backend.type`: [`BackendSettings`] read once a job, [`StateBackend`] made once an attempt.
+//!
+//! Operators ask the backend for their tables and never see it again. Under `hashmap` a table is all in memory; under `rocksdb` memory is a
+//! cache of bounded size in front of a store on local disk, which dies with the attempt: what an attempt starts from are the runs of
+//! a checkpoint, which are the same under both, so a job changes its backend with any restore.
+
+use crate::cold::{ColdStore, MemoryStore, TableId};
+use crate::error::StateError;
+use crate::table::{HotBudget, KeyedTable, Tier};
+use flott_checkpoint::TableDescriptor;
+use flott_core::options::OptionError;
+use flott_core::{KeyGroupRange, Options};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Memory of a slot under `rocksdb` where no option says it.
+const DEFAULT_SLOT_BYTES: usize = 128 << 20;
+/// Below this, caches thrash and write buffers are flushed by the row.
+const MIN_BYTES: usize = 4 << 20;
+
+const TYPE: &str = "state.backend.type";
+const OLD_TYPE: &str = "state.backend";
+const LOCAL_DIR: &str = "state.backend.rocksdb.localdir";
+const PER_SLOT: &str = "state.backend.rocksdb.memory.fixed-per-slot";
+const PER_PROCESS: &str = "state.backend.rocksdb.memory.fixed-per-tm";
+const MANAGED: &str = "state.backend.rocksdb.memory.managed";
+/// Ours, for tests: rows that each tiered table holds in memory.
+const HOT_ROWS: &str = "state.backend.hot-rows";
+
+/// Which backend a job uses, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendSettings {
+    kind: Kind,
+    hot_rows: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    HashMap,
+    RocksDb(Disk),
+}
+
+/// What RocksDB may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Disk {
+    /// Folder of the stores' folders.
+    local_dir: PathBuf,
+    per_slot_bytes: usize,
+    /// Instead of it, for all slots of the process.
+    total_bytes: Option<usize>,
+    /// Whether the bound holds for the store too.
+    is_managed: bool,
+}
+
+impl BackendSettings {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// If a value is wrong, or names a backend that this program does not have.
+    pub fn from_options(options: &Options) -> Result<Self, StateError> {
+        let wrong = |e: OptionError| StateError::Backend(e.to_string());
+        let key = if options.get(TYPE).is_some() { TYPE } else { OLD_TYPE };
+        let name = options.get(key).unwrap_or("hashmap");
+        let kind = match name.to_lowercase().as_str() {
+            "hashmap" => Kind::HashMap,
+            "rocksdb" if cfg!(feature = "rocksdb") => Kind::RocksDb(Disk::from_options(options)?),
+            "rocksdb" => {
+                return Err(StateError::Backend(format!(
+                    "'{key}' is 'rocksdb', which this program was built without: build it with 'cargo build --release --features \
+                     rocksdb' (needs libclang, Debian's libclang-dev, and a C++ compiler), or set 'hashmap'"
+                )));
+            }
+            _ => {
+                return Err(StateError::Backend(format!(
+                    "'{key}' is '{name}', which is no state backend: known are 'hashmap' and 'rocksdb'"
+                )));
+            }
+        };
+        Ok(Self {
+            kind,
+            hot_rows: options.positive(HOT_ROWS).map_err(wrong)?,
+        })
+    }
+}
+
+impl Disk {
+    fn from_options(options: &Options) -> Result<Self, StateError> {
+        let wrong = |e: OptionError| StateError::Backend(e.to_string());
+        let bytes = |key: &str| match options.memory_bytes(key).map_err(wrong)? {
+            Some(bytes) if (bytes as usize) < MIN_BYTES => Err(StateError::Backend(format!(
+                "'{key}' is {bytes} bytes: RocksDB needs {} mb at least",
+                MIN_BYTES >> 20
+            ))),
+            bytes => Ok(bytes.map(|b| b as usize)),
+        };
+        let local_dir = options.get(LOCAL_DIR).or_else(|| options.get("io.tmp.dirs"));
+        // Several folders are Flink's way to use several disks; one is used here.
+        let first = local_dir.and_then(|dirs| dirs.split([',', ':']).map(str::trim).find(|dir| !dir.is_empty()));
+        Ok(Self {
+            local_dir: first.map_or_else(std::env::temp_dir, PathBuf::from),
+            per_slot_bytes: bytes(PER_SLOT)?.unwrap_or(DEFAULT_SLOT_BYTES),
+            total_bytes: bytes(PER_PROCESS)?,
+            is_managed: options.boolean(MANAGED).map_err(wrong)?.unwrap_or(true)
+                || options.get(PER_SLOT).or(options.get(PER_PROCESS)).is_some(),
+        })
+    }
+}
+
+/// Makes the tables of an attempt's operators. Cloning is cheap; the default is `hashmap`.
+#[derive(Debug, Clone, Default)]
+pub struct StateBackend(Option<Arc<Tiered>>);
+
+#[derive(Debug)]
+struct Tiered {
+    settings: BackendSettings,
+    slots: usize,
+    budget: Arc<HotBudget>,
+    next_table: AtomicU32,
+    /// Opened by the first table.
+    store: Mutex<Option<Arc<dyn ColdStore>>>,
+}
+
+impl StateBackend {
+    /// The backend of an attempt of a job that takes so many slots of this process.
+    pub fn new(settings: &BackendSettings, slots: usize) -> Self {
+        let slots = slots.max(1);
+        let hot_bytes = match &settings.kind {
+            Kind::HashMap if settings.hot_rows.is_none() => return Self::default(),
+            Kind::HashMap => usize::MAX,
+            Kind::RocksDb(disk) => disk.bytes(slots) / 2,
+        };
+        Self(Some(Arc::new(Tiered {
+            settings: settings.clone(),
+            slots,
+            budget: HotBudget::new(hot_bytes, settings.hot_rows),
+            next_table: AtomicU32::new(0),
+            store: Mutex::default(),
+        })))
+    }
+
+    /// A table whose operator looks its keys up anew with each batch, and calls [`KeyedTable::relieve`] in between: tiered where
+    /// the backend has tiers.
+    ///
+    /// # Errors
+    /// If the store cannot be opened.
+    pub fn table(
+        &self,
+        descriptor: impl Into<Arc<TableDescriptor>>,
+        max_parallelism: usize,
+        range: KeyGroupRange,
+    ) -> Result<KeyedTable, StateError> {
+        let descriptor = descriptor.into();
+        let Some(tiered) = &self.0 else {
+            return Ok(KeyedTable::new(descriptor, max_parallelism, range));
+        };
+        let store = tiered.store().map_err(|source| StateError::Cold {
+            table: descriptor.name.clone(),
+            source,
+        })?;
+        let id = TableId(tiered.next_table.fetch_add(1, Ordering::Relaxed));
+        let tier = Tier::new(store, id, Arc::clone(&tiered.budget));
+        Ok(KeyedTable::new(descriptor, max_parallelism, range).with_tier(tier))
+    }
+}
+
+impl Disk {
+    /// Memory for so many slots.
+    fn bytes(&self, slots: usize) -> usize {
+        self.total_bytes
+            .unwrap_or_else(|| self.per_slot_bytes.saturating_mul(slots))
+    }
+}
+
+impl Tiered {
+    fn store(&self) -> Result<Arc<dyn ColdStore>, crate::cold::ColdError> {
+        // The section sets a whole store or none, so a panic elsewhere does not make it wrong.
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &*store {
+            return Ok(Arc::clone(store));
+        }
+        let opened = self.open()?;
+        *store = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    #[cfg(feature = "rocksdb")]
+    fn open(&self) -> Result<Arc<dyn ColdStore>, crate::cold::ColdError> {
+        Ok(match &self.settings.kind {
+            Kind::HashMap => Arc::new(MemoryStore::default()),
+            Kind::RocksDb(disk) => Arc::new(crate::cold::RocksStore::open(&crate::cold::RocksSettings {
+                local_dir: disk.local_dir.clone(),
+                // The other half is memory's rows.
+                memory_bytes: disk.is_managed.then(|| disk.bytes(self.slots) / 2),
+                threads: self.slots,
+            })?),
+        })
+    }
+
+    #[cfg(not(feature = "rocksdb"))]
+    fn open(&self) -> Result<Arc<dyn ColdStore>, crate::cold::ColdError> {
+        match &self.settings.kind {
+            Kind::HashMap => Ok(Arc::new(MemoryStore::default())),
+            Kind::RocksDb(disk) => Err(crate::cold::ColdError {
+                place: disk.local_dir.display().to_string(),
+                problem: format!("RocksDB is not built in, and cannot serve {} slots", self.slots),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(options: &[(&str, &str)]) -> Result<BackendSettings, String> {
+        let options: Options = options.iter().copied().collect();
+        BackendSettings::from_options(&options).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn backends_are_known_by_both_names_and_others_refused() {
+        let hashmap = read(&[]).unwrap();
+        assert_eq!(read(&[("state.backend", "HashMap")]).unwrap(), hashmap);
+        let error = read(&[("state.backend.type", "forst")]).unwrap_err();
+        assert_eq!(
+            error,
+            "'state.backend.type' is 'forst', which is no state backend: known are 'hashmap' and 'rocksdb'"
+        );
+        let error = read(&[("state.backend", "fs"), ("state.backend.type", "disk")]).unwrap_err();
+        assert!(error.starts_with("'state.backend.type' is 'disk'"), "{error}");
+    }
+
+    #[cfg(not(feature = "rocksdb"))]
+    #[test]
+    fn a_program_without_rocksdb_says_how_to_get_it() {
+        let error = read(&[("state.backend", "rocksdb")]).unwrap_err();
+        assert!(
+            error.contains("'state.backend' is 'rocksdb'") && error.contains("--features rocksdb"),
+            "{error}"
+        );
+    }
+
+    #[cfg(feature = "rocksdb")]
+    #[test]
+    fn one_number_bounds_the_memory() {
+        let disk = |options: &[(&str, &str)]| {
+            let rocks = [("state.backend.type", "rocksdb")];
+            match read(&[&rocks, options].concat())?.kind {
+                Kind::RocksDb(disk) => Ok((disk.bytes(2), disk.is_managed)),
+                Kind::HashMap => Err("hashmap".to_owned()),
+            }
+        };
+        assert_eq!(disk(&[]), Ok((2 * DEFAULT_SLOT_BYTES, true)));
+        assert_eq!(disk(&[(PER_SLOT, "16 mb"), (MANAGED, "false")]), Ok((32 << 20, true)));
+        assert_eq!(
+            disk(&[(PER_SLOT, "16 mb"), (PER_PROCESS, "24mb")]),
+            Ok((24 << 20, true))
+        );
+        assert_eq!(disk(&[(MANAGED, "false")]), Ok((2 * DEFAULT_SLOT_BYTES, false)));
+        let error = disk(&[(PER_SLOT, "1kb")]).unwrap_err();
+        assert!(error.contains("needs 4 mb at least"), "{error}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Keys and rows as bytes of a [`super::ColdStore`]: one form for writing, loading and comparing.
+
+use crate::data::ColumnData;
+use crate::keys::KeyStore;
+use crate::value::DamagedValue;
+use flott_checkpoint::ColumnDescriptor;
+use flott_core::KeyGroup;
+
+/// A key, as its bytes say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyBytes<'a> {
+    Null,
+    /// The number's bytes, or the key's own.
+    Some(&'a [u8]),
+}
+
+const NULL: u8 = 0;
+const SOME: u8 = 1;
+
+/// Appends the key of a NULL.
+pub(crate) fn write_null(out: &mut Vec<u8>) {
+    out.push(NULL);
+}
+
+/// Appends a key that is a number.
+pub(crate) fn write_number(number: i64, out: &mut Vec<u8>) {
+    out.push(SOME);
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+/// Appends a key that is bytes.
+pub(crate) fn write_blob(key: &[u8], out: &mut Vec<u8>) {
+    out.push(SOME);
+    out.extend_from_slice(key);
+}
+
+/// Appends the key of a slot.
+pub(crate) fn write_key(keys: &KeyStore, slot: u32, is_null: bool, out: &mut Vec<u8>) {
+    match keys {
+        _ if is_null => write_null(out),
+        KeyStore::Number(keys) => write_number(keys.get(slot as usize), out),
+        KeyStore::Blob(keys) => write_blob(keys.get(slot).unwrap_or_default(), out),
+    }
+}
+
+/// Reads a key group and a key.
+pub(crate) fn read_key(bytes: &[u8]) -> Option<(KeyGroup, KeyBytes<'_>)> {
+    let (group, key) = bytes.split_first_chunk::<2>()?;
+    let (kind, key) = key.split_first()?;
+    let key = match *kind {
+        NULL => KeyBytes::Null,
+        _ => KeyBytes::Some(key),
+    };
+    Some((KeyGroup::from_be_bytes(*group), key))
+}
+
+/// The number of a key that is one.
+pub(crate) fn number_of(key: &[u8]) -> Option<i64> {
+    key.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// Appends the columns of a slot behind the hash of its key.
+pub(crate) fn write_row(hash: u64, columns: &[ColumnData], slot: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&hash.to_le_bytes());
+    for column in columns {
+        column.write_slot(slot, out);
+    }
+}
+
+/// The hash of a row's key.
+pub(crate) fn read_hash(row: &[u8]) -> Option<u64> {
+    row.first_chunk::<8>().map(|hash| u64::from_le_bytes(*hash))
+}
+
+/// Sets the columns of a slot to those of a row.
+///
+/// # Errors
+/// If the bytes are no row of these columns.
+pub(crate) fn read_row(
+    row: &[u8],
+    descriptors: &[ColumnDescriptor],
+    columns: &mut [ColumnData],
+    slot: u32,
+) -> Result<(), DamagedValue> {
+    let mut rest = row.get(8..).ok_or(DamagedValue)?;
+    for (column, descriptor) in columns.iter_mut().zip(descriptors) {
+        column.read_slot(slot, descriptor, &mut rest)?;
+    }
+    match rest.is_empty() {
+        true => Ok(()),
+        false => Err(DamagedValue),
+    }
+}

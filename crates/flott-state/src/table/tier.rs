@@ -1,0 +1,657 @@
+//! The tiers of a table whose rows need not all fit into memory: [`Tier`].
+//!
+//! ```text
+//! slots, find ──► memory: a write-back cache of bounded size ──missing, in one get──► cold store
+//!                   ▲  relieve: rows that were not asked for lately go, changed ones are written ──►
+//! ```
+//!
+//! * A key is in memory, in the store, or in both; then the row in memory counts, and [`Tier::dirty`] says whether the
+//!   store's is older.
+//! * Rows leave memory in [`KeyedTable::relieve`] alone, which operators call where they hold no slot: a slot is valid until then.
+//! * Removals go to the store with the next access to it; nothing else is read or written in between.
+//! * While increments are wanted, each write and removal of a row leaves a *marker* in the store with the checkpoint that came before: an
+//!   increment is what is marked behind its base, and what memory has changed since ([`crate::changes`]). So no tombstone is
+//!   held in memory, however many keys expire.
+//! * A store that failed stays failed: whatever the table is asked next returns the error, and no checkpoint is taken of it.
+
+use super::{Full, KeyedTable, NO_SLOT, Rows};
+use crate::bitmap::SlotSet;
+use crate::cold::row::{self, KeyBytes};
+use crate::cold::{ColdBatch, ColdCapture, ColdError, ColdStore, TableId};
+use crate::data::ColumnData;
+use crate::error::StateError;
+use crate::keys::{self, KeyStore};
+use arrow_array::ArrayRef;
+use flott_checkpoint::TableDescriptor;
+use flott_core::encoding::EncodedRows;
+use flott_core::hash::hash_columns;
+use flott_core::key_group::key_group_of;
+use flott_core::{CheckpointId, KeyGroup};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Share of the bound that rows are brought down to: so a pass pays for the batches that follow.
+const KEPT_EIGHTHS: usize = 7;
+/// Rows by which the size of a row is estimated.
+const SAMPLED_ROWS: usize = 64;
+/// What a slot costs beside its key and columns: hash, key group, and its share of the index and of the bitmaps.
+const SLOT_BYTES: usize = 8 + 2 + 16;
+/// Writes that go to the store together.
+const BATCH_WRITES: usize = 4096;
+
+/// Memory that the tables of one attempt share.
+#[derive(Debug)]
+pub(crate) struct HotBudget {
+    /// For all tables together, in bytes.
+    bytes: usize,
+    /// Instead of it, rows of each table.
+    rows: Option<usize>,
+    tables: AtomicUsize,
+}
+
+impl HotBudget {
+    pub(crate) fn new(bytes: usize, rows: Option<usize>) -> Arc<Self> {
+        Arc::new(Self {
+            bytes,
+            rows,
+            tables: AtomicUsize::new(0),
+        })
+    }
+
+    /// Rows that a table may hold, of so many bytes each.
+    fn rows(&self, bytes_a_row: usize) -> usize {
+        let share = || self.bytes / self.tables.load(Ordering::Relaxed).max(1) / bytes_a_row.max(1);
+        self.rows.unwrap_or_else(share).max(1)
+    }
+}
+
+/// What a table keeps about its rows in memory and in the store.
+#[derive(Debug)]
+pub(crate) struct Tier {
+    store: Arc<dyn ColdStore>,
+    id: TableId,
+    budget: Arc<HotBudget>,
+    /// Slots whose row in the store is missing or older.
+    dirty: SlotSet,
+    /// Slots whose key has a row in the store.
+    stored: SlotSet,
+    /// Slots that were asked for since the hand came by.
+    recent: SlotSet,
+    /// Where the next look for rows that can go begins.
+    hand: u32,
+    /// Slots that the last look-up made.
+    made: SlotSet,
+    made_list: Vec<u32>,
+    /// Number of keys that are in the store alone.
+    pub(super) cold: usize,
+    /// How many markers there are, by the checkpoint before them.
+    markers: BTreeMap<CheckpointId, u64>,
+    last_capture: CheckpointId,
+    /// Removals that are not written yet.
+    pending: ColdBatch,
+    failure: Option<ColdError>,
+    /// Keys that come are in the store under no circumstances.
+    only_new: bool,
+    /// Rows of the look-up at hand that memory did not have.
+    missing: Vec<u32>,
+    scratch: Vec<u32>,
+}
+
+impl Drop for Tier {
+    fn drop(&mut self) {
+        self.budget.tables.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Tier {
+    /// Tiers of table `id` of a store.
+    pub(crate) fn new(store: Arc<dyn ColdStore>, id: TableId, budget: Arc<HotBudget>) -> Self {
+        budget.tables.fetch_add(1, Ordering::Relaxed);
+        Self {
+            store,
+            id,
+            budget,
+            dirty: SlotSet::default(),
+            stored: SlotSet::default(),
+            recent: SlotSet::default(),
+            hand: 0,
+            made: SlotSet::default(),
+            made_list: vec![],
+            cold: 0,
+            markers: BTreeMap::new(),
+            last_capture: 0,
+            pending: ColdBatch::default(),
+            failure: None,
+            only_new: false,
+            missing: vec![],
+            scratch: vec![],
+        }
+    }
+
+    fn write(&mut self, batch: &ColdBatch) -> Result<(), ColdError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        self.store.write(batch).inspect_err(|e| self.failure = Some(e.clone()))
+    }
+
+    /// Writes the removals that wait.
+    fn settle(&mut self) -> Result<(), ColdError> {
+        if self.pending.is_empty() && self.failure.is_none() {
+            return Ok(());
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let result = self.write(&pending);
+        pending.clear();
+        self.pending = pending;
+        result
+    }
+
+    /// Marks a key as changed since the last capture.
+    fn mark(&mut self, group: KeyGroup, key: impl FnOnce(&mut Vec<u8>)) {
+        let (id, checkpoint) = (self.id, self.last_capture);
+        *self.markers.entry(checkpoint).or_default() += 1;
+        let write = |out: &mut Vec<u8>| {
+            id.marker_prefix(checkpoint, group, out);
+            key(out);
+        };
+        self.pending.put(write, |_| {});
+    }
+
+    /// A row goes for good. `was_written`: whether it may be in some run of a checkpoint.
+    pub(super) fn removed(&mut self, slot: u32, group: KeyGroup, keys: &KeyStore, is_null: bool, marks: bool) {
+        let was_stored = self.stored.remove(slot);
+        self.dirty.remove(slot);
+        self.recent.remove(slot);
+        let key = |out: &mut Vec<u8>| row::write_key(keys, slot, is_null, out);
+        if was_stored {
+            let id = self.id;
+            self.pending.delete(|out| {
+                id.row_prefix(group, out);
+                key(out);
+            });
+        }
+        if marks {
+            self.mark(group, key);
+        }
+        if self.pending.len() >= BATCH_WRITES {
+            // The failure is told by whatever is asked next.
+            let _ = self.settle();
+        }
+    }
+
+    /// Whether the store has the row of a slot's key.
+    pub(super) fn is_stored(&self, slot: u32) -> bool {
+        self.stored.contains(slot)
+    }
+
+    /// All rows are gone.
+    pub(super) fn cleared(&mut self) {
+        let ((from, until), (_, behind)) = (self.id.rows(), self.id.markers_since(0));
+        self.pending.clear();
+        self.pending.delete_range(&from, &until);
+        self.pending.delete_range(&until, &behind);
+        self.dirty.clear();
+        self.stored.clear();
+        self.recent.clear();
+        self.made.clear();
+        self.made_list.clear();
+        self.markers.clear();
+        self.cold = 0;
+    }
+
+    /// Slots that a look-up returned and that will be written to.
+    pub(super) fn written(&mut self, slots: &[u32]) {
+        for slot in self.made_list.drain(..) {
+            self.made.remove(slot);
+        }
+        for row in self.missing.drain(..) {
+            let slot = slots[row as usize];
+            if !self.stored.contains(slot) && !self.made.contains(slot) {
+                self.made.insert(slot);
+                self.made_list.push(slot);
+            }
+        }
+        for &slot in slots {
+            self.recent.insert(slot);
+            self.dirty.insert(slot);
+        }
+    }
+
+    /// Slots that will be written to.
+    pub(super) fn changed(&mut self, slots: &[u32]) {
+        slots.iter().for_each(|slot| self.dirty.insert(*slot));
+    }
+
+    /// Slots that are read.
+    pub(super) fn touched(&mut self, slots: &[u32]) {
+        for &slot in slots.iter().filter(|s| **s != NO_SLOT) {
+            self.recent.insert(slot);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let sets = [&self.dirty, &self.stored, &self.recent, &self.made];
+        sets.iter().map(|s| s.bytes()).sum::<usize>() + self.pending.bytes()
+    }
+}
+
+/// Puts a row of the store into memory, unless its key is there: its slot, and whether it was put.
+fn put_row(
+    (keys, rows, columns): (&mut KeyStore, &mut Rows, &mut [ColumnData]),
+    descriptor: &TableDescriptor,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(u32, bool), StateError> {
+    let damaged = || StateError::DamagedRow {
+        table: descriptor.name.clone(),
+    };
+    let (group, key) = row::read_key(key).ok_or_else(damaged)?;
+    let hash = row::read_hash(value).ok_or_else(damaged)?;
+    let before = rows.live_count;
+    let slot = match (keys, key) {
+        (KeyStore::Number(keys), KeyBytes::Null) => rows.slot_of(keys, None, hash, || group),
+        (KeyStore::Blob(keys), KeyBytes::Null) => rows.slot_of(keys, None, hash, || group),
+        (KeyStore::Number(keys), KeyBytes::Some(key)) => {
+            let number = row::number_of(key).ok_or_else(damaged)?;
+            rows.slot_of(keys, Some(number), hash, || group)
+        }
+        (KeyStore::Blob(keys), KeyBytes::Some(key)) => rows.slot_of(keys, Some(key), hash, || group),
+    };
+    let slot = slot.map_err(|Full| StateError::TooManyKeys {
+        table: descriptor.name.clone(),
+    })?;
+    if rows.live_count == before {
+        return Ok((slot, false));
+    }
+    columns.iter_mut().for_each(|c| c.grow_to(rows.slots()));
+    row::read_row(value, &descriptor.columns, columns, slot).map_err(|_| damaged())?;
+    Ok((slot, true))
+}
+
+/// Where [`KeyedTable::next_page`] goes on.
+#[derive(Debug, Clone, Default)]
+pub struct TableCursor(Next);
+
+#[derive(Debug, Clone, Default)]
+enum Next {
+    #[default]
+    Start,
+    Slot(u32),
+    Key(Vec<u8>),
+}
+
+impl KeyedTable {
+    /// The same table, whose rows need not all be in memory.
+    pub(crate) fn with_tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(Box::new(tier));
+        self
+    }
+
+    /// Whether rows may be elsewhere than in memory.
+    pub fn is_tiered(&self) -> bool {
+        self.tier.is_some()
+    }
+
+    /// Whether the last [`Self::slots`] made the slot of a key that it did not have, where it had `before` keys and, unless it is tiered, no
+    /// key was ever removed.
+    #[inline]
+    pub fn is_new(&self, slot: u32, before: usize) -> bool {
+        match &self.tier {
+            None => slot as usize >= before,
+            Some(tier) => tier.made.contains(slot),
+        }
+    }
+
+    fn cold_error(&self, source: ColdError) -> StateError {
+        StateError::Cold {
+            table: self.descriptor.name.clone(),
+            source,
+        }
+    }
+
+    /// Brings rows into memory that are in the store alone, all in one request.
+    pub(super) fn load(
+        &mut self,
+        keys: &[ArrayRef],
+        index_hashes: &[u64],
+        placement_hashes: Option<&[u64]>,
+    ) -> Result<(), StateError> {
+        let Some(tier) = &mut self.tier else { return Ok(()) };
+        if let Some(failure) = tier.failure.clone() {
+            return Err(self.cold_error(failure));
+        }
+        let mut slots = std::mem::take(&mut tier.scratch);
+        slots.clear();
+        self.find_in_memory(keys, index_hashes, &mut slots)?;
+        let Some(tier) = &mut self.tier else { return Ok(()) };
+        let missing = slots.iter().enumerate().filter(|(_, s)| **s == NO_SLOT);
+        tier.missing.clear();
+        tier.missing.extend(missing.map(|(row, _)| row as u32));
+        tier.scratch = slots;
+        if tier.missing.is_empty() || tier.cold == 0 || tier.only_new {
+            return Ok(());
+        }
+        let of_part;
+        let placed_by = self.descriptor.placement_fields;
+        let placement = match placement_hashes {
+            Some(hashes) => hashes,
+            None if placed_by == keys.len() => index_hashes,
+            None => {
+                let hashes = hash_columns(&keys[..placed_by], index_hashes.len());
+                of_part = hashes.map_err(|source| StateError::Hash {
+                    table: self.descriptor.name.clone(),
+                    source,
+                })?;
+                &of_part
+            }
+        };
+        let probe = keys::probe(&self.descriptor, self.form, keys, index_hashes.len(), &mut self.scratch)?;
+        let mut wanted = EncodedRows::default();
+        for &row in &tier.missing {
+            let group = key_group_of(placement[row as usize], self.max_parallelism);
+            wanted.push_with(|out| {
+                tier.id.row_prefix(group, out);
+                probe.write(row as usize, out);
+            });
+        }
+        drop(probe);
+        let wanted = sorted(&wanted);
+        let (result, loaded) = {
+            let parts = (&mut self.keys, &mut self.rows, &mut self.columns[..]);
+            load_rows(tier, parts, &self.descriptor, &wanted)
+        };
+        result.map_err(|e| self.cold_error(e))?;
+        loaded
+    }
+
+    /// Makes room where memory holds more than it may: rows that were not asked for lately go to the store.
+    ///
+    /// Slots that were given out before mean nothing behind this call. Does nothing to a table that is not tiered.
+    ///
+    /// # Errors
+    /// If the store fails; then nothing has gone.
+    #[inline]
+    pub fn relieve(&mut self) -> Result<(), StateError> {
+        match &self.tier {
+            Some(_) => self.relieve_tier(),
+            None => Ok(()),
+        }
+    }
+
+    fn relieve_tier(&mut self) -> Result<(), StateError> {
+        let live = self.rows.live_count;
+        let Some(tier) = &self.tier else { return Ok(()) };
+        let budget = Arc::clone(&tier.budget);
+        if budget.rows.is_some_and(|rows| live <= rows) {
+            return Ok(());
+        }
+        let sample: Vec<u32> = self.rows.live.iter_from(tier.hand).take(SAMPLED_ROWS).collect();
+        let columns = self.columns.iter().map(|c| c.bytes_a_slot(&sample, live));
+        let bytes_a_row = SLOT_BYTES + self.keys.bytes_a_slot(live) + columns.sum::<usize>();
+        let allowed = budget.rows(bytes_a_row);
+        if live <= allowed {
+            return Ok(());
+        }
+        let victims = self.victims(live - allowed * KEPT_EIGHTHS / 8);
+        self.write_rows(&victims)?;
+        self.forget_in_memory(&victims);
+        Ok(())
+    }
+
+    /// Slots that were not asked for since the hand came by, `count` of them; if all were, the first ones.
+    fn victims(&mut self, count: usize) -> Vec<u32> {
+        let Some(tier) = &mut self.tier else { return vec![] };
+        let mut victims = Vec::with_capacity(count);
+        let mut is_victim = SlotSet::default();
+        // The first round takes the marks away, so the second finds enough.
+        for _ in 0..3 {
+            let hand = tier.hand;
+            for slot in self.rows.live.iter_from(hand) {
+                if victims.len() == count {
+                    return victims;
+                }
+                tier.hand = slot + 1;
+                if !tier.recent.remove(slot) && !is_victim.contains(slot) {
+                    is_victim.insert(slot);
+                    victims.push(slot);
+                }
+            }
+            tier.hand = 0;
+        }
+        victims
+    }
+
+    /// Writes those of `slots` to the store that it has not, or not as they are.
+    fn write_rows(&mut self, slots: &[u32]) -> Result<(), StateError> {
+        let marks = self.changes.is_tracking();
+        let Self {
+            tier: Some(tier),
+            rows,
+            columns,
+            keys,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let mut result = Ok(());
+        for slots in slots.chunks(BATCH_WRITES) {
+            for &slot in slots {
+                if !tier.dirty.contains(slot) {
+                    continue;
+                }
+                let (group, is_null) = (rows.groups.get(slot as usize), rows.null_slot == Some(slot));
+                let id = tier.id;
+                let key = |out: &mut Vec<u8>| row::write_key(keys, slot, is_null, out);
+                let row_key = |out: &mut Vec<u8>| {
+                    id.row_prefix(group, out);
+                    key(out);
+                };
+                let hash = rows.hashes[slot as usize];
+                tier.pending
+                    .put(row_key, |out| row::write_row(hash, columns, slot, out));
+                if marks {
+                    tier.mark(group, key);
+                }
+            }
+            result = tier.settle();
+            if result.is_err() {
+                break;
+            }
+            for &slot in slots {
+                if tier.dirty.remove(slot) {
+                    tier.stored.insert(slot);
+                }
+            }
+        }
+        result.map_err(|e| self.cold_error(e))
+    }
+
+    /// Frees slots whose rows are in the store as they are.
+    fn forget_in_memory(&mut self, slots: &[u32]) {
+        let Self {
+            tier: Some(tier),
+            rows,
+            columns,
+            keys,
+            changes,
+            ..
+        } = self
+        else {
+            return;
+        };
+        for &slot in slots {
+            if !rows.live.remove(slot) {
+                continue;
+            }
+            changes.left(slot);
+            tier.stored.remove(slot);
+            tier.recent.remove(slot);
+            rows.free_slot(slot);
+            keys.release(slot);
+            columns.iter_mut().for_each(|c| c.reset(slot));
+            tier.cold += 1;
+        }
+    }
+
+    /// Appends slots of the next `limit` keys to `out`, wherever their rows are, and says whether there are more; each key that lives all
+    /// the while comes once. Slots of earlier pages may go ([`Self::relieve`]) and keys be removed in between; what is written to is
+    /// marked with [`Self::mark_changed`].
+    ///
+    /// # Errors
+    /// If rows cannot be read.
+    pub fn next_page(
+        &mut self,
+        cursor: &mut TableCursor,
+        limit: usize,
+        out: &mut Vec<u32>,
+    ) -> Result<bool, StateError> {
+        if self.tier.is_none() {
+            let from = match cursor.0 {
+                Next::Slot(slot) => slot,
+                Next::Start | Next::Key(_) => 0,
+            };
+            let next = self.scan(from, limit, out);
+            cursor.0 = next.map_or(Next::Start, Next::Slot);
+            return Ok(next.is_some());
+        }
+        if matches!(cursor.0, Next::Start | Next::Slot(_)) {
+            // From here on the store has all keys, so its order is that of the pages.
+            let dirty: Vec<u32> = self.rows.live.iter().collect();
+            self.write_rows(&dirty)?;
+        }
+        let Self {
+            tier: Some(tier),
+            rows,
+            columns,
+            keys,
+            descriptor,
+            ..
+        } = self
+        else {
+            return Ok(false);
+        };
+        let (first, until) = tier.id.rows();
+        let from = match std::mem::take(&mut cursor.0) {
+            Next::Key(key) => key,
+            Next::Start | Next::Slot(_) => first,
+        };
+        let (mut taken, mut problem) = (0, None);
+        let settled = tier.settle();
+        let (stored, cold) = (&mut tier.stored, &mut tier.cold);
+        let store = Arc::clone(&tier.store);
+        let scanned = settled.and_then(|()| {
+            store.scan(&from, &until, &mut |key, value| {
+                if taken == limit {
+                    cursor.0 = Next::Key(key.to_vec());
+                    return false;
+                }
+                let key = &key[crate::cold::ROW_PREFIX_BYTES..];
+                match put_row((&mut *keys, &mut *rows, &mut columns[..]), descriptor, key, value) {
+                    Ok((slot, is_loaded)) => {
+                        if is_loaded {
+                            stored.insert(slot);
+                            *cold -= 1;
+                        }
+                        out.push(slot);
+                        taken += 1;
+                    }
+                    Err(e) => problem = Some(e),
+                }
+                problem.is_none()
+            })
+        });
+        scanned.map_err(|e| self.cold_error(e))?;
+        match problem {
+            Some(problem) => Err(problem),
+            None => Ok(matches!(cursor.0, Next::Key(_))),
+        }
+    }
+
+    /// Puts a row of a store into a table that has none; the bytes are those behind the table's prefix.
+    ///
+    /// # Errors
+    /// If they are no row of this table.
+    pub(crate) fn put_stored(&mut self, key: &[u8], value: &[u8]) -> Result<(), StateError> {
+        let parts = (&mut self.keys, &mut self.rows, &mut self.columns[..]);
+        put_row(parts, &self.descriptor, key, value).map(drop)
+    }
+
+    /// Says that the keys that come are in the store under no circumstances, so that nobody looks.
+    pub(crate) fn expect_new_keys(&mut self, only_new: bool) {
+        if let Some(tier) = &mut self.tier {
+            tier.only_new = only_new;
+        }
+    }
+
+    /// What the store holds at this moment, for a capture; `since` is the checkpoint that an increment would continue.
+    pub(crate) fn capture_cold(
+        &mut self,
+        checkpoint: CheckpointId,
+        since: Option<CheckpointId>,
+    ) -> Option<Result<ColdCapture, StateError>> {
+        let tier = self.tier.as_mut()?;
+        if let Some(since) = since {
+            let kept = tier.markers.split_off(&since);
+            if !tier.markers.is_empty() {
+                let ((from, _), (until, _)) = (tier.id.markers_since(0), tier.id.markers_since(since));
+                tier.pending.delete_range(&from, &until);
+            }
+            tier.markers = kept;
+        }
+        tier.last_capture = checkpoint;
+        let captured = tier.settle().map(|()| ColdCapture {
+            read: tier.store.snapshot(),
+            table: tier.id,
+            rows: tier.cold,
+            markers: tier.markers.values().sum(),
+            since,
+        });
+        Some(captured.map_err(|e| self.cold_error(e)))
+    }
+}
+
+type Parts<'t> = (&'t mut KeyStore, &'t mut Rows, &'t mut [ColumnData]);
+
+/// Loads rows by their keys: what came of the store, and what of the rows.
+fn load_rows(
+    tier: &mut Tier,
+    (keys, rows, columns): Parts<'_>,
+    descriptor: &TableDescriptor,
+    wanted: &EncodedRows,
+) -> (Result<(), ColdError>, Result<(), StateError>) {
+    let mut loaded = Ok(());
+    let read = tier.settle().and_then(|()| {
+        let (stored, cold) = (&mut tier.stored, &mut tier.cold);
+        tier.store.get(wanted, &mut |index, value| {
+            if loaded.is_err() {
+                return;
+            }
+            let key = &wanted.row(index)[crate::cold::ROW_PREFIX_BYTES..];
+            match put_row((&mut *keys, &mut *rows, &mut *columns), descriptor, key, value) {
+                Ok((slot, is_loaded)) => {
+                    if is_loaded {
+                        stored.insert(slot);
+                        *cold -= 1;
+                    }
+                }
+                Err(e) => loaded = Err(e),
+            }
+        })
+    });
+    (read, loaded)
+}
+
+/// The rows in order, each once.
+pub(crate) fn sorted(rows: &EncodedRows) -> EncodedRows {
+    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+    order.sort_unstable_by(|a, b| rows.row(*a as usize).cmp(rows.row(*b as usize)));
+    order.dedup_by(|a, b| rows.row(*a as usize) == rows.row(*b as usize));
+    let mut sorted = EncodedRows::default();
+    for row in order {
+        sorted.push_with(|out| out.extend_from_slice(rows.row(row as usize)));
+    }
+    sorted
+}

@@ -1,0 +1,446 @@
+//! Tables that do not fit into memory, against a plain map.
+
+use crate::cold::{ColdParts, MemoryStore, TableId};
+use crate::run::EncodedRun;
+use crate::table::{HotBudget, KeyedTable, TableCursor, Tier};
+use crate::{ColumnType, LoadedRun, NO_SLOT, RestoredState, RunMode, StateValue, TableCapture, TableDescriptor};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
+use flott_checkpoint::{Location, RunKind, RunRef};
+use flott_core::hash::hash_columns;
+use flott_core::{KeyGroupRange, LogicalType};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const GROUPS: usize = 16;
+/// Rows that a table may hold in memory.
+const HOT_ROWS: usize = 24;
+/// Keys are numbers below this, or NULL: several times what memory holds.
+const KEYS: u64 = 160;
+
+type Key = Option<i64>;
+/// Count, optional sum, optional text, list of values.
+type Row = (i64, Option<f64>, Option<Vec<u8>>, Option<Vec<i64>>);
+type Form = (
+    fn() -> TableDescriptor,
+    fn(&[Key]) -> Vec<ArrayRef>,
+    fn(&[ArrayRef], usize) -> Key,
+);
+
+const FORMS: [Form; 3] = [
+    (
+        || TableDescriptor::new("t", vec![LogicalType::bigint()]),
+        |keys| vec![Arc::new(Int64Array::from(keys.to_vec()))],
+        number,
+    ),
+    (
+        || TableDescriptor::new("t", vec![LogicalType::string()]),
+        |keys| vec![texts(keys)],
+        |columns, row| {
+            let texts = columns[0].as_string::<i32>();
+            let digits = |t: &str| t.trim_start_matches('k').parse().unwrap();
+            texts.is_valid(row).then(|| digits(texts.value(row)))
+        },
+    ),
+    // As a set of distinct values: placed by a part of the key.
+    (
+        || TableDescriptor::new("t", vec![LogicalType::bigint(), LogicalType::string()]).placed_by(1),
+        |keys| vec![Arc::new(Int64Array::from(keys.to_vec())), texts(keys)],
+        number,
+    ),
+];
+
+fn number(columns: &[ArrayRef], row: usize) -> Key {
+    let numbers = columns[0].as_primitive::<Int64Type>();
+    numbers.is_valid(row).then(|| numbers.value(row))
+}
+
+fn texts(keys: &[Key]) -> ArrayRef {
+    let text = |k: i64| format!("{}{k}", "k".repeat(k as usize % 20));
+    Arc::new(keys.iter().map(|k| k.map(text)).collect::<StringArray>())
+}
+
+/// Numbers that look random and come again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+
+    fn keys(&mut self, most: u64) -> Vec<Key> {
+        let count = self.roll(most) + 1;
+        let key = |n: u64| (n > 0).then_some(n as i64);
+        (0..count).map(|_| key(self.roll(KEYS))).collect()
+    }
+}
+
+struct Subject {
+    form: Form,
+    descriptor: Arc<TableDescriptor>,
+    table: KeyedTable,
+    model: BTreeMap<Key, Row>,
+}
+
+fn new_table(descriptor: &Arc<TableDescriptor>, range: KeyGroupRange, store: Option<&Arc<MemoryStore>>) -> KeyedTable {
+    let mut table = KeyedTable::new(Arc::clone(descriptor), GROUPS, range);
+    if let Some(store) = store {
+        let budget = HotBudget::new(usize::MAX, Some(HOT_ROWS));
+        table = table.with_tier(Tier::new(Arc::<MemoryStore>::clone(store), TableId(7), budget));
+    }
+    table.keep_values::<Vec<i64>>(3);
+    table
+}
+
+impl Subject {
+    fn new(form: Form) -> Self {
+        let descriptor = (form.0)()
+            .column("count", ColumnType::I64)
+            .nullable("sum", ColumnType::F64)
+            .column("text", ColumnType::Bytes)
+            .values("list", Vec::<i64>::state_type());
+        let descriptor = Arc::new(descriptor);
+        Self {
+            form,
+            table: new_table(&descriptor, KeyGroupRange::all(GROUPS), Some(&Arc::default())),
+            descriptor,
+            model: BTreeMap::new(),
+        }
+    }
+
+    fn columns(&self, keys: &[Key]) -> (Vec<ArrayRef>, Vec<u64>, Vec<u64>) {
+        let columns = (self.form.1)(keys);
+        let placed_by = self.descriptor.placement_fields;
+        let hashes = hash_columns(&columns, keys.len()).unwrap();
+        let placement = hash_columns(&columns[..placed_by], keys.len()).unwrap();
+        (columns, hashes, placement)
+    }
+
+    /// Adds to the rows of keys, made where they are missing, as an operator does with a batch.
+    fn add(&mut self, keys: &[Key]) {
+        let (columns, hashes, placement) = self.columns(keys);
+        let before = self.table.len();
+        let mut slots = vec![];
+        self.table
+            .slots_with_placement(&columns, &hashes, &placement, &mut slots)
+            .unwrap();
+        for (key, slot) in keys.iter().zip(&slots) {
+            let is_new = !self.model.contains_key(key);
+            assert_eq!(self.table.is_new(*slot, before), is_new, "{key:?}");
+        }
+        for (key, &slot) in keys.iter().zip(&slots) {
+            let row = self.model.entry(*key).or_default();
+            assert_eq!(read(&self.table, slot), *row, "{key:?}");
+            row.0 += 1;
+            row.1 = (row.0 % 3 != 0).then_some(row.0 as f64 / 2.0);
+            row.2 = (row.0 % 4 != 0).then(|| vec![b'x'; row.0 as usize % 30]);
+            row.3.get_or_insert_default().push(row.0);
+            self.table.column_mut::<i64>(0).set(slot, row.0);
+            self.table.column_mut::<f64>(1).set_value(slot, row.1);
+            self.table.bytes_column_mut(2).set(slot, row.2.as_deref());
+            self.table.values_mut::<Vec<i64>>(3).set(slot, row.3.clone());
+        }
+    }
+
+    fn find(&mut self, keys: &[Key]) -> Vec<u32> {
+        let (columns, hashes, _) = self.columns(keys);
+        let mut slots = vec![];
+        self.table.find(&columns, &hashes, &mut slots).unwrap();
+        for (key, &slot) in keys.iter().zip(&slots) {
+            let held = (slot != NO_SLOT).then(|| read(&self.table, slot));
+            assert_eq!(held.as_ref(), self.model.get(key), "{key:?}");
+        }
+        slots
+    }
+
+    fn remove(&mut self, keys: &[Key]) {
+        let mut slots = self.find(keys);
+        slots.retain(|s| *s != NO_SLOT);
+        self.table.remove(&slots);
+        keys.iter().for_each(|key| drop(self.model.remove(key)));
+    }
+
+    /// Looks at all rows in pages; keys for which `goes` is true are removed on the way, as by a sweep.
+    fn walk(&mut self, goes: impl Fn(i64) -> bool) {
+        let (mut cursor, mut seen) = (TableCursor::default(), BTreeSet::new());
+        loop {
+            let mut slots = vec![];
+            let more = self.table.next_page(&mut cursor, 10, &mut slots).unwrap();
+            let keys = self.table.keys(&slots).unwrap();
+            let mut gone = vec![];
+            for (row, &slot) in slots.iter().enumerate() {
+                let key = (self.form.2)(&keys, row);
+                assert!(seen.insert(key), "{key:?} came twice");
+                assert_eq!(Some(&read(&self.table, slot)), self.model.get(&key), "{key:?}");
+                if goes(key.unwrap_or_default()) {
+                    gone.push(slot);
+                }
+            }
+            self.table.remove(&gone);
+            self.table.relieve().unwrap();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), self.model.len());
+        self.model.retain(|key, _| !goes(key.unwrap_or_default()));
+    }
+}
+
+fn read(table: &KeyedTable, slot: u32) -> Row {
+    (
+        table.column::<i64>(0).get(slot),
+        table.column::<f64>(1).value(slot),
+        table.bytes_column(2).get(slot).map(<[u8]>::to_vec),
+        table.values::<Vec<i64>>(3).get(slot).cloned(),
+    )
+}
+
+type Runs = Vec<(RunRef, Vec<u8>)>;
+
+/// The runs that a checkpoint writes, in parts of a few rows.
+fn runs_of(capture: &TableCapture, mode: RunMode, part_bytes: usize) -> Runs {
+    let is_delta = mode == RunMode::Incremental && capture.is_delta_worth_it();
+    let mut runs = vec![];
+    if let Some(parts) = ColdParts::of(capture, is_delta).unwrap() {
+        let mut parts = parts.of_bytes(part_bytes);
+        while let Some(run) = parts.next().unwrap() {
+            runs.push(run);
+        }
+        assert!(parts.is_done());
+    }
+    runs.extend(capture.encode(mode));
+    let located = |run: EncodedRun| {
+        let mut reference = run.reference;
+        reference.location = Location::File {
+            path: "f".to_owned(),
+            offset: 0,
+            length: run.bytes.len() as u64,
+        };
+        (reference, run.bytes)
+    };
+    runs.into_iter().map(located).collect()
+}
+
+fn restore(descriptor: &Arc<TableDescriptor>, runs: &Runs, into: &mut KeyedTable) {
+    let loaded = runs.iter().map(|(reference, bytes)| {
+        let header = reference.header_bytes as usize;
+        LoadedRun {
+            descriptor: Arc::clone(descriptor),
+            reference: reference.clone(),
+            header: bytes[..header].to_vec().into(),
+            blocks: bytes[header..].to_vec().into(),
+            blocks_from: header as u64,
+            later: None,
+        }
+    });
+    RestoredState::new(loaded.collect(), vec![], vec![])
+        .load_table(into)
+        .unwrap();
+}
+
+/// All rows of a table, wherever they are.
+fn dump(form: Form, table: &mut KeyedTable) -> BTreeMap<Key, Row> {
+    let (mut cursor, mut rows) = (TableCursor::default(), BTreeMap::new());
+    loop {
+        let mut slots = vec![];
+        let more = table.next_page(&mut cursor, 7, &mut slots).unwrap();
+        let keys = table.keys(&slots).unwrap();
+        for (row, &slot) in slots.iter().enumerate() {
+            let key = (form.2)(&keys, row);
+            assert!(rows.insert(key, read(table, slot)).is_none());
+        }
+        table.relieve().unwrap();
+        if !more {
+            assert_eq!(table.len(), rows.len());
+            return rows;
+        }
+    }
+}
+
+/// Restores runs in memory, in tiers, and by two subtasks of each.
+fn check_restores(subject: &Subject, runs: &Runs, expected: &BTreeMap<Key, Row>) {
+    for is_tiered in [false, true] {
+        for parallelism in [1, 2] {
+            let mut all = BTreeMap::new();
+            for subtask in 0..parallelism {
+                let range = KeyGroupRange::of_subtask(GROUPS, parallelism, subtask);
+                let store = Arc::default();
+                let mut table = new_table(&subject.descriptor, range, is_tiered.then_some(&store));
+                restore(&subject.descriptor, runs, &mut table);
+                assert!(!is_tiered || table.len_in_memory() <= HOT_ROWS);
+                all.extend(dump(subject.form, &mut table));
+            }
+            assert_eq!(&all, expected, "tiered: {is_tiered}, parallelism {parallelism}");
+        }
+    }
+}
+
+#[test]
+fn a_table_that_overflows_is_a_map() {
+    for form in FORMS {
+        for seed in 1..=12 {
+            let mut dice = Dice(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
+            let mut subject = Subject::new(form);
+            for step in 0..250 {
+                match dice.roll(12) {
+                    0..=5 => subject.add(&dice.keys(40)),
+                    6..=7 => drop(subject.find(&dice.keys(40))),
+                    8..=9 => subject.remove(&dice.keys(12)),
+                    10 if step % 5 == 0 => subject.walk(|key| key % 7 == step % 7),
+                    10 => subject.walk(|_| false),
+                    _ if dice.roll(20) == 0 => {
+                        subject.table.clear();
+                        subject.model.clear();
+                    }
+                    _ => {}
+                }
+                if dice.roll(3) > 0 {
+                    subject.table.relieve().unwrap();
+                    assert!(subject.table.len_in_memory() <= HOT_ROWS);
+                }
+                assert_eq!(subject.table.len(), subject.model.len());
+                assert_eq!(subject.table.is_empty(), subject.model.is_empty());
+            }
+            let model = subject.model.clone();
+            assert_eq!(dump(form, &mut subject.table), model, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn captures_of_a_table_that_overflows_restore_anywhere() {
+    for form in FORMS {
+        let (mut deltas, mut parts) = (0, 0);
+        for seed in 1..=8 {
+            let mut dice = Dice(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
+            let mut subject = Subject::new(form);
+            for checkpoint in 1..=20 {
+                for _ in 0..=dice.roll(4) {
+                    match dice.roll(8) {
+                        0..=4 => subject.add(&dice.keys(20)),
+                        5..=6 => subject.remove(&dice.keys(6)),
+                        _ => subject.walk(|key| key % 11 == checkpoint % 11),
+                    }
+                    subject.table.relieve().unwrap();
+                }
+                let capture = subject.table.capture(checkpoint as u64);
+                let expected = subject.model.clone();
+                // What comes behind a capture does not show in it, though it is encoded later.
+                subject.add(&dice.keys(30));
+                subject.remove(&dice.keys(10));
+                subject.table.relieve().unwrap();
+                assert_eq!(capture.len(), expected.len());
+
+                let part_bytes = 1 + dice.roll(4000) as usize;
+                let savepoint = runs_of(&capture, RunMode::Full, part_bytes);
+                assert!(savepoint.iter().all(|(r, _)| r.kind == RunKind::Base));
+                check_restores(&subject, &savepoint, &expected);
+                parts = parts.max(savepoint.len());
+
+                capture.book.want_increments();
+                let mut chain: Runs = match &capture.increment {
+                    Some(increment) if capture.is_delta_worth_it() => {
+                        deltas += 1;
+                        let runs = increment
+                            .base
+                            .iter()
+                            .map(|r| (r.clone(), BYTES.with(|b| b.borrow()[&key_of(r)].clone())));
+                        runs.collect()
+                    }
+                    _ => vec![],
+                };
+                chain.extend(runs_of(&capture, RunMode::Incremental, part_bytes));
+                number_runs(&mut chain);
+                check_restores(&subject, &chain, &expected);
+                if dice.roll(4) > 0 && capture.is_tracked {
+                    let references = chain.iter().map(|(reference, _)| reference.clone());
+                    capture.book.record(checkpoint as u64, Arc::new(references.collect()));
+                    if dice.roll(4) > 0 {
+                        capture.book.confirm(checkpoint as u64);
+                    }
+                }
+            }
+        }
+        assert!(deltas > 20 && parts > 5, "{deltas} deltas, {parts} parts");
+    }
+}
+
+thread_local! {
+    /// Bytes of runs by the name of their file.
+    static BYTES: std::cell::RefCell<BTreeMap<String, Vec<u8>>> = const { std::cell::RefCell::new(BTreeMap::new()) };
+}
+
+fn key_of(run: &RunRef) -> String {
+    run.location.path().unwrap_or_default().to_owned()
+}
+
+/// Gives new runs files of their own, and keeps their bytes.
+fn number_runs(runs: &mut Runs) {
+    BYTES.with(|files| {
+        let mut files = files.borrow_mut();
+        for (reference, bytes) in runs {
+            let Location::File { path, .. } = &mut reference.location else {
+                continue;
+            };
+            if path == "f" {
+                *path = format!("run-{}", files.len());
+                files.insert(path.clone(), bytes.clone());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_store_that_fails_is_told_and_fails_the_checkpoint() {
+    #[derive(Debug, Default)]
+    struct Full(MemoryStore);
+    impl crate::cold::ColdRead for Full {
+        fn get(
+            &self,
+            keys: &flott_core::encoding::EncodedRows,
+            found: &mut dyn FnMut(usize, &[u8]),
+        ) -> Result<(), crate::cold::ColdError> {
+            self.0.get(keys, found)
+        }
+        fn scan(
+            &self,
+            from: &[u8],
+            until: &[u8],
+            row: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+        ) -> Result<(), crate::cold::ColdError> {
+            self.0.scan(from, until, row)
+        }
+    }
+    impl crate::cold::ColdStore for Full {
+        fn write(&self, _batch: &crate::cold::ColdBatch) -> Result<(), crate::cold::ColdError> {
+            Err(crate::cold::ColdError {
+                place: "/disk".to_owned(),
+                problem: "no space left".to_owned(),
+            })
+        }
+        fn snapshot(&self) -> Arc<dyn crate::cold::ColdRead> {
+            crate::cold::ColdStore::snapshot(&self.0)
+        }
+    }
+    let mut subject = Subject::new(FORMS[0]);
+    let budget = HotBudget::new(usize::MAX, Some(HOT_ROWS));
+    let tier = Tier::new(Arc::<Full>::default(), TableId(1), budget);
+    subject.table = new_table(&subject.descriptor, KeyGroupRange::all(GROUPS), None);
+    subject.table = subject.table.with_tier(tier);
+    let keys: Vec<Key> = (1..100).map(Some).collect();
+    subject.add(&keys);
+    let error = subject.table.relieve().unwrap_err().to_string();
+    assert!(
+        error.contains("'t'") && error.contains("no space left, in /disk"),
+        "{error}"
+    );
+    assert_eq!(subject.table.len(), 99, "nothing has gone");
+    assert!(ColdParts::of(&subject.table.capture(1), false).is_err());
+    let (columns, hashes, _) = subject.columns(&keys);
+    assert!(subject.table.slots(&columns, &hashes, &mut vec![]).is_err());
+}
