@@ -187,6 +187,7 @@ pub fn check_job(job: &PlannedJob, options: &Options) -> Vec<Warning> {
         }));
     }
     memory_only(job, options, &mut warnings);
+    in_memory(job, options, &mut warnings);
     parallelism(job, &mut warnings);
     materialized(job, options, &mut warnings);
     let mut unique: Vec<Warning> = vec![];
@@ -413,6 +414,31 @@ fn memory_only(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>)
         warnings.push(warning(
             "checkpoints are on, but there is no place for them: they are kept in memory, and none outlives this process",
             "SET 'execution.checkpointing.dir' = '/folder' (or s3://bucket/folder), then --restore latest goes on from them",
+        ));
+    }
+}
+
+/// State that the backend cannot leave on disk.
+fn in_memory(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
+    let backend = options
+        .get("state.backend.type")
+        .or_else(|| options.get("state.backend"));
+    if !backend.is_some_and(|name| name.eq_ignore_ascii_case("rocksdb")) {
+        return;
+    }
+    for node in &job.plan.nodes {
+        let holds = match node.kind.as_str() {
+            kind::WINDOW_AGGREGATE | kind::GLOBAL_WINDOW_AGGREGATE | kind::GROUP_WINDOW_AGGREGATE => {
+                "the windows that are open"
+            }
+            kind::OVER_AGGREGATE => "the rows that its frames need",
+            kind::INCREMENTAL_GROUP_AGGREGATE => "the distinct values",
+            kind::SORT_LIMIT | kind::TEMPORAL_SORT => "the rows that it sorts",
+            _ => continue,
+        };
+        warnings.push(warning(
+            format!("'{}' keeps {holds} in memory: 'state.backend.type' = 'rocksdb' does not bound it", node.name),
+            "give the process the memory for it, or make it smaller: a shorter window, 'table.exec.state.ttl', a higher parallelism",
         ));
     }
 }

@@ -107,6 +107,16 @@ impl Disk {
     }
 }
 
+impl BackendSettings {
+    /// Memory that a slot's state may take, where the backend bounds it.
+    pub fn slot_bytes(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::RocksDb(disk) => Some(disk.total_bytes.unwrap_or(disk.per_slot_bytes) as u64),
+            Kind::HashMap => None,
+        }
+    }
+}
+
 /// Makes the tables of an attempt's operators. Cloning is cheap; the default is `hashmap`.
 #[derive(Debug, Clone, Default)]
 pub struct StateBackend(Option<Arc<Tiered>>);

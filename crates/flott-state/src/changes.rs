@@ -115,6 +115,31 @@ impl Changes {
         self.removed.clear();
     }
 
+    /// The table has been filled from these runs of `checkpoint`, and holds what they hold: the first run of this process may
+    /// continue them. `live` are all of its slots.
+    pub(crate) fn continues(&mut self, checkpoint: CheckpointId, runs: Arc<Vec<RunRef>>, live: &SlotSet) {
+        self.restored();
+        self.book.want_increments();
+        self.book.record(checkpoint, runs);
+        self.book.confirm(checkpoint);
+        self.written.union_with(live);
+        self.tracking = true;
+    }
+
+    /// The newest confirmed checkpoint, which the next increment continues.
+    pub(crate) fn confirmed(&self) -> Option<CheckpointId> {
+        self.book.base().map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// Whether the next increment must hold the slot as it is, where it continues `confirmed`.
+    pub(crate) fn is_changed(&self, slot: u32, confirmed: Option<CheckpointId>) -> bool {
+        let open = self
+            .epochs
+            .iter()
+            .filter(|e| confirmed.is_none_or(|c| e.checkpoint > c));
+        self.changed.contains(slot) || open.into_iter().any(|e| e.changed.contains(slot))
+    }
+
     /// Closes the epoch of a capture. The increment, if one is possible; and whether later ones can build on this capture.
     pub(crate) fn capture(&mut self, checkpoint: CheckpointId, live: &SlotSet) -> (Option<Increment>, bool) {
         if !self.book.increments_are_wanted() {

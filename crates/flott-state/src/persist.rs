@@ -67,6 +67,8 @@ struct EncodedChain {
     new: Vec<EncodedRun>,
     /// Where to note the chain, if increments can build on it.
     book: Option<Arc<ChainBook>>,
+    /// Whether rows may leave memory.
+    is_tiered: bool,
 }
 
 /// State of a subtask that is written.
@@ -78,6 +80,8 @@ pub struct WrittenSnapshots {
     pub written_bytes: u64,
     /// Bytes of all state, those of earlier checkpoints that it builds on included.
     pub state_bytes: u64,
+    /// Of these, by operator, those of tables whose rows are all in memory.
+    pub in_memory_bytes: Vec<(OperatorId, u64)>,
     /// To be confirmed when the manifest exists.
     pub ticket: ConfirmationTicket,
 }
@@ -140,6 +144,7 @@ pub fn encode_snapshots(
 fn encode_chain(capture: TableCapture, mode: RunMode) -> Result<EncodedChain, StateError> {
     let is_delta = mode == RunMode::Incremental && capture.is_delta_worth_it();
     let cold = ColdParts::of(&capture, is_delta)?;
+    let is_tiered = capture.cold.is_some();
     if mode == RunMode::Full {
         // An empty table is in the manifest by its descriptor alone.
         let new = if capture.is_empty() { None } else { capture.encode(mode) };
@@ -148,6 +153,7 @@ fn encode_chain(capture: TableCapture, mode: RunMode) -> Result<EncodedChain, St
             cold,
             new: new.into_iter().collect(),
             book: None,
+            is_tiered,
         });
     }
     capture.book.want_increments();
@@ -160,6 +166,7 @@ fn encode_chain(capture: TableCapture, mode: RunMode) -> Result<EncodedChain, St
         cold,
         new: capture.encode(mode).into_iter().collect(),
         book: capture.is_tracked.then(|| Arc::clone(&capture.book)),
+        is_tiered,
     })
 }
 
@@ -271,11 +278,13 @@ impl EncodedSnapshots {
         let mut next = || locations.next().unwrap_or(Location::Inline(InlineBytes::default()));
         let mut books = Vec::new();
         let mut parts = Vec::new();
+        let mut in_memory_bytes = Vec::new();
         for operator in self.operators {
             let mut subtask = SubtaskManifest {
                 index: self.subtask,
                 ..SubtaskManifest::default()
             };
+            let mut in_memory = 0;
             for chain in operator.chains {
                 let mut runs = chain.existing;
                 for new in chain.new {
@@ -288,8 +297,12 @@ impl EncodedSnapshots {
                     book.record(self.checkpoint, Arc::new(runs.clone()));
                     books.push(book);
                 }
+                if !chain.is_tiered {
+                    in_memory += runs.iter().map(|r| r.location.len()).sum::<u64>();
+                }
                 subtask.runs.extend(runs);
             }
+            in_memory_bytes.push((operator.id, in_memory));
             subtask
                 .entries
                 .extend(operator.entries.into_iter().map(|entry| EntryRef {
@@ -309,6 +322,7 @@ impl EncodedSnapshots {
             written_bytes: 0,
             state_bytes: parts.iter().map(|p| p.subtask.state_bytes()).sum(),
             parts,
+            in_memory_bytes,
             ticket: ConfirmationTicket {
                 checkpoint: self.checkpoint,
                 books,

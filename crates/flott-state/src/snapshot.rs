@@ -7,8 +7,9 @@ use crate::table::KeyedTable;
 use crate::windows::WindowTables;
 use bytes::Bytes;
 use flott_checkpoint::{Location, Redistribute, Root, RunRef, TableDescriptor};
+use flott_core::CheckpointId;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -78,6 +79,8 @@ pub struct RestoredState {
     committables: Vec<Bytes>,
     claimed: RefCell<BTreeSet<String>>,
     notes: RestoreNotes,
+    /// The checkpoint whose runs increments may continue.
+    continued: Option<CheckpointId>,
 }
 
 impl Drop for RestoredState {
@@ -136,6 +139,28 @@ impl RestoredState {
             committables,
             claimed: RefCell::default(),
             notes: RestoreNotes::default(),
+            continued: None,
+        }
+    }
+
+    /// Says that this is the state of `checkpoint` of the same job, whose files are kept as long as newer checkpoints refer to them, and of
+    /// the same key groups. Tables that are of the same form then write increments to it; others begin with a full run.
+    pub fn continue_from(&mut self, checkpoint: CheckpointId) {
+        self.continued = Some(checkpoint);
+    }
+
+    /// Notes in a table what it was filled from; it `was_empty` before.
+    fn filled(&self, table: &mut KeyedTable, runs: &[&LoadedRun], was_empty: bool) {
+        let range = table.key_group_range();
+        let is_same = |run: &&LoadedRun| {
+            let groups = run.reference.key_groups;
+            run.descriptor == *table.descriptor() && range.contains(groups.start) && range.contains(groups.end)
+        };
+        match self.continued {
+            Some(checkpoint) if was_empty && !runs.is_empty() && runs.iter().all(is_same) => {
+                table.continue_chain(checkpoint, runs.iter().map(|r| r.reference.clone()).collect());
+            }
+            _ => table.changes.restored(),
         }
     }
 
@@ -162,11 +187,13 @@ impl RestoredState {
     /// If the state is damaged or of another shape.
     pub fn load_table(&self, table: &mut KeyedTable) -> Result<(), StateError> {
         let name = table.descriptor().name.clone();
-        for run in self.runs.iter().filter(|r| r.reference.table == name) {
+        let was_empty = table.is_empty();
+        let runs: Vec<&LoadedRun> = self.runs.iter().filter(|r| r.reference.table == name).collect();
+        for run in &runs {
             run.apply(table)?;
             self.notes.compare(&run.descriptor, table.descriptor());
         }
-        table.changes.restored();
+        self.filled(table, &runs, was_empty);
         self.claim(&name);
         Ok(())
     }
@@ -177,16 +204,17 @@ impl RestoredState {
     /// If the state is damaged or of another shape.
     pub fn load_windows(&self, windows: &mut WindowTables) -> Result<(), StateError> {
         let name = windows.descriptor().name.clone();
-        let mut slices = BTreeSet::new();
+        let was_empty = windows.is_empty();
+        let mut slices: BTreeMap<i64, Vec<&LoadedRun>> = BTreeMap::new();
         for run in self.runs.iter().filter(|r| r.reference.table == name) {
             let slice_end = run.reference.namespace.unwrap_or_default();
             run.apply(windows.table_mut(slice_end))?;
             self.notes.compare(&run.descriptor, windows.descriptor());
-            slices.insert(slice_end);
+            slices.entry(slice_end).or_default().push(run);
         }
-        for slice_end in slices {
+        for (slice_end, runs) in slices {
             match windows.get_mut(slice_end) {
-                Some(table) if !table.is_empty() => table.changes.restored(),
+                Some(table) if !table.is_empty() => self.filled(table, &runs, was_empty),
                 _ => drop(windows.remove(slice_end)),
             }
         }

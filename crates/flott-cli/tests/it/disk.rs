@@ -4,6 +4,8 @@
 //! The disks are real: file systems in memory of a few hundred KiB, mounted for the test. That takes the right to mount, which
 //! `unshare --map-root-user --mount` gives to anybody; what a crashed test leaves mounted goes with that process.
 
+#[cfg(feature = "rocksdb")]
+use crate::support::flott;
 use crate::support::{Ended, wait_for};
 use crate::trial::{From, PATIENCE, Sink, Trial, oracle, unfinished_files};
 use std::io::Write;
@@ -100,6 +102,26 @@ fn rides_out(trial: &Trial, disk: &Disk) {
 
 fn checkpoints_on(trial: &mut Trial, disk: &Disk) {
     trial.checkpoints = format!("file://{}", disk.path("checkpoints").display());
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+#[ignore = "mounts file systems: .ci/run gives it the right to"]
+fn a_disk_of_state_that_gets_full() {
+    let trial = Trial::to_topic();
+    let disk = Disk::mount(&trial, 6 * 1024);
+    let local = disk.path("rocks").display().to_string();
+    let sql = format!(
+        "SET 'state.backend.type' = 'rocksdb'; SET 'state.backend.rocksdb.localdir' = '{local}';
+         SET 'state.backend.rocksdb.memory.fixed-per-slot' = '4 mb'; SET 'restart-strategy.type' = 'none';
+         CREATE TABLE g (k BIGINT, tag STRING) WITH ('connector' = 'datagen', 'rows-per-second' = '1000000', 'fields.tag.length' = '100');
+         CREATE TABLE f (k BIGINT, n BIGINT, tag STRING, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'blackhole');
+         INSERT INTO f SELECT k, COUNT(*), MAX(tag) FROM g GROUP BY k;"
+    );
+    let ended = flott(&["run", "-p", "1", "-e", &sql]).expect(1);
+    says(&ended, &["No space left on device", &local, "free space there"]);
+    let left: Vec<_> = std::fs::read_dir(&local).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

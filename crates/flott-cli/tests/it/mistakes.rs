@@ -165,6 +165,29 @@ fn checkpoints_in_memory_are_warned_of() {
     assert!(checked.out.contains("none outlives this process"), "{}", checked.out);
 }
 
+#[cfg(feature = "rocksdb")]
+#[test]
+fn state_that_no_backend_leaves_on_disk_is_warned_of() {
+    let check = |query: &str| {
+        let sql = format!(
+            "SET 'state.backend.type' = 'rocksdb';
+             CREATE TABLE g (n BIGINT, t TIMESTAMP(3), WATERMARK FOR t AS t) WITH ('connector' = 'datagen');
+             CREATE TABLE f (n BIGINT, c BIGINT) WITH ('connector' = 'blackhole');
+             INSERT INTO f {query};"
+        );
+        flott(&["check", "-e", &sql]).expect(0).out
+    };
+    let windows = check(
+        "SELECT n, COUNT(*) FROM TABLE(TUMBLE(TABLE g, DESCRIPTOR(t), INTERVAL '1' MINUTE)) GROUP BY n, window_start, window_end",
+    );
+    assert!(
+        windows.contains("keeps the windows that are open in memory"),
+        "{windows}"
+    );
+    let groups = check("SELECT n, COUNT(*) FROM g GROUP BY n");
+    assert!(!groups.contains("in memory"), "{groups}");
+}
+
 #[test]
 fn what_a_job_needs_at_its_end_is_tried_at_its_start() {
     let folder = tempfile::tempdir().unwrap();

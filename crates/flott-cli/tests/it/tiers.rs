@@ -4,6 +4,8 @@
 //! The backend is RocksDB where it is built in; else its place is taken by a store of tests, and all else is the same.
 
 use crate::support::{Cluster, Ended, Running, flott, start_with, wait_for};
+use flott_checkpoint::{CheckpointStore, Snapshot};
+use flott_core::Options;
 use std::collections::BTreeMap;
 
 const PARTITIONS: i32 = 2;
@@ -48,8 +50,13 @@ impl Totals {
 
     /// Appends the next part of the records.
     fn feed(&mut self) {
-        for n in self.read..self.read + PER_PHASE {
-            let (device, kind) = (n * 7919 % 1_361 % KEYS, n % 13);
+        self.feed_some(PER_PHASE, |n| n * 7919 % 1_361 % KEYS);
+    }
+
+    /// Appends so many records, each of the device that `device` says.
+    fn feed_some(&mut self, records: i64, device: impl Fn(i64) -> i64) {
+        for n in self.read..self.read + records {
+            let (device, kind) = (device(n), n % 13);
             let line = format!("{device},{n},kind-{kind}");
             self.cluster
                 .append("readings", (n % i64::from(PARTITIONS)) as i32, n, &line);
@@ -57,7 +64,20 @@ impl Totals {
             *total += n;
             kinds.insert(kind);
         }
-        self.read += PER_PHASE;
+        self.read += records;
+    }
+
+    /// The newest checkpoint.
+    fn latest(&self) -> Snapshot {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let dir = format!("file://{}", self.path("checkpoints"));
+            let store = CheckpointStore::open(&dir, "totals", &Options::new()).await.unwrap();
+            store.latest().await.unwrap().unwrap()
+        })
     }
 
     fn start(&self, is_tiered: bool, parallelism: &str, restore: Option<&str>, failpoints: &str) -> Running {
@@ -132,6 +152,32 @@ fn killed_restored_and_moved_between_backends_the_totals_stay_exact() {
     if cfg!(feature = "rocksdb") {
         let left = std::fs::read_dir(totals.path("rocks")).unwrap().count();
         assert_eq!(left, 0, "folders of ended and of killed attempts are removed");
+    }
+}
+
+#[test]
+fn increments_go_on_behind_a_restart() {
+    for is_tiered in [false, true] {
+        let mut totals = Totals::new();
+        totals.feed_some(6_000, |n| n);
+        let mut job = totals.start(is_tiered, "1", None, "");
+        assert!(wait_for(|| totals.is_right() || !job.is_running()), "{}", job.err());
+        job.kill();
+        let before = totals.latest().manifest;
+        totals.feed_some(50, |n| n % 7);
+        let mut job = totals.start(is_tiered, "1", Some("latest"), "");
+        assert!(wait_for(|| totals.is_right() || !job.is_running()), "{}", job.err());
+        let behind = totals.latest().manifest;
+        job.kill();
+        assert!(totals.is_right());
+        assert!(behind.generation > before.generation);
+        let shared = before.files().intersection(&behind.files()).count();
+        assert!(
+            shared > 0,
+            "{:?} does not build on {:?}",
+            behind.files(),
+            before.files()
+        );
     }
 }
 

@@ -78,19 +78,25 @@ impl Folder {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         fs::create_dir_all(local_dir)?;
         sweep(local_dir);
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{NAME}{}-{:x}-{number}", std::process::id(), since.as_nanos());
-        let lock_path = local_dir.join(format!("{name}{LOCK}"));
-        let lock = File::create_new(&lock_path)?;
-        lock.lock()?;
-        let path = local_dir.join(name);
-        fs::create_dir(&path)?;
-        Ok(Self {
-            path,
-            lock_path,
-            _lock: lock,
-        })
+        loop {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{NAME}{}-{:x}-{number}", std::process::id(), since.as_nanos());
+            let lock_path = local_dir.join(format!("{name}{LOCK}"));
+            let lock = File::create_new(&lock_path)?;
+            lock.lock()?;
+            // Whoever swept before it was locked took it for that of a dead process.
+            if !lock_path.exists() {
+                continue;
+            }
+            let path = local_dir.join(name);
+            fs::create_dir(&path)?;
+            return Ok(Self {
+                path,
+                lock_path,
+                _lock: lock,
+            });
+        }
     }
 }
 
@@ -110,11 +116,12 @@ fn sweep(local_dir: &Path) {
         match lock.try_lock() {
             Ok(()) => {
                 tracing::info!(folder, "removing the local state of a process that is gone");
-                let _ = fs::remove_dir_all(local_dir.join(folder)).or_else(|e| match e.kind() {
+                let removed = fs::remove_dir_all(local_dir.join(folder)).or_else(|e| match e.kind() {
                     std::io::ErrorKind::NotFound => Ok(()),
                     _ => Err(e),
                 });
-                let _ = fs::remove_file(entry.path());
+                // Without its file nobody would come back to what is left of the folder.
+                let _ = removed.and_then(|()| fs::remove_file(entry.path()));
             }
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }
@@ -303,6 +310,7 @@ impl ColdRead for RocksSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
 
     #[test]
     fn folders_go_with_their_store_and_those_of_the_dead_with_the_next() {
@@ -337,6 +345,61 @@ mod tests {
         assert_eq!(names().len(), 3, "a snapshot keeps its store: {:?}", names());
         drop(snapshot);
         assert_eq!(names(), ["other"]);
+    }
+
+    #[test]
+    fn files_that_were_spoilt_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = RocksSettings {
+            local_dir: dir.path().to_owned(),
+            memory_bytes: Some(4 << 20),
+            threads: 1,
+        };
+        let store = RocksStore::open(&settings).unwrap();
+        let mut batch = ColdBatch::default();
+        // Several times what memory takes, and nothing that lz4 makes small.
+        let mut random = 0x9e37_79b9_7f4a_7c15u64;
+        for row in 0..200_000u32 {
+            batch.put(
+                |out| out.extend_from_slice(&row.to_be_bytes()),
+                |out| {
+                    for _ in 0..8 {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        out.extend_from_slice(&(random >> 8).to_le_bytes());
+                    }
+                },
+            );
+            if batch.len() == 1000 {
+                store.write(&batch).unwrap();
+                batch.clear();
+            }
+        }
+        let mut rows = 0;
+        let mut count = |_: &[u8], _: &[u8]| {
+            rows += 1;
+            true
+        };
+        store.scan(&[0], &[255], &mut count).unwrap();
+        assert_eq!(rows, 200_000);
+        // So that no file goes or comes while they are spoilt.
+        store.0.db().unwrap().compact_range(None::<&[u8]>, None::<&[u8]>);
+        let files: Vec<PathBuf> = fs::read_dir(&store.0.folder.path)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "sst"))
+            .collect();
+        assert!(!files.is_empty());
+        // In place: the files are open.
+        for file in files {
+            let mut bytes = fs::read(&file).unwrap();
+            let rows = bytes.len() * 9 / 10;
+            bytes[..rows].iter_mut().step_by(1000).for_each(|b| *b ^= 0xff);
+            let open = File::options().write(true).open(&file).unwrap();
+            open.write_all_at(&bytes, 0).unwrap();
+        }
+        let error = store.scan(&[0], &[255], &mut |_, _| true).unwrap_err();
+        assert!(error.problem.contains("Corruption"), "{error}");
+        assert!(error.place.contains(NAME), "{error}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::data::ColumnData;
 use crate::error::StateError;
 use crate::keys::{self, KeyStore};
 use arrow_array::ArrayRef;
-use flott_checkpoint::TableDescriptor;
+use flott_checkpoint::{RunRef, TableDescriptor};
 use flott_core::encoding::EncodedRows;
 use flott_core::hash::hash_columns;
 use flott_core::key_group::key_group_of;
@@ -426,11 +426,13 @@ impl KeyedTable {
     /// Writes those of `slots` to the store that it has not, or not as they are.
     fn write_rows(&mut self, slots: &[u32]) -> Result<(), StateError> {
         let marks = self.changes.is_tracking();
+        let confirmed = self.changes.confirmed();
         let Self {
             tier: Some(tier),
             rows,
             columns,
             keys,
+            changes,
             ..
         } = self
         else {
@@ -452,7 +454,8 @@ impl KeyedTable {
                 let hash = rows.hashes[slot as usize];
                 tier.pending
                     .put(row_key, |out| row::write_row(hash, columns, slot, out));
-                if marks {
+                // What the checkpoint before has as it is now need not go into the next.
+                if marks && changes.is_changed(slot, confirmed) {
                     tier.mark(group, key);
                 }
             }
@@ -583,6 +586,14 @@ impl KeyedTable {
     pub(crate) fn expect_new_keys(&mut self, only_new: bool) {
         if let Some(tier) = &mut self.tier {
             tier.only_new = only_new;
+        }
+    }
+
+    /// Says that the table was filled from these runs of `checkpoint` alone, so that the next increment continues them.
+    pub(crate) fn continue_chain(&mut self, checkpoint: CheckpointId, runs: Vec<RunRef>) {
+        self.changes.continues(checkpoint, Arc::new(runs), &self.rows.live);
+        if let Some(tier) = &mut self.tier {
+            tier.last_capture = checkpoint;
         }
     }
 

@@ -9,7 +9,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use flott_checkpoint::{Location, RunKind, RunRef};
 use flott_core::hash::hash_columns;
-use flott_core::{KeyGroupRange, LogicalType};
+use flott_core::{CheckpointId, KeyGroupRange, LogicalType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -227,6 +227,11 @@ fn runs_of(capture: &TableCapture, mode: RunMode, part_bytes: usize) -> Runs {
 }
 
 fn restore(descriptor: &Arc<TableDescriptor>, runs: &Runs, into: &mut KeyedTable) {
+    restore_as(descriptor, runs, into, None);
+}
+
+/// Fills a table from runs, which are those of a checkpoint that the next one may continue.
+fn restore_as(descriptor: &Arc<TableDescriptor>, runs: &Runs, into: &mut KeyedTable, continued: Option<CheckpointId>) {
     let loaded = runs.iter().map(|(reference, bytes)| {
         let header = reference.header_bytes as usize;
         LoadedRun {
@@ -238,9 +243,11 @@ fn restore(descriptor: &Arc<TableDescriptor>, runs: &Runs, into: &mut KeyedTable
             later: None,
         }
     });
-    RestoredState::new(loaded.collect(), vec![], vec![])
-        .load_table(into)
-        .unwrap();
+    let mut state = RestoredState::new(loaded.collect(), vec![], vec![]);
+    continued
+        .into_iter()
+        .for_each(|checkpoint| state.continue_from(checkpoint));
+    state.load_table(into).unwrap();
 }
 
 /// All rows of a table, wherever they are.
@@ -315,10 +322,11 @@ fn a_table_that_overflows_is_a_map() {
 #[test]
 fn captures_of_a_table_that_overflows_restore_anywhere() {
     for form in FORMS {
-        let (mut deltas, mut parts) = (0, 0);
+        let (mut deltas, mut parts, mut continued) = (0, 0, 0);
         for seed in 1..=8 {
             let mut dice = Dice(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
             let mut subject = Subject::new(form);
+            let mut is_restarted = false;
             for checkpoint in 1..=20 {
                 for _ in 0..=dice.roll(4) {
                     match dice.roll(8) {
@@ -346,6 +354,7 @@ fn captures_of_a_table_that_overflows_restore_anywhere() {
                 let mut chain: Runs = match &capture.increment {
                     Some(increment) if capture.is_delta_worth_it() => {
                         deltas += 1;
+                        continued += usize::from(is_restarted);
                         let runs = increment
                             .base
                             .iter()
@@ -364,9 +373,23 @@ fn captures_of_a_table_that_overflows_restore_anywhere() {
                         capture.book.confirm(checkpoint as u64);
                     }
                 }
+                // Another process goes on from here; what came behind the capture never was.
+                is_restarted = dice.roll(4) == 0;
+                if is_restarted {
+                    subject.table = new_table(
+                        &subject.descriptor,
+                        subject.table.key_group_range(),
+                        Some(&Arc::default()),
+                    );
+                    restore_as(&subject.descriptor, &chain, &mut subject.table, Some(checkpoint as u64));
+                    subject.model = expected;
+                }
             }
         }
-        assert!(deltas > 20 && parts > 5, "{deltas} deltas, {parts} parts");
+        assert!(
+            deltas > 20 && parts > 5 && continued > 5,
+            "{deltas} deltas, {parts} parts, {continued} behind a restart"
+        );
     }
 }
 

@@ -7,9 +7,17 @@ use flott_state::*;
 use std::collections::BTreeMap;
 
 async fn restore(snapshot: &Snapshot, parallelism: usize) -> Vec<WindowTables> {
+    restore_as(snapshot, parallelism, false).await
+}
+
+/// Restores; `continues`: so that the next checkpoint builds on this one.
+async fn restore_as(snapshot: &Snapshot, parallelism: usize, continues: bool) -> Vec<WindowTables> {
     let operator = snapshot.manifest.operator(aggregate()).unwrap();
     let states = load_operator(&snapshot.root, operator, parallelism).await.unwrap();
-    let fill = |(subtask, state): (usize, RestoredState)| {
+    let fill = |(subtask, mut state): (usize, RestoredState)| {
+        if continues {
+            state.continue_from(snapshot.manifest.checkpoint_id);
+        }
         let mut windows = windows(parallelism, subtask);
         state.load_windows(&mut windows).unwrap();
         windows
@@ -28,7 +36,10 @@ fn union(parts: &[WindowTables]) -> BTreeMap<(i64, String), Row> {
     all
 }
 
-/// Two subtasks take checkpoints, full or as increments; each is restored at 1, 2 and 3 subtasks and compared.
+/// Checkpoints behind which the job is restarted.
+const RESTARTED: [u64; 2] = [3, 6];
+
+/// Two subtasks take checkpoints, full or as increments, also behind restarts; each is restored at 1, 2 and 3 subtasks and compared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
     for mode in [RunMode::Full, RunMode::Incremental] {
@@ -38,7 +49,7 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
             .unwrap();
         let leader = store.claim("test").await.unwrap();
         leader.start_from(None).await.unwrap();
-        let mut job = [windows(2, 0), windows(2, 1)];
+        let mut job = vec![windows(2, 0), windows(2, 1)];
         let keys: Vec<String> = (0..2000)
             .map(|i| format!("https://website-{i}.example.com/index.html"))
             .collect();
@@ -67,7 +78,13 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
                 tickets.push(written.ticket);
             }
             let runs = parts.iter().flat_map(|p| &p.subtask.runs);
-            deltas += runs.filter(|r| r.kind == RunKind::Delta).count();
+            let of_checkpoint = runs.filter(|r| r.kind == RunKind::Delta).count();
+            // Behind a restart as well: one slice of each subtask goes on.
+            assert!(
+                mode == RunMode::Full || !RESTARTED.contains(&(checkpoint - 1)) || of_checkpoint >= 2,
+                "checkpoint {checkpoint} is full"
+            );
+            deltas += of_checkpoint;
             // What the captures held: without the count that came behind them.
             let mut expected = union(&job);
             if let Some(row) = expected.get_mut(&(1000, keys[0].to_owned())) {
@@ -96,6 +113,9 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
                 texts,
                 [&format!("split 0 at {checkpoint}"), &format!("split 1 at {checkpoint}")]
             );
+            if RESTARTED.contains(&checkpoint) {
+                job = restore_as(&latest, 2, mode == RunMode::Incremental).await;
+            }
         }
         assert_eq!(deltas > 10, mode == RunMode::Incremental, "{mode:?}: {deltas} deltas");
         // One manifest is kept, and of the files only what it needs (and what it replaced last).
