@@ -5,7 +5,8 @@ use crate::function::BoxError;
 use crate::graph::{Defaults, Graph, ProgramError, Register};
 use crate::operators::sink::{Collect, FunctionSink};
 use crate::records::Data;
-use crate::source::Counted;
+use crate::socket::{Reconnect, SocketSource};
+use crate::source::{Counted, GENERATOR_LANES};
 use crate::stream::DataStream;
 use crate::time::WatermarkStrategy;
 use flott_core::Options;
@@ -17,9 +18,6 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How many splits a generator has, so that its numbers can be shared by so many subtasks at most.
-const GENERATOR_LANES: u64 = 128;
 
 /// What an [`Executor`] runs: a plan and the factories of its operators.
 pub struct Program {
@@ -181,6 +179,26 @@ impl StreamExecutionEnvironment {
         let mut make = make;
         let source = Counted::over_lanes(count, lanes, move |number| Ok::<T, BoxError>(make(number)));
         self.source("generator", "Data Generator", None, source)
+    }
+
+    /// A stream of the lines that a server sends, until it ends the connection. One subtask reads them, and what was sent before a failure is
+    /// lost: for trying a program with `nc -lk 9999`.
+    ///
+    /// ```no_run
+    /// # use flott::prelude::*;
+    /// let env = StreamExecutionEnvironment::get_execution_environment();
+    /// env.socket_text_stream("localhost", 9999).print();
+    /// env.execute("lines")?;
+    /// # Ok::<(), ExecuteError>(())
+    /// ```
+    pub fn socket_text_stream(&self, host: &str, port: u16) -> DataStream<String> {
+        self.socket_text_stream_with(host, port, Reconnect::Never)
+    }
+
+    /// The same, with a connection that is made again when it has ended.
+    pub fn socket_text_stream_with(&self, host: &str, port: u16, reconnect: Reconnect) -> DataStream<String> {
+        let address = format!("{host}:{port}");
+        self.source("socket", "Socket Stream", Some(1), SocketSource { address, reconnect })
     }
 
     /// A stream of a source's records, with watermarks per split.

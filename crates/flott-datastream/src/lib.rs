@@ -24,6 +24,7 @@ mod operators;
 pub mod process;
 pub mod records;
 pub mod side;
+mod socket;
 mod source;
 pub mod state;
 pub mod stream;
@@ -56,6 +57,8 @@ pub use metrics::{Counter, Histogram, Meter, MetricGroup};
 pub use process::{Context, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction};
 pub use records::{Data, Records};
 pub use side::OutputTag;
+pub use socket::Reconnect;
+pub use source::{DataGeneratorSource, RateLimiterStrategy};
 pub use state::{
     AggregatingState, AsState, KeyState, ListState, MapState, OperatorListState, ReducingState, StateDescriptor,
     StateTtlConfig, StateVisibility, UpdateType, ValueState,

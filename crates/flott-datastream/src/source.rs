@@ -2,6 +2,7 @@
 //!
 //! Both count: a split is a range of numbers and its position the next one, so a restored job goes on where it was.
 
+use crate::connector::TypedSource;
 use crate::function::BoxError;
 use crate::operators::guarded;
 use crate::records::{Data, Records};
@@ -10,10 +11,13 @@ use flott_core::CheckpointId;
 use flott_runtime::connector::{Boundedness, ConnectorError, ReaderPoll, Split};
 use flott_runtime::{OperatorContext, Source, SourceReader, SplitEnumerator, TaskError};
 use std::collections::VecDeque;
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::time::Duration;
 
+/// How many splits a generator has, so that its numbers can be shared by so many subtasks at most.
+pub(crate) const GENERATOR_LANES: u64 = 128;
 /// Records of one poll.
 const POLL_ROWS: u64 = 4096;
 
@@ -23,7 +27,113 @@ pub(crate) struct Counted<T, F> {
     count: u64,
     /// How many splits the numbers are cut into.
     lanes: u64,
+    rate: RateLimiterStrategy,
     records: PhantomData<fn() -> T>,
+}
+
+/// How many records a [`DataGeneratorSource`] makes in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct RateLimiterStrategy(Option<f64>);
+
+impl RateLimiterStrategy {
+    /// So many, by all its subtasks together.
+    pub fn per_second(records: f64) -> Self {
+        Self(Some(records))
+    }
+
+    /// As many as can be.
+    pub fn no_op() -> Self {
+        Self(None)
+    }
+}
+
+/// Records made of numbers, as many in a second as a program asks for.
+///
+/// ```
+/// use flott::datastream::{DataGeneratorSource, RateLimiterStrategy};
+/// use flott::prelude::*;
+///
+/// let env = StreamExecutionEnvironment::get_execution_environment();
+/// let source = DataGeneratorSource::with_rate(|n| format!("record {n}"), 3, RateLimiterStrategy::per_second(1000.0));
+/// let records = env.from_source(source, WatermarkStrategy::no_watermarks(), "records");
+/// assert_eq!(records.execute_and_collect("generate")?.len(), 3);
+/// # Ok::<(), ExecuteError>(())
+/// ```
+pub struct DataGeneratorSource<T> {
+    source: Box<dyn Source>,
+    records: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for DataGeneratorSource<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataGeneratorSource<{}>", std::any::type_name::<T>())
+    }
+}
+
+impl<T: Data> DataGeneratorSource<T> {
+    /// The records that `make` makes of the numbers from 0 to below `count`; `u64::MAX` does not end.
+    pub fn new(make: impl FnMut(u64) -> T + Clone + Send + Sync + 'static, count: u64) -> Self {
+        Self::with_rate(make, count, RateLimiterStrategy::no_op())
+    }
+
+    /// The same, at most so many in a second.
+    pub fn with_rate(
+        mut make: impl FnMut(u64) -> T + Clone + Send + Sync + 'static,
+        count: u64,
+        rate: RateLimiterStrategy,
+    ) -> Self {
+        let lanes = GENERATOR_LANES.min(count.max(1));
+        let mut counted = Counted::over_lanes(count, lanes, move |number| Ok::<T, BoxError>(make(number)));
+        counted.rate = rate;
+        Self {
+            source: Box::new(counted),
+            records: PhantomData,
+        }
+    }
+}
+
+impl<T: Data> Source for DataGeneratorSource<T> {
+    fn boundedness(&self) -> Boundedness {
+        self.source.boundedness()
+    }
+
+    fn enumerator(&self, restored: Option<&[u8]>) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
+        self.source.enumerator(restored)
+    }
+
+    fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
+        self.source.reader(ctx)
+    }
+}
+
+impl<T: Data> TypedSource for DataGeneratorSource<T> {
+    type Out = T;
+}
+
+/// What a subtask may hand out by its rate.
+struct Rate {
+    per_second: f64,
+    since_ms: Option<i64>,
+    handed_out: u64,
+}
+
+impl Rate {
+    /// How many records may be made now, or when the next may.
+    fn allowed(&mut self, now_ms: i64) -> Result<u64, i64> {
+        let since_ms = *self.since_ms.get_or_insert(now_ms);
+        let due = |since_ms: i64| ((now_ms - since_ms) as f64 / 1000.0 * self.per_second) as u64 + 1;
+        let behind = due(since_ms).saturating_sub(self.handed_out);
+        // What could not be handed out for longer than a second is not made up for.
+        let most = (self.per_second as u64).saturating_add(1);
+        if behind > most {
+            (self.since_ms, self.handed_out) = (Some(now_ms), 0);
+            return Ok(most);
+        }
+        match behind {
+            0 => Err(since_ms.saturating_add((self.handed_out as f64 / self.per_second * 1000.0).ceil() as i64)),
+            behind => Ok(behind),
+        }
+    }
 }
 
 impl<T, F> Counted<T, F> {
@@ -38,6 +148,7 @@ impl<T, F> Counted<T, F> {
             make,
             count,
             lanes,
+            rate: RateLimiterStrategy::no_op(),
             records: PhantomData,
         }
     }
@@ -71,6 +182,11 @@ where
     }
 
     fn enumerator(&self, restored: Option<&[u8]>) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
+        if let Some(rate) = self.rate.0.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            return Err(ConnectorError::Option(format!(
+                "RateLimiterStrategy::per_second({rate}): a rate is a number above zero; use RateLimiterStrategy::no_op() for none"
+            )));
+        }
         Ok(Box::new(Lanes {
             count: self.count,
             lanes: self.lanes,
@@ -83,6 +199,11 @@ where
         Ok(Box::new(CountedReader {
             make: self.make.clone(),
             most,
+            rate: self.rate.0.map(|per_second| Rate {
+                per_second: per_second / ctx.task.parallelism as f64,
+                since_ms: None,
+                handed_out: 0,
+            }),
             splits: vec![],
             waiting: VecDeque::new(),
             is_complete: false,
@@ -125,6 +246,7 @@ impl SplitEnumerator for Lanes {
 struct CountedReader<T, F> {
     make: F,
     most: u64,
+    rate: Option<Rate>,
     splits: Vec<(String, Range<u64>)>,
     /// Splits that are not read to their end, the one at hand first.
     waiting: VecDeque<usize>,
@@ -149,7 +271,7 @@ where
         self.is_complete = true;
     }
 
-    fn poll(&mut self, _now_ms: i64) -> Result<ReaderPoll, TaskError> {
+    fn poll(&mut self, now_ms: i64) -> Result<ReaderPoll, TaskError> {
         let Some(&split) = self.waiting.front() else {
             return Ok(match self.is_complete {
                 true => ReaderPoll::Finished,
@@ -161,7 +283,16 @@ where
             self.waiting.pop_front();
             return Ok(ReaderPoll::SplitFinished(split));
         }
-        let end = numbers.end.min(numbers.start.saturating_add(self.most));
+        let most = match self.rate.as_mut().map(|rate| rate.allowed(now_ms)) {
+            None => self.most,
+            Some(Ok(allowed)) => allowed.min(self.most),
+            Some(Err(next_ms)) => {
+                return Ok(ReaderPoll::Idle {
+                    until_ms: Some(next_ms),
+                });
+            }
+        };
+        let end = numbers.end.min(numbers.start.saturating_add(most));
         let mut values = Vec::with_capacity((end - numbers.start) as usize);
         guarded("source", || {
             (numbers.start..end).try_for_each(|number| {
@@ -169,6 +300,9 @@ where
                 Ok(())
             })
         })?;
+        if let Some(rate) = &mut self.rate {
+            rate.handed_out += end - numbers.start;
+        }
         numbers.start = end;
         Ok(ReaderPoll::Batch {
             split,
@@ -183,5 +317,40 @@ where
 
     fn is_active(&self, split: usize) -> bool {
         self.waiting.front() == Some(&split)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_kept_and_a_long_pause_is_not_made_up_for() {
+        let mut rate = Rate {
+            per_second: 10.0,
+            since_ms: None,
+            handed_out: 0,
+        };
+        let mut handed_out = |now_ms: i64| {
+            let allowed = rate.allowed(now_ms);
+            rate.handed_out += allowed.unwrap_or_default();
+            allowed
+        };
+        assert_eq!(handed_out(5_000), Ok(1));
+        assert_eq!(handed_out(5_050), Err(5_100));
+        assert_eq!(handed_out(5_100), Ok(1));
+        assert_eq!(handed_out(5_950), Ok(8));
+        assert_eq!(handed_out(5_950), Err(6_000));
+        assert_eq!(handed_out(60_000), Ok(11));
+        assert!(handed_out(60_001).is_err());
+    }
+
+    #[test]
+    fn a_rate_that_is_none_is_refused() {
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let source = DataGeneratorSource::with_rate(|n| n, 3, RateLimiterStrategy::per_second(wrong));
+            let error = source.enumerator(None).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains("above zero"), "{wrong}: {error}");
+        }
     }
 }
