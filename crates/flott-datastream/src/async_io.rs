@@ -42,7 +42,8 @@ pub trait AsyncFunction<T>: Clone + Send + Sync + 'static {
     /// What it gives.
     type Out: Data;
 
-    /// Called once in each subtask before its first record.
+    /// Called once in each subtask before its first record. Calls that are under way at a checkpoint are asked again after a restore, so an
+    /// [operator list](RuntimeContext::operator_list_state) may hold what they have put into it, too.
     ///
     /// # Errors
     /// Fails the task, which the restart strategy may start again; so do errors of all methods, but those that are tried again.

@@ -5,7 +5,7 @@
 
 use crate::broadcast::{BroadcastProcessFunction, KeyedBroadcastProcessFunction};
 use crate::function::{BoxError, Collector, RuntimeContext};
-use crate::graph::Origin;
+use crate::graph::{BESIDE_BROADCAST, Origin};
 use crate::key::Key;
 use crate::keyed::KeyedStream;
 use crate::operators::connected::{Broadcasting, CoFlatMapBy, CoMapBy, Two};
@@ -394,7 +394,7 @@ impl<A: Data, B: Data> BroadcastConnectedStream<A, B> {
     pub fn process<F: BroadcastProcessFunction<A, B>>(&self, function: F) -> DataStream<F::Out> {
         let inputs = [self.stream.origins(), self.broadcast.0.origins()];
         self.stream.connected::<B, _>(
-            "co-process-broadcast",
+            BESIDE_BROADCAST[0],
             "Co-Process-Broadcast",
             &inputs,
             Broadcasting(function),
@@ -416,6 +416,6 @@ impl<K: Key, A: Data, B: Data> KeyedBroadcastConnectedStream<K, A, B> {
         let name = "Co-Process-Broadcast-Keyed";
         let second = (self.broadcast.0.origins(), None);
         self.stream
-            .connected("keyed-broadcast", name, second, KeyedBroadcasting(function))
+            .connected(BESIDE_BROADCAST[1], name, second, KeyedBroadcasting(function))
     }
 }

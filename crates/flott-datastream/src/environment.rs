@@ -5,6 +5,7 @@ use crate::function::BoxError;
 use crate::graph::{Defaults, Graph, ProgramError, Register};
 use crate::operators::sink::{Collect, FunctionSink};
 use crate::records::Data;
+use crate::runtime_mode::{self, RuntimeMode};
 use crate::socket::{Reconnect, SocketSource};
 use crate::source::{Counted, GENERATOR_LANES};
 use crate::stream::DataStream;
@@ -139,6 +140,11 @@ impl StreamExecutionEnvironment {
         )
     }
 
+    /// Whether results of input that ends are told on the way or once, at the end: sets `execution.runtime-mode`.
+    pub fn set_runtime_mode(&self, mode: RuntimeMode) -> &Self {
+        self.configure(runtime_mode::OPTION, mode.name())
+    }
+
     /// Sets an option by Flink's name.
     pub fn configure(&self, key: impl Into<String>, value: impl Into<String>) -> &Self {
         self.settings.borrow_mut().options.set(key, value);
@@ -251,6 +257,8 @@ impl StreamExecutionEnvironment {
         let mut options = self.executor.options()?;
         options.merge(&settings.options);
         let number = |key: &str| options.positive(key).map_err(ProgramError::from);
+        let mode = options.one_of(runtime_mode::OPTION, &runtime_mode::NAMES);
+        let mode = mode.map_err(ProgramError::from)?;
         let defaults = Defaults {
             parallelism: match settings.parallelism {
                 Some(parallelism) => parallelism,
@@ -260,6 +268,7 @@ impl StreamExecutionEnvironment {
                 Some(max_parallelism) => Some(max_parallelism),
                 None => number("pipeline.max-parallelism")?,
             },
+            mode: mode.map_or(RuntimeMode::Streaming, |index| runtime_mode::MODES[index]),
         };
         let (plan, register) = self.graph.borrow_mut().finish(job_name, options, &defaults)?;
         Ok(Program { plan, register })

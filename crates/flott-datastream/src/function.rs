@@ -52,7 +52,7 @@ impl RuntimeContext {
         match &self.states {
             Some(states) => states.declare(name, redistribute),
             None => {
-                Err("operator state is kept by maps, flat maps, process functions and sinks, and by no others".into())
+                Err("operator state is kept by functions of operators and sinks, and not by what reads or writes for a connector".into())
             }
         }
     }

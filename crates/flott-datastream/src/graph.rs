@@ -4,11 +4,13 @@
 //! it is the only one that can run it.
 
 use crate::records::{Data, Records};
+use crate::runtime_mode::{self, RuntimeMode};
 use crate::side::{OutputTag, SideOutputs, Sides};
 use crate::time::{Generator, TimedSource, WatermarkStrategy};
 use flott_core::key_group::default_max_parallelism;
 use flott_core::{OperatorId, Options};
 use flott_plan::{Chaining, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role};
+use flott_runtime::connector::Boundedness;
 use flott_runtime::{Operator, Registry, Sink, Source};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -45,6 +47,8 @@ struct Draft {
     /// Over how many subtasks its output is spread by a custom partitioner.
     spreads_over: Option<usize>,
     chaining: Chaining,
+    /// A source that does not end.
+    is_unbounded: bool,
     spec: serde_json::Value,
     sides: SideOutputs,
 }
@@ -88,6 +92,7 @@ impl Graph {
     ) -> Origin {
         let node = self.node(operation, &format!("Source: {name}"), Role::Source, true);
         self.nodes[node].fixed = fixed;
+        self.nodes[node].is_unbounded = source.boundedness() == Boundedness::Unbounded;
         let kind = self.kind(node);
         if let Some(watermark) = strategy.spec(&kind) {
             self.nodes[node].spec = serde_json::json!({ "watermark": watermark });
@@ -208,6 +213,7 @@ impl Graph {
             follows: None,
             spreads_over: None,
             chaining: Chaining::Always,
+            is_unbounded: false,
             spec: serde_json::Value::Null,
             sides: SideOutputs::default(),
         });
@@ -292,7 +298,7 @@ impl Graph {
     pub(crate) fn finish(
         &mut self,
         name: &str,
-        options: Options,
+        mut options: Options,
         defaults: &Defaults,
     ) -> Result<(Plan, Vec<Register>), ProgramError> {
         let job = self.nodes_of_job();
@@ -302,6 +308,13 @@ impl Graph {
         }
         let number: HashMap<NodeId, NodeId> = job.iter().copied().zip(0..).collect();
         let ids = self.operator_ids(&job);
+        let is_batch = self.is_batch(&job, defaults.mode)?;
+        if is_batch {
+            options.set(runtime_mode::OPTION, RuntimeMode::Batch.name());
+            options.remove("execution.checkpointing.interval");
+        } else if defaults.mode == RuntimeMode::Automatic {
+            options.set(runtime_mode::OPTION, RuntimeMode::Streaming.name());
+        }
         let mut plan = Plan::new(name, options);
         let mut uids: BTreeMap<&str, &str> = BTreeMap::new();
         for (id, node) in job.iter().enumerate() {
@@ -342,7 +355,11 @@ impl Graph {
                 max_parallelism,
                 chaining: draft.chaining,
                 output: vec![],
-                spec: draft.spec.clone(),
+                // Of a program's node it holds the watermark alone, which no source makes before the end in batch mode.
+                spec: match is_batch {
+                    true => serde_json::Value::Null,
+                    false => draft.spec.clone(),
+                },
             });
         }
         for edge in &self.edges {
@@ -361,6 +378,30 @@ impl Graph {
         let of_job = self.register.iter().filter(|(node, _)| number.contains_key(node));
         let register = of_job.map(|(_, register)| register.clone()).collect();
         Ok((plan, register))
+    }
+
+    /// Whether the job tells its results once.
+    ///
+    /// # Errors
+    /// If it shall and cannot.
+    fn is_batch(&self, job: &[NodeId], mode: RuntimeMode) -> Result<bool, ProgramError> {
+        let unbounded = job.iter().map(|node| &self.nodes[*node]).find(|node| node.is_unbounded);
+        match (mode, unbounded) {
+            (RuntimeMode::Streaming, _) | (RuntimeMode::Automatic, Some(_)) => return Ok(false),
+            (RuntimeMode::Batch, Some(source)) => {
+                return Err(ProgramError::Unbounded {
+                    source_name: source.name.clone(),
+                });
+            }
+            (RuntimeMode::Batch | RuntimeMode::Automatic, None) => {}
+        }
+        let is_beside_broadcast = |node: &&Draft| BESIDE_BROADCAST.contains(&node.operation);
+        match job.iter().map(|node| &self.nodes[*node]).find(is_beside_broadcast) {
+            None => Ok(true),
+            Some(node) => Err(ProgramError::BroadcastInBatch {
+                name: node.name.clone(),
+            }),
+        }
     }
 
     /// How the rows of an edge are spread, between the planned nodes `from` and `to`.
@@ -439,11 +480,15 @@ impl Graph {
     }
 }
 
+/// What functions beside a broadcast stream do.
+pub(crate) const BESIDE_BROADCAST: [&str; 2] = ["co-process-broadcast", "keyed-broadcast"];
+
 /// What nodes get that say nothing themselves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Defaults {
     pub(crate) parallelism: usize,
     pub(crate) max_parallelism: Option<usize>,
+    pub(crate) mode: RuntimeMode,
 }
 
 /// A program that is no job.
@@ -463,6 +508,23 @@ pub enum ProgramError {
         first: String,
         /// Who has it too.
         second: String,
+    },
+    /// A source that does not end, in a job whose results are told at its end.
+    #[error(
+        "'{source_name}' does not end, and 'execution.runtime-mode' is BATCH: set it to STREAMING or AUTOMATIC, or give the source an end"
+    )]
+    Unbounded {
+        /// Name of the source.
+        source_name: String,
+    },
+    /// A function that needs all of its broadcast stream first.
+    #[error(
+        "'{name}' reads a broadcast stream, of which it would need all first in batch mode, and that is not supported: set \
+         'execution.runtime-mode' to STREAMING"
+    )]
+    BroadcastInBatch {
+        /// The operator.
+        name: String,
     },
     /// A forward edge between unequal neighbours.
     #[error(

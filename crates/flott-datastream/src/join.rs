@@ -7,6 +7,7 @@ use crate::key::Key;
 use crate::keyed::KeyedStream;
 use crate::process::{OpenContext, ProcessContext};
 use crate::records::Data;
+use crate::side::OutputTag;
 use crate::state::MapState;
 use crate::stream::DataStream;
 use crate::window::assigner::WindowAssigner;
@@ -305,6 +306,8 @@ pub struct IntervalJoined<K, A, B> {
     /// Milliseconds that the second's time may be from the first's, both included.
     lower_ms: i64,
     upper_ms: i64,
+    late_first: Option<OutputTag<A>>,
+    late_second: Option<OutputTag<B>>,
 }
 
 impl<K: Key, A: Data + StateValue> KeyedStream<K, A> {
@@ -325,6 +328,8 @@ impl<K: Key, A: Data + StateValue, B: Data + StateValue> IntervalJoin<K, A, B> {
             streams: self,
             lower_ms,
             upper_ms,
+            late_first: None,
+            late_second: None,
         }
     }
 }
@@ -342,7 +347,19 @@ impl<K: Key, A: Data + StateValue, B: Data + StateValue> IntervalJoined<K, A, B>
         self
     }
 
-    /// Any number of records of each pair; they have the later of both times. Records behind the watermark are dropped.
+    /// Sends records of the first stream that are behind the watermark to a side output instead of dropping them.
+    pub fn side_output_left_late_data(mut self, tag: &OutputTag<A>) -> Self {
+        self.late_first = Some(tag.clone());
+        self
+    }
+
+    /// Sends records of the second stream that are behind the watermark to a side output instead of dropping them.
+    pub fn side_output_right_late_data(mut self, tag: &OutputTag<B>) -> Self {
+        self.late_second = Some(tag.clone());
+        self
+    }
+
+    /// Any number of records of each pair; they have the later of both times. Records behind the watermark are dropped, or sent aside.
     pub fn process<U: Data>(
         &self,
         f: impl FnMut(&A, &B, &mut Collector<U>) + Clone + Send + Sync + 'static,
@@ -353,6 +370,8 @@ impl<K: Key, A: Data + StateValue, B: Data + StateValue> IntervalJoined<K, A, B>
             upper_ms: self.upper_ms,
             first: MapState::default(),
             second: MapState::default(),
+            late_first: self.late_first.clone(),
+            late_second: self.late_second.clone(),
             metrics: None,
             output: std::marker::PhantomData,
         };
@@ -368,6 +387,8 @@ struct Near<A, B, U, F> {
     upper_ms: i64,
     first: MapState<i64, Vec<A>>,
     second: MapState<i64, Vec<B>>,
+    late_first: Option<OutputTag<A>>,
+    late_second: Option<OutputTag<B>>,
     metrics: Option<Arc<OperatorMetrics>>,
     output: std::marker::PhantomData<fn() -> U>,
 }
@@ -377,6 +398,8 @@ impl<A, B, U, F: Clone> Clone for Near<A, B, U, F> {
         Self {
             f: self.f.clone(),
             metrics: self.metrics.clone(),
+            late_first: self.late_first.clone(),
+            late_second: self.late_second.clone(),
             ..*self
         }
     }
@@ -391,13 +414,17 @@ impl<A, B, U, F> Near<A, B, U, F> {
                     .into(),
             );
         };
-        if ctx.current_watermark() > NO_WATERMARK && time < ctx.current_watermark() {
-            if let Some(metrics) = &self.metrics {
-                metrics.late_records_dropped.add(1);
-            }
-            return Ok(None);
+        let is_late = ctx.current_watermark() > NO_WATERMARK && time < ctx.current_watermark();
+        Ok((!is_late).then_some(time))
+    }
+
+    /// Sends a late record aside, or drops it.
+    fn late<K: Key, V: Data>(&self, value: V, tag: Option<&OutputTag<V>>, ctx: &mut ProcessContext<'_, K, U>) {
+        match (tag, &self.metrics) {
+            (Some(tag), _) => ctx.output(tag, value),
+            (None, Some(metrics)) => metrics.late_records_dropped.add(1),
+            (None, None) => {}
         }
-        Ok(Some(time))
     }
 }
 
@@ -433,6 +460,7 @@ where
 
     fn process_element1(&mut self, value: A, ctx: &mut ProcessContext<'_, K, U>) -> Result<(), BoxError> {
         let Some(time) = self.time(ctx)? else {
+            self.late(value, self.late_first.as_ref(), ctx);
             return Ok(());
         };
         let partners = time.saturating_add(self.lower_ms)..=time.saturating_add(self.upper_ms);
@@ -447,6 +475,7 @@ where
 
     fn process_element2(&mut self, value: B, ctx: &mut ProcessContext<'_, K, U>) -> Result<(), BoxError> {
         let Some(time) = self.time(ctx)? else {
+            self.late(value, self.late_second.as_ref(), ctx);
             return Ok(());
         };
         let partners = time.saturating_sub(self.upper_ms)..=time.saturating_sub(self.lower_ms);

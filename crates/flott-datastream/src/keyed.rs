@@ -7,8 +7,10 @@ use crate::key::Key;
 use crate::operators::keyed::{Keyed, KeyedLogic, KeyedOne, Selector};
 use crate::process::{KeyedProcessFunction, OpenContext, ProcessContext};
 use crate::records::Data;
+use crate::runtime_mode::{self, RuntimeMode};
 use crate::state::ValueState;
 use crate::stream::DataStream;
+use flott_core::time::END_OF_TIME;
 use flott_state::StateValue;
 use std::fmt;
 use std::ops::AddAssign;
@@ -98,7 +100,7 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
     }
 }
 
-/// Rolling aggregations: each record gives the aggregate of its key so far.
+/// Rolling aggregations: each record gives the aggregate of its key so far; in batch mode ([`crate::RuntimeMode`]) each key gives one, at the end.
 impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
     /// Joins each record with what came of those of its key before.
     pub fn reduce(&self, f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
@@ -210,6 +212,7 @@ pub(crate) fn max_by_of<T, N: PartialOrd>(value: impl Fn(&T) -> N + Clone + Send
 struct Reduce<T, F> {
     f: F,
     state: ValueState<T>,
+    is_batch: bool,
 }
 
 impl<T, F> Reduce<T, F> {
@@ -217,6 +220,7 @@ impl<T, F> Reduce<T, F> {
         Self {
             f,
             state: ValueState::default(),
+            is_batch: false,
         }
     }
 }
@@ -226,6 +230,7 @@ impl<T, F: Clone> Clone for Reduce<T, F> {
         Self {
             f: self.f.clone(),
             state: self.state,
+            is_batch: self.is_batch,
         }
     }
 }
@@ -238,17 +243,34 @@ where
 
     fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
         self.state = ctx.value_state("reduced")?;
+        self.is_batch = ctx.runtime().option(runtime_mode::OPTION) == Some(RuntimeMode::Batch.name());
         Ok(())
     }
 
     fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
         let entry = self.state.entry(ctx);
-        let reduced = match entry.take() {
+        let before = entry.take();
+        let is_first = before.is_none();
+        let reduced = match before {
             Some(before) => (self.f)(before, value),
             None => value,
         };
-        *entry = Some(reduced.clone());
-        ctx.collect(reduced);
+        if !self.is_batch {
+            *entry = Some(reduced.clone());
+            ctx.collect(reduced);
+            return Ok(());
+        }
+        *entry = Some(reduced);
+        if is_first {
+            ctx.register_event_time_timer(END_OF_TIME);
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, _: i64, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
+        if let Some(reduced) = self.state.entry(ctx).take() {
+            ctx.collect(reduced);
+        }
         Ok(())
     }
 }

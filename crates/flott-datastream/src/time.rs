@@ -6,6 +6,7 @@
 
 use crate::operators::AtHand;
 use crate::records::{Data, Records};
+use crate::runtime_mode;
 use arrow_array::Int64Array;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
@@ -283,6 +284,8 @@ pub(crate) struct TimestampsAndWatermarks<T> {
     clock: Option<flott_core::clock::SharedClock>,
     last_record_ms: i64,
     is_idle: bool,
+    /// Time stays at its beginning until the end of the input.
+    is_batch: bool,
 }
 
 impl<T: Data> TimestampsAndWatermarks<T> {
@@ -297,6 +300,7 @@ impl<T: Data> TimestampsAndWatermarks<T> {
             clock: None,
             last_record_ms: 0,
             is_idle: false,
+            is_batch: false,
         }
     }
 
@@ -349,13 +353,18 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
             .unwrap_or(200);
         let now_ms = ctx.clock.now_ms();
         (self.last_record_ms, self.clock) = (now_ms, Some(ctx.clock.clone()));
-        self.next_look_ms = self.next_look(now_ms);
+        self.is_batch = runtime_mode::is_batch(&ctx.task.options);
+        self.next_look_ms = self.next_look(now_ms).filter(|_| !self.is_batch);
         Ok(())
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         let mut records = Records::<T>::from_batch(batch)?;
         self.strategy.assign(&mut records, &mut self.at_hand)?;
+        if self.is_batch {
+            out.emit(records.into_batch());
+            return Ok(Flow::Done);
+        }
         self.last_record_ms = self.clock.as_ref().map_or(0, |c| c.now_ms());
         if std::mem::replace(&mut self.is_idle, false) {
             out.push(Element::Idle(false));

@@ -30,6 +30,8 @@ pub(crate) struct Timers<K> {
     /// Fields of the key that place a timer: all, or those before the window.
     placed_by: usize,
     order: BTreeSet<(i64, u32)>,
+    /// No timer is added any more.
+    is_closed: bool,
     requests: Vec<Request<K>>,
 }
 
@@ -76,12 +78,21 @@ impl<K: Key> Timers<K> {
             table,
             placed_by,
             order,
+            is_closed: false,
             requests: vec![],
         })
     }
 
+    /// Ignores what is registered from now on: at the end of a job in batch mode, as in Flink.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
     /// Asks for a timer, or takes one back; `key_hash` is that by which the key is placed.
     pub(crate) fn request(&mut self, key: &K, key_hash: u64, time_ms: i64, is_removal: bool) {
+        if self.is_closed && !is_removal {
+            return;
+        }
         self.requests.push(Request {
             key: key.clone(),
             key_hash,

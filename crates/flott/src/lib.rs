@@ -72,10 +72,11 @@ pub mod prelude {
         NoState, OpenBroadcastContext, OpenContext, OpenKeyedBroadcastContext, OpenWindowContext, OperatorListState,
         OutputTag, ProcessContext, ProcessFunction, ProcessWindowFunction, ProcessingTimeSessionWindows,
         ProcessingTimeTrigger, ProcessingTimeoutTrigger, PurgingTrigger, RateLimiterStrategy, Reconnect, ReducingState,
-        RuntimeContext, SinkFunction, SlidingEventTimeWindows, SlidingProcessingTimeWindows, StateDescriptor,
-        StateTtlConfig, StateVisibility, StreamExecutionEnvironment, TimeEvictor, TimeWindow, TimestampedValue,
-        Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows, TumblingProcessingTimeWindows, UpdateType,
-        ValueState, WatermarkStrategy, Window, WindowAssigner, WindowContext, WindowedStream,
+        RuntimeContext, RuntimeMode, SinkFunction, SlidingEventTimeWindows, SlidingProcessingTimeWindows,
+        StateDescriptor, StateTtlConfig, StateVisibility, StreamExecutionEnvironment, TimeEvictor, TimeWindow,
+        TimestampedValue, Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
+        TumblingProcessingTimeWindows, UpdateType, ValueState, WatermarkStrategy, Window, WindowAssigner,
+        WindowContext, WindowedStream,
     };
 }
 

@@ -14,6 +14,7 @@ use crate::async_io::{AsyncFunction, AsyncRetryStrategy};
 use crate::entries::{read_entry, write_entry};
 use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::records::{Data, Records};
+use crate::state::operator::OperatorStates;
 use flott_core::clock::SharedClock;
 use flott_core::time::END_OF_TIME;
 use flott_core::{Batch, CheckpointId, EventTime};
@@ -122,6 +123,7 @@ pub(crate) struct AsyncWait<T, F: AsyncFunction<T>> {
     function: F,
     settings: AsyncSettings<F::Out>,
     opened: Option<Opened<F>>,
+    lists: OperatorStates,
     mailbox: Arc<Mailbox<F::Out>>,
     /// Records that are not asked for yet.
     backlog: VecDeque<(T, Option<EventTime>)>,
@@ -146,6 +148,7 @@ impl<T: Data + StateValue, F: AsyncFunction<T>> AsyncWait<T, F> {
             function,
             settings,
             opened: None,
+            lists: OperatorStates::default(),
             mailbox: Arc::new(Mailbox(Mutex::default())),
             backlog: VecDeque::new(),
             line: BTreeMap::new(),
@@ -364,8 +367,9 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> BoxError {
 
 impl<T: Data + StateValue, F: AsyncFunction<T>> Operator for AsyncWait<T, F> {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
-        let runtime = RuntimeContext::of(ctx);
+        let runtime = RuntimeContext::with_states(ctx, &self.lists);
         guarded("open", || self.function.open(&runtime))?;
+        self.lists.restore(ctx)?;
         self.opened = Some(Opened {
             function: Arc::new(self.function.clone()),
             runtime: ctx.runtime.clone(),
@@ -451,11 +455,11 @@ impl<T: Data + StateValue, F: AsyncFunction<T>> Operator for AsyncWait<T, F> {
                 redistribute: Redistribute::Split,
             })
         };
+        let under_way = records.chunks(ENTRY_RECORDS).map(entry);
+        let mut operator_state = under_way.collect::<Result<Vec<_>, TaskError>>()?;
+        operator_state.extend(self.lists.snapshot()?);
         Ok(OperatorSnapshot {
-            operator_state: records
-                .chunks(ENTRY_RECORDS)
-                .map(entry)
-                .collect::<Result<_, TaskError>>()?,
+            operator_state,
             ..OperatorSnapshot::default()
         })
     }

@@ -15,6 +15,7 @@ use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
 use crate::process::{Context, KeyedProcessFunction, OpenContext, ProcessContext};
 use crate::records::{Data, Records};
+use crate::runtime_mode;
 use crate::side::Sides;
 use crate::state::KeyState;
 use crate::state::operator::OperatorStates;
@@ -26,7 +27,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use flott_core::clock::SharedClock;
 use flott_core::hash::hash_columns;
-use flott_core::time::NO_WATERMARK;
+use flott_core::time::{END_OF_TIME, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::OperatorSnapshot;
@@ -216,6 +217,8 @@ struct Opened<K> {
     broadcast: BroadcastStates,
     lists: OperatorStates,
     clock: SharedClock,
+    /// All timers fire at the end of the input.
+    is_batch: bool,
 }
 
 impl<K: Key> Opened<K> {
@@ -488,6 +491,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
             broadcast: broadcast.open(ctx)?,
             lists,
             clock: ctx.clock.clone(),
+            is_batch: runtime_mode::is_batch(&ctx.task.options),
         });
         Ok(())
     }
@@ -528,27 +532,42 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
             Open::ProcessingTimers(now_ms) => !self.fire(now_ms, false)?,
         };
         self.collector.emit(out);
-        if is_done {
-            self.open_call = Open::Nothing;
-            return Ok(Flow::Done);
+        if !is_done {
+            return Ok(Flow::More);
         }
-        Ok(Flow::More)
+        // In batch mode the timers of processing time follow those of event time, at the end.
+        let is_end = matches!(self.open_call, Open::EventTimers(END_OF_TIME));
+        if is_end && opened(&mut self.opened)?.is_batch {
+            self.open_call = Open::ProcessingTimers(i64::MAX);
+            return Ok(Flow::More);
+        }
+        self.open_call = Open::Nothing;
+        Ok(Flow::Done)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Flow, TaskError> {
         self.watermark = watermark;
+        let opened = opened(&mut self.opened)?;
+        if opened.is_batch && watermark == END_OF_TIME {
+            opened.event_timers.close();
+            opened.processing_timers.close();
+        }
         self.open_call = Open::EventTimers(watermark);
         self.resume(out)
     }
 
     fn next_timer(&self) -> Option<i64> {
         let opened = self.opened.as_ref()?;
-        let timers = opened.processing_timers.next_ms();
+        let timers = opened.processing_timers.next_ms().filter(|_| !opened.is_batch);
         timers.into_iter().chain(opened.state.next_sweep_ms()).min()
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        opened(&mut self.opened)?.state.sweep(now_ms)?;
+        let opened = opened(&mut self.opened)?;
+        opened.state.sweep(now_ms)?;
+        if opened.is_batch {
+            return Ok(Flow::Done);
+        }
         self.open_call = Open::ProcessingTimers(now_ms);
         self.resume(out)
     }

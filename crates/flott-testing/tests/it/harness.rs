@@ -448,3 +448,48 @@ fn functions_have_metrics_of_their_own() {
         assert!(error.contains("two metrics of the function are named"), "{error}");
     }
 }
+
+/// Records of an interval join that are behind the watermark are counted, or go aside; those at it are in time.
+#[test]
+fn an_interval_join_sends_late_records_aside() {
+    let (late_left, late_right) = (OutputTag::<i64>::new("late left"), OutputTag::<i64>::new("late right"));
+    for are_wanted in [false, true] {
+        let (left, right) = (late_left.clone(), late_right.clone());
+        let describe = move |first: DataStream<i64>, second: DataStream<i64>| {
+            let join = first
+                .key_by(|_| 0i64)
+                .interval_join(&second.key_by(|_| 0i64))
+                .between(-5, 5);
+            let join = match are_wanted {
+                true => join
+                    .side_output_left_late_data(&left)
+                    .side_output_right_late_data(&right),
+                false => join,
+            };
+            join.process(|a, b, out| out.collect(a * 100 + b))
+        };
+        let mut harness = TwoInputHarness::of(describe)
+            .with_side_output(&late_left)
+            .with_side_output(&late_right)
+            .open()
+            .unwrap();
+        harness.process_element1(1, 10).unwrap();
+        harness.process_both_watermarks(10).unwrap();
+        harness.process_element2(2, 9).unwrap();
+        harness.process_element2(3, 10).unwrap();
+        harness.process_element1(4, 9).unwrap();
+        assert_eq!(harness.take_values(), [103]);
+        let aside =
+            |records: Vec<StreamRecord<i64>>| records.into_iter().map(|r| (r.value, r.timestamp)).collect::<Vec<_>>();
+        let left = aside(harness.take_side_output(&late_left));
+        let right = aside(harness.take_side_output(&late_right));
+        let dropped = harness.metric("Co-Keyed-Process", "numLateRecordsDropped");
+        match are_wanted {
+            true => assert_eq!(
+                (left, right, dropped),
+                (vec![(4, Some(9))], vec![(2, Some(9))], Some(0.0))
+            ),
+            false => assert_eq!((left, right, dropped), (vec![], vec![], Some(2.0))),
+        }
+    }
+}

@@ -17,6 +17,7 @@ use crate::window::contents::Contents;
 use crate::window::evictor::EvictorContext;
 use crate::window::function::{ProcessWindowFunction, WindowContext};
 use arrow_array::ArrayRef;
+use flott_core::time::END_OF_TIME;
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{OperatorSnapshot, StateValue, TableDescriptor, WindowTables};
@@ -309,7 +310,9 @@ where
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Flow, TaskError> {
         self.common.watermark = watermark;
-        if !self.is_event_time {
+        // In batch mode windows of processing time fire at the end, too.
+        let is_end = self.common.is_batch && watermark == END_OF_TIME;
+        if !self.is_event_time && !is_end {
             return Ok(Flow::Done);
         }
         self.firing = Some(Firing {
@@ -320,7 +323,8 @@ where
     }
 
     fn next_timer(&self) -> Option<i64> {
-        self.tables.first().filter(|_| !self.is_event_time)
+        let is_timed = !self.is_event_time && !self.common.is_batch;
+        self.tables.first().filter(|_| is_timed)
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {

@@ -20,6 +20,7 @@ use crate::window::evictor::EvictorContext;
 use crate::window::function::{ProcessWindowFunction, WindowContext};
 use crate::window::trigger::{TimeDomain, TimerRequest, Trigger, TriggerContext, TriggerResult};
 use flott_core::hash::hash_columns;
+use flott_core::time::END_OF_TIME;
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{KeyedTable, OperatorSnapshot, StateValue, TableDescriptor};
@@ -646,6 +647,8 @@ where
             Open::Batch(work) => self.work(work)?.map_or(Open::Nothing, Open::Batch),
             Open::EventTimers(until) => match self.fire(until, TimeDomain::EventTime)? {
                 true => Open::EventTimers(until),
+                // In batch mode the timers of processing time follow those of event time, at the end.
+                false if self.common.is_batch && until == END_OF_TIME => Open::ProcessingTimers(i64::MAX),
                 false => Open::Nothing,
             },
             Open::ProcessingTimers(until) => match self.fire(until, TimeDomain::ProcessingTime)? {
@@ -662,6 +665,10 @@ where
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Flow, TaskError> {
         self.common.watermark = watermark;
+        if self.common.is_batch && watermark == END_OF_TIME {
+            self.windows.event_timers.close();
+            self.windows.processing_timers.close();
+        }
         self.open_call = Open::EventTimers(watermark);
         self.resume(out)
     }
@@ -669,6 +676,7 @@ where
     fn next_timer(&self) -> Option<i64> {
         // A window's last millisecond must have passed.
         let timer = self.windows.processing_timers.next_ms().map(|t| t.saturating_add(1));
+        let timer = timer.filter(|_| !self.common.is_batch);
         let sweeps = [
             self.common.global.next_sweep_ms(),
             self.common.of_window.next_sweep_ms(),
@@ -679,6 +687,9 @@ where
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
         self.common.global.sweep(now_ms)?;
         self.common.of_window.sweep(now_ms)?;
+        if self.common.is_batch {
+            return Ok(Flow::Done);
+        }
         self.open_call = Open::ProcessingTimers(now_ms.saturating_sub(1));
         self.resume(out)
     }

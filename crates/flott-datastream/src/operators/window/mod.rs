@@ -12,7 +12,9 @@ use super::{AtHand, guarded};
 use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
 use crate::records::{Data, Records};
+use crate::runtime_mode;
 use crate::side::{OutputTag, Sides};
+use crate::state::operator::OperatorStates;
 use crate::state::{KeyState, StateDeclarations};
 use crate::times::Times;
 use crate::window::assigner::WindowAssigner;
@@ -71,6 +73,8 @@ struct Common<K, T, U> {
     of_window: KeyState,
     selector: Selector<K, T>,
     late: Option<OutputTag<T>>,
+    /// All timers fire at the end of the input.
+    is_batch: bool,
 }
 
 /// A batch, and where its keys are.
@@ -152,6 +156,7 @@ pub(crate) struct WindowOperator<K, T, A, G, C, F> {
     /// Taken when it opens.
     settings: Option<WindowSettings<K, T, A, G, C, F>>,
     sides: Sides,
+    lists: OperatorStates,
     open: Option<Box<dyn Operator>>,
 }
 
@@ -160,6 +165,7 @@ impl<K, T, A, G, C, F> WindowOperator<K, T, A, G, C, F> {
         Self {
             settings: Some(settings),
             sides,
+            lists: OperatorStates::default(),
             open: None,
         }
     }
@@ -194,11 +200,12 @@ where
             late,
         } = settings;
         let mut open = OpenWindowContext {
-            runtime: RuntimeContext::of(ctx),
+            runtime: RuntimeContext::with_states(ctx, &self.lists),
             global: StateDeclarations::default(),
             window: StateDeclarations::default(),
         };
         guarded("open", || function.open(&mut open))?;
+        self.lists.restore(ctx)?;
         let OpenWindowContext { global, window, .. } = open;
         if assigner.is_merging() && !window.is_empty() {
             let text = format!(
@@ -222,6 +229,7 @@ where
             of_window: window.open("window-state", key_and_window, key_fields, ctx)?,
             selector,
             late,
+            is_batch: runtime_mode::is_batch(&ctx.task.options),
         };
         let domain = match assigner.is_event_time() {
             true => TimeDomain::EventTime,
@@ -267,7 +275,9 @@ where
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
-        self.opened()?.snapshot(checkpoint)
+        let mut snapshot = self.opened()?.snapshot(checkpoint)?;
+        snapshot.operator_state.extend(self.lists.snapshot()?);
+        Ok(snapshot)
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
