@@ -242,6 +242,9 @@ impl JobContext {
             // Without an interval a watermark follows each row that moves it, as in Flink.
             on_event: settings.watermark_interval_ms == 0 || watermark.is_some_and(|w| w.on_event),
             idle_timeout_ms: watermark.and_then(|w| w.idle_timeout_ms).or(settings.idle_timeout_ms),
+            report_interval_ms: watermark
+                .and_then(|w| w.alignment.as_ref())
+                .map(|(_, _, interval_ms)| (*interval_ms).max(1)),
         };
         let latency_interval_ms = settings.latency_interval_ms;
         Ok(Head::Source(Box::new(SourceHead {

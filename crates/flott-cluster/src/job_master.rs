@@ -8,6 +8,7 @@
 //! state is written, not yet acknowledged), `checkpoint-complete` (the manifest exists, nothing is committed),
 //! `checkpoint-commit` (between the commits of two transactions), `sink-commit` (`skip`, `twice`: bends the commit).
 
+use crate::alignment::Alignment;
 use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::deploy::{Attempt, JobContext, JobSource};
 use crate::error::ClusterError;
@@ -17,7 +18,7 @@ use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
 use bytes::Bytes;
 use flott_checkpoint::Savepoint;
-use flott_core::{CheckpointId, OperatorId};
+use flott_core::{CheckpointId, EventTime, OperatorId};
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::element::{AfterBarrier, Barrier};
@@ -130,6 +131,7 @@ pub(crate) struct JobMaster {
     /// The manifest that is being written.
     writing: Option<tokio::task::JoinHandle<()>>,
     tasks: Vec<(SubtaskId, TaskHandle)>,
+    alignment: Alignment,
     collecting: HashMap<CheckpointId, Collecting>,
     enumerator_states: BTreeMap<NodeId, Vec<u8>>,
     prepared: Option<Box<Prepared>>,
@@ -168,6 +170,7 @@ impl JobMaster {
             stats,
             writing: None,
             tasks: vec![],
+            alignment: Alignment::default(),
             collecting: HashMap::new(),
             enumerator_states: BTreeMap::new(),
             prepared: None,
@@ -346,6 +349,10 @@ impl JobMaster {
                 None
             }
             TaskEvent::Running | TaskEvent::Stopped => None,
+            TaskEvent::ReportedWatermark(reached) => {
+                self.align(attempt, subtask, reached);
+                None
+            }
             TaskEvent::Latency(latency_ms) => {
                 self.stats.latency(latency_ms);
                 None
@@ -364,6 +371,17 @@ impl JobMaster {
                 let retryable = error.is_retryable();
                 Some((attempt, Event::TaskFailed(subtask, Failure { text, retryable })))
             }
+        }
+    }
+
+    /// Tells a source how far it may read.
+    fn align(&mut self, attempt: u64, subtask: SubtaskId, reached: EventTime) {
+        if attempt != self.machine.attempt() {
+            return;
+        }
+        let task = self.tasks.iter().find(|(id, _)| *id == subtask);
+        if let (Some(limit), Some((_, task))) = (self.alignment.limit(subtask, reached), task) {
+            task.send(TaskCommand::AlignWatermarks(limit));
         }
     }
 
@@ -469,6 +487,7 @@ impl JobMaster {
         let Attempt { tasks, metrics } = self.ctx.build(attempt, &self.sources, prepared.states)?;
         self.stats.attempt(metrics);
         self.tasks.clear();
+        self.alignment = Alignment::of(&self.ctx.graph, &self.sources);
         for (subtask, task) in tasks {
             let sender = self.sender.clone();
             let listener = move |event| {

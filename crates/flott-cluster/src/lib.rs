@@ -8,6 +8,7 @@
 //! [`submit()`] starts a job in this process: JobManager and TaskManagers share it, and tasks are its threads. [`SteppedJob`] is the
 //! same job without threads, for tests of operators.
 
+mod alignment;
 pub mod coordinator;
 mod deploy;
 mod error;

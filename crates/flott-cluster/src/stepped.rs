@@ -4,6 +4,7 @@
 //! savepoints and restores. Only who decides differs: no thread runs on, and nothing happens but by a call, so that a test knows what
 //! has happened when the call returns. There is one attempt: a failure ends the job.
 
+use crate::alignment::Alignment;
 use crate::coordinator::SubtaskId;
 use crate::deploy::JobContext;
 use crate::error::ClusterError;
@@ -51,6 +52,7 @@ pub struct SteppedJob {
     ctx: JobContext,
     storage: Storage,
     tasks: Vec<Stepped>,
+    alignment: Alignment,
     committers: BTreeMap<NodeId, SharedCommitter>,
     enumerator_states: Vec<(OperatorId, Vec<u8>)>,
     next_checkpoint: CheckpointId,
@@ -111,6 +113,7 @@ impl SteppedJob {
             });
         }
         let mut job = Self {
+            alignment: Alignment::of(&ctx.graph, &sources),
             ctx,
             storage,
             tasks,
@@ -171,7 +174,26 @@ impl SteppedJob {
                 }
             }
         }
+        self.align(index);
         Ok(has_progress)
+    }
+
+    /// Tells a source how far it may read, if it has said where it is.
+    fn align(&mut self, index: usize) {
+        let stepped = &self.tasks[index];
+        let mut events = stepped.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reached = None;
+        events.retain(|event| match event {
+            TaskEvent::ReportedWatermark(time) => {
+                reached = Some(*time);
+                false
+            }
+            _ => true,
+        });
+        drop(events);
+        if let Some(limit) = reached.and_then(|reached| self.alignment.limit(stepped.id, reached)) {
+            stepped.send(TaskCommand::AlignWatermarks(limit));
+        }
     }
 
     fn check(&self) -> Result<(), TaskError> {

@@ -11,10 +11,11 @@ use crate::source::{Counted, GENERATOR_LANES};
 use crate::stream::DataStream;
 use crate::time::WatermarkStrategy;
 use flott_core::Options;
-use flott_plan::Plan;
+use flott_plan::{JobGraph, Plan};
 use flott_runtime::connector::ConnectorError;
 use flott_runtime::{Registry, Source};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +37,18 @@ impl fmt::Debug for Program {
 }
 
 impl Program {
+    /// Slots that the job needs: those of all its slot sharing groups ([`DataStream::slot_sharing_group`]).
+    pub fn slots(&self) -> usize {
+        self.slots_by_group().values().sum()
+    }
+
+    /// Slots that each slot sharing group needs: as many as its widest operator has subtasks.
+    pub fn slots_by_group(&self) -> BTreeMap<String, usize> {
+        let graph = JobGraph::of(&self.plan, true);
+        let slots = graph.slots_by_group().into_iter();
+        slots.map(|(group, slots)| (group.to_owned(), slots)).collect()
+    }
+
     /// The plan, and `registry` with the factories of the program's operators.
     pub fn into_parts(self, mut registry: Registry) -> (Plan, Registry) {
         for register in self.register {

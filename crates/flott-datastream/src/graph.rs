@@ -9,7 +9,7 @@ use crate::side::{OutputTag, SideOutputs, Sides};
 use crate::time::{Generator, TimedSource, WatermarkStrategy};
 use flott_core::key_group::default_max_parallelism;
 use flott_core::{OperatorId, Options};
-use flott_plan::{Chaining, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role};
+use flott_plan::{Chaining, DEFAULT_SLOT_SHARING_GROUP, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role};
 use flott_runtime::connector::Boundedness;
 use flott_runtime::{Operator, Registry, Sink, Source};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -47,6 +47,7 @@ struct Draft {
     /// Over how many subtasks its output is spread by a custom partitioner.
     spreads_over: Option<usize>,
     chaining: Chaining,
+    slot_sharing_group: Option<String>,
     /// A source that does not end.
     is_unbounded: bool,
     spec: serde_json::Value,
@@ -93,6 +94,9 @@ impl Graph {
         let node = self.node(operation, &format!("Source: {name}"), Role::Source, true);
         self.nodes[node].fixed = fixed;
         self.nodes[node].is_unbounded = source.boundedness() == Boundedness::Unbounded;
+        if let Some(error) = strategy.refused(true) {
+            self.refuse(error);
+        }
         let kind = self.kind(node);
         if let Some(watermark) = strategy.spec(&kind) {
             self.nodes[node].spec = serde_json::json!({ "watermark": watermark });
@@ -213,6 +217,7 @@ impl Graph {
             follows: None,
             spreads_over: None,
             chaining: Chaining::Always,
+            slot_sharing_group: None,
             is_unbounded: false,
             spec: serde_json::Value::Null,
             sides: SideOutputs::default(),
@@ -278,6 +283,30 @@ impl Graph {
 
     pub(crate) fn set_chaining(&mut self, node: NodeId, chaining: Chaining) {
         self.nodes[node].chaining = chaining;
+    }
+
+    pub(crate) fn set_slot_sharing_group(&mut self, node: NodeId, group: &str) {
+        if group.is_empty() {
+            self.refuse(ProgramError::SlotSharingGroup {
+                name: self.nodes[node].name.clone(),
+            });
+        }
+        self.nodes[node].slot_sharing_group = Some(group.to_owned());
+    }
+
+    /// The slot sharing group of a node: its own, else that of all its inputs, else the default.
+    fn slot_sharing_group(&self, node: NodeId, number: &HashMap<NodeId, NodeId>, plan: &Plan) -> Option<String> {
+        let own = self.nodes[node].slot_sharing_group.as_deref();
+        let of_inputs = || {
+            let inputs = self.edges.iter().filter(|edge| edge.to == node);
+            let mut groups = inputs.map(|edge| plan.nodes[number[&edge.from]].slot_sharing_group());
+            let first = groups.next()?;
+            groups.all(|group| group == first).then_some(first)
+        };
+        let group = own.or_else(of_inputs);
+        group
+            .filter(|group| *group != DEFAULT_SLOT_SHARING_GROUP)
+            .map(str::to_owned)
     }
 
     /// The nodes of the job in the making: those since the last job, and what they read of earlier ones.
@@ -354,6 +383,7 @@ impl Graph {
                 parallelism,
                 max_parallelism,
                 chaining: draft.chaining,
+                slot_sharing_group: self.slot_sharing_group(*node, &number, &plan),
                 output: vec![],
                 // Of a program's node it holds the watermark alone, which no source makes before the end in batch mode.
                 spec: match is_batch {
@@ -586,6 +616,12 @@ pub enum ProgramError {
         /// The method.
         what: &'static str,
     },
+    /// A slot sharing group without a name.
+    #[error("the slot sharing group of '{name}' has no name: give it one, or 'default'")]
+    SlotSharingGroup {
+        /// The operator.
+        name: String,
+    },
     /// A side output that is read as two types.
     #[error("the side output '{id}' is read as {first} and as {second}: give one of the tags another name")]
     SideOutputType {
@@ -599,6 +635,12 @@ pub enum ProgramError {
     /// Windows that cannot be.
     #[error("{reason}")]
     Window {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// An alignment of watermarks that cannot be.
+    #[error("{reason}")]
+    Alignment {
         /// What is wrong, and what to do.
         reason: String,
     },

@@ -132,9 +132,13 @@ impl<T: Data> DataStream<T> {
 
     /// Gives records event times, and makes watermarks from them.
     pub fn assign_timestamps_and_watermarks(&self, strategy: &WatermarkStrategy<T>) -> DataStream<T> {
+        let refused = strategy.refused(false);
         let strategy = strategy.clone();
         let make = move || Box::new(TimestampsAndWatermarks::new(strategy.clone())) as Box<_>;
         let mut graph = self.env.graph().borrow_mut();
+        if let Some(error) = refused {
+            graph.refuse(error);
+        }
         let origin = graph.operator::<T>("timestamps", "Timestamps/Watermarks", false, &[&self.origins], make);
         drop(graph);
         DataStream::new(self.env.clone(), vec![origin])
@@ -347,6 +351,15 @@ impl<T: Data> DataStream<T> {
         })
     }
 
+    /// Subtasks of the operator that made the stream share slots with those of operators of the same group only, so the job needs the slots
+    /// of all its groups together; chains do not leave a group. An operator that says nothing is of the group of its inputs if that is one, else
+    /// of the group `default`.
+    pub fn slot_sharing_group(self, group: &str) -> Self {
+        self.of_operator("slot_sharing_group", |graph, node| {
+            graph.set_slot_sharing_group(node, group);
+        })
+    }
+
     /// Prints each record to standard output, behind the subtask's number where there are several.
     pub fn print(&self) -> DataStreamSink {
         self.add_sink(
@@ -436,6 +449,12 @@ impl DataStreamSink {
             .graph()
             .borrow_mut()
             .set_max_parallelism(self.node, max_parallelism);
+        self
+    }
+
+    /// It shares slots with operators of the same group only: [`DataStream::slot_sharing_group`].
+    pub fn slot_sharing_group(self, group: &str) -> Self {
+        self.env.graph().borrow_mut().set_slot_sharing_group(self.node, group);
         self
     }
 

@@ -4,13 +4,16 @@
 //! elsewhere ([`crate::DataStream::assign_timestamps_and_watermarks`]) one is made per subtask. Both are emitted every
 //! `pipeline.auto-watermark-interval`.
 
+use crate::graph::ProgramError;
 use crate::operators::AtHand;
 use crate::records::{Data, Records};
 use crate::runtime_mode;
 use arrow_array::Int64Array;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
-use flott_runtime::connector::{Boundedness, ConnectorError, ReaderPoll, Split, WatermarkGenerator, WatermarkSpec};
+use flott_runtime::connector::{
+    Boundedness, ConnectorError, DEFAULT_ALIGNMENT_INTERVAL_MS, ReaderPoll, Split, WatermarkGenerator, WatermarkSpec,
+};
 use flott_runtime::{
     Element, Flow, Operator, OperatorContext, Output, Source, SourceReader, SplitEnumerator, TaskError,
 };
@@ -49,6 +52,8 @@ pub struct WatermarkStrategy<T> {
     pace: Pace<T>,
     assigner: Option<Assigner<T>>,
     idle_timeout_ms: Option<i64>,
+    /// Group, largest drift and update interval in milliseconds.
+    alignment: Option<(String, i64, i64)>,
 }
 
 impl<T> Clone for WatermarkStrategy<T> {
@@ -57,6 +62,7 @@ impl<T> Clone for WatermarkStrategy<T> {
             pace: self.pace.clone(),
             assigner: self.assigner.clone(),
             idle_timeout_ms: self.idle_timeout_ms,
+            alignment: self.alignment.clone(),
         }
     }
 }
@@ -65,6 +71,7 @@ impl<T> fmt::Debug for WatermarkStrategy<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatermarkStrategy")
             .field("idle_timeout_ms", &self.idle_timeout_ms)
+            .field("alignment", &self.alignment)
             .finish_non_exhaustive()
     }
 }
@@ -75,6 +82,7 @@ impl<T> WatermarkStrategy<T> {
             pace,
             assigner: None,
             idle_timeout_ms: None,
+            alignment: None,
         }
     }
 
@@ -121,6 +129,54 @@ impl<T> WatermarkStrategy<T> {
         self
     }
 
+    /// Aligns the sources of a group, so that none makes the operators behind it keep what only the slowest will release: a split whose
+    /// watermark is more than `max_drift` ahead of the smallest of all sources of `group` is not read until they have caught up. Who is idle or at its
+    /// end holds nobody back. For sources only ([`crate::StreamExecutionEnvironment::from_source`]).
+    ///
+    /// ```
+    /// use flott::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// let strategy = WatermarkStrategy::<i64>::for_monotonous_timestamps()
+    ///     .with_timestamp_assigner(|ms, _| *ms)
+    ///     .with_idleness(Duration::from_secs(60))
+    ///     .with_watermark_alignment("clicks-and-views", Duration::from_secs(20));
+    /// ```
+    pub fn with_watermark_alignment(self, group: &str, max_drift: Duration) -> Self {
+        let update_interval = Duration::from_millis(DEFAULT_ALIGNMENT_INTERVAL_MS as u64);
+        self.with_watermark_alignment_every(group, max_drift, update_interval)
+    }
+
+    /// The same, where sources say so often how far they have come, not once a second: one may be ahead by what it reads in that time, too.
+    pub fn with_watermark_alignment_every(
+        mut self,
+        group: &str,
+        max_drift: Duration,
+        update_interval: Duration,
+    ) -> Self {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        self.alignment = Some((group.to_owned(), ms(max_drift), ms(update_interval)));
+        self
+    }
+
+    /// What is wrong with the strategy, at a source or behind one.
+    pub(crate) fn refused(&self, at_source: bool) -> Option<ProgramError> {
+        self.alignment.as_ref()?;
+        let reason = match (at_source, self.has_watermarks()) {
+            (false, _) => {
+                "watermarks are aligned where records are read: give the strategy with its alignment to from_source(), not to \
+                 assign_timestamps_and_watermarks()"
+            }
+            (true, false) => {
+                "there are no watermarks to be aligned: remove with_watermark_alignment(), or use another strategy than \
+                 no_watermarks()"
+            }
+            (true, true) => return None,
+        };
+        let reason = reason.to_owned();
+        Some(ProgramError::Alignment { reason })
+    }
+
     fn has_watermarks(&self) -> bool {
         !matches!(self.pace, Pace::Still)
     }
@@ -137,7 +193,7 @@ impl<T> WatermarkStrategy<T> {
             spec: serde_json::Value::Null,
             on_event: self.is_punctuated(),
             idle_timeout_ms: self.idle_timeout_ms,
-            alignment: None,
+            alignment: self.alignment.clone(),
         })
     }
 }

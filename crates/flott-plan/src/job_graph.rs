@@ -1,9 +1,10 @@
 //! From nodes to what is scheduled: a vertex is a chain of nodes that share a thread per subtask.
 //!
 //! A node joins the chain of its input when the edge is forward, it is the only edge into the node and the only one
-//! out of its input, and neither forbids it. Chains are linear; a node with two readers, or with a side output that is read, ends its chain.
+//! out of its input, both may share a slot, and neither forbids it. Chains are linear; a node with two readers, or with a side output that is read, ends its chain.
 
 use crate::plan::{Chaining, NodeId, Partitioning, Plan};
+use std::collections::BTreeMap;
 
 /// Index of a vertex within its job graph.
 pub type VertexId = usize;
@@ -21,6 +22,8 @@ pub struct Vertex {
     pub parallelism: usize,
     /// Number of key groups.
     pub max_parallelism: usize,
+    /// Its subtasks share slots with those of vertices of the same group only.
+    pub slot_sharing_group: String,
 }
 
 /// An exchange between two vertices.
@@ -82,6 +85,7 @@ impl JobGraph {
                         name: node.name.clone(),
                         parallelism: node.parallelism,
                         max_parallelism: node.max_parallelism,
+                        slot_sharing_group: node.slot_sharing_group().to_owned(),
                     });
                     vertex_of.push(id);
                 }
@@ -95,9 +99,19 @@ impl JobGraph {
         self.vertices.iter().map(|v| v.parallelism).sum()
     }
 
-    /// Slots that the job needs: one slot holds one subtask of every vertex.
+    /// Slots that the job needs: one slot holds one subtask of every vertex of a slot sharing group.
     pub fn slots(&self) -> usize {
-        self.vertices.iter().map(|v| v.parallelism).max().unwrap_or(0)
+        self.slots_by_group().values().sum()
+    }
+
+    /// Slots that each slot sharing group needs: as many as its widest vertex has subtasks.
+    pub fn slots_by_group(&self) -> BTreeMap<&str, usize> {
+        let mut slots = BTreeMap::new();
+        for vertex in &self.vertices {
+            let widest = slots.entry(vertex.slot_sharing_group.as_str()).or_insert(0);
+            *widest = vertex.parallelism.max(*widest);
+        }
+        slots
     }
 }
 
@@ -113,6 +127,7 @@ fn joined_input(plan: &Plan, node: NodeId) -> Option<NodeId> {
         && plan.outputs(edge.from).count() == 1
         && from.parallelism == to.parallelism
         && from.max_parallelism == to.max_parallelism
+        && from.slot_sharing_group() == to.slot_sharing_group()
         && to.chaining == Chaining::Always
         && from.chaining != Chaining::Never;
     joined.then_some(edge.from)
@@ -139,6 +154,7 @@ mod tests {
                 parallelism: *parallelism,
                 max_parallelism: 128,
                 chaining: Chaining::Always,
+                slot_sharing_group: None,
                 output: vec![Field::new("a", LogicalType::bigint())],
                 spec: serde_json::Value::Null,
             });
@@ -187,6 +203,33 @@ mod tests {
         );
         assert_eq!((g.subtasks(), g.slots()), (4, 2));
         assert_eq!(JobGraph::of(&p, false).vertices.len(), 4);
+    }
+
+    #[test]
+    fn slots_are_shared_within_a_group_only() {
+        let mut p = plan(
+            &[
+                (0, 1, Partitioning::Forward),
+                (1, 2, Partitioning::Rebalance),
+                (2, 3, Partitioning::Forward),
+            ],
+            &[
+                ("s", Role::Source, 2),
+                ("a", Role::Operator, 2),
+                ("b", Role::Operator, 3),
+                ("w", Role::Sink, 3),
+            ],
+        );
+        assert_eq!(JobGraph::of(&p, true).slots(), 3);
+        for heavy in [1, 2] {
+            p.nodes[heavy].slot_sharing_group = Some("heavy".into());
+        }
+        let p = Plan::from_json(&p.to_json().unwrap()).unwrap();
+        let g = JobGraph::of(&p, true);
+        let names: Vec<&str> = g.vertices.iter().map(|v| v.name.as_str()).collect();
+        assert_eq!(names, ["s", "a", "b", "w"], "a chain does not leave its group");
+        assert_eq!(g.slots(), 6);
+        assert_eq!(g.slots_by_group(), BTreeMap::from([("default", 3), ("heavy", 3)]));
     }
 
     #[test]

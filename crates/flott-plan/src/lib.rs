@@ -8,4 +8,6 @@ mod job_graph;
 mod plan;
 
 pub use job_graph::{JobGraph, Vertex, VertexEdge, VertexId};
-pub use plan::{Chaining, Edge, Node, NodeId, PLAN_VERSION, Partitioning, Plan, PlanError, Role};
+pub use plan::{
+    Chaining, DEFAULT_SLOT_SHARING_GROUP, Edge, Node, NodeId, PLAN_VERSION, Partitioning, Plan, PlanError, Role,
+};

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// Version of the plan's form that this build writes. It reads this and all lower ones.
 pub const PLAN_VERSION: u32 = 1;
 
+/// The slot sharing group of all that say nothing.
+pub const DEFAULT_SLOT_SHARING_GROUP: &str = "default";
+
 /// Index of a node within its plan.
 pub type NodeId = usize;
 
@@ -121,10 +124,20 @@ pub struct Node {
     /// Chaining hint.
     #[serde(default)]
     pub chaining: Chaining,
+    /// Operators of another group never share a slot with it; `None`: of the group [`DEFAULT_SLOT_SHARING_GROUP`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_sharing_group: Option<String>,
     /// Columns that it emits.
     pub output: Vec<Field>,
     /// What its factory reads.
     pub spec: Value,
+}
+
+impl Node {
+    /// Its slot sharing group.
+    pub fn slot_sharing_group(&self) -> &str {
+        self.slot_sharing_group.as_deref().unwrap_or(DEFAULT_SLOT_SHARING_GROUP)
+    }
 }
 
 /// A stream between two nodes.

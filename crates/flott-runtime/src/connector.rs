@@ -193,7 +193,8 @@ pub trait SourceReader: Send {
         true
     }
 
-    /// Stops or goes on with reading a split (watermark alignment).
+    /// Stops or goes on with reading a split (watermark alignment): no batch of a paused split is handed out but what was read already. Where
+    /// this does nothing, splits are read on, and the source waits as a whole once all that count are ahead of their group.
     fn set_paused(&mut self, split: usize, paused: bool) {
         let _ = (split, paused);
     }
@@ -402,6 +403,9 @@ pub struct MetadataKey {
     /// Whether a sink can write it.
     pub writable: bool,
 }
+
+/// How often the sources of a group of watermark alignment say how far they have come, where nothing else is said: as in Flink.
+pub const DEFAULT_ALIGNMENT_INTERVAL_MS: i64 = 1_000;
 
 /// How a source makes watermarks: a generator looked up in the registry, over the scan's own columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

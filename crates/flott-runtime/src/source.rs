@@ -5,13 +5,20 @@
 //! it never goes back, and is emitted at most every `pipeline.auto-watermark-interval`, or, on event, between the rows
 //! where it moves. It is part of a split's checkpoint and goes on from there. When no split counts (all are idle or finished, or the subtask was given none) the driver says so, and
 //! its watermark no longer counts downstream.
+//!
+//! # Alignment
+//!
+//! A source in a group of watermark alignment says, once in a while, how far it has come ([`SourceDriver::take_report`]), and is told how
+//! far it may read ([`SourceDriver::align`]): up to some drift ahead of the slowest of the group. A split that is ahead of
+//! that is paused at its reader; when all splits that count are, nothing is read. Who is idle, or at its end, reports the end of
+//! time, so it holds nobody back; who has read no row yet reports nothing. What is paused is not idle, and barriers pass it.
 
 use crate::connector::{ReaderPoll, SourceReader, Split, TimedSplit, WatermarkGenerator};
 use crate::element::{Element, Output};
 use crate::error::TaskError;
 use crate::metrics::OperatorMetrics;
 use arrow_array::{Array, Int64Array};
-use flott_core::time::{EventTime, NO_WATERMARK};
+use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +32,8 @@ pub struct EmitPolicy {
     pub on_event: bool,
     /// A split without rows for so long is idle.
     pub idle_timeout_ms: Option<i64>,
+    /// In a group of watermark alignment: how often the source says how far it has come, in milliseconds.
+    pub report_interval_ms: Option<i64>,
 }
 
 /// What the driver did.
@@ -45,6 +54,8 @@ struct SplitState {
     last_row_ms: i64,
     idle: bool,
     finished: bool,
+    /// Since when it is paused, because it is ahead of its group.
+    paused_ms: Option<i64>,
 }
 
 /// Drives one reader.
@@ -58,8 +69,13 @@ pub struct SourceDriver {
     watermark: EventTime,
     last_emit_ms: i64,
     idle: bool,
-    /// Since when nothing was read because the chain took nothing.
+    /// Since when nothing was read because the chain took nothing, or the whole source is ahead of its group.
     held_back_ms: Option<i64>,
+    /// Up to where the group lets it read.
+    limit: EventTime,
+    last_report_ms: i64,
+    /// How far it has come, to be told.
+    report: Option<EventTime>,
     metrics: Arc<OperatorMetrics>,
 }
 
@@ -81,6 +97,9 @@ impl SourceDriver {
             last_emit_ms: i64::MIN,
             idle: false,
             held_back_ms: None,
+            limit: END_OF_TIME,
+            last_report_ms: i64::MIN,
+            report: None,
             metrics,
         }
     }
@@ -97,6 +116,7 @@ impl SourceDriver {
             last_row_ms: now_ms,
             idle: false,
             finished: false,
+            paused_ms: None,
         }));
         self.reader
             .add_splits(splits.into_iter().map(|timed| timed.split).collect())
@@ -105,6 +125,68 @@ impl SourceDriver {
     /// The chain took nothing at `now_ms`: what is not read until the next poll makes no split idle.
     pub fn held_back(&mut self, now_ms: i64) {
         self.held_back_ms.get_or_insert(now_ms);
+    }
+
+    /// What could not be read made no split idle.
+    fn go_on(&mut self, now_ms: i64) {
+        let Some(since_ms) = self.held_back_ms.take() else {
+            return;
+        };
+        for split in &mut self.splits {
+            split.last_row_ms += now_ms - since_ms;
+            split.paused_ms = split.paused_ms.map(|paused_ms| paused_ms + now_ms - since_ms);
+        }
+    }
+
+    /// Lets the source read up to `limit`, which its group has come to: splits ahead of it are paused, others go on.
+    pub fn align(&mut self, limit: EventTime, now_ms: i64) {
+        self.go_on(now_ms);
+        self.limit = limit;
+        for split in 0..self.splits.len() {
+            self.pause_if_ahead(split, now_ms);
+        }
+    }
+
+    fn pause_if_ahead(&mut self, split: usize, now_ms: i64) {
+        let state = &mut self.splits[split];
+        let is_ahead = !state.finished && state.watermark > self.limit;
+        match (is_ahead, state.paused_ms) {
+            (true, None) => {
+                state.paused_ms = Some(now_ms);
+                self.reader.set_paused(split, true);
+            }
+            (false, Some(since_ms)) => {
+                state.paused_ms = None;
+                state.last_row_ms += now_ms - since_ms;
+                self.reader.set_paused(split, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether all that counts is ahead of the group.
+    fn is_ahead(&self) -> bool {
+        self.limit < END_OF_TIME && self.combined().is_some_and(|time| time > self.limit)
+    }
+
+    /// How far the source has come, if it is to be told now.
+    pub fn take_report(&mut self) -> Option<EventTime> {
+        self.report.take()
+    }
+
+    fn report_if_due(&mut self, now_ms: i64) {
+        let Some(interval_ms) = self.policy.report_interval_ms.filter(|_| self.generator.is_some()) else {
+            return;
+        };
+        if now_ms.saturating_sub(self.last_report_ms) < interval_ms {
+            return;
+        }
+        self.last_report_ms = now_ms;
+        let reached = match self.none_counts() {
+            true => END_OF_TIME,
+            false => self.combined().unwrap_or(NO_WATERMARK).max(self.watermark),
+        };
+        self.report = Some(reached).filter(|reached| *reached > NO_WATERMARK);
     }
 
     /// Tells the reader that no split follows.
@@ -137,14 +219,52 @@ impl SourceDriver {
     /// # Errors
     /// If the reader or the watermark expression fails.
     pub fn poll(&mut self, now_ms: i64, out: &mut Output) -> Result<SourceState, TaskError> {
-        if let Some(since_ms) = self.held_back_ms.take() {
-            for split in &mut self.splits {
-                split.last_row_ms += now_ms - since_ms;
+        let is_ahead = self.is_ahead();
+        let state = match is_ahead {
+            true => {
+                self.held_back(now_ms);
+                SourceState::Idle(None)
             }
+            false => {
+                self.go_on(now_ms);
+                self.read(now_ms, out)?
+            }
+        };
+        if state == SourceState::Finished {
+            self.report = self.policy.report_interval_ms.map(|_| END_OF_TIME);
+            return Ok(state);
         }
-        let state = match self.reader.poll(now_ms)? {
+        let due = self.generator.is_some() && now_ms.saturating_sub(self.last_emit_ms) >= self.policy.interval_ms;
+        if due {
+            self.last_emit_ms = now_ms;
+            if !is_ahead {
+                self.mark_idle(now_ms);
+            }
+            self.emit_watermark(out);
+        }
+        self.report_if_due(now_ms);
+        match state {
+            SourceState::Idle(until_ms) if self.generator.is_some() => {
+                let emission = self.last_emit_ms.saturating_add(self.policy.interval_ms);
+                let report = |interval_ms| self.last_report_ms.saturating_add(interval_ms);
+                let looks = [
+                    until_ms,
+                    (!self.idle).then_some(emission),
+                    self.policy.report_interval_ms.map(report),
+                ];
+                Ok(SourceState::Idle(looks.into_iter().flatten().min()))
+            }
+            state => Ok(state),
+        }
+    }
+
+    fn read(&mut self, now_ms: i64, out: &mut Output) -> Result<SourceState, TaskError> {
+        Ok(match self.reader.poll(now_ms)? {
             ReaderPoll::Batch { split, batch } => {
                 self.emit_batch(split, batch, now_ms, out)?;
+                if self.limit < END_OF_TIME {
+                    self.pause_if_ahead(split, now_ms);
+                }
                 SourceState::Progress
             }
             ReaderPoll::SplitFinished(split) => {
@@ -152,21 +272,8 @@ impl SourceDriver {
                 SourceState::Progress
             }
             ReaderPoll::Idle { until_ms } => SourceState::Idle(until_ms),
-            ReaderPoll::Finished => return Ok(SourceState::Finished),
-        };
-        let due = self.generator.is_some() && now_ms.saturating_sub(self.last_emit_ms) >= self.policy.interval_ms;
-        if due {
-            self.last_emit_ms = now_ms;
-            self.mark_idle(now_ms);
-            self.emit_watermark(out);
-        }
-        match state {
-            SourceState::Idle(until) if self.generator.is_some() && !self.idle => {
-                let next = self.last_emit_ms.saturating_add(self.policy.interval_ms);
-                Ok(SourceState::Idle(Some(until.map_or(next, |u| u.min(next)))))
-            }
-            state => Ok(state),
-        }
+            ReaderPoll::Finished => SourceState::Finished,
+        })
     }
 
     fn emit_batch(&mut self, split: usize, batch: Batch, now_ms: i64, out: &mut Output) -> Result<(), TaskError> {
@@ -217,13 +324,18 @@ impl SourceDriver {
         let Some(timeout_ms) = self.policy.idle_timeout_ms else {
             return;
         };
-        for split in self.splits.iter_mut().filter(|s| !s.finished) {
+        for split in self.splits.iter_mut().filter(|s| !s.finished && s.paused_ms.is_none()) {
             split.idle = now_ms - split.last_row_ms >= timeout_ms;
         }
     }
 
+    /// Whether every split is idle or finished.
+    fn none_counts(&self) -> bool {
+        self.assigned && self.splits.iter().all(|s| s.idle || s.finished)
+    }
+
     fn emit_watermark(&mut self, out: &mut Output) {
-        let none_counts = self.assigned && self.splits.iter().all(|s| s.idle || s.finished);
+        let none_counts = self.none_counts();
         if none_counts != self.idle {
             self.idle = none_counts;
             out.push(Element::Idle(none_counts));
@@ -262,8 +374,43 @@ mod tests {
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
     use std::collections::VecDeque;
+    use std::sync::Mutex;
 
     struct Script(VecDeque<ReaderPoll>);
+
+    /// Notes which splits are paused, and hands out no rows of those.
+    #[derive(Default)]
+    struct Pausing {
+        rows: VecDeque<ReaderPoll>,
+        paused: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl SourceReader for Pausing {
+        fn add_splits(&mut self, _: Vec<Split>) -> Result<(), TaskError> {
+            Ok(())
+        }
+        fn no_more_splits(&mut self) {}
+        fn poll(&mut self, _: i64) -> Result<ReaderPoll, TaskError> {
+            let paused = self.paused.lock().unwrap();
+            let next = self
+                .rows
+                .iter()
+                .position(|poll| !matches!(poll, ReaderPoll::Batch { split, .. } if paused.contains(split)));
+            Ok(next
+                .and_then(|index| self.rows.remove(index))
+                .unwrap_or(ReaderPoll::Idle { until_ms: None }))
+        }
+        fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Split>, TaskError> {
+            Ok(vec![])
+        }
+        fn set_paused(&mut self, split: usize, paused: bool) {
+            let mut all = self.paused.lock().unwrap();
+            all.retain(|s| *s != split);
+            if paused {
+                all.push(split);
+            }
+        }
+    }
 
     impl SourceReader for Script {
         fn add_splits(&mut self, _: Vec<Split>) -> Result<(), TaskError> {
@@ -304,6 +451,7 @@ mod tests {
             interval_ms: 0,
             on_event,
             idle_timeout_ms: idle,
+            report_interval_ms: None,
         };
         let mut driver = SourceDriver::new(
             Box::new(Script(polls)),
@@ -370,6 +518,7 @@ mod tests {
             interval_ms: 10,
             on_event: false,
             idle_timeout_ms: None,
+            report_interval_ms: None,
         };
         let reader = Box::new(Script(VecDeque::new()));
         let mut driver = SourceDriver::new(reader, Some(Box::new(FirstColumn)), policy, Arc::default());
@@ -394,6 +543,7 @@ mod tests {
             interval_ms: 0,
             on_event: false,
             idle_timeout_ms: Some(100),
+            report_interval_ms: None,
         };
         let polls = [
             rows(0, &[5]),
@@ -428,6 +578,7 @@ mod tests {
                 interval_ms: 0,
                 on_event: false,
                 idle_timeout_ms: None,
+                report_interval_ms: None,
             };
             let reader = Box::new(Script(polls.into()));
             SourceDriver::new(reader, Some(Box::new(FirstColumn)), policy, Arc::default())
@@ -462,5 +613,89 @@ mod tests {
             (2, ReaderPoll::SplitFinished(0)),
         ];
         assert_eq!(run(false, None, script), ["[5]", "[50]", "wm 5", "wm 50"]);
+    }
+
+    fn aligned(rows: impl IntoIterator<Item = ReaderPoll>) -> (SourceDriver, Arc<Mutex<Vec<usize>>>) {
+        let reader = Pausing {
+            rows: rows.into_iter().collect(),
+            ..Pausing::default()
+        };
+        let paused = reader.paused.clone();
+        let policy = EmitPolicy {
+            interval_ms: 0,
+            on_event: false,
+            idle_timeout_ms: Some(100),
+            report_interval_ms: Some(10),
+        };
+        let generator = Some(Box::new(FirstColumn) as Box<_>);
+        let mut driver = SourceDriver::new(Box::new(reader), generator, policy, Arc::default());
+        driver.add_splits(vec![split("a"), split("b")], 0).unwrap();
+        (driver, paused)
+    }
+
+    /// Times of the rows that a driver emits.
+    fn polled(driver: &mut SourceDriver, now_ms: i64) -> (SourceState, Vec<i64>) {
+        let mut out = Output::new();
+        let state = driver.poll(now_ms, &mut out).unwrap();
+        let times = |element| match element {
+            Element::Data(batch) => batch.column(0).as_primitive::<Int64Type>().values().to_vec(),
+            _ => vec![],
+        };
+        (state, out.drain().flat_map(times).collect())
+    }
+
+    #[test]
+    fn a_split_ahead_of_its_group_is_paused_and_the_others_read_on() {
+        let (mut driver, paused) = aligned([rows(0, &[500]), rows(0, &[501]), rows(1, &[1]), rows(1, &[2])]);
+        driver.align(100, 0);
+        assert_eq!(polled(&mut driver, 0).1, [500]);
+        assert_eq!(*paused.lock().unwrap(), [0]);
+        assert_eq!(polled(&mut driver, 1).1, [1]);
+        assert_eq!(polled(&mut driver, 10).1, [2]);
+        assert_eq!(driver.take_report(), Some(2), "the slowest split that counts");
+        // What is paused is not idle, however long; what has nothing is.
+        assert_eq!(polled(&mut driver, 200).1, [0; 0]);
+        assert_eq!(driver.take_report(), Some(500));
+        driver.align(500, 300);
+        assert!(paused.lock().unwrap().is_empty());
+        assert_eq!(polled(&mut driver, 301).1, [501]);
+    }
+
+    #[test]
+    fn a_source_ahead_of_its_group_reads_nothing_and_is_not_idle() {
+        let (mut driver, _) = aligned([rows(0, &[500]), rows(1, &[400]), rows(1, &[600])]);
+        assert_eq!(polled(&mut driver, 0).1, [500]);
+        assert_eq!(driver.take_report(), None, "a split has no row yet");
+        driver.align(100, 1);
+        assert_eq!(polled(&mut driver, 1).1, [400]);
+        for now_ms in [12, 60, 1_000] {
+            let next = SourceState::Idle(Some(now_ms));
+            let (state, times) = polled(&mut driver, now_ms);
+            assert_eq!(
+                (state, times),
+                (next, vec![]),
+                "it looks again at once: the interval of watermarks is 0"
+            );
+            assert_eq!(driver.take_report(), Some(400), "and says where it is");
+        }
+        driver.align(400, 1_001);
+        assert_eq!(polled(&mut driver, 1_002).1, [600]);
+        // Its splits had no rows for a thousand milliseconds, none of which they could have read in.
+        assert_eq!(polled(&mut driver, 1_050).0, SourceState::Idle(Some(1_050)));
+        assert_eq!(driver.take_report(), Some(500));
+    }
+
+    #[test]
+    fn who_is_idle_or_at_its_end_holds_nobody_back() {
+        let (mut driver, _) = aligned([rows(0, &[5]), rows(1, &[7])]);
+        polled(&mut driver, 0);
+        polled(&mut driver, 1);
+        polled(&mut driver, 150);
+        assert_eq!(driver.take_report(), Some(END_OF_TIME));
+        let (mut driver, _) = aligned([rows(0, &[5]), rows(1, &[7]), ReaderPoll::Finished]);
+        polled(&mut driver, 0);
+        polled(&mut driver, 1);
+        assert_eq!(polled(&mut driver, 2).0, SourceState::Finished);
+        assert_eq!(driver.take_report(), Some(END_OF_TIME));
     }
 }

@@ -21,7 +21,7 @@ use crate::operator::Operator;
 use crate::source::{EmitPolicy, SourceDriver, SourceState};
 use crate::waker::Waker;
 use flott_core::clock::SharedClock;
-use flott_core::time::END_OF_TIME;
+use flott_core::time::{END_OF_TIME, EventTime};
 use flott_core::{CheckpointId, OperatorId};
 use flott_state::snapshot::RestoreNotes;
 use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute, RestoredState};
@@ -47,6 +47,8 @@ pub enum TaskCommand {
     Checkpoint(Barrier),
     /// A checkpoint is complete and committed.
     CheckpointComplete(CheckpointId),
+    /// The source may read up to this time; splits ahead of it wait for the others of their group (watermark alignment).
+    AlignWatermarks(EventTime),
     /// End where you are; state is given up.
     Cancel,
     /// Fail, as if the machine had; tests say why.
@@ -67,6 +69,8 @@ pub enum TaskEvent {
         /// Captured state, operators in order, the source first.
         operators: Vec<(OperatorId, OperatorSnapshot)>,
     },
+    /// How far the source has come, which is in a group of watermark alignment; it expects [`TaskCommand::AlignWatermarks`].
+    ReportedWatermark(EventTime),
     /// All input is read and processed.
     Drained,
     /// The input was stopped behind a savepoint.
@@ -387,7 +391,13 @@ impl Task {
             self.chain.fire_timers(now_ms)?;
             return Ok(Step::Progress);
         }
-        if self.feed(now_ms)? {
+        let is_fed = self.feed(now_ms)?;
+        if let Feed::Source { driver, .. } = &mut self.feed
+            && let Some(reached) = driver.take_report()
+        {
+            listener.on_event(TaskEvent::ReportedWatermark(reached));
+        }
+        if is_fed {
             return Ok(Step::Progress);
         }
         let marker = match &self.feed {
@@ -438,8 +448,12 @@ impl Task {
             }
             (TaskCommand::AddSplits(splits), Feed::Source { driver, .. }) => driver.add_splits(splits, now_ms)?,
             (TaskCommand::NoMoreSplits, Feed::Source { driver, .. }) => driver.no_more_splits(),
-            (TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits, Feed::Gate { .. }) => {
-                return Err(TaskError::internal("splits were sent to a task without a source"));
+            (TaskCommand::AlignWatermarks(limit), Feed::Source { driver, .. }) => driver.align(limit, now_ms),
+            (
+                TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits | TaskCommand::AlignWatermarks(_),
+                Feed::Gate { .. },
+            ) => {
+                return Err(TaskError::internal("a task without a source was told what to read"));
             }
             (TaskCommand::Checkpoint(barrier), _) if barrier.checkpoint > self.passed => {
                 // One that was not yet taken is given up for this one, which covers the splits between them.

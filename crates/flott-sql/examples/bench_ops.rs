@@ -225,6 +225,7 @@ fn operator(registry: &Registry, kind: &str, spec: serde_json::Value) -> Result<
         parallelism: 1,
         max_parallelism: 128,
         chaining: Chaining::Always,
+        slot_sharing_group: None,
         output: vec![],
         spec,
     };

@@ -7,7 +7,7 @@ use flott_cluster::{JobHandle, JobStatus, Restore, Submission, submit};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
 use flott_datastream::{Executor, Program};
-use flott_plan::Plan;
+use flott_plan::{JobGraph, Plan};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +38,18 @@ pub enum ClusterError {
         /// How many it has.
         parallelism: usize,
         /// How many slots there are.
+        slots: usize,
+    },
+    /// There are too few slots for all slot sharing groups together.
+    #[error(
+        "the job needs {needed} slots ({groups}), and the cluster has {slots}: give it more, or lower a parallelism"
+    )]
+    SlotsOfGroups {
+        /// How many it needs.
+        needed: usize,
+        /// The groups, with the slots of each.
+        groups: String,
+        /// How many there are.
         slots: usize,
     },
     /// The cluster could not be made.
@@ -126,7 +138,7 @@ impl fmt::Debug for MiniCluster {
 }
 
 impl MiniCluster {
-    /// A cluster of `slots` slots: no operator can have more subtasks.
+    /// A cluster of `slots` slots: no operator can have more subtasks, nor all slot sharing groups together.
     ///
     /// # Errors
     /// If the system gives it no thread or folder.
@@ -196,10 +208,20 @@ impl MiniCluster {
         })
     }
 
-    /// One subtask of each operator shares a slot.
+    /// One subtask of each operator of a slot sharing group shares a slot.
     fn check_slots(&self, plan: &Plan) -> Result<(), ClusterError> {
+        let graph = JobGraph::of(plan, true);
         let widest = plan.nodes.iter().max_by_key(|node| node.parallelism);
         match widest.filter(|node| node.parallelism > self.0.slots) {
+            None if graph.slots() > self.0.slots => {
+                let groups = graph.slots_by_group().into_iter();
+                let groups: Vec<String> = groups.map(|(group, slots)| format!("{slots} of '{group}'")).collect();
+                Err(ClusterError::SlotsOfGroups {
+                    needed: graph.slots(),
+                    groups: groups.join(", "),
+                    slots: self.0.slots,
+                })
+            }
             None => Ok(()),
             Some(node) => Err(ClusterError::Slots {
                 operator: node.description.clone(),

@@ -403,6 +403,7 @@ pub fn plan(parallelism: usize, options: &[(&str, &str)]) -> Plan {
             parallelism,
             max_parallelism: 128,
             chaining: Chaining::Always,
+            slot_sharing_group: None,
             output,
             spec: spec.unwrap(),
         });

@@ -222,6 +222,7 @@ mod tests {
             parallelism: 1,
             max_parallelism: 128,
             chaining: Chaining::Always,
+            slot_sharing_group: None,
             output: vec![],
             spec,
         }

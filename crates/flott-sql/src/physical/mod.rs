@@ -201,6 +201,7 @@ impl Planner {
             parallelism: new.parallelism,
             max_parallelism: self.config.max_parallelism_of(new.parallelism),
             chaining: Chaining::Always,
+            slot_sharing_group: None,
             output: new.output,
             spec,
         });

@@ -7,7 +7,7 @@ use crate::nodes::{ChangelogNormalizeSpec, WATERMARK_GENERATOR, WatermarkExpress
 use crate::rel::{Changelog, ModifyKinds, Rel, Scan, names_of};
 use flott_core::{Field, Options};
 use flott_plan::{Partitioning, Role};
-use flott_runtime::connector::{ChangelogMode, ScanSpec, TableSpec, WatermarkSpec};
+use flott_runtime::connector::{ChangelogMode, DEFAULT_ALIGNMENT_INTERVAL_MS, ScanSpec, TableSpec, WatermarkSpec};
 
 fn wrong(scan: &Scan, error: &flott_core::options::OptionError) -> SqlError {
     SqlError::new(
@@ -136,25 +136,7 @@ impl Planner {
             || self.config.watermark_interval_ms == Some(0);
         let own_timeout = options.duration_ms("scan.watermark.idle-timeout").map_err(at)?;
         let idle_timeout_ms = own_timeout.filter(|ms| *ms > 0).or(self.config.idle_timeout_ms);
-        let alignment = match options.get("scan.watermark.alignment.group") {
-            None => None,
-            Some(group) => {
-                let drift = options.duration_ms("scan.watermark.alignment.max-drift").map_err(at)?;
-                let drift = drift.ok_or_else(|| {
-                    SqlError::new(
-                        Step::Option,
-                        format!(
-                            "table '{}': 'scan.watermark.alignment.group' needs 'scan.watermark.alignment.max-drift'",
-                            scan.table.spec.short_name()
-                        ),
-                    )
-                })?;
-                let interval = options
-                    .duration_ms("scan.watermark.alignment.update-interval")
-                    .map_err(at)?;
-                Some((group.to_owned(), drift, interval.unwrap_or(1_000)))
-            }
-        };
+        let alignment = alignment(scan)?;
         let spec = WatermarkExpressionSpec {
             expression: expr.clone(),
             time_zone: self.config.time_zone.clone(),
@@ -168,6 +150,26 @@ impl Planner {
             alignment,
         })
     }
+}
+
+/// The group of watermark alignment that a table's options put it in, with the largest drift and the update interval, in ms.
+fn alignment(scan: &Scan) -> SqlResult<Option<(String, i64, i64)>> {
+    const GROUP: &str = "scan.watermark.alignment.group";
+    const MAX_DRIFT: &str = "scan.watermark.alignment.max-drift";
+    const UPDATE_INTERVAL: &str = "scan.watermark.alignment.update-interval";
+    let duration = |key| scan.options.duration_ms(key).map_err(|e| wrong(scan, &e));
+    let (given, missing) = match (scan.options.get(GROUP), duration(MAX_DRIFT)?) {
+        (Some(group), Some(drift_ms)) => {
+            let interval_ms = duration(UPDATE_INTERVAL)?.unwrap_or(DEFAULT_ALIGNMENT_INTERVAL_MS);
+            return Ok(Some((group.to_owned(), drift_ms, interval_ms)));
+        }
+        (None, None) => return Ok(None),
+        (Some(_), None) => (GROUP, MAX_DRIFT),
+        (None, Some(_)) => (MAX_DRIFT, GROUP),
+    };
+    let table = scan.table.spec.short_name();
+    let text = format!("table '{table}': '{given}' needs '{missing}': watermarks are aligned by both together");
+    Err(SqlError::new(Step::Option, text))
 }
 
 /// The scan's columns under the names of the table, not those of a projection that was dropped.

@@ -29,3 +29,22 @@ fn plans_stay_as_they_are() {
     }
     report(&differences);
 }
+
+/// Group, drift and interval of watermark alignment are in the plan, where the source finds them.
+#[test]
+fn watermark_alignment_is_planned() {
+    let alignment = |options: &str| {
+        let script = format!(
+            "CREATE TABLE clicks (userId STRING, at TIMESTAMP(3), WATERMARK FOR at AS at) WITH ('connector' = 'kafka', 'topic' = 'clicks', \
+             'properties.bootstrap.servers' = 'broker:9092', 'format' = 'json' {options});
+             CREATE TABLE out (userId STRING, at TIMESTAMP(3)) WITH ('connector' = 'print');
+             INSERT INTO out SELECT userId, at FROM clicks;"
+        );
+        jobs(&script)[0].plan.nodes[0].spec["watermark"]["alignment"].clone()
+    };
+    assert_eq!(alignment(""), serde_json::Value::Null);
+    let both = ", 'scan.watermark.alignment.group' = 'g', 'scan.watermark.alignment.max-drift' = '20 s'";
+    assert_eq!(alignment(both), serde_json::json!(["g", 20_000, 1_000]));
+    let all = format!("{both}, 'scan.watermark.alignment.update-interval' = '250 ms'");
+    assert_eq!(alignment(&all), serde_json::json!(["g", 20_000, 250]));
+}

@@ -106,6 +106,16 @@ fn wide_jobs_and_failures_are_told() {
         "{text}"
     );
     let env = cluster.environment();
+    env.set_parallelism(2);
+    env.from_sequence(1, 10)
+        .map(|n| n)
+        .slot_sharing_group("heavy")
+        .for_each(drop);
+    assert_eq!(
+        cluster.start(&env, "groups").unwrap_err().to_string(),
+        "the job needs 4 slots (2 of 'default', 2 of 'heavy'), and the cluster has 2: give it more, or lower a parallelism"
+    );
+    let env = cluster.environment();
     env.from_sequence(1, 10)
         .map(|n| assert!(n < 5, "five is too many"))
         .for_each(drop);

@@ -228,7 +228,8 @@ impl<T: Data> Source for Scripted<T> {
     }
 }
 
-struct OneSplit(bool);
+/// One split, found once.
+pub struct OneSplit(pub bool);
 
 #[async_trait]
 impl SplitEnumerator for OneSplit {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod alignment;
 mod batch;
 mod connected;
 mod derived;

@@ -4,7 +4,7 @@ use super::{env, sorted};
 use flott::prelude::*;
 use flott_plan::{JobGraph, Partitioning};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -158,6 +158,98 @@ fn records_come_to_the_subtask_that_is_asked_for() {
         let sizes: Vec<usize> = subtasks(spread).values().map(Vec::len).collect();
         assert!(sizes.len() == 4 && sizes.iter().all(|n| *n > 100), "{sizes:?}");
     }
+}
+
+/// To which subtask records went, and from which.
+#[test]
+fn neighbours_talk_to_neighbours() {
+    let pairs = |spread: fn(&DataStream<i64>) -> DataStream<i64>, readers: usize| {
+        let env = env();
+        env.set_parallelism(2);
+        let from = env
+            .from_sequence(0, 999)
+            .map_with(Where::default())
+            .map(|at| at.0 as i64);
+        let to = sorted(spread(&from).map_with(Where::default()).set_parallelism(readers));
+        to.into_iter().collect::<BTreeSet<_>>()
+    };
+    assert_eq!(pairs(DataStream::forward, 2), [(0, 0), (1, 1)].into());
+    assert_eq!(pairs(DataStream::rescale, 4), [(0, 0), (1, 0), (2, 1), (3, 1)].into());
+}
+
+#[test]
+fn chains_begin_and_end_where_they_are_told_to() {
+    let chains = |hint: fn(DataStream<i64>) -> DataStream<i64>| {
+        let env = env();
+        env.set_parallelism(1);
+        hint(env.from_sequence(0, 9).map(|n| n)).map(|n| n).for_each(drop);
+        chains(&env)
+    };
+    let (source, sink) = ("Source: Sequence Source[1]", "Sink: For Each[4]");
+    assert_eq!(chains(|s| s), [format!("{source} -> Map[2] -> Map[3] -> {sink} x1")]);
+    assert_eq!(
+        chains(DataStream::start_new_chain),
+        [format!("{source} x1"), format!("Map[2] -> Map[3] -> {sink} x1")]
+    );
+    assert_eq!(
+        chains(DataStream::disable_chaining),
+        [
+            format!("{source} x1"),
+            "Map[2] x1".to_owned(),
+            format!("Map[3] -> {sink} x1")
+        ]
+    );
+    assert_eq!(
+        chains(|s| s.slot_sharing_group("heavy")),
+        [format!("{source} x1"), format!("Map[2] -> Map[3] -> {sink} x1")],
+        "what follows is of the group of its input"
+    );
+    let env = env();
+    env.set_parallelism(1);
+    env.from_sequence(0, 9).map(|n| n).print().disable_chaining();
+    env.from_sequence(0, 9).print().slot_sharing_group("sinks");
+    let sink = "Sink: Print to Std. Out";
+    assert_eq!(
+        self::chains(&env),
+        [
+            format!("{source} -> Map[2] x1"),
+            format!("{sink}[3] x1"),
+            "Source: Sequence Source[4] x1".to_owned(),
+            format!("{sink}[5] x1"),
+        ]
+    );
+}
+
+/// Slots are those of all groups together: of the widest operator of each.
+#[test]
+fn slots_are_counted_by_group() {
+    let groups = |describe: fn(&StreamExecutionEnvironment)| {
+        let env = env();
+        env.set_parallelism(2);
+        describe(&env);
+        let program = env.program("test").unwrap();
+        (program.slots(), program.slots_by_group())
+    };
+    let of = |groups: &[(&str, usize)]| {
+        let groups = groups.iter().map(|(group, slots)| ((*group).to_owned(), *slots));
+        groups.collect::<BTreeMap<_, _>>()
+    };
+    let (slots, by_group) = groups(|env| {
+        env.from_sequence(0, 9).map(|n| n).set_parallelism(3).print();
+    });
+    assert_eq!((slots, by_group), (3, of(&[("default", 3)])));
+    // A union of two groups is of neither, a key does not change the group, and who says default is of it.
+    let (slots, by_group) = groups(|env| {
+        let heavy = env.from_sequence(0, 9).slot_sharing_group("heavy");
+        let sums = heavy.key_by(|n| n % 2).reduce(|a, b| a + b).set_parallelism(5);
+        sums.map(|n| n).slot_sharing_group("default").set_parallelism(1).print();
+        heavy
+            .union(&[&env.from_sequence(0, 9)])
+            .map(|n| n)
+            .set_parallelism(4)
+            .print();
+    });
+    assert_eq!((slots, by_group), (9, of(&[("default", 4), ("heavy", 5)])));
 }
 
 #[test]

@@ -67,6 +67,32 @@ fn programs_that_are_no_jobs_are_refused_before_they_start() {
             }),
             "the plan is not valid: 'Map[2]' has parallelism 0, allowed is 1 to its max parallelism 128",
         ),
+        (
+            refused(|env| {
+                env.from_sequence(0, 9).map(|n| n).slot_sharing_group("").print();
+            }),
+            "the slot sharing group of 'Map' has no name: give it one, or 'default'",
+        ),
+        (
+            refused(|env| {
+                let strategy = WatermarkStrategy::for_monotonous_timestamps();
+                let aligned = strategy.with_watermark_alignment("group", Duration::from_secs(1));
+                env.from_sequence(0, 9)
+                    .assign_timestamps_and_watermarks(&aligned)
+                    .print();
+            }),
+            "watermarks are aligned where records are read: give the strategy with its alignment to from_source(), not to \
+             assign_timestamps_and_watermarks()",
+        ),
+        (
+            refused(|env| {
+                let strategy = WatermarkStrategy::no_watermarks();
+                let aligned = strategy.with_watermark_alignment("group", Duration::from_secs(1));
+                env.from_source(DataGeneratorSource::new(|n| n, 9), aligned, "numbers")
+                    .print();
+            }),
+            "there are no watermarks to be aligned: remove with_watermark_alignment(), or use another strategy than no_watermarks()",
+        ),
     ];
     for (said, expected) in cases {
         assert_eq!(said, expected);
