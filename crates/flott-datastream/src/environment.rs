@@ -2,7 +2,7 @@
 
 use crate::connector::TypedSource;
 use crate::function::BoxError;
-use crate::graph::{Defaults, Graph, ProgramError, Register};
+use crate::graph::{Defaults, Graph, ProgramError, Register, Roots};
 use crate::operators::sink::{Collect, FunctionSink};
 use crate::records::Data;
 use crate::runtime_mode::{self, RuntimeMode};
@@ -266,9 +266,28 @@ impl StreamExecutionEnvironment {
     /// # Errors
     /// If the program is no job.
     pub fn program(&self, job_name: &str) -> Result<Program, ExecuteError> {
-        let settings = self.settings.borrow();
+        let roots = self.graph.borrow_mut().take_since_last();
+        self.program_of(job_name, roots)
+    }
+
+    /// Runs the job of `roots`.
+    pub(crate) fn execute_roots(&self, job_name: &str, roots: Roots) -> Result<JobExecutionResult, ExecuteError> {
+        self.executor.execute(self.program_of(job_name, roots)?)
+    }
+
+    /// The options of the next job: those from outside, and the program's.
+    ///
+    /// # Errors
+    /// If those from outside cannot be read.
+    pub fn options(&self) -> Result<Options, ExecuteError> {
         let mut options = self.executor.options()?;
-        options.merge(&settings.options);
+        options.merge(&self.settings.borrow().options);
+        Ok(options)
+    }
+
+    fn program_of(&self, job_name: &str, roots: Roots) -> Result<Program, ExecuteError> {
+        let options = self.options()?;
+        let settings = self.settings.borrow();
         let number = |key: &str| options.positive(key).map_err(ProgramError::from);
         let mode = options.one_of(runtime_mode::OPTION, &runtime_mode::NAMES);
         let mode = mode.map_err(ProgramError::from)?;
@@ -283,7 +302,8 @@ impl StreamExecutionEnvironment {
             },
             mode: mode.map_or(RuntimeMode::Streaming, |index| runtime_mode::MODES[index]),
         };
-        let (plan, register) = self.graph.borrow_mut().finish(job_name, options, &defaults)?;
+        let finished = self.graph.borrow_mut().finish(job_name, options, &defaults, roots);
+        let (plan, register) = finished?;
         Ok(Program { plan, register })
     }
 

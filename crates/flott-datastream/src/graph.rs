@@ -3,6 +3,8 @@
 //! Each node has a kind of its own (`map#3`) in the registry of the program, so that a plan stays data: the program that made
 //! it is the only one that can run it.
 
+use crate::function::BoxError;
+use crate::planned::{Part, Planner, StreamRef, Wanted, WantedOutlet};
 use crate::records::{Data, Records};
 use crate::runtime_mode::{self, RuntimeMode};
 use crate::side::{OutputTag, SideOutputs, Sides};
@@ -12,11 +14,14 @@ use flott_core::{OperatorId, Options};
 use flott_plan::{Chaining, DEFAULT_SLOT_SHARING_GROUP, Edge, Node, NodeId, Partitioning, Plan, PlanError, Role};
 use flott_runtime::connector::Boundedness;
 use flott_runtime::{Operator, Registry, Sink, Source};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Puts the factories of one node into a registry.
-pub(crate) type Register = Arc<dyn Fn(&mut Registry)>;
+pub type Register = Arc<dyn Fn(&mut Registry)>;
 
 /// What a program has described: the jobs that it has run, and the one in the making.
 #[derive(Default)]
@@ -28,6 +33,46 @@ pub(crate) struct Graph {
     planned: usize,
     /// What is wrong with the program, where a call cannot say so.
     refused: Option<ProgramError>,
+    /// Plans what lies between streams and the outlets that read them.
+    pub(crate) planner: Option<Rc<dyn Planner>>,
+    /// Statements of the planner that are part of the next job.
+    attached: BTreeSet<usize>,
+    statements: usize,
+    /// Nodes of jobs that were run aside.
+    aside: BTreeSet<NodeId>,
+}
+
+/// What a job is made of: these, and all that they read.
+#[derive(Debug, Clone)]
+pub(crate) struct Roots {
+    nodes: Vec<NodeId>,
+    statements: Vec<usize>,
+}
+
+/// A moment in the description of a program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    nodes: usize,
+    statements: usize,
+}
+
+/// A node of a job in the making.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Place {
+    /// Described by the program.
+    Draft(NodeId),
+    /// Planned by the [`Planner`], by its number in that plan.
+    Part(NodeId),
+}
+
+/// An edge of a job in the making.
+struct Link {
+    from: Place,
+    to: Place,
+    input: usize,
+    output: usize,
+    /// As [`DraftEdge::partitioning`].
+    partitioning: Option<Partitioning>,
 }
 
 /// A node before its parallelism is known.
@@ -52,6 +97,8 @@ struct Draft {
     is_unbounded: bool,
     spec: serde_json::Value,
     sides: SideOutputs,
+    /// Its input is made by the planner.
+    is_outlet: bool,
 }
 
 struct DraftEdge {
@@ -149,6 +196,53 @@ impl Graph {
         Origin::main(node)
     }
 
+    /// Adds an operator whose input is what the planner makes: columns in, `T` out.
+    pub(crate) fn outlet<T: Data>(
+        &mut self,
+        operation: &'static str,
+        name: &str,
+        make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
+    ) -> Origin {
+        // State behind it is found by its place, so it counts as an operator with state.
+        let origin = self.operator::<T>(operation, name, true, &[], make);
+        self.nodes[origin.node].is_outlet = true;
+        origin
+    }
+
+    /// Adds a statement of the planner to the next job; its number.
+    pub(crate) fn attach(&mut self) -> usize {
+        self.statements += 1;
+        self.attached.insert(self.statements - 1);
+        self.statements - 1
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            nodes: self.nodes.len(),
+            statements: self.statements,
+        }
+    }
+
+    /// Takes what was described since `mark` out of the job in the making.
+    pub(crate) fn set_aside(&mut self, mark: Mark) -> Roots {
+        let nodes: Range<NodeId> = mark.nodes..self.nodes.len();
+        self.aside.extend(nodes.clone());
+        let statements = self.attached.split_off(&mark.statements);
+        Roots {
+            nodes: nodes.collect(),
+            statements: statements.into_iter().collect(),
+        }
+    }
+
+    /// What was described since the last job; the next one begins here.
+    pub(crate) fn take_since_last(&mut self) -> Roots {
+        let nodes = std::mem::replace(&mut self.planned, self.nodes.len())..self.nodes.len();
+        Roots {
+            nodes: nodes.filter(|node| !self.aside.contains(node)).collect(),
+            statements: std::mem::take(&mut self.attached).into_iter().collect(),
+        }
+    }
+
     /// A side output of a node.
     pub(crate) fn side_output<T: Data>(&mut self, node: NodeId, tag: &OutputTag<T>) -> Origin {
         let (output, is_new) = match self.nodes[node].sides.declare(tag) {
@@ -221,6 +315,7 @@ impl Graph {
             is_unbounded: false,
             spec: serde_json::Value::Null,
             sides: SideOutputs::default(),
+            is_outlet: false,
         });
         self.nodes.len() - 1
     }
@@ -294,12 +389,18 @@ impl Graph {
         self.nodes[node].slot_sharing_group = Some(group.to_owned());
     }
 
-    /// The slot sharing group of a node: its own, else that of all its inputs, else the default.
-    fn slot_sharing_group(&self, node: NodeId, number: &HashMap<NodeId, NodeId>, plan: &Plan) -> Option<String> {
+    /// The slot sharing group of a node: its own, else that of all its inputs, which come before it, else the default.
+    fn slot_sharing_group(
+        &self,
+        node: NodeId,
+        links: &[Link],
+        number: &HashMap<Place, NodeId>,
+        plan: &Plan,
+    ) -> Option<String> {
         let own = self.nodes[node].slot_sharing_group.as_deref();
         let of_inputs = || {
-            let inputs = self.edges.iter().filter(|edge| edge.to == node);
-            let mut groups = inputs.map(|edge| plan.nodes[number[&edge.from]].slot_sharing_group());
+            let inputs = links.iter().filter(|link| link.to == Place::Draft(node));
+            let mut groups = inputs.map(|link| plan.nodes[number[&link.from]].slot_sharing_group());
             let first = groups.next()?;
             groups.all(|group| group == first).then_some(first)
         };
@@ -309,35 +410,152 @@ impl Graph {
             .map(str::to_owned)
     }
 
-    /// The nodes of the job in the making: those since the last job, and what they read of earlier ones.
-    fn nodes_of_job(&self) -> Vec<NodeId> {
-        let mut included: BTreeSet<NodeId> = (self.planned..self.nodes.len()).collect();
-        let mut open: Vec<NodeId> = included.iter().copied().collect();
+    /// Adds all that `nodes` read to a job.
+    fn add_upstream(&self, job: &mut BTreeSet<NodeId>, nodes: impl IntoIterator<Item = NodeId>) {
+        let mut open: Vec<NodeId> = nodes.into_iter().filter(|node| job.insert(*node)).collect();
         while let Some(at) = open.pop() {
             let read = self.edges.iter().filter(|e| e.to == at).map(|e| e.from);
-            open.extend(read.filter(|from| included.insert(*from)));
+            open.extend(read.filter(|from| job.insert(*from)));
         }
-        included.into_iter().collect()
     }
 
-    /// The plan of the job and what registers its factories; the next job begins here.
+    /// Asks the planner for what lies before the outlets of a job, and adds what that reads to the job.
+    fn part(
+        &self,
+        job: &mut BTreeSet<NodeId>,
+        statements: &[usize],
+        options: &Options,
+        defaults: &Defaults,
+    ) -> Result<Option<Part>, ProgramError> {
+        let mut options = options.clone();
+        options.set("parallelism.default", defaults.parallelism.to_string());
+        if let Some(max_parallelism) = defaults.max_parallelism {
+            options.set("pipeline.max-parallelism", max_parallelism.to_string());
+        }
+        // What is planned may be read by streams that are planned over again; how parallel those are is known after a round.
+        let mut of_outlets = HashMap::new();
+        loop {
+            let outlets = job.iter().copied().filter(|node| self.nodes[*node].is_outlet);
+            let outlets: Vec<WantedOutlet> = outlets
+                .map(|node| WantedOutlet {
+                    outlet: crate::planned::Outlet(node),
+                    uid: self.nodes[node].uid.clone(),
+                    parallelism: self.nodes[node].parallelism,
+                })
+                .collect();
+            if outlets.is_empty() && statements.is_empty() {
+                return Ok(None);
+            }
+            let planner = self.planner.as_ref().ok_or(ProgramError::NoPlanner)?;
+            let wanted = Wanted {
+                outlets: &outlets,
+                statements,
+                options: &options,
+                parallelism_of: &|stream| self.parallelism_of(stream, &of_outlets, defaults),
+            };
+            let part = planner.plan(&wanted).map_err(ProgramError::Part)?;
+            let nodes_before = job.len();
+            for (_, stream) in &part.inlets {
+                self.add_upstream(job, stream.0.iter().map(|origin| origin.node));
+            }
+            let planned = part.outlets.iter();
+            let planned: HashMap<NodeId, usize> = planned
+                .map(|(node, outlet)| (outlet.0, part.plan.nodes[*node].parallelism))
+                .collect();
+            let is_settled = part.inlets.iter().all(|(_, stream)| {
+                let now = self.parallelism_of(stream, &planned, defaults);
+                now == self.parallelism_of(stream, &of_outlets, defaults)
+            });
+            of_outlets = planned;
+            if is_settled && job.len() == nodes_before {
+                return Ok(Some(part));
+            }
+        }
+    }
+
+    /// How parallel an operator is that works on a stream in its place.
+    fn parallelism_of(&self, stream: &StreamRef, of_outlets: &HashMap<NodeId, usize>, defaults: &Defaults) -> usize {
+        let mut node = match stream.0.as_slice() {
+            [one] if one.partitioning.is_none() => one.node,
+            _ => return defaults.parallelism,
+        };
+        while let Some(followed) = self.nodes[node].follows {
+            node = followed;
+        }
+        let draft = &self.nodes[node];
+        let said = draft.fixed.or(draft.parallelism);
+        said.or_else(|| of_outlets.get(&node).copied())
+            .unwrap_or(defaults.parallelism)
+    }
+
+    /// The edges of a job, in which the sinks of `part` that are outlets are the program's nodes.
+    fn links(&self, job: &BTreeSet<NodeId>, part: Option<&Part>) -> Vec<Link> {
+        let of_job = self
+            .edges
+            .iter()
+            .filter(|e| job.contains(&e.from) && job.contains(&e.to));
+        let mut links: Vec<Link> = of_job
+            .map(|e| Link {
+                from: Place::Draft(e.from),
+                to: Place::Draft(e.to),
+                input: e.input,
+                output: e.output,
+                partitioning: e.partitioning.clone(),
+            })
+            .collect();
+        let Some(part) = part else {
+            return links;
+        };
+        for (node, stream) in &part.inlets {
+            links.extend(stream.0.iter().map(|origin| Link {
+                from: Place::Draft(origin.node),
+                to: Place::Part(*node),
+                input: 0,
+                output: origin.output,
+                partitioning: origin.partitioning.clone(),
+            }));
+        }
+        links.extend(part.plan.edges.iter().map(|e| Link {
+            from: Place::Part(e.from),
+            to: part.place(e.to).map_or(Place::Part(e.to), Place::Draft),
+            input: e.input,
+            output: e.output,
+            partitioning: Some(e.partitioning.clone()),
+        }));
+        links
+    }
+
+    /// The plan of the job of `roots`, and what registers its factories.
     ///
     /// # Errors
     /// If the program is no job: nothing reads an operator, two have one uid, a parallelism cannot be.
     pub(crate) fn finish(
         &mut self,
         name: &str,
-        mut options: Options,
+        options: Options,
         defaults: &Defaults,
+        roots: Roots,
     ) -> Result<(Plan, Vec<Register>), ProgramError> {
-        let job = self.nodes_of_job();
-        self.planned = self.nodes.len();
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
-        let number: HashMap<NodeId, NodeId> = job.iter().copied().zip(0..).collect();
+        let mut job = BTreeSet::new();
+        self.add_upstream(&mut job, roots.nodes);
+        let part = self.part(&mut job, &roots.statements, &options, defaults)?;
+        let links = self.links(&job, part.as_ref());
+        let planned = part.iter().flat_map(|part| (0..part.plan.nodes.len()).map(move |n| (n, part)));
+        let planned = planned.filter(|(n, part)| part.place(*n).is_none());
+        let places: Vec<Place> = job
+            .iter()
+            .copied()
+            .map(Place::Draft)
+            .chain(planned.map(|(n, _)| Place::Part(n)))
+            .collect();
+        let places = inputs_first(places, &links);
+        let number: HashMap<Place, NodeId> = places.iter().copied().zip(0..).collect();
         let ids = self.operator_ids(&job);
-        let is_batch = self.is_batch(&job, defaults.mode)?;
+        let mut options = part.as_ref().map_or(options, |part| part.plan.options.clone());
+        let is_batch = self.is_batch(&job, part.is_some(), defaults.mode)?;
         if is_batch {
             options.set(runtime_mode::OPTION, RuntimeMode::Batch.name());
             options.remove("execution.checkpointing.interval");
@@ -346,7 +564,18 @@ impl Graph {
         }
         let mut plan = Plan::new(name, options);
         let mut uids: BTreeMap<&str, &str> = BTreeMap::new();
-        for (id, node) in job.iter().enumerate() {
+        for (id, place) in places.iter().enumerate() {
+            let node = match (place, &part) {
+                (Place::Draft(node), _) => node,
+                (Place::Part(node), Some(part)) => {
+                    plan.nodes.push(Node {
+                        id,
+                        ..part.plan.nodes[*node].clone()
+                    });
+                    continue;
+                }
+                (Place::Part(_), None) => continue,
+            };
             let draft = &self.nodes[*node];
             if let Some(uid) = &draft.uid
                 && let Some(first) = uids.insert(uid, &draft.name)
@@ -357,14 +586,18 @@ impl Graph {
                     second: draft.name.clone(),
                 });
             }
+            let sink = part.as_ref().and_then(|part| part.sink_of(*node));
             let (parallelism, max_parallelism) = match draft.follows {
                 // What it follows comes before it.
                 Some(node) => {
-                    let followed: &Node = &plan.nodes[number[&node]];
+                    let followed: &Node = &plan.nodes[number[&Place::Draft(node)]];
                     (followed.parallelism, followed.max_parallelism)
                 }
                 None => {
-                    let parallelism = self.parallelism(draft, defaults)?;
+                    let parallelism = match sink {
+                        Some(sink) => sink.parallelism,
+                        None => self.parallelism(draft, defaults)?,
+                    };
                     let max_parallelism = draft.max_parallelism.or(defaults.max_parallelism);
                     // Of the larger, so that neighbours of one parallelism have one number of key groups.
                     let usual = || default_max_parallelism(parallelism.max(defaults.parallelism));
@@ -383,7 +616,7 @@ impl Graph {
                 parallelism,
                 max_parallelism,
                 chaining: draft.chaining,
-                slot_sharing_group: self.slot_sharing_group(*node, &number, &plan),
+                slot_sharing_group: self.slot_sharing_group(*node, &links, &number, &plan),
                 output: vec![],
                 // Of a program's node it holds the watermark alone, which no source makes before the end in batch mode.
                 spec: match is_batch {
@@ -392,21 +625,20 @@ impl Graph {
                 },
             });
         }
-        for edge in &self.edges {
-            let (Some(from), Some(to)) = (number.get(&edge.from), number.get(&edge.to)) else {
-                continue;
-            };
+        for link in &links {
+            let (from, to) = (number[&link.from], number[&link.to]);
             plan.edges.push(Edge {
-                from: *from,
-                to: *to,
-                input: edge.input,
-                output: edge.output,
-                partitioning: self.partitioning(edge, &plan.nodes[*from], &plan.nodes[*to])?,
+                from,
+                to,
+                input: link.input,
+                output: link.output,
+                partitioning: self.partitioning(link, &plan.nodes[from], &plan.nodes[to])?,
             });
         }
         plan.validate()?;
-        let of_job = self.register.iter().filter(|(node, _)| number.contains_key(node));
-        let register = of_job.map(|(_, register)| register.clone()).collect();
+        let of_job = self.register.iter().filter(|(node, _)| job.contains(node));
+        let of_job = of_job.map(|(_, register)| register.clone());
+        let register = of_job.chain(part.map(|part| part.register)).collect();
         Ok((plan, register))
     }
 
@@ -414,7 +646,7 @@ impl Graph {
     ///
     /// # Errors
     /// If it shall and cannot.
-    fn is_batch(&self, job: &[NodeId], mode: RuntimeMode) -> Result<bool, ProgramError> {
+    fn is_batch(&self, job: &BTreeSet<NodeId>, reads_tables: bool, mode: RuntimeMode) -> Result<bool, ProgramError> {
         let unbounded = job.iter().map(|node| &self.nodes[*node]).find(|node| node.is_unbounded);
         match (mode, unbounded) {
             (RuntimeMode::Streaming, _) | (RuntimeMode::Automatic, Some(_)) => return Ok(false),
@@ -423,6 +655,8 @@ impl Graph {
                     source_name: source.name.clone(),
                 });
             }
+            (RuntimeMode::Batch, None) if reads_tables => return Err(ProgramError::TablesInBatch),
+            (RuntimeMode::Automatic, None) if reads_tables => return Ok(false),
             (RuntimeMode::Batch | RuntimeMode::Automatic, None) => {}
         }
         let is_beside_broadcast = |node: &&Draft| BESIDE_BROADCAST.contains(&node.operation);
@@ -435,10 +669,18 @@ impl Graph {
     }
 
     /// How the rows of an edge are spread, between the planned nodes `from` and `to`.
-    fn partitioning(&self, edge: &DraftEdge, from: &Node, to: &Node) -> Result<Partitioning, ProgramError> {
+    fn partitioning(&self, link: &Link, from: &Node, to: &Node) -> Result<Partitioning, ProgramError> {
         let is_equal = from.parallelism == to.parallelism;
-        let (from_name, to_name) = (self.nodes[edge.from].name.clone(), self.nodes[edge.to].name.clone());
-        match &edge.partitioning {
+        let name = |place: Place, node: &Node| match place {
+            Place::Draft(node) => self.nodes[node].name.clone(),
+            Place::Part(_) => node.name.clone(),
+        };
+        let (from_name, to_name) = (name(link.from, from), name(link.to, to));
+        let spreads_over = match link.from {
+            Place::Draft(node) => self.nodes[node].spreads_over,
+            Place::Part(_) => None,
+        };
+        match &link.partitioning {
             None if is_equal => Ok(Partitioning::Forward),
             None => Ok(Partitioning::Rebalance),
             Some(Partitioning::Forward) if !is_equal => Err(ProgramError::Forward {
@@ -447,9 +689,9 @@ impl Graph {
                 to: to_name,
                 to_parallelism: to.parallelism,
             }),
-            Some(Partitioning::Custom) if self.nodes[edge.from].spreads_over != Some(to.parallelism) => {
+            Some(Partitioning::Custom) if spreads_over != Some(to.parallelism) => {
                 Err(ProgramError::Subtasks {
-                    subtasks: self.nodes[edge.from].spreads_over.unwrap_or_default(),
+                    subtasks: spreads_over.unwrap_or_default(),
                     to: to_name,
                     parallelism: to.parallelism,
                 })
@@ -473,7 +715,7 @@ impl Graph {
 
     /// What state is found by: the uid, else what the operator does, behind which stateful operators, as which of its kind. So a
     /// new map or filter moves no state.
-    fn operator_ids(&self, job: &[NodeId]) -> HashMap<NodeId, OperatorId> {
+    fn operator_ids(&self, job: &BTreeSet<NodeId>) -> HashMap<NodeId, OperatorId> {
         let mut ids: HashMap<NodeId, OperatorId> = HashMap::with_capacity(job.len());
         let mut seen: HashMap<String, usize> = HashMap::new();
         for node in job {
@@ -512,6 +754,29 @@ impl Graph {
 
 /// What functions beside a broadcast stream do.
 pub(crate) const BESIDE_BROADCAST: [&str; 2] = ["co-process-broadcast", "keyed-broadcast"];
+
+/// The nodes with all that they read before them, else in the order given.
+fn inputs_first(places: Vec<Place>, links: &[Link]) -> Vec<Place> {
+    let number: HashMap<Place, usize> = places.iter().copied().zip(0..).collect();
+    let mut missing = vec![0usize; places.len()];
+    for link in links {
+        missing[number[&link.to]] += 1;
+    }
+    let ready = (0..places.len()).filter(|n| missing[*n] == 0).map(Reverse);
+    let mut ready: BinaryHeap<Reverse<usize>> = ready.collect();
+    let mut sorted = Vec::with_capacity(places.len());
+    while let Some(Reverse(n)) = ready.pop() {
+        sorted.push(places[n]);
+        for link in links.iter().filter(|link| link.from == places[n]) {
+            let to = number[&link.to];
+            missing[to] -= 1;
+            if missing[to] == 0 {
+                ready.push(Reverse(to));
+            }
+        }
+    }
+    sorted
+}
 
 /// What nodes get that say nothing themselves.
 #[derive(Debug, Clone, Copy)]
@@ -556,6 +821,9 @@ pub enum ProgramError {
         /// The operator.
         name: String,
     },
+    /// Batch mode with SQL.
+    #[error("the program's SQL is not supported in batch mode: set 'execution.runtime-mode' to STREAMING")]
+    TablesInBatch,
     /// A forward edge between unequal neighbours.
     #[error(
         "forward() cannot lead from '{from}' (parallelism {from_parallelism}) to '{to}' (parallelism {to_parallelism}): \
@@ -650,6 +918,12 @@ pub enum ProgramError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// What the planner refused.
+    #[error("{0}")]
+    Part(BoxError),
+    /// A part of the job is planned by nobody.
+    #[error("a part of the program is to be planned, and nobody was named who plans it")]
+    NoPlanner,
     /// An option.
     #[error(transparent)]
     Option(#[from] flott_core::options::OptionError),

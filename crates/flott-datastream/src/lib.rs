@@ -5,7 +5,7 @@
 //! ```
 //! Read in this order: [`environment`] (where a program begins), [`stream`] (what can be made of a stream), [`function`] (what
 //! users write), [`keyed`], [`process`] and [`state`] (the same with a key),
-//! [`window`], [`connect`], [`broadcast`] and [`join`] (two streams), [`async_io`], [`side`], [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
+//! [`window`], [`connect`], [`broadcast`] and [`join`] (two streams), [`async_io`], [`side`], [`planned`] (what SQL puts between streams), [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
 //! the runtime moves them as [`flott_core::Rows`] and never sees their type.
 
 pub mod async_io;
@@ -21,6 +21,7 @@ pub mod key;
 pub mod keyed;
 pub mod metrics;
 mod operators;
+pub mod planned;
 pub mod process;
 pub mod records;
 pub mod runtime_mode;

@@ -8,6 +8,9 @@ mod alter;
 mod create;
 mod derive;
 mod show;
+mod streams;
+
+pub use streams::plan_inserts;
 
 use crate::binder::{Binder, BoundInsert};
 use crate::catalog::{Catalog, CatalogFiles, Table};

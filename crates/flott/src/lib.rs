@@ -21,6 +21,8 @@ pub mod connector;
 #[cfg(feature = "connectors")]
 pub mod connectors;
 pub mod local;
+#[cfg(feature = "sql")]
+pub mod table;
 
 #[doc = include_str!("../docs/datastream.md")]
 pub mod guide {}
@@ -58,6 +60,11 @@ pub mod prelude {
         },
     };
     pub use crate::local::{CheckState, GetExecutionEnvironment};
+    #[cfg(feature = "sql")]
+    pub use crate::table::{
+        Change, ChangelogMode, Row, RowKind, Schema, StatementSet, StreamTableEnvironment, Table, TableError, TableRecord,
+        TableResult,
+    };
     pub use crate::{Key, StateValue};
     pub use flott_datastream::{
         AggregateFunction, AggregatingState, AllKey, AllWindowedStream, AsBroadcast, AsBroadcastMut, AsState,

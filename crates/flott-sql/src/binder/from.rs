@@ -1,5 +1,6 @@
 //! FROM: tables, views, sub-queries, window functions and UNNEST.
 
+use super::stream::{STREAM, is_source_watermark};
 use super::Binder;
 use super::expr::{Resolver, bind_expr, span_of};
 use super::scope::ExprScope;
@@ -237,6 +238,17 @@ impl Binder<'_> {
             }
         };
         let watermark = match &table.watermark {
+            Some(w) if is_source_watermark(&w.expr) && spec.connector() != STREAM => {
+                let message = format!(
+                    "table '{}': SOURCE_WATERMARK() takes over the watermarks of a program's stream, but 'connector' = '{}' has none of its own",
+                    spec.short_name(),
+                    spec.connector()
+                );
+                let column = &table.columns[w.column].name;
+                return Err(SqlError::new(Step::Table, message)
+                    .at_span(span)
+                    .remedy(format!("say how late rows are: WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND")));
+            }
             Some(w) => Some((table.columns[w.column].name.clone(), cast(&w.expr)?)),
             None => None,
         };

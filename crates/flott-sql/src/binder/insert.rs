@@ -283,7 +283,7 @@ fn mismatch(table: &Table, sinks: &[&Column], targets: &[usize], rel: &Rel, pair
     .remedy(format!("CAST('{}' AS {}) in the query, or change the table", field.name, sink.ty.kind).replace('\'', ""))
 }
 
-fn query_schema(rel: &Rel) -> String {
+pub(super) fn query_schema(rel: &Rel) -> String {
     let columns: Vec<String> = rel.fields.iter().map(|f| format!("{} {}", f.name, f.ty)).collect();
     format!("[{}]", columns.join(", "))
 }
@@ -298,7 +298,7 @@ fn sink_schema(sinks: &[&Column], targets: &[usize]) -> String {
 
 /// Whether a value is written into a column of another type without a CAST: widening, within a family of types.
 /// NULL into NOT NULL is decided at run time (`table.exec.sink.not-null-enforcer`).
-fn fits(from: &LogicalType, to: &LogicalType) -> bool {
+pub(super) fn fits(from: &LogicalType, to: &LogicalType) -> bool {
     use TypeKind as T;
     match (&from.kind, &to.kind) {
         (T::Null, _) => true,
@@ -324,7 +324,7 @@ fn fits(from: &LogicalType, to: &LogicalType) -> bool {
 
 /// The sink's type with NULL allowed wherever inside it the query's has it: what is to be done about NULL in a NOT NULL field is
 /// decided at run time (`table.exec.sink.nested-constraint-enforcer`).
-fn relaxed(from: &LogicalType, to: &LogicalType) -> LogicalType {
+pub(super) fn relaxed(from: &LogicalType, to: &LogicalType) -> LogicalType {
     use TypeKind as T;
     let within = |f: &LogicalType, t: &LogicalType| Box::new(relaxed(f, t).with_nullable(f.nullable || t.nullable));
     let kind = match (&from.kind, &to.kind) {

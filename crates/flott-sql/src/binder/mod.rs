@@ -15,12 +15,14 @@ mod order;
 mod over;
 mod query;
 mod scope;
+mod stream;
 mod values;
 mod window;
 
 pub(crate) use aggregate::{aggregate as grouping, visit_expr};
 pub use insert::BoundInsert;
 pub use scope::ExprScope;
+pub use stream::{ROWTIME, SOURCE_WATERMARK, STREAM, StreamColumns, StreamSink, is_source_watermark};
 
 use crate::catalog::{Catalog, Home, View};
 use crate::error::{SqlError, SqlResult, Step};

@@ -1,7 +1,7 @@
 //! From `CREATE TABLE` to a [`Table`].
 
 use super::{Column, Path, Table, Watermark};
-use crate::binder::ExprScope;
+use crate::binder::{ExprScope, SOURCE_WATERMARK};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::{Expr, resolve_cast};
 use crate::parser::Source;
@@ -9,7 +9,7 @@ use crate::parser::ast::{ColumnKind, CreateTable};
 use crate::rel::{RelField, TimeKind};
 use flott_core::{Field, LogicalType, Options, TypeKind, suggest};
 use flott_runtime::connector::{MetadataColumn, TableSpec};
-use sqlparser::ast::{Ident, Spanned};
+use sqlparser::ast::{self, Ident, Spanned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -135,6 +135,19 @@ fn columns(create: &CreateTable, table: &Table) -> SqlResult<Vec<Column>> {
     Ok(columns)
 }
 
+/// Whether the watermarks are those that come with the source's rows: `SOURCE_WATERMARK()`.
+fn is_source_watermark(expr: &ast::Expr) -> bool {
+    let ast::Expr::Function(call) = expr else {
+        return false;
+    };
+    let has_no_arguments = match &call.args {
+        ast::FunctionArguments::None => true,
+        ast::FunctionArguments::List(list) => list.args.is_empty(),
+        ast::FunctionArguments::Subquery(_) => false,
+    };
+    has_no_arguments && call.name.to_string().eq_ignore_ascii_case(SOURCE_WATERMARK)
+}
+
 /// Checks the watermark and marks its column.
 fn watermark(create: &CreateTable, columns: &mut [Column]) -> SqlResult<Option<Watermark>> {
     let Some(def) = &create.watermark else {
@@ -169,6 +182,15 @@ fn watermark(create: &CreateTable, columns: &mut [Column]) -> SqlResult<Option<W
         )
         .at_span(name.span)
         .remedy("cast it in a computed column: ts AS CAST(… AS TIMESTAMP(3)), or TO_TIMESTAMP_LTZ(millis, 3)"));
+    }
+    if is_source_watermark(&def.expr) {
+        columns[index].time = Some(TimeKind::Rowtime);
+        let expr = Expr::Call {
+            function: SOURCE_WATERMARK.to_owned(),
+            args: vec![],
+            ty,
+        };
+        return Ok(Some(Watermark { column: index, expr }));
     }
     let fields: Vec<RelField> = columns
         .iter()

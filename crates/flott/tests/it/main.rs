@@ -15,6 +15,8 @@ mod keyed;
 mod lives;
 mod programs;
 mod state;
+#[cfg(feature = "sql")]
+mod tables;
 mod windows;
 mod wrong;
 
