@@ -40,6 +40,8 @@ pub(crate) struct Graph {
     statements: usize,
     /// Nodes of jobs that were run aside.
     aside: BTreeSet<NodeId>,
+    /// Nodes whose streams the planner may read: nothing else need.
+    readable: BTreeSet<NodeId>,
 }
 
 /// What a job is made of: these, and all that they read.
@@ -419,6 +421,24 @@ impl Graph {
         }
     }
 
+    /// Lets the planner read a stream.
+    pub(crate) fn make_readable(&mut self, origins: &[Origin]) {
+        self.readable.extend(origins.iter().map(|origin| origin.node));
+    }
+
+    /// Takes out of a job what only the planner could read, or jobs that were run aside.
+    fn remove_unread(&self, job: &mut BTreeSet<NodeId>) {
+        let mut open: Vec<NodeId> = job.iter().copied().collect();
+        while let Some(at) = open.pop() {
+            let mut readers = self.edges.iter().filter(|e| e.from == at).peekable();
+            let is_read = self.readable.contains(&at) || readers.peek().is_some();
+            if job.contains(&at) && is_read && !readers.any(|e| job.contains(&e.to)) {
+                job.remove(&at);
+                open.extend(self.edges.iter().filter(|e| e.to == at).map(|e| e.from));
+            }
+        }
+    }
+
     /// Asks the planner for what lies before the outlets of a job, and adds what that reads to the job.
     fn part(
         &self,
@@ -541,9 +561,12 @@ impl Graph {
         }
         let mut job = BTreeSet::new();
         self.add_upstream(&mut job, roots.nodes);
+        self.remove_unread(&mut job);
         let part = self.part(&mut job, &roots.statements, &options, defaults)?;
         let links = self.links(&job, part.as_ref());
-        let planned = part.iter().flat_map(|part| (0..part.plan.nodes.len()).map(move |n| (n, part)));
+        let planned = part
+            .iter()
+            .flat_map(|part| (0..part.plan.nodes.len()).map(move |n| (n, part)));
         let planned = planned.filter(|(n, part)| part.place(*n).is_none());
         let places: Vec<Place> = job
             .iter()
@@ -689,13 +712,11 @@ impl Graph {
                 to: to_name,
                 to_parallelism: to.parallelism,
             }),
-            Some(Partitioning::Custom) if spreads_over != Some(to.parallelism) => {
-                Err(ProgramError::Subtasks {
-                    subtasks: spreads_over.unwrap_or_default(),
-                    to: to_name,
-                    parallelism: to.parallelism,
-                })
-            }
+            Some(Partitioning::Custom) if spreads_over != Some(to.parallelism) => Err(ProgramError::Subtasks {
+                subtasks: spreads_over.unwrap_or_default(),
+                to: to_name,
+                parallelism: to.parallelism,
+            }),
             Some(chosen) => Ok(chosen.clone()),
         }
     }

@@ -185,8 +185,9 @@ impl StreamExecutionEnvironment {
 }
 
 impl<T: Data> DataStream<T> {
-    /// The stream without its type, for a [`Planner`].
+    /// The stream without its type, for a [`Planner`] that may read it: nothing else need.
     pub fn reference(&self) -> StreamRef {
+        self.env().graph().borrow_mut().make_readable(self.origins());
         StreamRef(self.origins().to_vec())
     }
 

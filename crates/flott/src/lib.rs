@@ -62,8 +62,8 @@ pub mod prelude {
     pub use crate::local::{CheckState, GetExecutionEnvironment};
     #[cfg(feature = "sql")]
     pub use crate::table::{
-        Change, ChangelogMode, Row, RowKind, Schema, StatementSet, StreamTableEnvironment, Table, TableError, TableRecord,
-        TableResult,
+        Change, ChangelogMode, Row, RowKind, Schema, StatementSet, StreamTableEnvironment, Table, TableError,
+        TableRecord, TableResult,
     };
     pub use crate::{Key, StateValue};
     pub use flott_datastream::{

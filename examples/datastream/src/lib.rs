@@ -16,6 +16,7 @@
 //! | [`sensor_anomaly`] | a running profile of each device, and devices that fall silent |
 //! | [`trending_items`] | the top of a sliding window |
 //! | [`marked_batches`] | a trigger of one's own |
+//! | [`rising_sales`] | SQL over a stream, state over its result |
 //!
 //! [`kafka`] has those that read and write Kafka, whole; [`lines`] is a source and a sink of one's own, exactly once.
 
@@ -25,6 +26,7 @@ pub mod kafka;
 pub mod lines;
 pub mod marked_batches;
 pub mod order_timeout;
+pub mod rising_sales;
 pub mod running_clicks;
 pub mod samples;
 pub mod sensor_anomaly;

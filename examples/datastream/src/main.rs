@@ -132,7 +132,7 @@ fn describe(sample: &Sample, env: &StreamExecutionEnvironment, cli: &Cli) -> Res
             is_first_attempt: false,
         });
     }
-    let rows = (sample.describe)(&lines);
+    let rows = (sample.describe)(&lines)?;
     match &cli.out {
         Some(folder) => rows.sink_to(CommittedParts::new(folder)).uid("parts"),
         None => rows.print(),

@@ -1,8 +1,8 @@
 //! All programs of this crate as jobs from lines to lines, with an input and the rows that come of it.
 
 use crate::{
-    clicks_per_window, fraud_detection, marked_batches, order_timeout, running_clicks, sensor_anomaly, times_two,
-    trending_items, website_traffic, word_count,
+    clicks_per_window, fraud_detection, marked_batches, order_timeout, rising_sales, running_clicks, sensor_anomaly,
+    times_two, trending_items, website_traffic, word_count,
 };
 use flott::datastream::text::write_text;
 use flott::prelude::*;
@@ -21,12 +21,18 @@ pub struct Sample {
     /// Whether records of one key must come in the order of their lines. Then it runs with a parallelism of one: lines of one file are
     /// spread over subtasks by turns, while a topic has a partition for each key.
     pub needs_order: bool,
-    /// Describes it.
-    pub describe: fn(&DataStream<String>) -> DataStream<String>,
+    /// Describes it; an error is one of its SQL, where it has some.
+    pub describe: fn(&DataStream<String>) -> Result<DataStream<String>, TableError>,
 }
 
 macro_rules! sample {
     ($name:literal, $about:literal, needs_order: $needs_order:literal, $describe:expr) => {
+        sample!($name, $about, needs_order: $needs_order, with_sql: |lines| {
+            let describe: fn(&DataStream<String>) -> DataStream<String> = $describe;
+            Ok(describe(lines))
+        })
+    };
+    ($name:literal, $about:literal, needs_order: $needs_order:literal, with_sql: $describe:expr) => {
         Sample {
             name: $name,
             about: $about,
@@ -101,6 +107,11 @@ pub const SAMPLES: &[Sample] = &[
     sample!("marked-batches", "ends windows where a record says so", needs_order: true, |lines| {
         marked_batches::marked_batches(&lines.try_map(|line: String| marked_batches::MachineReport::parse(&line)))
     }),
+    sample!(
+        "rising-sales",
+        "sums sales per minute in SQL, and finds those that rise", needs_order: false,
+        with_sql: |lines| rising_sales::rising_sales(&lines.try_map(|line: String| rising_sales::Sale::parse(&line)))
+    ),
 ];
 
 /// Records as text, as `print` shows them.

@@ -1,9 +1,9 @@
 //! FROM: tables, views, sub-queries, window functions and UNNEST.
 
-use super::stream::{STREAM, is_source_watermark};
 use super::Binder;
 use super::expr::{Resolver, bind_expr, span_of};
 use super::scope::ExprScope;
+use super::stream::{STREAM, is_source_watermark};
 use super::window::is_window_function;
 use crate::catalog::{Object, Table, View};
 use crate::error::{SqlError, SqlResult, Step};
@@ -245,9 +245,9 @@ impl Binder<'_> {
                     spec.connector()
                 );
                 let column = &table.columns[w.column].name;
-                return Err(SqlError::new(Step::Table, message)
-                    .at_span(span)
-                    .remedy(format!("say how late rows are: WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND")));
+                return Err(SqlError::new(Step::Table, message).at_span(span).remedy(format!(
+                    "say how late rows are: WATERMARK FOR {column} AS {column} - INTERVAL '5' SECOND"
+                )));
             }
             Some(w) => Some((table.columns[w.column].name.clone(), cast(&w.expr)?)),
             None => None,

@@ -71,8 +71,10 @@ impl Binder<'_> {
         {
             let names = columns.iter().map(|(field, _)| field.name.as_str());
             let hint = suggest::hint(missing, names);
-            return Err(error(format!("the primary key's column '{missing}' is not in the stream's schema{hint}"))
-                .remedy("name columns of the schema"));
+            return Err(error(format!(
+                "the primary key's column '{missing}' is not in the stream's schema{hint}"
+            ))
+            .remedy("name columns of the schema"));
         }
         for (field, _) in &mut columns {
             if sink.primary_key.contains(&field.name) {
@@ -132,8 +134,10 @@ fn check_changes(sink: &StreamSink, rel: &Rel) -> SqlResult<()> {
         .remedy("use to_changelog_stream, whose records say their RowKind, or aggregate in windows, whose results never change"));
     }
     if sink.changelog == ChangelogMode::Upsert && sink.primary_key.is_empty() {
-        return Err(error("a changelog of upserts tells rows apart by a primary key, and the schema has none".to_owned())
-            .remedy("add primary_key([…]) to the schema, or take ChangelogMode::All"));
+        return Err(error(
+            "a changelog of upserts tells rows apart by a primary key, and the schema has none".to_owned(),
+        )
+        .remedy("add primary_key([…]) to the schema, or take ChangelogMode::All"));
     }
     Ok(())
 }
@@ -189,8 +193,10 @@ fn columns(sink: &StreamSink, rel: &Rel) -> SqlResult<Vec<(Field, usize)>> {
         StreamColumns::Named(fields) => {
             let of = |field: &Field| {
                 let index = found(rel, &field.name).ok_or_else(|| {
-                    missing(rel, &field.name, "the record")
-                        .remedy(format!("SELECT … AS {}, or take the field out of the record", field.name))
+                    missing(rel, &field.name, "the record").remedy(format!(
+                        "SELECT … AS {}, or take the field out of the record",
+                        field.name
+                    ))
                 })?;
                 Ok((field.clone(), index))
             };

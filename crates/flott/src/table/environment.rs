@@ -309,7 +309,9 @@ impl StreamTableEnvironment {
     ) -> Result<DataStream<R>, TableError> {
         let refused = |what: String| Err(TableError::Record(what));
         if let Some(name) = schema.computed() {
-            return refused(format!("column '{name}' of the schema is computed: compute it in the query"));
+            return refused(format!(
+                "column '{name}' of the schema is computed: compute it in the query"
+            ));
         }
         if let Some(name) = schema.watermark_column() {
             return refused(format!(
@@ -340,7 +342,14 @@ impl StreamTableEnvironment {
             ));
         }
         let time = time.map(|m| m.name.clone());
-        self.to_stream(table, "to_changelog_stream", columns, mode.into(), &spec.primary_key, time)
+        self.to_stream(
+            table,
+            "to_changelog_stream",
+            columns,
+            mode.into(),
+            &spec.primary_key,
+            time,
+        )
     }
 
     /// What a schema declares, with `own` columns where it names none.
@@ -517,7 +526,10 @@ fn written_columns(table: &TableSpec, own: RecordColumns, record: &str) -> Resul
 fn of_record<T: TableRecord>() -> StreamColumns {
     match T::columns() {
         None => StreamColumns::OfQuery,
-        Some(RecordColumns { fields, is_placed: true }) => StreamColumns::Placed(fields),
+        Some(RecordColumns {
+            fields,
+            is_placed: true,
+        }) => StreamColumns::Placed(fields),
         Some(RecordColumns { fields, .. }) => StreamColumns::Named(fields),
     }
 }
@@ -547,7 +559,9 @@ impl Table {
     /// # Errors
     /// If it cannot be planned.
     pub fn explain(&self) -> Result<String, TableError> {
-        let result = self.tables.execute_sql(&format!("EXPLAIN SELECT * FROM {}", self.path))?;
+        let result = self
+            .tables
+            .execute_sql(&format!("EXPLAIN SELECT * FROM {}", self.path))?;
         let text = result.rows.first().and_then(|row| row.get(0)?.as_str());
         Ok(text.unwrap_or_default().to_owned())
     }

@@ -28,7 +28,9 @@ mod row;
 mod schema;
 mod types;
 
-pub use environment::{ChangelogMode, StatementSet, StreamTableEnvironment, Table, TableError, TableResult, ViewSource};
+pub use environment::{
+    ChangelogMode, StatementSet, StreamTableEnvironment, Table, TableError, TableResult, ViewSource,
+};
 pub use flott_core::RowKind;
 pub use record::{ChangeRecord, RecordColumns, Shape, TableRecord};
 pub use row::{Change, IntoValues, Row, Value};

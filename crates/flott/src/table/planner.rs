@@ -43,8 +43,7 @@ pub(super) fn changelog_text(mode: ChangelogMode) -> String {
 }
 
 /// Makes the operator of a scan.
-pub(super) type MakeInlet =
-    Arc<dyn Fn(&ScanSpec, Watermarks) -> Result<Box<dyn Operator>, TaskError> + Send + Sync>;
+pub(super) type MakeInlet = Arc<dyn Fn(&ScanSpec, Watermarks) -> Result<Box<dyn Operator>, TaskError> + Send + Sync>;
 
 /// A stream that is a table.
 pub(super) struct StreamTable {
@@ -113,7 +112,9 @@ impl Tables {
         let outlets = self.outlets.borrow();
         let mut inserts = vec![];
         for (place, outlet) in wanted.outlets.iter().enumerate() {
-            let insert = outlets.get(&outlet.outlet).ok_or("a stream is read that no table was made to")?;
+            let insert = outlets
+                .get(&outlet.outlet)
+                .ok_or("a stream is read that no table was made to")?;
             let mut insert = insert.clone();
             insert.table.name = match &outlet.uid {
                 Some(uid) => format!("*{uid}*"),
@@ -156,7 +157,11 @@ impl Planner for Tables {
                 }
             } else if node.kind == SINK_KIND {
                 let sink: SinkSpec = read_spec(node)?;
-                let place = sink.table.options.get(OUTLET).and_then(|place| place.parse::<usize>().ok());
+                let place = sink
+                    .table
+                    .options
+                    .get(OUTLET)
+                    .and_then(|place| place.parse::<usize>().ok());
                 let place = place.filter(|_| sink.table.connector() == STREAM);
                 if let Some(outlet) = place.and_then(|place| wanted.outlets.get(place)) {
                     check_order(&plan, id, &sink)?;

@@ -249,9 +249,7 @@ impl Value {
                 Self::Array(values.collect::<Option<_>>()?)
             }
             TypeKind::Map(key, value) => Self::Map(entries(key, value, bytes)?),
-            TypeKind::Multiset(element) => {
-                Self::Map(entries(element, &LogicalType::not_null(TypeKind::Int), bytes)?)
-            }
+            TypeKind::Multiset(element) => Self::Map(entries(element, &LogicalType::not_null(TypeKind::Int), bytes)?),
             TypeKind::Row(fields) => {
                 let values = fields.iter().map(|f| Self::read_field(&f.ty, bytes));
                 Self::Row(Row {
@@ -267,9 +265,10 @@ impl Value {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn list<T: fmt::Display>(items: &[T], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            items.iter().enumerate().try_for_each(|(i, item)| {
-                write!(f, "{}{item}", if i > 0 { ", " } else { "" })
-            })
+            items
+                .iter()
+                .enumerate()
+                .try_for_each(|(i, item)| write!(f, "{}{item}", if i > 0 { ", " } else { "" }))
         }
         match self {
             Self::Null => f.write_str("null"),
@@ -463,7 +462,12 @@ impl Row {
         }
         self.values.iter().zip(fields).try_for_each(|(value, field)| {
             let written = value.write_field(&field.ty, out);
-            written.map_err(|held| format!("column '{}' is {}, and the row {self} holds {held}", field.name, field.ty))
+            written.map_err(|held| {
+                format!(
+                    "column '{}' is {}, and the row {self} holds {held}",
+                    field.name, field.ty
+                )
+            })
         })
     }
 }
@@ -497,7 +501,9 @@ impl Serialize for Row {
 impl<'de> Deserialize<'de> for Row {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            return Err(serde::de::Error::custom("a Row cannot be read from text: read a struct"));
+            return Err(serde::de::Error::custom(
+                "a Row cannot be read from text: read a struct",
+            ));
         }
         let (kind, values, names) = <(u8, Vec<Value>, Option<Vec<String>>)>::deserialize(deserializer)?;
         let kind = RowKind::from_u8(kind).ok_or_else(|| serde::de::Error::custom("no RowKind has this number"))?;

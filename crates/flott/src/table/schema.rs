@@ -6,9 +6,19 @@ use std::fmt::Write;
 /// A column as it is declared.
 #[derive(Debug, Clone)]
 enum Declared {
-    Physical { name: String, ty: String },
-    Computed { name: String, expression: String },
-    Metadata { name: String, ty: String, key: Option<String> },
+    Physical {
+        name: String,
+        ty: String,
+    },
+    Computed {
+        name: String,
+        expression: String,
+    },
+    Metadata {
+        name: String,
+        ty: String,
+        key: Option<String>,
+    },
 }
 
 /// The columns of a table over a stream, its time and its key.

@@ -274,8 +274,12 @@ pub(super) fn write_timestamp(value: i64, precision: u8, is_instant: bool, f: &m
 }
 
 fn parse_timestamp(text: &str, precision: u8) -> Option<i64> {
-    let time = text.parse().or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M"));
-    let time: NaiveDateTime = time.or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")).ok()?;
+    let time = text
+        .parse()
+        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M"));
+    let time: NaiveDateTime = time
+        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f"))
+        .ok()?;
     let (steps, time) = (steps_per_second(precision), time.and_utc());
     let fraction = i64::from(time.timestamp_subsec_nanos()) / (1_000_000_000 / steps);
     time.timestamp().checked_mul(steps)?.checked_add(fraction)
@@ -369,7 +373,10 @@ mod tests {
         }
         let instant: TimestampLtz<6> = "2026-01-02T03:04:05.000001Z".parse().unwrap();
         assert_eq!(instant.to_string(), "2026-01-02T03:04:05.000001Z");
-        assert_eq!(TimestampLtz::<3>::from_epoch_millis(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(
+            TimestampLtz::<3>::from_epoch_millis(0).to_string(),
+            "1970-01-01T00:00:00Z"
+        );
         assert_eq!("2026-02-28".parse::<Date>().unwrap().epoch_days(), 20_512);
         assert_eq!("10:00".parse::<Time>().unwrap().to_string(), "10:00");
         assert_eq!("-0.05".parse::<Decimal<4, 2>>().unwrap().to_string(), "-0.05");

@@ -174,5 +174,6 @@ killed!(
     order_timeout: "order-timeout",
     sensor_anomaly: "sensor-anomaly",
     trending_items: "trending-items",
-    marked_batches: "marked-batches"
+    marked_batches: "marked-batches",
+    rising_sales: "rising-sales"
 );

@@ -20,7 +20,8 @@ fn samples_give_their_golden_rows() {
             let env = StreamExecutionEnvironment::create_local_environment(options.into_iter().collect());
             env.set_parallelism(parallelism);
             let lines = env.from_collection(sample.input.lines().map(str::to_owned));
-            let rows = (sample.describe)(&lines).execute_and_collect(sample.name).unwrap();
+            let rows = (sample.describe)(&lines).unwrap();
+            let rows = rows.execute_and_collect(sample.name).unwrap();
             let rows = sorted(rows.iter().map(String::as_str));
             assert_eq!(rows, sorted(sample.golden.lines()), "{} at {parallelism}", sample.name);
         }
