@@ -411,6 +411,14 @@ fn inserts_are_attached_to_the_programs_job() {
         env.execute("empty").unwrap_err().to_string(),
         "no operators defined: a job needs at least one sink"
     );
+    let timed =
+        "CREATE TABLE timed (at TIMESTAMP(3), WATERMARK FOR at AS SOURCE_WATERMARK()) WITH ('connector' = 'datagen')";
+    tables.execute_sql(timed).unwrap();
+    let refused = tables.sql_query("SELECT * FROM timed").unwrap_err().to_string();
+    assert!(
+        refused.contains("'datagen' has none of its own") && refused.contains("INTERVAL '5' SECOND"),
+        "{refused}"
+    );
     let names = tables.execute_sql("SHOW TABLES").unwrap().collect();
     assert!(
         names
