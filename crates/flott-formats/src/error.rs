@@ -28,6 +28,16 @@ pub enum FormatError {
         /// The nearest name, as a phrase.
         hint: String,
     },
+    /// A metadata column that the format does not have.
+    #[error("format '{format}' has no metadata '{name}'{hint}")]
+    UnknownMetadata {
+        /// The format.
+        format: &'static str,
+        /// The name that was asked for.
+        name: String,
+        /// The nearest name, as a phrase.
+        hint: String,
+    },
     /// An option with a value that it does not accept.
     #[error(transparent)]
     Option(#[from] OptionError),

@@ -63,11 +63,44 @@ pub fn decoder(
     physical: &[Field],
     projected: &[Field],
 ) -> Result<Box<dyn Decoder>, FormatError> {
+    decoder_with_metadata(format, options, physical, projected, &[])
+}
+
+/// The metadata columns that a format's messages have beside their rows, with their types.
+pub fn metadata(format: &str) -> Vec<Field> {
+    match format {
+        debezium::NAME => debezium::metadata_columns(),
+        _ => vec![],
+    }
+}
+
+/// As [`decoder`]; behind the projected columns come those of [`metadata`] with these names.
+///
+/// # Errors
+/// As [`decoder`], or metadata that the format does not have.
+pub fn decoder_with_metadata(
+    format: &str,
+    options: &Options,
+    physical: &[Field],
+    projected: &[Field],
+    metadata: &[String],
+) -> Result<Box<dyn Decoder>, FormatError> {
+    if let (Some(name), Some(format)) = (metadata.first(), FORMATS.iter().find(|f| **f == format))
+        && *format != debezium::NAME
+    {
+        return Err(FormatError::UnknownMetadata {
+            format,
+            name: name.clone(),
+            hint: String::new(),
+        });
+    }
     match format {
         "json" => Ok(Box::new(json::JsonDecoder::new(options, physical, projected)?)),
         "csv" => Ok(Box::new(csv::CsvDecoder::new(options, physical, projected)?)),
         "raw" => Ok(Box::new(raw::RawDecoder::new(options, physical, projected)?)),
-        debezium::NAME => Ok(Box::new(debezium::DebeziumDecoder::new(options, physical, projected)?)),
+        debezium::NAME => Ok(Box::new(debezium::DebeziumDecoder::new(
+            options, physical, projected, metadata,
+        )?)),
         _ => Err(unknown_format(format)),
     }
 }

@@ -1,7 +1,11 @@
-//! The metadata columns of `kafka` tables: keys, types, and which of them can be written.
+//! The metadata columns of `kafka` tables: keys, types, and which of them can be written. Those of the value's format come under
+//! names that begin with [`OF_VALUE`], and can only be read.
 
 use flott_core::{LogicalType, TypeKind};
 use flott_runtime::connector::MetadataKey;
+
+/// What the names of the value's metadata begin with.
+pub(super) const OF_VALUE: &str = "value.";
 
 /// A metadata column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +66,19 @@ impl Metadata {
     }
 }
 
-/// All metadata, as planners see it.
-pub(super) fn metadata_keys() -> Vec<MetadataKey> {
-    ALL.into_iter()
-        .map(|m| MetadataKey {
-            key: m.key().to_owned(),
-            ty: m.ty(),
-            writable: m.is_writable(),
-        })
-        .collect()
+/// All metadata of tables whose value has this format, as planners see it.
+pub(super) fn metadata_keys(value_format: &str) -> Vec<MetadataKey> {
+    let of_records = ALL.into_iter().map(|m| MetadataKey {
+        key: m.key().to_owned(),
+        ty: m.ty(),
+        writable: m.is_writable(),
+    });
+    let of_value = flott_formats::metadata(value_format)
+        .into_iter()
+        .map(|field| MetadataKey {
+            key: format!("{OF_VALUE}{}", field.name),
+            ty: field.ty,
+            writable: false,
+        });
+    of_records.chain(of_value).collect()
 }

@@ -17,7 +17,7 @@ use flott_runtime::connector::{ConnectorError, ScanSpec};
 
 use super::client::batch::walk::{Record, RecordWalker, WalkOptions};
 use super::client::fetch::Fetched;
-use super::metadata::Metadata;
+use super::metadata::{Metadata, OF_VALUE};
 use super::options::{Layout, TableOptions, wrong};
 use super::records::{Assemble, ConsumerRecord, Unreadable};
 
@@ -126,6 +126,8 @@ fn with_type(map: MapArray, ty: &DataType) -> ArrayRef {
 enum Origin {
     Value(usize),
     Key(usize),
+    /// The record itself.
+    Metadata(usize),
 }
 
 /// See the module.
@@ -135,6 +137,7 @@ pub(super) struct RowAssembler {
     /// For each row of the value, its row in the key's decoder, which also holds keys whose value gave no row.
     key_rows: Vec<u32>,
     origins: Vec<Origin>,
+    /// Of the record itself.
     metadata: Vec<MetadataColumn>,
     /// Rows of an upsert table.
     upserts: Option<Upserts>,
@@ -162,7 +165,7 @@ impl RowAssembler {
             *next += 1;
             *next - 1
         };
-        let origins = scan
+        let mut origins: Vec<Origin> = scan
             .fields
             .iter()
             .map(|f| match is_key_only(&f) {
@@ -170,9 +173,27 @@ impl RowAssembler {
                 false => Origin::Value(count(&mut next_value)),
             })
             .collect();
+        let (mut of_records, mut of_value) = (vec![], vec![]);
+        for m in &scan.metadata {
+            if let Some(name) = m.key.strip_prefix(OF_VALUE) {
+                of_value.push(name.to_owned());
+                origins.push(Origin::Value(count(&mut next_value)));
+                continue;
+            }
+            let kind = Metadata::of_key(&m.key)
+                .ok_or_else(|| ConnectorError::Schema(format!("connector 'kafka' has no metadata '{}'", m.key)))?;
+            origins.push(Origin::Metadata(of_records.len()));
+            of_records.push(MetadataColumn::new(kind, &m.ty));
+        }
         let value = &layout.value;
-        let value =
-            flott_formats::decoder(&value.name, &value.options, &layout.value_columns, &value_fields).map_err(wrong)?;
+        let value = flott_formats::decoder_with_metadata(
+            &value.name,
+            &value.options,
+            &layout.value_columns,
+            &value_fields,
+            &of_value,
+        )
+        .map_err(wrong)?;
         let key = match &layout.key {
             Some(format) if !key_fields.is_empty() => {
                 let strip = |f: &Field| {
@@ -185,21 +206,12 @@ impl RowAssembler {
             }
             _ => None,
         };
-        let metadata = scan
-            .metadata
-            .iter()
-            .map(|m| {
-                let kind = Metadata::of_key(&m.key)
-                    .ok_or_else(|| ConnectorError::Schema(format!("connector 'kafka' has no metadata '{}'", m.key)))?;
-                Ok(MetadataColumn::new(kind, &m.ty))
-            })
-            .collect::<Result<_, ConnectorError>>()?;
         Ok(Self {
             value,
             key,
             key_rows: Vec::new(),
             origins,
-            metadata,
+            metadata: of_records,
             upserts: is_upsert.then(Upserts::default),
         })
     }
@@ -276,15 +288,16 @@ impl Assemble for RowAssembler {
                     .to_vec()
             }
         };
-        let mut columns: Vec<ArrayRef> = self
+        let metadata: Vec<ArrayRef> = self.metadata.iter_mut().map(MetadataColumn::finish).collect();
+        let columns: Vec<ArrayRef> = self
             .origins
             .iter()
             .map(|o| match o {
                 Origin::Value(i) => values[*i].clone(),
                 Origin::Key(i) => keys[*i].clone(),
+                Origin::Metadata(i) => metadata[*i].clone(),
             })
             .collect();
-        columns.extend(self.metadata.iter_mut().map(MetadataColumn::finish));
         Ok(Batch::new(columns, rows).with_kinds(kinds.map(Into::into)))
     }
 }

@@ -43,7 +43,7 @@ fn check_source(table: &TableSpec, changelog: impl FnOnce(&str) -> ChangelogMode
     Ok(TableInfo {
         changelog: changelog(&value.name),
         boundedness: scan.boundedness(),
-        metadata: metadata_keys(),
+        metadata: metadata_keys(&value.name),
         splits_may_idle: true,
         warnings: Vec::new(),
     })
@@ -62,7 +62,7 @@ fn check_sink(table: &TableSpec, job: &Options, changelog: ChangelogMode) -> Res
     Ok(TableInfo {
         changelog,
         boundedness: Boundedness::Unbounded,
-        metadata: metadata_keys(),
+        metadata: metadata_keys(&layout.value.name),
         splits_may_idle: false,
         warnings: transaction_warnings(&common, &sink, job)?,
     })

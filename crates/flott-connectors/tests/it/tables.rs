@@ -79,7 +79,7 @@ fn table_for_metadata() -> TableSpec {
         bootstrap: "localhost:1".into(),
         broker: None,
     };
-    table(&cluster, "kafka", "t", &[("format", "json")])
+    table(&cluster, "kafka", "t", &[("format", "debezium-json")])
 }
 
 pub fn rows(names: &[&str], numbers: &[i64]) -> Vec<ArrayRef> {
@@ -619,7 +619,8 @@ async fn changes_are_written_and_read_as_debezium_events() {
             .write(Batch::new(rows(&["a", "a", "a", "b"], &[1, 1, 2, 9]), 4).with_kinds(Some(kinds.into())))
             .await;
         writer.flush().await;
-        let update = "{\"before\":{\"name\":\"a\",\"n\":2},\"after\":{\"name\":\"a\",\"n\":4},\"op\":\"u\"}";
+        let update =
+            r#"{"before":{"name":"a","n":2},"after":{"name":"a","n":4},"op":"u","ts_ms":8,"source":{"table":"t"}}"#;
         produce(&cluster, &topic, 0, &[update]).await;
         for (key, value) in BOUNDED {
             spec.options.set(key, value);
@@ -628,14 +629,19 @@ async fn changes_are_written_and_read_as_debezium_events() {
             KafkaConnector.check_source(&spec).unwrap().changelog,
             ChangelogMode::Retract
         );
-        let scan = scan_spec(spec, &["offset"]);
+        let scan = scan_spec(spec, &["value.source.table", "offset", "value.ingestion-timestamp"]);
         let mut read = Read::new(&scan, discovered(&scan, None).await.0);
         let batches = read.batches(usize::MAX).await.unwrap();
         assert_eq!(
             told(&batches),
             ["+I a 1", "-D a 1", "+I a 2", "-D b 9", "-U a 2", "+U a 4"]
         );
-        let offsets = batches[0].column(2).as_primitive::<Int64Type>();
+        let tables: Vec<Option<&str>> = batches[0].column(2).as_string::<i32>().iter().collect();
+        assert_eq!(tables, [None, None, None, None, Some("t"), Some("t")]);
+        let times: Vec<Option<i64>> =
+            (batches[0].column(4).as_primitive::<TimestampMillisecondType>().iter()).collect();
+        assert_eq!(times, [None, None, None, None, Some(8), Some(8)]);
+        let offsets = batches[0].column(3).as_primitive::<Int64Type>();
         assert_eq!(
             offsets.values(),
             &[0, 1, 2, 3, 4, 4],

@@ -1,5 +1,6 @@
 //! Debezium's events to rows with kinds.
 
+use super::metadata::MetadataDecoder;
 use super::{DebeziumOptions, NAME};
 use crate::decode::Decoder;
 use crate::error::{FormatError, RowError, RowErrorKind, excerpt};
@@ -12,6 +13,8 @@ use std::ops::Range;
 /// Reads Debezium's events.
 pub(crate) struct DebeziumDecoder {
     rows: JsonDecoder,
+    /// What the metadata columns ask for, if there are any.
+    metadata: Option<MetadataDecoder>,
     kinds: Vec<u8>,
     schema_include: bool,
     ignore_parse_errors: bool,
@@ -21,16 +24,24 @@ pub(crate) struct DebeziumDecoder {
 /// Where the parts of an event are in its message.
 #[derive(Debug, Default)]
 struct Event {
+    start: usize,
     before: Option<Range<usize>>,
     after: Option<Range<usize>>,
     op: Option<Range<usize>>,
 }
 
 impl DebeziumDecoder {
-    pub(crate) fn new(options: &Options, physical: &[Field], projected: &[Field]) -> Result<Self, FormatError> {
+    pub(crate) fn new(
+        options: &Options,
+        physical: &[Field],
+        projected: &[Field],
+        metadata: &[String],
+    ) -> Result<Self, FormatError> {
         let options = DebeziumOptions::read(options)?;
+        let metadata = (!metadata.is_empty()).then(|| MetadataDecoder::new(&options, metadata));
         Ok(Self {
             rows: JsonDecoder::new(&options.rows, physical, projected)?,
+            metadata: metadata.transpose()?,
             kinds: vec![],
             schema_include: options.schema_include,
             ignore_parse_errors: options.ignore_parse_errors,
@@ -57,6 +68,7 @@ impl DebeziumDecoder {
         const NO_AFTER: &str = "the event has no 'after', which its 'op' needs";
         const NO_BEFORE: &str =
             "the event has no 'before', which its 'op' needs; a Postgres table must be set to REPLICA IDENTITY FULL";
+        let first = self.kinds.len();
         match &message[op.clone()] {
             b"c" | b"r" => self.row(message, part(&event.after, NO_AFTER)?, RowKind::Insert, "after"),
             b"u" => {
@@ -66,6 +78,10 @@ impl DebeziumDecoder {
             }
             b"d" => self.row(message, part(&event.before, NO_BEFORE)?, RowKind::Delete, "before"),
             _ => Err(wrong(op.start, "'op' is none of 'c', 'r', 'u' and 'd'")),
+        }?;
+        match &mut self.metadata {
+            None => Ok(()),
+            Some(metadata) => metadata.append(message, event.start, self.kinds.len() - first),
         }
     }
 
@@ -115,6 +131,9 @@ impl Decoder for DebeziumDecoder {
     fn truncate(&mut self, rows: usize) {
         self.rows.truncate(rows);
         self.kinds.truncate(rows);
+        if let Some(metadata) = &mut self.metadata {
+            metadata.truncate(rows);
+        }
     }
 
     fn rows(&self) -> usize {
@@ -122,7 +141,7 @@ impl Decoder for DebeziumDecoder {
     }
 
     fn bytes(&self) -> usize {
-        self.rows.bytes()
+        self.rows.bytes() + self.metadata.as_ref().map_or(0, MetadataDecoder::bytes)
     }
 
     fn dropped_rows(&self) -> u64 {
@@ -135,11 +154,13 @@ impl Decoder for DebeziumDecoder {
 
     fn finish(&mut self) -> Vec<ArrayRef> {
         self.kinds.clear();
-        self.rows.finish()
+        let mut columns = self.rows.finish();
+        columns.extend(self.metadata.iter_mut().flat_map(MetadataDecoder::finish));
+        columns
     }
 }
 
-fn row_error(message: &[u8], fault: Fault) -> RowError {
+pub(super) fn row_error(message: &[u8], fault: Fault) -> RowError {
     RowError {
         kind: fault.kind,
         format: NAME,
@@ -177,7 +198,11 @@ fn event(message: &[u8], schema_include: bool) -> Read<Event> {
 }
 
 fn event_at(reader: &mut Reader<'_>) -> Read<Event> {
-    let mut event = Event::default();
+    reader.skip_space();
+    let mut event = Event {
+        start: reader.at,
+        ..Event::default()
+    };
     members(reader, |reader, name| {
         let start = reader.at;
         match (name, reader.peek()) {
@@ -204,7 +229,10 @@ fn event_at(reader: &mut Reader<'_>) -> Read<Event> {
 }
 
 /// Calls `visit` with the name of each member of the object at the position; it moves over the member's value.
-fn members<'a>(reader: &mut Reader<'a>, mut visit: impl FnMut(&mut Reader<'a>, &'a [u8]) -> Read<()>) -> Read<()> {
+pub(super) fn members<'a>(
+    reader: &mut Reader<'a>,
+    mut visit: impl FnMut(&mut Reader<'a>, &'a [u8]) -> Read<()>,
+) -> Read<()> {
     if reader.skip_space() != b'{' {
         return Err(reader.expected("an object"));
     }

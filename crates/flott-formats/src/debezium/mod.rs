@@ -5,16 +5,19 @@
 //! the decoder of `json`, straight into columns. `c` (created) and `r` (read by a snapshot) insert `after`; `u` takes
 //! `before` back and puts `after` in its place, as two rows; `d` deletes `before`. An update or a deletion without `before`
 //! is an error that names the remedy (a Postgres table needs REPLICA IDENTITY FULL). With
-//! `debezium-json.schema-include` the event is the `payload` of the message. Empty messages are no rows.
+//! `debezium-json.schema-include` the event is the `payload` of the message. Empty messages are no rows. What events tell of
+//! themselves (`ts_ms`, `source`, the message's `schema`) are metadata columns.
 //!
 //! # Writing
 //! [`DebeziumEncoder`] writes +I and +U as `c`, -U and -D as `d`, as Flink does, so that readers need no key.
 
 mod decode;
 mod encode;
+mod metadata;
 
 pub(crate) use decode::DebeziumDecoder;
 pub(crate) use encode::DebeziumEncoder;
+pub(crate) use metadata::columns as metadata_columns;
 
 use crate::error::FormatError;
 use crate::options::check_names;

@@ -1,8 +1,8 @@
 //! Events in, rows with kinds out, and back.
 
-use crate::{EncodedRows, RowErrorKind, decoder, encoder};
+use crate::{EncodedRows, RowErrorKind, decoder, decoder_with_metadata, encoder, metadata};
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use flott_core::types::{Field, LogicalType};
 use flott_core::{Options, RowKind};
@@ -146,4 +146,98 @@ fn options_are_checked() {
     assert!(wrong(&[("debezium-json.timestamp-format.standard", "x")]).contains("debezium-json.timestamp-format"));
     let schema = options(&[("debezium-json.schema-include", "true")]);
     assert!(encoder("debezium-json", &schema, &fields()).is_err());
+}
+
+const TOLD: &str = r#"{"before":null,"after":{"id":1},"op":"c","ts_ms":7,"source":{"ts_ms":5,"db":"shop","table":"t","n":{"a": 1},"no":null}}"#;
+
+/// Of each row, the metadata asked for.
+fn told(pairs: &[(&str, &str)], names: &[&str], messages: &[&str]) -> Result<Vec<String>, String> {
+    let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
+    let mut decoder = decoder_with_metadata("debezium-json", &options(pairs), &fields(), &fields(), &names)
+        .map_err(|e| e.to_string())?;
+    for message in messages {
+        decoder.decode(message.as_bytes()).map_err(|e| e.to_string())?;
+    }
+    let rows = decoder.rows();
+    let columns = &decoder.finish()[fields().len()..];
+    assert_eq!(columns.len(), names.len());
+    let text = |column: &ArrayRef, row: usize| -> String {
+        if column.is_null(row) {
+            return "NULL".to_owned();
+        }
+        if let Some(times) = column.as_primitive_opt::<TimestampMillisecondType>() {
+            return times.value(row).to_string();
+        }
+        if let Some(maps) = column.as_map_opt() {
+            let entries = maps.value(row);
+            let (keys, values) = (
+                entries.column(0).as_string::<i32>(),
+                entries.column(1).as_string::<i32>(),
+            );
+            return keys
+                .iter()
+                .flatten()
+                .zip(values)
+                .map(|(k, v)| format!("{k}={} ", v.unwrap_or("NULL")))
+                .collect();
+        }
+        column.as_string::<i32>().value(row).to_owned()
+    };
+    let of_row = |row: usize| columns.iter().map(|c| text(c, row)).collect::<Vec<_>>().join("|");
+    assert_eq!(decoder.finish().len(), fields().len() + names.len(), "empty now");
+    Ok((0..rows).map(of_row).collect())
+}
+
+#[test]
+fn events_tell_of_themselves() {
+    let names: Vec<String> = metadata("debezium-json").into_iter().map(|f| f.name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let bare = r#"{"before":{"id":1},"after":{"id":2},"op":"u","source":null}"#;
+    let properties = r#"ts_ms=5 db=shop table=t n={"a":1} no=NULL "#;
+    assert_eq!(
+        told(&[], &names, &[TOLD, bare, TOLD]).unwrap(),
+        [
+            &format!("NULL|7|5|shop|NULL|t|{properties}"),
+            "NULL|NULL|NULL|NULL|NULL|NULL|NULL",
+            "NULL|NULL|NULL|NULL|NULL|NULL|NULL",
+            &format!("NULL|7|5|shop|NULL|t|{properties}"),
+        ]
+    );
+    let message = format!(r#" {{"schema": {{"type": "struct", "n": [1, 2.50e0]}},"payload":{TOLD}}}"#);
+    let with_schema = [("debezium-json.schema-include", "true")];
+    assert_eq!(
+        told(
+            &with_schema,
+            &["source.table", "schema", "ingestion-timestamp"],
+            &[&message]
+        )
+        .unwrap(),
+        [r#"t|{"type":"struct","n":[1,2.5]}|7"#]
+    );
+    let error = told(&[], &["source.tabel"], &[]).unwrap_err();
+    assert!(error.contains("'source.tabel'; did you mean 'source.table'"), "{error}");
+}
+
+#[test]
+fn metadata_that_cannot_be_read_fails_its_event_and_leaves_no_trace() {
+    let late = TOLD.replace(r#""ts_ms":5"#, r#""ts_ms":"late""#);
+    for (names, message, expected) in [
+        (["source.timestamp", "source.table"], late.as_str(), "source.ts_ms"),
+        (
+            ["source.table", "ingestion-timestamp"],
+            r#"{"op":"c","after":{"id":1},"source":[1]}"#,
+            "'source'",
+        ),
+        (
+            ["ingestion-timestamp", "source.table"],
+            r#"{"op":"c","after":{"id":1},"ts_ms":"x"}"#,
+            "'ts_ms'",
+        ),
+    ] {
+        let error = told(&[], &names, &[TOLD, message]).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+        let ignore = [("debezium-json.ignore-parse-errors", "true")];
+        let told = told(&ignore, &names, &[TOLD, message, TOLD]).unwrap();
+        assert_eq!(told.first(), told.last(), "{told:?}");
+    }
 }
