@@ -11,6 +11,7 @@ mod golden;
 mod mistakes;
 mod new_project;
 mod parquet;
+mod partitions;
 mod s3;
 mod security;
 mod shell;

@@ -2,6 +2,7 @@
 //!
 //! `FLOTT_S3_ENDPOINT` is the address that `bench/s3-up.sh` prints; the bucket is `FLOTT_S3_BUCKET` (default `flott`).
 
+use crate::partitions::{BY_CLOCK, BY_TIME, killed_at};
 use crate::support::flott;
 use crate::trial::{From, PATIENCE, Sink, Trial, oracle, without};
 
@@ -65,6 +66,24 @@ fn rows_in_a_bucket_come_once_however_the_job_is_killed() {
         let settled = trial.settle(From::Latest, "", PATIENCE);
         feeding.join().unwrap();
         assert_eq!(settled, Ok(()), "after kills at {points:?}");
+    }
+}
+
+/// As on disk (`partitions`): rows once, success files neither early nor missing.
+#[test]
+#[ignore = "needs an S3 server: .ci/run starts it"]
+fn partitions_in_a_bucket_are_marked_however_the_job_is_killed() {
+    for (options, points) in [
+        (BY_TIME, ["partition-open", "partition-mark"]),
+        (BY_TIME, ["partition-marked", "partition-marked"]),
+        (BY_TIME, ["checkpoint-complete", "partition-due"]),
+        (BY_CLOCK, ["partition-mark", "partition-marked"]),
+    ] {
+        let (mut trial, folder) = on_s3(Trial::to_topic());
+        trial.checkpoints = format!("file://{}", trial.path("checkpoints"));
+        let at = format!("{folder}/partitions");
+        trial.set_sink(Sink::Partitions { at, options });
+        killed_at(&trial, points, options == BY_TIME);
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Sink {
     Files(PathBuf),
     /// Objects below an address; [`Trial::options`] say how the store is reached.
     Bucket(String),
+    /// Files in folders by [`partition_of`] below an address, and the options that say when these are complete.
+    Partitions { at: String, options: &'static str },
 }
 
 /// The names of the objects below an address.
@@ -45,13 +47,17 @@ pub fn objects(address: &str, options: &[String]) -> Vec<String> {
     listed.into_iter().map(|object| object.path).collect()
 }
 
-/// The lines of the objects below an address, sorted.
-fn rows_of_objects(address: &str, options: &[String]) -> Vec<String> {
+/// The lines of the committed objects below an address, sorted, by folder.
+fn rows_of_objects(address: &str, options: &[String]) -> BTreeMap<String, Vec<String>> {
     let options: Options = options.iter().filter_map(|o| o.split_once('=')).collect();
     let read = async {
         let root = Root::open(address, &options).unwrap();
-        let mut rows = vec![];
+        let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for object in root.list().await.unwrap() {
+            let (folder, name) = object.path.rsplit_once('/').unwrap_or(("", &object.path));
+            if name.starts_with(['.', '_']) {
+                continue;
+            }
             let bytes = root.get(&object.path).await.unwrap();
             let text = std::str::from_utf8(&bytes).unwrap();
             assert!(
@@ -59,16 +65,37 @@ fn rows_of_objects(address: &str, options: &[String]) -> Vec<String> {
                 "{} ends in mid-line",
                 object.path
             );
+            let rows = folders.entry(folder.to_owned()).or_default();
             rows.extend(text.lines().map(str::to_owned));
         }
-        rows.sort();
-        rows
+        folders.values_mut().for_each(|rows| rows.sort());
+        folders
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(read)
+}
+
+/// A partition as its readers see it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Partition {
+    /// Its files but for those of rows, sorted.
+    pub marks: Vec<String>,
+    /// Its rows, sorted.
+    pub rows: Vec<String>,
+}
+
+/// Windows of a partition.
+const WINDOWS_PER_PARTITION: u32 = 4;
+
+/// The folder of a row of [`oracle`].
+pub fn partition_of(row: &str) -> String {
+    let (_, time) = row.split_once(",\"").unwrap();
+    let minute: u32 = time[14..16].parse().unwrap();
+    let first = minute / WINDOWS_PER_PARTITION * WINDOWS_PER_PARTITION;
+    format!("day={}/minute={first:02}", &time[..10])
 }
 
 /// What a run starts from.
@@ -136,9 +163,25 @@ impl Trial {
                 "'connector' = 'filesystem', 'path' = '{}', 'format' = 'csv'",
                 path.display()
             ),
-            Sink::Bucket(address) => format!("'connector' = 'filesystem', 'path' = '{address}', 'format' = 'csv'"),
+            Sink::Bucket(address) | Sink::Partitions { at: address, .. } => {
+                format!("'connector' = 'filesystem', 'path' = '{address}', 'format' = 'csv'")
+            }
         };
-        let script = format!("{head}CREATE TABLE website_traffic_stats{columns}) WITH ({options});{insert}");
+        let script = match &sink {
+            Sink::Partitions { options: commit, .. } => {
+                let keys = format!(
+                    "SUM(traffic), DATE_FORMAT(window_start, 'yyyy-MM-dd'),
+                     LPAD(CAST(CAST(DATE_FORMAT(window_start, 'mm') AS INT) / {WINDOWS_PER_PARTITION} * {WINDOWS_PER_PARTITION} AS STRING), 2, '0')"
+                );
+                let with_keys = insert.replace("SUM(traffic)", &keys);
+                assert_ne!(insert, with_keys);
+                format!(
+                    "{head}CREATE TABLE website_traffic_stats{columns}, `day` STRING, `minute` STRING) PARTITIONED BY (`day`, `minute`)
+                     WITH ({options}, 'sink.partition-commit.policy.kind' = 'success-file', {commit});{with_keys}"
+                )
+            }
+            _ => format!("{head}CREATE TABLE website_traffic_stats{columns}) WITH ({options});{insert}"),
+        };
         std::fs::write(self.path("job.sql"), script).unwrap();
         self.sink = sink;
     }
@@ -149,6 +192,10 @@ impl Trial {
             Sink::Topic(_) => Sink::Topic(SECOND_OUT),
             Sink::Files(_) => Sink::Files(self.dir.path().join("second-out")),
             Sink::Bucket(address) => Sink::Bucket(format!("{address}-2")),
+            Sink::Partitions { at, options } => Sink::Partitions {
+                at: format!("{at}-2"),
+                options: *options,
+            },
         }
     }
 
@@ -213,8 +260,35 @@ impl Trial {
         match &self.sink {
             Sink::Topic(topic) => self.cluster.values(topic),
             Sink::Files(folder) => rows_of_files(folder),
-            Sink::Bucket(address) => rows_of_objects(address, &self.options),
+            Sink::Bucket(address) | Sink::Partitions { at: address, .. } => {
+                let mut rows: Vec<String> = rows_of_objects(address, &self.options)
+                    .into_values()
+                    .flatten()
+                    .collect();
+                rows.sort();
+                rows
+            }
         }
+    }
+
+    /// The partitions that readers see now, by their folders. Marks are looked at first: what comes between is rows, of which a
+    /// marked partition needs none.
+    pub fn partitions(&self) -> BTreeMap<String, Partition> {
+        let Sink::Partitions { at, .. } = &self.sink else {
+            panic!("{:?} has no partitions", self.sink);
+        };
+        let mut partitions: BTreeMap<String, Partition> = BTreeMap::new();
+        for path in objects(at, &self.options) {
+            let (folder, name) = path.rsplit_once('/').unwrap();
+            if !name.starts_with("part-") {
+                let partition = partitions.entry(folder.to_owned()).or_default();
+                partition.marks.push(name.to_owned());
+            }
+        }
+        for (folder, rows) in rows_of_objects(at, &self.options) {
+            partitions.entry(folder).or_default().rows = rows;
+        }
+        partitions
     }
 
     /// Waits until there are more than `count` rows.

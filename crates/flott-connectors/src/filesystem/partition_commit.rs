@@ -7,6 +7,10 @@
 //!   part committed ─► .pending-<sink> (time of the first part) ─► trigger ─► _SUCCESS, then .pending-<sink> is removed
 //! ```
 //! A crash between the last two steps writes the success file again. A late part opens its partition again.
+//!
+//! Fail points: `partition-open` (noted as open, the part not yet visible), `partition-due` (before it is asked what is due; `early`: all
+//! is), `partition-mark` (before success files are written; `skip`: they are not), `partition-marked` (before the marks of open
+//! partitions go).
 
 use super::bucket::{AT_ONCE, Bucket};
 use super::commit::transient;
@@ -16,6 +20,7 @@ use bytes::Bytes;
 use flott_core::CheckpointId;
 use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_runtime::connector::{ConnectorError, TableSpec};
+use flott_runtime::failpoint::{self, Action};
 use futures::{TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -289,6 +294,9 @@ impl OpenPartitions {
             &self.marker,
             new.iter().map(|folder| (*folder, format!("{first_ms}\n"))),
         )?;
+        if !new.is_empty() {
+            failpoint::hit("partition-open");
+        }
         self.open
             .extend(new.into_iter().map(|folder| (folder.to_owned(), first_ms)));
         Ok(())
@@ -320,14 +328,21 @@ impl OpenPartitions {
 
     fn mark(&mut self, watermark: EventTime, marks: &Marks) -> Result<(), ConnectorError> {
         let now_ms = now_ms();
+        let is_early = failpoint::hit("partition-due") == Some(Action::Early);
         let mut due = vec![];
         for (folder, first_ms) in &self.open {
-            if self.settings.is_due(folder, *first_ms, watermark, now_ms)? {
+            if is_early || self.settings.is_due(folder, *first_ms, watermark, now_ms)? {
                 due.push(folder.clone());
             }
         }
-        let success_files = due.iter().map(|folder| (folder.as_path(), String::new()));
-        marks.write(&self.settings.success_file, success_files)?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        if failpoint::hit("partition-mark") != Some(Action::Skip) {
+            let success_files = due.iter().map(|folder| (folder.as_path(), String::new()));
+            marks.write(&self.settings.success_file, success_files)?;
+        }
+        failpoint::hit("partition-marked");
         marks.remove(&self.marker, &due)?;
         for folder in due {
             tracing::info!(partition = %folder.display(), "the partition is complete");
