@@ -44,7 +44,7 @@ enum FloatBits {
 }
 
 impl RowEncoder {
-    /// An encoder of keys: floating-point numbers that compare as equal get equal bytes.
+    /// An encoder of keys: every NaN gets the same bytes.
     ///
     /// # Errors
     /// If a column's type has no encoding.
@@ -144,25 +144,13 @@ impl FieldEncoder {
             Values::Float32(a, FloatBits::AsTheyAre) => out.extend_from_slice(&a[row].to_bits().to_le_bytes()),
             Values::Float32(a, FloatBits::Canonical) => {
                 let v = a[row];
-                let canonical = if v == 0.0 {
-                    0.0
-                } else if v.is_nan() {
-                    f32::NAN
-                } else {
-                    v
-                };
+                let canonical = if v.is_nan() { f32::NAN } else { v };
                 out.extend_from_slice(&canonical.to_bits().to_le_bytes());
             }
             Values::Float64(a, FloatBits::AsTheyAre) => out.extend_from_slice(&a[row].to_bits().to_le_bytes()),
             Values::Float64(a, FloatBits::Canonical) => {
                 let v = a[row];
-                let canonical = if v == 0.0 {
-                    0.0
-                } else if v.is_nan() {
-                    f64::NAN
-                } else {
-                    v
-                };
+                let canonical = if v.is_nan() { f64::NAN } else { v };
                 out.extend_from_slice(&canonical.to_bits().to_le_bytes());
             }
             Values::String(a) => put_bytes(a.value(row).as_bytes(), out),

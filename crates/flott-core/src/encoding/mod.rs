@@ -16,8 +16,8 @@
 //! | MAP, MULTISET | number of entries (4 bytes), then key and value of each as fields |
 //! | ROW | its fields |
 //!
-//! In keys ([`RowEncoder::of_keys`]) every NaN is the one NaN of [`crate::hash`] and −0 is 0, so that keys that compare as
-//! equal have equal bytes and equal hashes; values ([`RowEncoder::of_values`]) keep their bits. Bytes do not sort as values do.
+//! In keys ([`RowEncoder::of_keys`]) every NaN is the one NaN of [`crate::hash`], so that equal keys have equal bytes and equal
+//! hashes (0 and −0 are two keys); values ([`RowEncoder::of_values`]) keep their bits. Bytes do not sort as values do.
 
 mod decode;
 mod encode;

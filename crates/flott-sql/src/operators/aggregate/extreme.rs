@@ -99,7 +99,15 @@ impl OrderedValues {
                 .set_value(slot, end(set, slot, i128::MIN, is_max).copied()),
             Self::F64(set) => {
                 let value = end(set, slot, 0, is_max).map(|bits| from_ordered_bits(*bits));
-                table.column_mut::<f64>(column).set_value(slot, value);
+                let extremes = table.column_mut::<f64>(column);
+                // Neither zero is less than the other: the first one stays.
+                let is_kept = value == Some(0.0)
+                    && extremes
+                        .value(slot)
+                        .is_some_and(|v| v == 0.0 && set.contains(&(slot, ordered_bits(v))));
+                if !is_kept {
+                    extremes.set_value(slot, value);
+                }
             }
             Self::Bytes(set) => {
                 let value = end(set, slot, Box::default(), is_max).map(AsRef::as_ref);
