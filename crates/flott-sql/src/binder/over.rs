@@ -64,6 +64,9 @@ struct Window {
     order: Expr,
     order_span: Span,
     frame: OverFrame,
+    /// Whether types say that the frame may have no row. Its current row is always there, but Flink believes so only of frames
+    /// whose ends are no expressions.
+    may_be_empty: bool,
 }
 
 impl Window {
@@ -151,14 +154,15 @@ impl<'a> Overs<'a> {
         if is_rank && !parts.args.is_empty() {
             return Err(SqlError::new(Step::Type, format!("{name} takes no arguments")));
         }
+        let window = self.window_of(over, &name)?;
+        let may_be_empty = window.may_be_empty && name != "LISTAGG";
         let ty = match is_rank {
             true => LogicalType::not_null(TypeKind::BigInt),
-            // As in Flink, though no frame is empty.
-            false => aggregate_type(&name, &parts, true)?,
+            false => aggregate_type(&name, &parts, may_be_empty)?,
         };
-        self.check_window(self.window_of(over, &name)?)?;
+        self.check_window(window)?;
         let made = composed(&name, &parts, &ty, &mut |name, parts| {
-            let ty = aggregate_type(name, &parts, true)?;
+            let ty = aggregate_type(name, &parts, may_be_empty)?;
             Ok(self.register(name, parts, ty))
         })?;
         Ok(made.unwrap_or_else(|| self.register(&name, parts, ty)))
@@ -247,11 +251,13 @@ impl<'a> Overs<'a> {
             (_, None) => OverFrame::UnboundedRange,
             (_, Some(frame)) => bound_frame(frame, self.input)?,
         };
+        let start = spec.window_frame.as_ref().map(|frame| &frame.start_bound);
         Ok(Window {
             partition,
             order,
             order_span,
             frame,
+            may_be_empty: matches!(start, Some(WindowFrameBound::Preceding(Some(_)))),
         })
     }
 
