@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// How many records tell the size of all.
 const SAMPLES: usize = 8;
 
+/// Most records that have no bytes at all (`()`), in one batch: a damaged number of them must not take time without end.
+const MOST_EMPTY: usize = 1 << 24;
+
 /// What can flow in a stream: any value that Serde can write and read without knowing its form from the bytes (so no untagged enums, no
 /// flattened and no conditionally skipped fields).
 pub trait Data: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {}
@@ -104,8 +107,13 @@ impl<T: Data> Records<T> {
             type_name: std::any::type_name::<T>(),
             reason,
         };
-        let ((times, values), rest): ((Times, Vec<T>), &[u8]) =
-            postcard::take_from_bytes(bytes).map_err(|e| decode(e.to_string()))?;
+        let damaged = |e: postcard::Error| decode(e.to_string());
+        let (times, values): (Times, &[u8]) = postcard::take_from_bytes(bytes).map_err(damaged)?;
+        let (count, behind): (usize, &[u8]) = postcard::take_from_bytes(values).map_err(damaged)?;
+        if count > behind.len().max(MOST_EMPTY) {
+            return Err(decode(format!("{count} records in {} bytes", behind.len())));
+        }
+        let (values, rest): (Vec<T>, &[u8]) = postcard::take_from_bytes(values).map_err(damaged)?;
         if !rest.is_empty() {
             return Err(decode(format!("{} bytes are left", rest.len())));
         }

@@ -8,6 +8,8 @@
 
 use arrow_array::{ArrayRef, Int64Array, StringArray};
 use bytes::{BufMut, Bytes, BytesMut};
+use flott::StateValue;
+use flott::datastream::{Data, Records};
 use flott_broker::Broker;
 use flott_connectors::kafka::client::batch::codec::Codec;
 use flott_connectors::kafka::client::batch::encode::{BatchEncoder, ProducerStamp};
@@ -18,6 +20,7 @@ use flott_runtime::exchange::frame;
 use flott_state::{ColumnType, KeyedTable, RunMode, TableDescriptor};
 use kafka_protocol::messages as m;
 use kafka_protocol::protocol::{Encodable, Request, StrBytes};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -213,10 +216,114 @@ fn frames() {
     write("exchange", "row", &[head.as_bytes(), encoded.row(0)].concat());
 }
 
+/// Rows of a program in a frame, behind the byte that chooses their type.
+fn typed_frame<T: Data>(name: &str, kind: u8, values: Vec<T>) {
+    let rows = Batch::of_rows(Arc::new(Records::of(values)));
+    let frame = frame::encode(&Element::Data(rows)).unwrap();
+    write("typed-frames", name, &[&[kind][..], &frame].concat());
+}
+
+fn typed_frames() {
+    typed_frame("numbers", 0, vec![0_i64, -1, i64::MAX]);
+    typed_frame("texts", 1, vec!["a".to_owned(), String::new()]);
+    typed_frame(
+        "nested",
+        2,
+        vec![(Some(1_u8), vec![vec![1_u16, 300], vec![]]), (None, vec![])],
+    );
+    typed_frame("nothing", 4, vec![(), (), ()]);
+    // More units than memory would hold of anything else: a count, and no bytes for any.
+    let mut many = vec![4, 1, 6];
+    many.extend_from_slice(&u32::MAX.to_le_bytes());
+    many.extend_from_slice(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+    write("typed-frames", "bomb-units", &many);
+    let mut timed = Records::default();
+    timed.push(5_i64, Some(7));
+    timed.push(6, None);
+    let rows = Batch::of_rows(Arc::new(timed)).with_hashes(Some(Arc::new(vec![1, 2])));
+    let frame = frame::encode(&Element::Data(rows)).unwrap();
+    write("typed-frames", "timed", &[&[0][..], &frame].concat());
+}
+
+fn state_value<T: StateValue>(name: &str, value: &T) {
+    let mut content = format!("v {}\n", T::state_type()).into_bytes();
+    value.write_field(&mut content);
+    write("state-value", name, &content);
+}
+
+fn state_values() {
+    state_value("number", &7_i64);
+    state_value("large", &u64::MAX);
+    state_value("absent", &None::<i32>);
+    state_value("texts", &vec![Some("a".to_owned()), None]);
+    state_value("lists", &vec![vec![1_u8, 2], vec![]]);
+    state_value("map", &BTreeMap::from([("k".to_owned(), 1_i64)]));
+    state_value("tuple", &(1, Some("x".to_owned()), 0.5));
+    let row = "v ROW<owner STRING NOT NULL, old DATE, balance INT NOT NULL, notes MAP<STRING NOT NULL, BOOLEAN> NOT NULL> NOT NULL\n";
+    let fields = [
+        1, 1, 1, 0, 0, 0, b'o', 0, 1, 9, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, b'n', 0,
+    ];
+    write("state-value", "evolved", &[row.as_bytes(), &fields].concat());
+    let count = [1, 0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0x7f];
+    write(
+        "state-value",
+        "bomb-count",
+        &[b"v ARRAY<ARRAY<SMALLINT NOT NULL> NOT NULL> NOT NULL\n", &count[..]].concat(),
+    );
+}
+
+/// Files of another writer, and the same with bytes turned.
+fn parquet_files() {
+    let head = b"id BIGINT, small SMALLINT, unsigned BIGINT, word STRING, bytes BYTES, fixed BYTES, amount DECIMAL(5, 2), day DATE, at TIME, \
+                 wall TIMESTAMP(3), instant TIMESTAMP_LTZ(3), list ARRAY<STRING>, map MAP<STRING, INT>, \
+                 row ROW<a INT, b ROW<c STRING, d FLOAT>>, gone STRING | utc-timezone=true\n";
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../flott-connectors/tests/data");
+    for name in ["pyarrow", "pyarrow-int96"] {
+        let file = std::fs::read(data.join(name).with_extension("parquet")).unwrap();
+        write("parquet", name, &[&head[..], &file].concat());
+    }
+    let file = std::fs::read(data.join("pyarrow.parquet")).unwrap();
+    for at in [9, file.len() / 3, file.len() - 400, file.len() - 6] {
+        let mut turned = file.clone();
+        turned[at] ^= 0x55;
+        write("parquet", &format!("turned-{at}"), &[&head[..], &turned].concat());
+    }
+}
+
+fn partition_paths() {
+    for (name, text) in [
+        (
+            "days",
+            "dt DATE, hour TINYINT | partition.time-extractor.timestamp-pattern=$dt $hour:00:00\n/t/dt=2026-03-01/hour=7/part-1",
+        ),
+        ("escaped", "s STRING\ns=a%3Ab%2F%C3%BC%25%2/x"),
+        (
+            "null",
+            "s STRING, b BOOLEAN | partition.default-name=none\n/x/s=none/b=none/y",
+        ),
+        ("dots", "s STRING\n/x/../s=../y"),
+        ("twice", "s STRING\n/s=1/s=2/y"),
+        (
+            "far",
+            "d DATE | sink.partition-commit.watermark-time-zone=America/New_York\n/d=+262142-12-31/y",
+        ),
+        (
+            "formatter",
+            "d STRING | partition.time-extractor.timestamp-formatter=yyyyMMdd\n/d=20260301/y",
+        ),
+    ] {
+        write("partition-path", name, text.as_bytes());
+    }
+}
+
 fn main() {
     records();
     runs();
     frames();
+    typed_frames();
+    state_values();
+    parquet_files();
+    partition_paths();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -8,17 +8,19 @@
 //! tests replay those that it kept (`fuzz/corpus`, `fuzz/seeds`) on stable Rust. `fuzz/README.md` says how to fuzz.
 //!
 //! ```text
-//! bytes ─▶ Target::run ─▶ memory::measure ─▶ scripts | formats | kafka | stored ─▶ the crates
+//! bytes ─▶ Target::run ─▶ memory::measure ─▶ scripts | formats | files | kafka | stored | typed ─▶ the crates
 //! ```
 
 pub mod memory;
 
+mod files;
 mod formats;
 mod json_model;
 mod kafka;
 mod schema;
 mod scripts;
 mod stored;
+mod typed;
 
 /// What reads bytes, and what it may take for them.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +36,7 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 18] = [
     Target::new("sql", scripts::script, 256 * MIB),
     // A column may have 256 MiB of text, whose room doubles beside what it was.
     Target::new("expression", scripts::expression, 800 * MIB),
@@ -49,6 +51,10 @@ pub const TARGETS: [Target; 14] = [
     Target::new("manifest", stored::manifest, 64 * MIB),
     Target::new("state-run", stored::state_run, 64 * MIB),
     Target::new("exchange", stored::exchange, 64 * MIB),
+    Target::new("typed-frames", typed::frames, 64 * MIB),
+    Target::new("state-value", typed::state_value, 64 * MIB),
+    Target::new("parquet", files::parquet, 512 * MIB),
+    Target::new("partition-path", files::partition_path, 16 * MIB),
     Target::new("plan", stored::plan, 64 * MIB),
 ];
 

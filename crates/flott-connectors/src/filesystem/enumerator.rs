@@ -159,6 +159,19 @@ impl FileEnumerator {
 }
 
 impl FileSplit {
+    /// All of a file, from its start.
+    pub(super) fn whole(path: PathBuf, size_bytes: u64) -> Self {
+        Self {
+            path,
+            start: 0,
+            end: u64::MAX,
+            position: None,
+            ordinal: 0,
+            size_bytes,
+            modified_ms: 0,
+        }
+    }
+
     /// Its name within the source.
     pub(super) fn id(&self) -> String {
         format!("{}@{}", self.path.display(), self.start)

@@ -43,6 +43,7 @@ mod partition;
 mod partition_commit;
 mod partition_time;
 mod reader;
+pub mod tools;
 mod upload;
 mod writer;
 

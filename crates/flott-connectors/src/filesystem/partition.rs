@@ -117,6 +117,11 @@ impl Partitioning {
             if out.len() == start {
                 escape(&self.default_name, out);
             }
+            // No value may lead out of the table's folder.
+            if matches!(&out[start..], "." | "..") {
+                let dots = out.split_off(start).len();
+                out.push_str(&"%2E".repeat(dots));
+            }
         }
     }
 

@@ -78,9 +78,10 @@ impl TimeExtractor {
         match self.zone.from_local_datetime(&local) {
             LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time.timestamp_millis()),
             LocalResult::None => {
-                let before = local - Duration::hours(3);
+                let before = local.checked_sub_signed(Duration::hours(3))?;
                 let offset = self.zone.from_local_datetime(&before).earliest()?.naive_utc() - before;
-                Some(Utc.from_utc_datetime(&(local + offset)).timestamp_millis())
+                let utc = local.checked_add_signed(offset)?;
+                Some(Utc.from_utc_datetime(&utc).timestamp_millis())
             }
         }
     }

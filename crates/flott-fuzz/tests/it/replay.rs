@@ -110,6 +110,10 @@ replays! {
     manifest: "manifest",
     state_run: "state-run",
     exchange: "exchange",
+    typed_frames: "typed-frames",
+    state_value: "state-value",
+    parquet: "parquet",
+    partition_path: "partition-path",
     plan: "plan",
 }
 

@@ -9,6 +9,7 @@ use super::columns::{INT96, Zone, from_file};
 use super::options::ParquetOptions;
 use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{DataType, Field as ArrowField, Fields, Schema, TimeUnit};
+use bytes::Bytes;
 use flott_core::{Field, LogicalType, TypeKind};
 use flott_runtime::error::panic_text;
 use parquet::DecodeResult;
@@ -20,6 +21,7 @@ use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder
 use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use parquet::file::reader::ChunkReader;
 use parquet::schema::types::SchemaDescriptor;
 use std::fs::File;
 use std::io;
@@ -93,32 +95,52 @@ impl ParquetReader {
         fetcher: Option<Fetcher>,
     ) -> Result<Self, ReadError> {
         caught(|| {
-            let mut reader = Self {
-                position: split.position.unwrap_or(0),
-                split: split.clone(),
-                scan,
-                groups: Groups::Ended,
-                places: vec![],
-                finished: false,
-            };
+            let mut reader = Self::unopened(split, scan);
             match fetcher {
                 Some(fetcher) => reader.groups = Groups::Object(ObjectGroups::ask(fetcher, split)?),
                 None => {
                     let file = File::open(&split.path).map_err(ReadError::Io)?;
                     let bytes = file.metadata().map_err(ReadError::Io)?.len();
-                    let metadata = ArrowReaderMetadata::load(&file, plain_options())?;
-                    let plan = reader.plan(metadata, bytes)?;
-                    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, plan.metadata);
-                    let builder = builder
-                        .with_projection(plan.mask)
-                        .with_row_groups(plan.row_groups)
-                        .with_offset(plan.skipped)
-                        .with_batch_size(reader.scan.batch_rows);
-                    reader.groups = Groups::Disk(builder.build()?);
+                    reader.read_from(file, bytes)?;
                 }
             }
             Ok(reader)
         })
+    }
+
+    /// Opens the bytes of a whole file.
+    pub(in super::super) fn of_bytes(file: Bytes, scan: Arc<ParquetScan>) -> Result<Self, ReadError> {
+        let split = FileSplit::whole(PathBuf::from("bytes"), file.len() as u64);
+        caught(|| {
+            let mut reader = Self::unopened(&split, scan);
+            let bytes = file.len() as u64;
+            reader.read_from(file, bytes)?;
+            Ok(reader)
+        })
+    }
+
+    fn unopened(split: &FileSplit, scan: Arc<ParquetScan>) -> Self {
+        Self {
+            position: split.position.unwrap_or(0),
+            split: split.clone(),
+            scan,
+            groups: Groups::Ended,
+            places: vec![],
+            finished: false,
+        }
+    }
+
+    fn read_from(&mut self, file: impl ChunkReader + 'static, bytes: u64) -> Result<(), ReadError> {
+        let metadata = ArrowReaderMetadata::load(&file, plain_options())?;
+        let plan = self.plan(metadata, bytes)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, plan.metadata);
+        let builder = builder
+            .with_projection(plan.mask)
+            .with_row_groups(plan.row_groups)
+            .with_offset(plan.skipped)
+            .with_batch_size(self.scan.batch_rows);
+        self.groups = Groups::Disk(builder.build()?);
+        Ok(())
     }
 
     /// What to read, from the file's footer.
