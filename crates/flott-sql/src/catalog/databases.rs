@@ -6,6 +6,7 @@ use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::ast::{CatalogChange, CatalogStatement, DatabaseStatement, OptionList};
 use flott_core::suggest;
 use sqlparser::ast::{ObjectName, Spanned};
+use sqlparser::tokenizer::Location;
 use std::collections::BTreeMap;
 
 /// The type of catalogs that a session keeps for itself.
@@ -60,7 +61,16 @@ impl CatalogEntry {
     /// # Errors
     /// If an option is missing, unknown or wrong.
     pub(super) fn defined(comment: Option<String>, options: BTreeMap<String, String>) -> SqlResult<Self> {
-        check_options(&options)?;
+        Self::defined_by(comment, options, &[])
+    }
+
+    /// As [`Self::defined`], by options whose places an error shows.
+    fn defined_by(
+        comment: Option<String>,
+        options: BTreeMap<String, String>,
+        places: &[(String, String, Location)],
+    ) -> SqlResult<Self> {
+        check_options(&options, places)?;
         let mut made = Self {
             comment,
             options,
@@ -277,7 +287,8 @@ impl Catalog {
                 false => Err(taken("catalog", name)),
             },
             CatalogStatement::Create { comment, options, .. } => {
-                let made = CatalogEntry::defined(comment.clone(), map_of(options))?;
+                let values = options.iter().map(|(k, v, _)| (k.clone(), v.clone())).collect();
+                let made = CatalogEntry::defined_by(comment.clone(), values, options)?;
                 if !self.make_catalog(name, &made)? {
                     return match statement {
                         CatalogStatement::Create {
@@ -318,15 +329,21 @@ impl Catalog {
     }
 }
 
-fn check_options(options: &BTreeMap<String, String>) -> SqlResult<()> {
+/// Checks all options of a catalog; `places` has those that the statement at hand gives, where they stand.
+fn check_options(options: &BTreeMap<String, String>, places: &[(String, String, Location)]) -> SqlResult<()> {
     let wrong = |message: String| SqlError::new(Step::Option, message);
+    let at = |error: SqlError, key: &str| match places.iter().find(|(k, ..)| k == key) {
+        Some((.., location)) => error.at(*location),
+        None => error,
+    };
     let known: &[&str] = match options.get("type").map(String::as_str) {
         Some(IN_MEMORY) => &["type", DEFAULT_DATABASE_OPTION],
         Some(FILE) => &["type", DEFAULT_DATABASE_OPTION, PATH_OPTION],
         Some(other) => {
             let hint = suggest::hint(other, [IN_MEMORY, FILE]);
-            return Err(wrong(format!("there is no catalog of the type '{other}'{hint}"))
-                .remedy(format!("the types are '{IN_MEMORY}' and '{FILE}'")));
+            let error = wrong(format!("there is no catalog of the type '{other}'{hint}"))
+                .remedy(format!("the types are '{IN_MEMORY}' and '{FILE}'"));
+            return Err(at(error, "type"));
         }
         None => {
             return Err(wrong("the option 'type' is missing".to_owned())
@@ -334,49 +351,54 @@ fn check_options(options: &BTreeMap<String, String>) -> SqlResult<()> {
         }
     };
     if known.contains(&PATH_OPTION) && options.get(PATH_OPTION).is_none_or(|p| p.trim().is_empty()) {
-        return Err(wrong(format!(
+        let error = wrong(format!(
             "a catalog of the type '{FILE}' needs the option '{PATH_OPTION}'"
         ))
-        .remedy(format!("add '{PATH_OPTION}' = '/folder/of/its/tables' to WITH")));
+        .remedy(format!("add '{PATH_OPTION}' = '/folder/of/its/tables' to WITH"));
+        return Err(at(error, PATH_OPTION));
     }
     match options.keys().find(|k| !known.contains(&k.as_str())) {
-        Some(key) => Err(wrong(format!(
-            "a catalog of the type '{}' has no option '{key}'{}",
-            options.get("type").map_or(IN_MEMORY, String::as_str),
-            suggest::hint(key, known.iter().copied())
-        ))
-        .remedy(format!("it has {}", known.join(", ")))),
+        Some(key) => {
+            let error = wrong(format!(
+                "a catalog of the type '{}' has no option '{key}'{}",
+                options.get("type").map_or(IN_MEMORY, String::as_str),
+                suggest::hint(key, known.iter().copied())
+            ))
+            .remedy(format!("it has {}", known.join(", ")));
+            Err(at(error, key))
+        }
         None => Ok(()),
     }
 }
 
 fn alter(entry: &mut CatalogEntry, change: &CatalogChange) -> SqlResult<()> {
     let mut options = entry.options.clone();
+    let mut places: &[(String, String, Location)] = &[];
     match change {
         CatalogChange::Comment(comment) => entry.comment = Some(comment.clone()),
         CatalogChange::Set(set) => {
-            if set.iter().any(|(key, _)| key == "type") {
+            if let Some((.., location)) = set.iter().find(|(key, ..)| key == "type") {
                 return Err(
                     SqlError::new(Step::Option, "the option 'type' of a catalog cannot be changed")
+                        .at(*location)
                         .remedy("drop the catalog and create it again"),
                 );
             }
-            options.extend(set.iter().cloned());
+            options.extend(set.iter().map(|(key, value, _)| (key.clone(), value.clone())));
+            places = set;
         }
         CatalogChange::Reset(keys) => {
-            if keys.iter().any(|key| key == "type") {
-                return Err(SqlError::new(
-                    Step::Option,
-                    "the option 'type' of a catalog cannot be reset",
-                ));
+            if let Some((_, location)) = keys.iter().find(|(key, _)| key == "type") {
+                let error = SqlError::new(Step::Option, "the option 'type' of a catalog cannot be reset");
+                return Err(error.at(*location));
             }
-            keys.iter().for_each(|key| {
+            keys.iter().for_each(|(key, _)| {
                 options.remove(key);
             });
         }
     }
     if options != entry.options {
-        check_options(&options)?;
+        check_options(&options, places)?;
         entry.options = options;
         entry.choose_default();
     }

@@ -3,9 +3,13 @@
 
 use super::ast::{ColumnDef, CreateTable, WatermarkDef};
 use sqlparser::ast::{Ident, ObjectName, Query};
+use sqlparser::tokenizer::Location;
 
 /// Options as they stand in `('key' = 'value', …)`.
 pub type OptionList = Vec<(String, String)>;
+
+/// Options with the places of their keys.
+pub type PlacedOptions = Vec<(String, String, Location)>;
 
 /// `SHOW …`
 #[derive(Debug, Clone)]
@@ -140,7 +144,7 @@ pub enum CatalogStatement {
         /// `COMMENT`
         comment: Option<String>,
         /// `WITH`
-        options: OptionList,
+        options: PlacedOptions,
     },
     /// `ALTER CATALOG`
     Alter {
@@ -164,9 +168,9 @@ pub enum CatalogStatement {
 #[derive(Debug, Clone)]
 pub enum CatalogChange {
     /// `SET`
-    Set(OptionList),
-    /// `RESET`
-    Reset(Vec<String>),
+    Set(PlacedOptions),
+    /// `RESET`, with the places of the keys.
+    Reset(Vec<(String, Location)>),
     /// `COMMENT`
     Comment(String),
 }

@@ -519,7 +519,7 @@ impl StatementParser<'_> {
         Ok(())
     }
 
-    fn options(&mut self) -> Parsed<Vec<(String, String, Location)>> {
+    fn options(&mut self) -> Parsed<PlacedOptions> {
         self.p.expect_token(&Token::LParen)?;
         let mut options = vec![];
         if self.p.consume_token(&Token::RParen) {

@@ -24,9 +24,9 @@ impl StatementParser<'_> {
             let name = self.p.parse_identifier()?;
             let token = self.p.peek_token();
             let change = if self.word("SET") {
-                CatalogChange::Set(self.option_list()?)
+                CatalogChange::Set(self.options()?)
             } else if self.word("RESET") {
-                CatalogChange::Reset(self.keys()?)
+                CatalogChange::Reset(self.placed_keys()?)
             } else if self.word("COMMENT") {
                 CatalogChange::Comment(self.string()?)
             } else {

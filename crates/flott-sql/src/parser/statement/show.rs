@@ -3,8 +3,7 @@
 use super::{Parsed, StatementParser, is_word};
 use crate::parser::ast::*;
 use sqlparser::ast::{Ident, ObjectName};
-use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Location, Token};
 
 /// What may stand behind SHOW.
 const SHOWN: &str = "TABLES, VIEWS, COLUMNS, FUNCTIONS, DATABASES, CATALOGS, JOBS, CREATE TABLE, CREATE VIEW, \
@@ -159,7 +158,10 @@ impl StatementParser<'_> {
             name: self.p.parse_identifier()?,
             if_not_exists,
             comment: self.comment()?,
-            options: self.with_options()?,
+            options: match self.word("WITH") {
+                true => self.options()?,
+                false => vec![],
+            },
         })
     }
 
@@ -196,8 +198,16 @@ impl StatementParser<'_> {
 
     /// `('key', 'key')`
     pub(super) fn keys(&mut self) -> Parsed<Vec<String>> {
+        Ok(self.placed_keys()?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// The same with their places.
+    pub(super) fn placed_keys(&mut self) -> Parsed<Vec<(String, Location)>> {
         self.p.expect_token(&Token::LParen)?;
-        let keys = self.p.parse_comma_separated(Parser::parse_literal_string)?;
+        let keys = self.p.parse_comma_separated(|p| {
+            let location = p.peek_token().span.start;
+            Ok((p.parse_literal_string()?, location))
+        })?;
         self.p.expect_token(&Token::RParen)?;
         Ok(keys)
     }
