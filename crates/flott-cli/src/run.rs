@@ -38,8 +38,7 @@ pub struct RunArgs {
     /// Start even if the state holds operators that the job no longer has.
     #[arg(long)]
     pub allow_non_restored_state: bool,
-    /// With the path of a checkpoint or savepoint: start even if a query's aggregates have changed, so that columns of its state
-    /// are dropped or start empty.
+    /// Start even if a query's aggregates have changed, so that columns of its state are dropped or start empty.
     #[arg(long)]
     pub allow_dropped_columns: bool,
     /// Take a savepoint here before a stop.
@@ -159,14 +158,26 @@ async fn check_start(registry: &Arc<Registry>, plan: &Plan, restore: &Restore, a
     }
     match restore {
         Restore::Fresh => Ok(()),
-        Restore::Latest => match CheckpointSettings::from_options(&plan.options)?.dir {
-            Some(_) => Ok(()),
-            None => bail!(
-                "--restore latest: there is no folder to look for checkpoints of '{}' in; SET 'execution.checkpointing.dir' to that of \
-                 the run before, or give the path of a checkpoint or savepoint",
-                plan.name
-            ),
-        },
+        Restore::Latest => {
+            let Some(dir) = CheckpointSettings::from_options(&plan.options)?.dir else {
+                bail!(
+                    "--restore latest: there is no folder to look for checkpoints of '{}' in; SET 'execution.checkpointing.dir' to that of \
+                     the run before, or give the path of a checkpoint or savepoint",
+                    plan.name
+                )
+            };
+            if args.allow_dropped_columns {
+                return Ok(());
+            }
+            let Some(path) = state::newest_of(plan, &dir).await else {
+                return Ok(());
+            };
+            match state::changed_columns(registry, plan, &path).await {
+                Ok(changed) => refuse_changed(plan, &path, &changed),
+                // The start tells it, or goes back to the checkpoint before.
+                Err(_) => Ok(()),
+            }
+        }
         Restore::Path(path) => {
             if let Err(error) = describe(path, &plan.options).await {
                 return Err(anyhow!("{error}{}", path_hint(path, &plan.options).await));
@@ -175,16 +186,20 @@ async fn check_start(registry: &Arc<Registry>, plan: &Plan, restore: &Restore, a
                 return Ok(());
             }
             // Only a trial tells; it reads the state once more than the start itself.
-            let changed = state::changed_columns(registry, plan, path).await?;
-            match changed.is_empty() {
-                true => Ok(()),
-                false => bail!(
-                    "{path} holds other columns of state than '{}' has: {}; --allow-dropped-columns starts without them",
-                    plan.name,
-                    changed.join("; ")
-                ),
-            }
+            refuse_changed(plan, path, &state::changed_columns(registry, plan, path).await?)
         }
+    }
+}
+
+/// Refuses to start from state at `path` of which columns have changed.
+fn refuse_changed(plan: &Plan, path: &str, changed: &[String]) -> Result<()> {
+    match changed.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "{path} holds other columns of state than '{}' has: {}; --allow-dropped-columns starts without them",
+            plan.name,
+            changed.join("; ")
+        ),
     }
 }
 

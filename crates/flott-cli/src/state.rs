@@ -7,7 +7,7 @@ use crate::output;
 use crate::script::{ScriptArgs, Step, for_each_job, warn};
 use anyhow::{Context, Result, bail};
 use flott_checkpoint::layout::{self, Entry, SAVEPOINT_MANIFEST};
-use flott_checkpoint::{Root, SnapshotDescription, describe};
+use flott_checkpoint::{CheckpointStore, Root, SnapshotDescription, describe};
 use flott_cluster::check_restore;
 use flott_cluster::restore_check::{Fit, OperatorCheck};
 use flott_core::Options;
@@ -122,6 +122,12 @@ pub async fn changed_columns(registry: &Arc<Registry>, plan: &Plan, path: &str) 
         _ => vec![],
     };
     Ok(checked.operators.iter().flat_map(notes).collect())
+}
+
+/// The checkpoint that `--restore latest` starts a job from, as far as it can be told before the start.
+pub async fn newest_of(plan: &Plan, dir: &str) -> Option<String> {
+    let store = CheckpointStore::open(dir, &plan.name, &plan.options).await.ok()?;
+    Some(store.latest().await.ok()??.path)
 }
 
 /// The newest checkpoint or savepoint below a folder, if it is one and has any.

@@ -102,6 +102,12 @@ fn columns_of_state_are_not_dropped_unasked() {
 
     let refused = flott(&["run", "-e", &changed, "--restore", path]).expect(1);
     assert!(refused.err.contains("--allow-dropped-columns"), "{}", refused.err);
+    let refused = flott(&["run", "-e", &changed, "--restore", "latest"]).expect(1);
+    assert!(
+        refused.err.contains("--allow-dropped-columns") && refused.err.contains("chk-"),
+        "{}",
+        refused.err
+    );
     let allowed = run_briefly(&changed, &["--restore", path, "--allow-dropped-columns"]).expect(0);
     assert!(allowed.err.contains("starts from"), "{}", allowed.err);
 }
