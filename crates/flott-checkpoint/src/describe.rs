@@ -1,5 +1,6 @@
 //! A snapshot for people: what `flott state show` prints.
 
+use crate::descriptor::ColumnDescriptor;
 use crate::error::CheckpointError;
 use crate::manifest::{Manifest, OperatorManifest, Redistribute, SnapshotKind};
 use crate::snapshot::Snapshot;
@@ -101,7 +102,8 @@ fn describe_operator(operator: &OperatorManifest) -> OperatorDescription {
             all.filter(|r| r.table == table.name)
         };
         let key: Vec<String> = table.key.iter().map(ToString::to_string).collect();
-        let columns: Vec<String> = table.columns.iter().map(|c| format!("{} {}", c.name, c.ty)).collect();
+        let ty = |c: &ColumnDescriptor| c.value.as_ref().map_or_else(|| c.ty.to_string(), ToString::to_string);
+        let columns: Vec<String> = table.columns.iter().map(|c| format!("{} {}", c.name, ty(c))).collect();
         let mut key_groups: Vec<KeyGroupRange> = Vec::new();
         for run in runs() {
             if !key_groups.contains(&run.key_groups) {
@@ -150,59 +152,64 @@ fn describe_operator(operator: &OperatorManifest) -> OperatorDescription {
     }
 }
 
-impl fmt::Display for SnapshotDescription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl SnapshotDescription {
+    /// What there is to say beside its operators.
+    pub fn heading(&self) -> String {
         let kind = match self.kind {
             SnapshotKind::Checkpoint => "checkpoint",
             SnapshotKind::Savepoint => "savepoint",
         };
-        writeln!(
-            f,
-            "{kind} {} of '{}' (job {})",
-            self.checkpoint_id, self.job_name, self.job_id
-        )?;
-        writeln!(f, "  path        {}", self.path)?;
-        writeln!(f, "  triggered   {} ms since the epoch", self.timestamp_ms)?;
-        writeln!(f, "  generation  {}", self.generation)?;
-        writeln!(f, "  state       {} bytes", self.state_bytes)?;
-        for operator in &self.operators {
-            write!(f, "{operator}")?;
+        let (id, job, job_id) = (self.checkpoint_id, &self.job_name, &self.job_id);
+        format!(
+            "{kind} {id} of '{job}' (job {job_id})\n  path        {}\n  triggered   {} ms since the epoch\n  generation  {}\n  state       {} bytes\n",
+            self.path, self.timestamp_ms, self.generation, self.state_bytes
+        )
+    }
+}
+
+impl fmt::Display for SnapshotDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.heading())?;
+        self.operators.iter().try_for_each(|operator| write!(f, "{operator}"))
+    }
+}
+
+impl OperatorDescription {
+    /// What there is to say beside its states: lines that begin with its name.
+    pub fn heading(&self) -> String {
+        let uid = self.uid.as_ref().map(|u| format!(", uid '{u}'")).unwrap_or_default();
+        let mut text = format!(
+            "operator {} ({})\n  id {}{uid}, parallelism {} of {} key groups\n",
+            self.name, self.kind, self.id, self.parallelism, self.max_parallelism
+        );
+        if self.committables > 0 {
+            let _ = writeln!(text, "  {} prepared commits", self.committables);
         }
-        Ok(())
+        text
     }
 }
 
 impl fmt::Display for OperatorDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "operator {} ({})", self.name, self.kind)?;
-        let uid = self.uid.as_ref().map(|u| format!(", uid '{u}'")).unwrap_or_default();
-        writeln!(
-            f,
-            "  id {}{uid}, parallelism {} of {} key groups",
-            self.id, self.parallelism, self.max_parallelism
-        )?;
-        if self.committables > 0 {
-            writeln!(f, "  {} prepared commits", self.committables)?;
+        f.write_str(&self.heading())?;
+        self.states.iter().try_for_each(|state| write!(f, "{state}"))
+    }
+}
+
+impl fmt::Display for StateDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut more = String::new();
+        if self.slices > 0 {
+            write!(more, ", {} window slices", self.slices)?;
         }
-        for state in &self.states {
-            let mut more = String::new();
-            if state.slices > 0 {
-                write!(more, ", {} window slices", state.slices)?;
-            }
-            if !state.key_groups.is_empty() {
-                let groups: Vec<String> = state
-                    .key_groups
-                    .iter()
-                    .map(|g| format!("{}-{}", g.start, g.end))
-                    .collect();
-                write!(more, ", key groups {}", groups.join(" "))?;
-            }
-            if state.files > 0 {
-                write!(more, ", {} files", state.files)?;
-            }
-            writeln!(f, "  state '{}' {}", state.name, state.types)?;
-            writeln!(f, "    {} rows, {} bytes{more}", state.rows, state.bytes)?;
+        if !self.key_groups.is_empty() {
+            let groups = self.key_groups.iter().map(|g| format!("{}-{}", g.start, g.end));
+            write!(more, ", key groups {}", groups.collect::<Vec<_>>().join(" "))?;
         }
-        Ok(())
+        if self.files > 0 {
+            write!(more, ", {} files", self.files)?;
+        }
+        writeln!(f, "  state '{}' {}", self.name, self.types)?;
+        writeln!(f, "    {} rows, {} bytes{more}", self.rows, self.bytes)
     }
 }

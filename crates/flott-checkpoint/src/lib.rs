@@ -28,7 +28,7 @@ pub mod store;
 pub mod testing;
 pub mod writer;
 
-pub use describe::{OperatorDescription, SnapshotDescription, StateDescription, describe};
+pub use describe::{OperatorDescription, SnapshotDescription, StateDescription, describe, describe_manifest};
 pub use descriptor::{ColumnDescriptor, ColumnType, TableDescriptor};
 pub use error::{CheckpointError, IoCause};
 pub use manifest::{

@@ -1,6 +1,7 @@
 //! `flott state`: what checkpoints and savepoints hold, how two of them differ, and whether a job can start from one.
 
 mod diff;
+mod show;
 
 use crate::config::ConfigArgs;
 use crate::output;
@@ -22,8 +23,8 @@ use tokio::runtime::Runtime;
 /// Subcommands of `flott state`.
 #[derive(Debug, clap::Subcommand)]
 pub enum StateCommand {
-    /// Show the operators, states, types, sizes and key groups of a checkpoint or savepoint.
-    Show(StateArgs),
+    /// Show the operators, states, types, sizes and key groups of a checkpoint or savepoint, and some keys of each with their values.
+    Show(show::ShowArgs),
     /// List the checkpoints and savepoints below a directory.
     Ls(StateArgs),
     /// Show what differs between two checkpoints or savepoints, operator by operator.
@@ -35,7 +36,7 @@ pub enum StateCommand {
 /// Where to look.
 #[derive(Debug, clap::Args)]
 pub struct StateArgs {
-    /// A folder or address (file://, s3://): a checkpoint or savepoint to show, a directory of them to list.
+    /// A folder or address (file://, s3://) below which checkpoints and savepoints are.
     #[arg(value_name = "PATH")]
     pub path: String,
     /// An option for the store, e.g. -D s3.endpoint=http://localhost:9000; may be repeated.
@@ -88,7 +89,7 @@ pub fn state(command: &StateCommand) -> Result<()> {
     let text = match command {
         StateCommand::Show(args) => {
             let options = options(&args.defines)?;
-            shown(&runtime.block_on(describe(&args.path, &options))?)
+            return runtime.block_on(show::show(args, &options));
         }
         StateCommand::Ls(args) => runtime.block_on(list(&args.path, &options(&args.defines)?))?,
         StateCommand::Diff(args) => {
@@ -101,17 +102,6 @@ pub fn state(command: &StateCommand) -> Result<()> {
     };
     output::text(text);
     Ok(())
-}
-
-/// A snapshot for people, with the day and time of its trigger.
-fn shown(snapshot: &SnapshotDescription) -> String {
-    let text = snapshot.to_string();
-    let Some(at) = chrono::DateTime::from_timestamp_millis(snapshot.timestamp_ms) else {
-        return text;
-    };
-    let in_ms = format!("{} ms since the epoch", snapshot.timestamp_ms);
-    let in_words = at.format("%Y-%m-%d %H:%M:%S%.3f UTC");
-    text.replacen(&in_ms, &format!("{in_words} ({in_ms})"), 1)
 }
 
 /// What a job drops of its state at `path`, and what it has that starts empty, operator by operator.

@@ -3,6 +3,7 @@
 //! * [`kafka`]: the tables `kafka` and `upsert-kafka`, on our own Kafka client.
 //! * [`filesystem`]: files, read in ranges and written exactly once.
 //! * [`datagen`], [`print`] and [`blackhole`]: rows out of nothing, onto the terminal, into nothing.
+//! * [`savepoint`]: the keyed state of checkpoints and savepoints, read.
 //! * [`bad_rows`]: what every source does with rows that its format cannot read.
 
 pub mod bad_rows;
@@ -16,11 +17,14 @@ pub mod filesystem;
 pub mod kafka;
 #[cfg(feature = "print")]
 pub mod print;
+#[cfg(feature = "savepoint")]
+pub mod savepoint;
 #[cfg(any(
     feature = "blackhole",
     feature = "datagen",
     feature = "filesystem",
-    feature = "print"
+    feature = "print",
+    feature = "savepoint"
 ))]
 mod table;
 
@@ -38,4 +42,8 @@ pub fn register(registry: &mut flott_runtime::Registry) {
     registry.connector(kafka::UpsertKafkaConnector);
     #[cfg(feature = "print")]
     registry.connector(print::PrintConnector);
+    #[cfg(feature = "savepoint")]
+    registry.connector(savepoint::SavepointConnector);
+    #[cfg(feature = "savepoint")]
+    registry.connector(savepoint::SavepointMetadataConnector);
 }

@@ -7,6 +7,7 @@
 mod alter;
 mod create;
 mod derive;
+mod modules;
 mod show;
 mod streams;
 
@@ -26,6 +27,7 @@ use flott_core::{Field, Options, suggest};
 use flott_plan::Plan;
 use flott_runtime::Registry;
 use flott_runtime::connector::{ChangelogMode, TableSpec};
+use modules::Modules;
 use sqlparser::ast::Query;
 use std::sync::Arc;
 
@@ -115,6 +117,7 @@ pub struct Session {
     /// What the session began with, for RESET.
     initial: Options,
     options: Options,
+    modules: Modules,
 }
 
 impl Session {
@@ -125,6 +128,7 @@ impl Session {
             catalog: Catalog::default(),
             initial: options.clone(),
             options,
+            modules: Modules::default(),
         }
     }
 
@@ -239,6 +243,7 @@ impl Session {
             .at(stop.location)
             .remedy("leave it out: windows that are open stay in the savepoint")),
             StatementKind::StopJob(stop) => Ok(Outcome::StopJob(stop.clone())),
+            StatementKind::Module(statement) => self.change_modules(statement),
             StatementKind::Show(show) => self.show(source, show),
             StatementKind::Describe(describe) => self.describe(source, describe),
             StatementKind::Database(statement) => self.catalog.change_database(statement).map(|()| Outcome::Done),

@@ -13,6 +13,7 @@ mod new_project;
 mod parquet;
 mod partitions;
 mod s3;
+mod saved_state;
 mod security;
 mod shell;
 mod state;

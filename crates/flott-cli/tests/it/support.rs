@@ -47,6 +47,15 @@ impl Ended {
         lines
     }
 
+    /// The rows that `print` has written, without their subtasks, sorted.
+    pub fn sorted_rows(&self) -> Vec<String> {
+        let of_row = |line: &str| line.split_once("> ").map_or(line, |(_, row)| row).to_owned();
+        let mut rows: Vec<String> = self.out.lines().map(of_row).collect();
+        rows.retain(|row| row.starts_with(['+', '-']));
+        rows.sort();
+        rows
+    }
+
     /// Panics unless the exit code is `code`.
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(

@@ -144,6 +144,7 @@ impl StateDeclarations {
             return Ok(MapState::at(self.declare::<MapOf<K, V>>(&name)?, None));
         };
         let index = self.declare::<MapOf<K, (V, i64)>>(&name)?;
+        ttl::name_parts(&mut self.columns[index].ty);
         let ttl = Ttl { config, stamps: index };
         self.expiring.push(TtlColumn {
             column: index,

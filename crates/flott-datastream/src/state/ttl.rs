@@ -4,8 +4,23 @@
 //! of its update in a column beside it, a list one time an element, a map one an entry. What has expired is not given out and is
 //! removed from memory by sweeps, a few thousand keys at a time, so that nothing outlives its time by more than a quarter.
 
+use flott_core::{LogicalType, TypeKind};
 use flott_state::KeyedTable;
 use std::time::Duration;
+
+/// Names of the parts of a map's entry: its value, and the time of its update. No field of a program has the second one.
+const ENTRY_PARTS: [&str; 2] = ["value", "value.updated"];
+
+/// Names the parts of the entries of a map with a time to live, for those who read state without the program.
+pub(super) fn name_parts(map: &mut LogicalType) {
+    if let TypeKind::Map(_, value) = &mut map.kind
+        && let TypeKind::Row(fields) = &mut value.kind
+    {
+        for (field, name) in fields.iter_mut().zip(ENTRY_PARTS) {
+            name.clone_into(&mut field.name);
+        }
+    }
+}
 
 /// When the time to live begins anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

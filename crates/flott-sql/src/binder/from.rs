@@ -2,6 +2,7 @@
 
 use super::Binder;
 use super::expr::{Resolver, bind_expr, span_of};
+use super::saved_state::{SAVEPOINT_METADATA, is_savepoint_metadata};
 use super::scope::ExprScope;
 use super::stream::{STREAM, is_source_watermark};
 use super::window::is_window_function;
@@ -75,6 +76,9 @@ impl Binder<'_> {
                     return unsupported("FOR SYSTEM_TIME AS OF (temporal and lookup joins) is not supported yet");
                 }
                 if let Some(args) = args {
+                    if is_savepoint_metadata(&name.to_string()) {
+                        return self.savepoint_metadata(&args.args, alias.as_ref(), span);
+                    }
                     let text = name.to_string().to_uppercase();
                     if !is_window_function(&text) {
                         return Err(unknown_table_function(&text, span));
@@ -91,6 +95,16 @@ impl Binder<'_> {
                 alias,
                 sample: None,
             } => aliased(self.subquery(subquery)?, alias.as_ref(), vec![]),
+            TableFactor::TableFunction {
+                expr: ast::Expr::Function(function),
+                alias,
+            } if is_savepoint_metadata(&function.name.to_string()) => {
+                let args = match &function.args {
+                    ast::FunctionArguments::List(list) => list.args.as_slice(),
+                    _ => &[],
+                };
+                self.savepoint_metadata(args, alias.as_ref(), span)
+            }
             TableFactor::TableFunction { expr, alias } => aliased(self.window_function(expr)?, alias.as_ref(), vec![]),
             TableFactor::UNNEST {
                 alias,
@@ -200,7 +214,7 @@ impl Binder<'_> {
     }
 
     /// Reads a table: its raw columns, then its declared ones over them.
-    fn scan(&self, table: &Arc<Table>, hints: &[(String, String)], span: Span) -> SqlResult<Rel> {
+    pub(super) fn scan(&self, table: &Arc<Table>, hints: &[(String, String)], span: Span) -> SqlResult<Rel> {
         let mut spec = table.spec.clone();
         for (key, value) in hints {
             spec.options.set(key, value);
@@ -491,7 +505,10 @@ fn no_join(span: Span) -> SqlError {
 }
 
 fn unknown_table_function(name: &str, span: Span) -> SqlError {
-    let hint = suggest::hint(name, ["TUMBLE", "HOP", "UNNEST"]);
+    let hint = suggest::hint(
+        name,
+        ["TUMBLE", "HOP", "CUMULATE", "SESSION", "UNNEST", SAVEPOINT_METADATA],
+    );
     SqlError::new(Step::Name, format!("there is no table function '{name}'{hint}")).at_span(span)
 }
 

@@ -14,6 +14,7 @@ mod literal;
 mod order;
 mod over;
 mod query;
+mod saved_state;
 mod scope;
 mod stream;
 mod values;

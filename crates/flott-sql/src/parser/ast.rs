@@ -51,6 +51,8 @@ pub enum StatementKind {
     CreateTableAs(Box<CreateTableAs>),
     /// `STOP JOB`
     StopJob(StopJob),
+    /// `LOAD MODULE`, `UNLOAD MODULE`
+    Module(ModuleStatement),
     /// `ALTER TABLE`
     AlterTable(Box<AlterTable>),
     /// `ALTER VIEW`
@@ -148,6 +150,15 @@ pub struct StopJob {
     pub with_savepoint: bool,
     /// `WITH DRAIN`
     pub with_drain: bool,
+}
+
+/// `LOAD MODULE name [WITH (…)]`, `UNLOAD MODULE name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleStatement {
+    /// `LOAD`
+    pub load: bool,
+    /// The module.
+    pub name: Ident,
 }
 
 /// `DROP [TEMPORARY] TABLE|VIEW`.

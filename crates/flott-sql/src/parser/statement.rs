@@ -18,7 +18,7 @@ type Parsed<T> = Result<T, ParserError>;
 
 const STARTS: &[&str] = &[
     "CREATE", "DROP", "SET", "RESET", "INSERT", "EXECUTE", "BEGIN", "EXPLAIN", "SELECT", "WITH", "VALUES", "SHOW",
-    "DESCRIBE", "DESC", "USE", "ALTER", "STOP",
+    "DESCRIBE", "DESC", "USE", "ALTER", "STOP", "LOAD", "UNLOAD",
 ];
 
 /// Statements of Flink that are known and not taken, and why.
@@ -28,8 +28,6 @@ const LATER: &[(&str, &str)] = &[
         "jars cannot be loaded, and need not be: connectors, formats and functions are built in",
     ),
     ("REMOVE", "jars cannot be loaded, so there are none to remove"),
-    ("LOAD", "modules are not supported; all functions are there without one"),
-    ("UNLOAD", "modules are not supported"),
     ("HELP", "HELP is a command of the shell: flott sql"),
     (
         "QUIT",
@@ -242,6 +240,7 @@ impl StatementParser<'_> {
             "USE" => self.use_statement(),
             "ALTER" => self.alter(),
             "STOP" => self.stop_job().map(StatementKind::StopJob),
+            "LOAD" | "UNLOAD" => self.module().map(StatementKind::Module),
             word if let Some((_, why)) = LATER.iter().find(|(later, _)| *later == word) => {
                 self.p.expected(&format!("another statement: {why}"), first)
             }
@@ -660,6 +659,20 @@ impl StatementParser<'_> {
         })?;
         self.p.expect_token(&Token::RParen)?;
         Ok(partition)
+    }
+
+    fn module(&mut self) -> Parsed<ModuleStatement> {
+        let load = self.word("LOAD");
+        if !load {
+            self.expect_words(&["UNLOAD"])?;
+        }
+        self.expect_words(&["MODULE"])?;
+        let name = self.p.parse_identifier()?;
+        if load && self.word("WITH") {
+            // No module has options.
+            self.options()?;
+        }
+        Ok(ModuleStatement { load, name })
     }
 
     fn stop_job(&mut self) -> Parsed<StopJob> {

@@ -21,12 +21,7 @@ impl Session {
             Show::CreateView(name) => self.show_create_view(source, name),
             Show::CreateCatalog(name) => self.show_create_catalog(name),
             Show::Jobs => Ok(Outcome::Jobs),
-            // Flink's built-in functions, the one module there is.
-            Show::Modules { full: false } => Ok(one("module name", "core")),
-            Show::Modules { full: true } => Ok(table(
-                &["module name", "used"],
-                vec![vec!["core".to_owned(), "TRUE".to_owned()]],
-            )),
+            Show::Modules { full } => Ok(self.show_modules(*full)),
         }
     }
 
