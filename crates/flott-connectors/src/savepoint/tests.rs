@@ -80,7 +80,7 @@ async fn saved(keyed: Vec<TableCapture>) -> (tempfile::TempDir, SavedState) {
         ..OperatorSnapshot::default()
     };
     let encoded = encode_snapshots(1, 0, vec![(OperatorId::of(UID), snapshot)], RunMode::Full);
-    let written = encoded.write(&leader.writer(1, 1)).await.unwrap();
+    let written = encoded.unwrap().write(&leader.writer(1, 1)).await.unwrap();
     let mut operator = OperatorManifest {
         id: OperatorId::of(UID),
         name: "Keyed Process".to_owned(),
