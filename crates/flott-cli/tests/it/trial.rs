@@ -194,7 +194,7 @@ impl Trial {
             Sink::Bucket(address) => Sink::Bucket(format!("{address}-2")),
             Sink::Partitions { at, options } => Sink::Partitions {
                 at: format!("{at}-2"),
-                options: options,
+                options,
             },
         }
     }
