@@ -140,6 +140,7 @@ pub(crate) struct JobMaster {
     savepoint_requests: u64,
     discovery: Vec<tokio::task::JoinHandle<()>>,
     stopped: bool,
+    stop_wanted: bool,
 }
 
 impl JobMaster {
@@ -178,6 +179,7 @@ impl JobMaster {
             savepoint_requests: 0,
             discovery: vec![],
             stopped: false,
+            stop_wanted: false,
         }
     }
 
@@ -290,7 +292,7 @@ impl JobMaster {
                 None
             }
             Message::Stop => {
-                self.stopped = true;
+                self.stop_wanted = true;
                 Some((current, Event::Want(CheckpointKind::Stop)))
             }
             Message::Cancel => Some((current, Event::Cancel)),
@@ -732,7 +734,10 @@ impl JobMaster {
     async fn end(mut self) {
         self.stop_discovery();
         self.give_savepoints_up();
-        self.storage.job_ended(self.machine.status(), self.stopped).await;
+        let status = self.machine.status();
+        // A job that was failing when a user wanted it to stop keeps what it would have been started again from.
+        let stopped = self.stopped || (status == JobStatus::Canceled && self.stop_wanted);
+        self.storage.job_ended(status, stopped).await;
         self.stats.ended();
         // The next job of the name may come as soon as the end is told.
         self.committers.clear();

@@ -400,8 +400,7 @@ impl Storage {
         }
     }
 
-    /// The job has come to its end: what is not to be kept goes. A job that a user wanted to stop, not to cancel, keeps its
-    /// last checkpoint, also if it was failing then and could take none.
+    /// The job has come to its end: what is not to be kept goes. What was stopped is to go on some day.
     pub(crate) async fn job_ended(&self, status: JobStatus, stopped: bool) {
         let delete = match status {
             JobStatus::Finished => !stopped,
