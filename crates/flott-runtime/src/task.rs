@@ -711,6 +711,7 @@ mod tests {
         let policy = EmitPolicy {
             interval_ms: 0,
             on_event: false,
+            report_interval_ms: None,
             idle_timeout_ms: None,
         };
         task.feed = Feed::Source {
