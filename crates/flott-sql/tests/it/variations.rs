@@ -120,7 +120,7 @@ fn can_be_rescaled(golden: &Golden) -> bool {
 
 /// Whether a golden shows the watermark itself: checkpoints keep what the rows of a split justified, not what was told by then.
 fn shows_watermarks(golden: &Golden) -> bool {
-    golden.name.starts_with("current_watermark")
+    golden.text.contains("CURRENT_WATERMARK")
 }
 
 /// Whether a golden has the thousand events, which take larger steps.
