@@ -30,29 +30,40 @@ impl TimeZone {
     }
 
     /// Seconds to subtract from a wall-clock time (seconds since 1970-01-01 00:00 there) to get its instant. As in
-    /// Java, a time that occurs twice means the earlier instant, and one in a gap is moved on by the gap.
-    pub fn offset_of_local(&self, local_seconds: i64) -> i64 {
+    /// Java, a time in a gap is moved on by the gap.
+    pub fn offset_of_local(&self, local_seconds: i64, twice: Twice) -> i64 {
         match self {
             Self::Fixed(seconds) => i64::from(*seconds),
             Self::Region(tz) => {
                 let Some(local) = chrono::DateTime::from_timestamp(local_seconds, 0).map(|t| t.naive_utc()) else {
                     return 0;
                 };
-                i64::from(region_offset(*tz, &local))
+                i64::from(region_offset(*tz, &local, twice))
             }
         }
     }
 }
 
-fn region_offset(tz: Tz, local: &NaiveDateTime) -> i32 {
-    match tz.offset_from_local_datetime(local) {
-        MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
+/// Which instant a wall-clock time means that occurs twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Twice {
+    /// The first: what Java's `LocalDateTime.atZone` takes.
+    Earlier,
+    /// The second, which is standard time: what Java's `SimpleDateFormat` takes.
+    Later,
+}
+
+fn region_offset(tz: Tz, local: &NaiveDateTime, twice: Twice) -> i32 {
+    let offset = match (tz.offset_from_local_datetime(local), twice) {
+        (MappedLocalTime::Single(offset), _)
+        | (MappedLocalTime::Ambiguous(offset, _), Twice::Earlier)
+        | (MappedLocalTime::Ambiguous(_, offset), Twice::Later) => Some(offset),
         // the offset before the gap: no zone's gap is longer than a day
-        MappedLocalTime::None => match tz.offset_from_local_datetime(&(*local - TimeDelta::hours(24))) {
-            MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
-            MappedLocalTime::None => 0,
-        },
-    }
+        (MappedLocalTime::None, _) => tz
+            .offset_from_local_datetime(&(*local - TimeDelta::hours(24)))
+            .earliest(),
+    };
+    offset.map_or(0, |o| o.fix().local_minus_utc())
 }
 
 impl FromStr for TimeZone {
@@ -141,8 +152,9 @@ mod tests {
         assert_eq!(berlin.offset_at(1_709_210_096), 3600);
         assert_eq!(berlin.offset_at(1_720_000_000), 7200);
         // 2024-03-31 02:30 does not exist there; 2024-10-27 02:30 occurs twice
-        assert_eq!(berlin.offset_of_local(1_711_852_200), 3600);
-        assert_eq!(berlin.offset_of_local(1_729_996_200), 7200);
+        assert_eq!(berlin.offset_of_local(1_711_852_200, Twice::Earlier), 3600);
+        assert_eq!(berlin.offset_of_local(1_729_996_200, Twice::Earlier), 7200);
+        assert_eq!(berlin.offset_of_local(1_729_996_200, Twice::Later), 3600);
         assert!(
             "Europe/Berlim"
                 .parse::<TimeZone>()

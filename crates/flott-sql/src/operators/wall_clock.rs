@@ -7,7 +7,7 @@
 //! Where the clock is set back, a wall-clock time names two instants; a window fires after the later one, so that it
 //! holds both hours. Where it is set forward, the skipped times name the instant of the change.
 
-use crate::expr::time_zone::TimeZone;
+use crate::expr::time_zone::{TimeZone, Twice};
 use chrono::{DateTime, MappedLocalTime, TimeZone as _};
 
 /// Zone offsets are looked up once per quarter of an hour of event time: changes fall on its borders in every zone
@@ -72,7 +72,7 @@ impl WallClock {
 
     /// The first instant at which the clock shows this time: what a cast of TIMESTAMP to TIMESTAMP_LTZ gives.
     pub(crate) fn first_instant_of(&self, wall_ms: i64) -> i64 {
-        wall_ms.saturating_sub(self.zone.offset_of_local(wall_ms.div_euclid(1000)) * 1000)
+        wall_ms.saturating_sub(self.zone.offset_of_local(wall_ms.div_euclid(1000), Twice::Earlier) * 1000)
     }
 }
 

@@ -43,11 +43,11 @@ fn what_is_listed_as_different_differs() {
         let differs = match (listed[&golden.name], run.failure) {
             (How::Taken, failure) => golden.fails && failure.is_none(),
             (How::Fails, failure) => !golden.fails && failure.is_some(),
-            (How::Rows, Some(failure)) => {
+            (How::Rows | How::Types, Some(failure)) => {
                 wrong.push(format!("{}: fails here: {failure}", golden.name));
                 continue;
             }
-            (How::Rows, None) => golden.rows.is_some_and(|expected| {
+            (How::Rows | How::Types, None) => golden.rows.is_some_and(|expected| {
                 difference(&golden.name, &run.rows, &expected, golden.in_order, "Flink").is_some()
             }),
         };

@@ -2,7 +2,7 @@
 
 use crate::expr::error::ExprError;
 use crate::expr::temporal::{DAY_MS, DAY_S, counts, map_counts, per_second, rescale, timestamps};
-use crate::expr::time_zone::TimeZone;
+use crate::expr::time_zone::{TimeZone, Twice};
 use crate::expr::value::mismatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Time32MillisecondType};
@@ -127,6 +127,6 @@ pub fn to_instant(array: ArrayRef, kind: &TypeKind, zone: &TimeZone) -> Result<A
     }
     let unit = per_second(*p);
     map_counts(&array, *p, |v| {
-        v.wrapping_sub(zone.offset_of_local(v.div_euclid(unit)) * unit)
+        v.wrapping_sub(zone.offset_of_local(v.div_euclid(unit), Twice::Earlier) * unit)
     })
 }

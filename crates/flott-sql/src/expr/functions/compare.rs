@@ -12,7 +12,7 @@ use crate::expr::types::comparison_kind;
 use crate::expr::value::{Value, kernel_error, mismatch};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Datum, PrimitiveArray, Scalar};
+use arrow_array::{Array, ArrayRef, ArrowNativeTypeOp, BooleanArray, Datum, PrimitiveArray, Scalar};
 use arrow_ord::cmp;
 use arrow_schema::ArrowError;
 use flott_core::{LogicalType, TypeKind};
@@ -184,6 +184,8 @@ enum Op {
     Ge,
     Distinct,
     NotDistinct,
+    /// As [`Self::Eq`], but floating-point values are looked up as Java's hash sets do: NaN is itself, and the zeros are two.
+    Member,
 }
 
 impl Op {
@@ -212,7 +214,7 @@ fn compare(op: Op, kind: &TypeKind, a: &Value, b: &Value, rows: usize) -> Result
         _ => {}
     }
     let kernel: ArrowCompare = match op {
-        Op::Eq => cmp::eq,
+        Op::Eq | Op::Member => cmp::eq,
         Op::Ne => cmp::neq,
         Op::Lt => cmp::lt,
         Op::Le => cmp::lt_eq,
@@ -243,6 +245,7 @@ where
     let (x, y) = (get(a)?, get(b)?);
     let f = |p: T::Native, q: T::Native| match op {
         Op::Eq | Op::NotDistinct => p == q,
+        Op::Member => p.is_eq(q) || (p.partial_cmp(&p).is_none() && q.partial_cmp(&q).is_none()),
         Op::Ne | Op::Distinct => p != q,
         Op::Lt => p < q,
         Op::Le => p <= q,
@@ -321,11 +324,13 @@ fn build_in(call: &Call<'_>) -> Result<Kernel, ExprError> {
         .map(|c| Common::new(&value.ty().kind, &c.ty().kind))
         .collect();
     let commons = commons.ok_or_else(|| call.not_executable())?;
+    // Flink keeps several candidates in a hash set, and compares with a single one.
+    let op = if candidates.len() > 1 { Op::Member } else { Op::Eq };
     Ok(Box::new(move |args, rows| {
         let mut found: Option<BooleanArray> = None;
         for (common, candidate) in commons.iter().zip(&args[1..]) {
             let (x, y) = (common.convert(0, &args[0])?, common.convert(1, candidate)?);
-            let same = compare(Op::Eq, &common.common, &x, &y, rows)?;
+            let same = compare(op, &common.common, &x, &y, rows)?;
             found = Some(match found {
                 None => same,
                 Some(found) => arrow_arith::boolean::or_kleene(&found, &same).map_err(|e| kernel_error("IN", &e))?,

@@ -9,7 +9,7 @@ use crate::expr::error::ExprError;
 use crate::expr::registry::{Call, Function, Kernel};
 use crate::expr::resolve::{Arguments, Refusal};
 use crate::expr::temporal::{DAY_S, days, month_length, write_timestamp};
-use crate::expr::time_zone::TimeZone;
+use crate::expr::time_zone::{TimeZone, Twice};
 use crate::expr::types::is_approximate;
 use crate::expr::value::{Primitives, Strings, Value};
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
@@ -260,7 +260,7 @@ fn build_ltz(call: &Call<'_>) -> Result<Kernel, ExprError> {
                     Some(zones) => zones.get(row)?.parse().ok()?,
                     None => TimeZone::UTC,
                 };
-                Some(local - zone.offset_of_local(local.div_euclid(1000)) * 1000)
+                Some(local - zone.offset_of_local(local.div_euclid(1000), Twice::Earlier) * 1000)
             };
             Ok(Arc::new((0..rows).map(row).collect::<TimestampMillisecondArray>()))
         }));
@@ -311,7 +311,9 @@ fn build_unix(call: &Call<'_>) -> Result<Kernel, ExprError> {
             let text = texts.get(row)?;
             let pattern = formats.at(row)?.unwrap_or(&usual);
             let local = read(pattern, text, Manner::Lenient);
-            Some(local.map_or(i64::MIN, |(seconds, _)| seconds - zone.offset_of_local(seconds)))
+            Some(local.map_or(i64::MIN, |(seconds, _)| {
+                seconds - zone.offset_of_local(seconds, Twice::Later)
+            }))
         };
         Ok(Arc::new((0..rows).map(row).collect::<Int64Array>()))
     }))
@@ -335,7 +337,7 @@ fn build_convert(_: &Call<'_>) -> Result<Kernel, ExprError> {
             // Java takes an unknown zone for UTC
             let zone = |name: &str| name.parse().unwrap_or(TimeZone::UTC);
             let (from, to): (TimeZone, TimeZone) = (zone(from.get(row)?), zone(to.get(row)?));
-            let instant = local - from.offset_of_local(local);
+            let instant = local - from.offset_of_local(local, Twice::Later);
             write_timestamp((instant + to.offset_at(instant)) * 1000, 0, out);
             Some(())
         })
