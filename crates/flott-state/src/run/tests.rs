@@ -223,6 +223,34 @@ fn increments_hold_what_changed_since_the_newest_confirmed_checkpoint() {
     }
 }
 
+/// The key NULL goes twice because a checkpoint between was given up: it is told once, for in the file 0 stands for it.
+#[test]
+fn null_that_went_twice_takes_no_other_key_along() {
+    for (key, as_columns) in FORMS {
+        let descriptor = descriptor(key());
+        let mut table = KeyedTable::new(Arc::clone(&descriptor), 16, KeyGroupRange::all(16));
+        table.changes.book.want_increments();
+        put(
+            &mut table,
+            &(0..400).map(Some).chain([None]).collect::<Vec<_>>(),
+            as_columns,
+        );
+        let base = table.capture(1);
+        let base_run = encoded(&base, RunMode::Incremental).unwrap();
+        base.book.record(1, Arc::new(vec![base_run.0.clone()]));
+        base.book.confirm(1);
+        remove(&mut table, &[None], as_columns);
+        table.capture(2);
+        put(&mut table, &[None], as_columns);
+        remove(&mut table, &[None], as_columns);
+        let delta = encoded(&table.capture(3), RunMode::Incremental).unwrap();
+        assert_eq!(delta.0.kind, RunKind::Delta);
+        let mut restored = KeyedTable::new(Arc::clone(&descriptor), 16, KeyGroupRange::all(16));
+        load(&[base_run, delta], &descriptor).load_table(&mut restored).unwrap();
+        assert_eq!(dump(&restored), dump(&table));
+    }
+}
+
 #[test]
 fn a_closed_slice_is_not_in_the_next_capture() {
     let descriptor = descriptor(vec![LogicalType::bigint()]);

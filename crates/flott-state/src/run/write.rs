@@ -77,6 +77,9 @@ impl TableCapture {
     /// These rows and tombstones as a run.
     pub(crate) fn encode_rows(&self, kind: RunKind, slots: Vec<u32>, mut tombstones: Vec<&Tombstone>) -> EncodedRun {
         tombstones.sort_by_key(|t| t.group);
+        // A block tells where NULL is among its numbers once: a second one would be read as the number that stands for it.
+        let mut has_null = false;
+        tombstones.retain(|t| t.key != TombstoneKey::Null || !std::mem::replace(&mut has_null, true));
         let group_of = |slot| self.groups.get(slot);
         let mut order = Order::by_group(slots, self.max_parallelism, MAX_BLOCK_ROWS, group_of);
         let spans = plan_blocks(&mut order, &tombstones, self.max_parallelism);

@@ -74,7 +74,7 @@ impl Dice {
 
     fn keys(&mut self, most: u64) -> Vec<Key> {
         let count = self.roll(most) + 1;
-        let key = |n: u64| (n > 0).then_some(n as i64);
+        let key = |n: u64| n.checked_sub(1).map(|n| n as i64);
         (0..count).map(|_| key(self.roll(KEYS))).collect()
     }
 }
