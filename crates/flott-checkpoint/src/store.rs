@@ -301,36 +301,70 @@ impl Leader {
     /// has ended: all its checkpoints go, and their files with a second call.
     ///
     /// # Errors
-    /// If another leads, or the store refuses; the rest goes with a later call or a sweep.
+    /// If another leads, if a manifest that stays cannot be read (what it needs is not known), or if the store refuses; the
+    /// rest goes with a later call or a sweep.
     pub async fn delete_superseded(&self, retained: usize) -> Result<usize, CheckpointError> {
         let facts = self.check_leadership().await?;
         let own = facts.manifests.iter().filter(|m| m.generation == self.generation);
         let superseded = own
             .max()
             .map_or_else(Vec::new, |newest| facts.superseded(self.generation, *newest, retained));
+        self.learn_of_others(&facts, &superseded).await?;
+        let doomed_before = self.kept().doomed.clone();
         let mut newly_doomed = BTreeSet::new();
         let mut deleted = 0;
         for id in superseded {
-            newly_doomed.extend(self.files_of(id).await);
+            let files = self.files_of(id).await;
             let root = &self.store.root;
             root.delete(&layout::manifest(id.generation, id.checkpoint)).await?;
+            {
+                let mut kept = self.kept();
+                kept.manifests.retain(|(other, _)| *other != id);
+                kept.doomed.extend(files.iter().cloned());
+            }
+            newly_doomed.extend(files);
+            deleted += 1;
             if facts.committed.contains(&id) {
                 root.delete(&layout::committed(id.generation, id.checkpoint)).await?;
             }
-            self.kept().manifests.retain(|(other, _)| *other != id);
-            deleted += 1;
         }
         let due: Vec<String> = {
             let mut kept = self.kept();
-            let due = std::mem::replace(&mut kept.doomed, newly_doomed);
             let is_used = |path: &String| kept.manifests.iter().any(|(_, files)| files.contains(path));
-            due.into_iter().filter(|path| !is_used(path)).collect()
+            let due = doomed_before
+                .into_iter()
+                .filter(|path| !is_used(path) && !newly_doomed.contains(path))
+                .collect();
+            kept.doomed = newly_doomed;
+            due
         };
         for path in due {
             self.store.root.delete(&path).await?;
             deleted += 1;
         }
         Ok(deleted)
+    }
+
+    /// Reads the manifests that stay and are not known here, those of earlier generations: what they list is not deleted.
+    async fn learn_of_others(&self, facts: &Facts, superseded: &[SnapshotId]) -> Result<(), CheckpointError> {
+        for id in facts.manifests.iter().filter(|id| !superseded.contains(id)) {
+            if self.kept().manifests.iter().any(|(other, _)| other == id) {
+                continue;
+            }
+            let path = layout::manifest(id.generation, id.checkpoint);
+            let bytes = match self.store.root.get(&path).await {
+                Ok(bytes) => bytes,
+                // Deleted since it was listed.
+                Err(CheckpointError::Io {
+                    cause: IoCause::NotFound,
+                    ..
+                }) => continue,
+                Err(error) => return Err(error),
+            };
+            let files = Manifest::decode(&bytes, &self.store.root.display(&path))?.files();
+            self.kept().manifests.push((*id, files));
+        }
+        Ok(())
     }
 
     /// Files of a manifest that is about to be deleted; of one that cannot be read none: sweeping finds them.

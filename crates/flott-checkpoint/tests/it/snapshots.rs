@@ -139,6 +139,36 @@ async fn a_fresh_start_spares_what_an_earlier_run_left() {
     ));
 }
 
+#[tokio::test]
+async fn files_that_an_earlier_process_needs_for_a_retained_checkpoint_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let earlier = store.claim("test").await.unwrap();
+    earlier.start_from(None).await.unwrap();
+    let (_, base) = take(&earlier, 1, &[]).await.unwrap();
+    let _ = take(&earlier, 2, &base).await.unwrap();
+    let (third, _) = take(&earlier, 3, &base).await.unwrap();
+    let _ = take(&earlier, 4, &[]).await.unwrap();
+    let later = store.claim("test").await.unwrap();
+    let newest = store.latest().await.unwrap().unwrap();
+    later.start_from(Some(&newest)).await.unwrap();
+    for checkpoint in 5..7 {
+        let _ = take(&later, checkpoint, &[]).await.unwrap();
+        later.delete_superseded(4).await.unwrap();
+    }
+    let facts = store.facts().await.unwrap();
+    let numbers: Vec<u64> = facts.candidates().iter().map(|c| c.checkpoint).collect();
+    assert_eq!(numbers, [6, 5, 4, 3]);
+    read_all(&store.load(third.id, &facts).await.unwrap()).await.unwrap();
+    // With the last checkpoint that needs them they go.
+    for checkpoint in 7..9 {
+        let _ = take(&later, checkpoint, &[]).await.unwrap();
+        later.delete_superseded(4).await.unwrap();
+    }
+    let files = store.facts().await.unwrap().files;
+    assert!(base.iter().all(|path| !files.contains_key(path)), "{files:?}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_is_told_with_the_remedy() {
