@@ -278,6 +278,8 @@ pub struct Task {
     /// The checkpoint whose barrier passed last. Its command may come later than its barrier: it is old news then, and must
     /// not make a second snapshot when the input ends.
     passed: CheckpointId,
+    /// Whether the last turn was that of timers.
+    has_fired: bool,
     drained: bool,
     cancelled: bool,
     finish: bool,
@@ -351,6 +353,7 @@ impl Task {
             commands,
             triggered: None,
             behind_barrier: vec![],
+            has_fired: false,
             passed: 0,
             drained: false,
             cancelled: false,
@@ -387,7 +390,10 @@ impl Task {
             self.chain.push(input, element, now_ms)?;
             return Ok(Step::Progress);
         }
-        if self.chain.next_timer().is_some_and(|t| t <= now_ms) {
+        // In turn with input: timers that come due for ever, a long sweep's pages, must keep no barrier waiting.
+        let is_due = self.chain.next_timer().is_some_and(|t| t <= now_ms);
+        self.has_fired = is_due && !self.has_fired;
+        if self.has_fired {
             self.chain.fire_timers(now_ms)?;
             return Ok(Step::Progress);
         }
@@ -644,10 +650,11 @@ fn splits_snapshot(splits: Vec<TimedSplit>) -> Result<OperatorSnapshot, TaskErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Flow;
     use crate::connector::{ReaderPoll, SourceReader, Split};
     use crate::exchange;
     use flott_core::clock::SystemClock;
-    use flott_core::{JobId, Options};
+    use flott_core::{Batch, JobId, Options};
     use std::sync::Mutex;
 
     fn barrier(checkpoint: CheckpointId) -> Barrier {
@@ -752,6 +759,48 @@ mod tests {
         commands.send(TaskCommand::Checkpoint(barrier(3))).unwrap();
         while task.step(0, &listener).unwrap() == Step::Progress {}
         assert_eq!(*snapshots.lock().unwrap(), [(2, 2), (3, 3)]);
+    }
+
+    /// Has a timer that is due whenever it is asked.
+    struct AlwaysDue;
+
+    impl Operator for AlwaysDue {
+        fn open(&mut self, _: &mut OperatorContext) -> Result<(), TaskError> {
+            Ok(())
+        }
+        fn process(&mut self, _: usize, _: Batch, _: &mut Output) -> Result<Flow, TaskError> {
+            Ok(Flow::Done)
+        }
+        fn next_timer(&self) -> Option<i64> {
+            Some(0)
+        }
+    }
+
+    #[test]
+    fn timers_without_end_keep_no_barrier_waiting() {
+        let (mut task, input, _commands) = task();
+        let operator = ChainOperator {
+            id: OperatorId(1),
+            name: "due".into(),
+            operator: Box::new(AlwaysDue),
+            metrics: Arc::default(),
+        };
+        let router = Router::new(vec![], Arc::new(TaskMetrics::new([])), 0);
+        task.chain = Chain::new(vec![operator], router);
+        input.send(Element::Barrier(barrier(1))).unwrap();
+        let passed = Arc::new(Mutex::new(vec![]));
+        let listener = {
+            let passed = passed.clone();
+            move |event| {
+                if let TaskEvent::Snapshot { barrier, .. } = event {
+                    passed.lock().unwrap().push(barrier.checkpoint);
+                }
+            }
+        };
+        for _ in 0..20 {
+            task.step(0, &listener).unwrap();
+        }
+        assert_eq!(*passed.lock().unwrap(), [1]);
     }
 
     #[test]
