@@ -405,7 +405,8 @@ async fn a_committer_that_panics_starts_the_job_again() {
     world.panic_at_commit.store(true, Ordering::SeqCst);
     let job = start(&world, toys::plan(2, &options), Restore::Fresh).await.unwrap();
     until("progress behind a restart", || {
-        let goes_on = job.stats.restarts() > 0 && !world.committed.lock().unwrap().is_empty();
+        let has_committed = !world.committed.lock().unwrap().is_empty();
+        let goes_on = job.stats.restarts() > 0 && has_committed && job.status() == JobStatus::Running;
         goes_on || job.status().is_terminal()
     })
     .await;
@@ -440,7 +441,8 @@ async fn a_savepoint_behind_which_the_job_did_not_stop_is_not_told_as_a_stop() {
         "{reason}"
     );
     until("progress", || {
-        !world.committed.lock().unwrap().is_empty() || job.status().is_terminal()
+        let has_committed = !world.committed.lock().unwrap().is_empty();
+        (has_committed && job.status() == JobStatus::Running) || job.status().is_terminal()
     })
     .await;
     job.stop();
