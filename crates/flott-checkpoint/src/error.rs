@@ -41,6 +41,12 @@ pub enum CheckpointError {
         /// Why not.
         cause: IoCause,
     },
+    /// The checkpoint was given up while its files were written.
+    #[error("{path} is not written: its checkpoint was given up")]
+    GivenUp {
+        /// The file.
+        path: String,
+    },
     /// Another process has claimed the job's checkpoints.
     #[error(
         "generation {ours} may no longer write to {path}: generation {newest} has taken over; this job must stop. Two jobs cannot have one 'pipeline.name' in one checkpoint directory at the same time: name them differently, or put their INSERTs into one STATEMENT SET"

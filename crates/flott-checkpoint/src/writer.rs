@@ -5,6 +5,7 @@ use crate::layout;
 use crate::root::Root;
 use flott_core::{Generation, OperatorId};
 use object_store::PutPayload;
+use std::sync::Weak;
 
 /// Writes the state files of one attempt for one checkpoint or savepoint. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct StateWriter {
     folder: String,
     generation: Generation,
     attempt: u64,
+    /// Who waits for the files; `None`: somebody does for as long as there is a writer.
+    wanted: Option<Weak<()>>,
 }
 
 impl StateWriter {
@@ -23,7 +26,15 @@ impl StateWriter {
             folder: folder.to_owned(),
             generation,
             attempt,
+            wanted: None,
         }
+    }
+
+    /// Writes no further file once what `wanted` points to is dropped: the checkpoint was given up, and a next one may be
+    /// writing the same state already.
+    pub fn while_wanted(self, wanted: Weak<()>) -> Self {
+        let wanted = Some(wanted);
+        Self { wanted, ..self }
     }
 
     /// Writes the one file of a subtask of `owner` (the operator, or the first one of a chain), in one or several parts, and
@@ -65,6 +76,9 @@ impl StateWriter {
         } else {
             format!("{}/{name}", self.folder)
         };
+        if self.wanted.as_ref().is_some_and(|w| w.strong_count() == 0) {
+            return Err(CheckpointError::GivenUp { path });
+        }
         self.root.put_own(&path, content).await?;
         Ok(path)
     }

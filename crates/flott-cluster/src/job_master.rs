@@ -114,6 +114,8 @@ struct Collecting {
     written: Option<RestorePoint>,
     /// The savepoint, once it exists, behind which the job stops.
     savepoint: Option<WantedSavepoint>,
+    /// Dropped with the rest when the checkpoint is given up: what is still being written for it ends then.
+    wanted: Arc<()>,
 }
 
 pub(crate) struct JobMaster {
@@ -585,6 +587,7 @@ impl JobMaster {
                 enumerators,
                 written: None,
                 savepoint: None,
+                wanted: Arc::new(()),
             },
         );
         self.stats.triggered(id);
@@ -604,14 +607,14 @@ impl JobMaster {
         barrier: Barrier,
         operators: Vec<(OperatorId, OperatorSnapshot)>,
     ) {
-        if !self.collecting.contains_key(&barrier.checkpoint) {
-            return;
-        }
-        let storage = self.storage.clone();
         let id = barrier.checkpoint;
+        let Some(wanted) = self.collecting.get(&id).map(|c| Arc::downgrade(&c.wanted)) else {
+            return;
+        };
+        let storage = self.storage.clone();
         let failed = move |failure| Message::Fact(attempt, Event::CheckpointFailed(id, failure));
         let work = async move {
-            match storage.write_part(id, attempt, subtask, operators).await {
+            match storage.write_part(id, attempt, subtask, operators, wanted).await {
                 Ok(parts) => {
                     failpoint::hit("checkpoint-ack");
                     Message::Part(attempt, id, subtask, Box::new(parts))

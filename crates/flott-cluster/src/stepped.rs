@@ -265,8 +265,13 @@ impl SteppedJob {
         let (checkpoint, captured) = self.capture()?;
         let savepoint = self.storage.savepoint(dir).await?;
         let mut parts = BTreeMap::new();
+        let wanted = Arc::new(());
         for (subtask, operators) in captured {
-            let part = self.storage.write_part(checkpoint, 1, subtask, operators).await?;
+            let waits = Arc::downgrade(&wanted);
+            let part = self
+                .storage
+                .write_part(checkpoint, 1, subtask, operators, waits)
+                .await?;
             parts.insert(subtask, part);
         }
         let now_ms = self.ctx.clock.now_ms();

@@ -31,7 +31,7 @@ use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
 use flott_state::{OperatorSnapshot, RestoredState, RunMode, StateError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use in_memory::InMemory;
@@ -41,6 +41,9 @@ const ENUMERATOR_STATE: &str = "enumerator";
 
 /// Age from which files of a job's folder that no checkpoint refers to are taken for left behind.
 const SWEEP_AGE_MS: i64 = 24 * 3_600_000;
+
+/// How often they are looked for: checkpoints that are given up leave files too.
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a manifest is put again when the store does not say whether it has it.
 const COMPLETE_ATTEMPTS: u32 = 4;
@@ -197,11 +200,14 @@ impl Storage {
         };
         let first = leader.start_from(point.as_ref().map(|p| &*p.snapshot)).await?;
         self.0.next_checkpoint.store(first, Ordering::SeqCst);
-        let leader = leader.clone();
+        let of_job = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            let now_ms = SystemClock.now_ms();
-            if let Err(error) = leader.sweep(now_ms, SWEEP_AGE_MS).await {
-                tracing::warn!(%error, "files that crashes left behind could not be deleted; a later start tries again");
+            while let Some(job) = of_job.upgrade() {
+                if let Err(error) = job.leader.sweep(SystemClock.now_ms(), SWEEP_AGE_MS).await {
+                    tracing::warn!(%error, "files that crashes and aborts left behind could not be deleted; tried again in a day");
+                }
+                drop(job);
+                tokio::time::sleep(SWEEP_EVERY).await;
             }
         });
         Ok(point)
@@ -246,15 +252,17 @@ impl Storage {
         Ok(savepoint.mark_committed().await?)
     }
 
-    /// Encodes and writes a subtask's state.
+    /// Encodes and writes a subtask's state, while what `wanted` points to lives.
     pub(crate) async fn write_part(
         &self,
         id: CheckpointId,
         attempt: u64,
         (_, subtask): SubtaskId,
         operators: Vec<(OperatorId, OperatorSnapshot)>,
+        wanted: Weak<()>,
     ) -> Result<WrittenSnapshots, ClusterError> {
-        let (writer, mode) = (self.0.leader.writer(id, attempt), self.0.mode);
+        let writer = self.0.leader.writer(id, attempt).while_wanted(wanted);
+        let mode = self.0.mode;
         let encoded = tokio::task::spawn_blocking(move || encode_snapshots(id, subtask, operators, mode)).await;
         let encoded =
             encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))?;

@@ -1,6 +1,7 @@
 //! Crashes, lost answers and competing leaders at every call to the store.
 
-use crate::support::{JOB, read_all, take};
+use crate::support::{JOB, operator, read_all, take};
+use bytes::Bytes;
 use flott_checkpoint::testing::{Fault, FaultyStore};
 use flott_checkpoint::*;
 use object_store::ObjectStore;
@@ -187,4 +188,23 @@ async fn an_ended_job_leaves_no_checkpoint_if_it_is_told_so() {
     leader.delete_superseded(0).await.unwrap();
     let facts = store.facts().await.unwrap();
     assert!(facts.files.is_empty() && facts.committed.is_empty(), "{facts:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_written_for_a_checkpoint_that_was_given_up() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let store = store(memory);
+    let leader = store.claim("test").await.unwrap();
+    leader.start_from(None).await.unwrap();
+    let wanted = Arc::new(());
+    let writer = leader.writer(1, 1).while_wanted(Arc::downgrade(&wanted));
+    let content = || Bytes::from_static(b"state");
+    writer.write_part(operator(), 0, 0, content()).await.unwrap();
+    drop(wanted);
+    let error = writer.write_part(operator(), 0, 1, content()).await.unwrap_err();
+    assert!(
+        matches!(&error, CheckpointError::GivenUp { path } if path.starts_with("chk-1/")),
+        "{error}"
+    );
+    assert_eq!(store.facts().await.unwrap().files.len(), 1);
 }
