@@ -287,8 +287,8 @@ impl JobMachine {
                 self.turn(Cancelling, &mut effects);
                 effects.push(Effect::CancelTasks);
             }
-            // The last checkpoint that it asks for is the one from which the job would have been started again.
-            (Failing, Event::Want(kind)) if kind.stops() => self.turn(Cancelling, &mut effects),
+            // The last checkpoint that it asks for is the one from which the job would have been started again, if it would.
+            (Failing, Event::Want(kind)) if kind.stops() => self.stopping = true,
             // Nothing runs yet, or any more: there is nothing to wait for.
             (Created | Restarting, Event::Cancel) => self.turn(JobStatus::Canceled, &mut effects),
             (Created | Restarting, Event::Want(kind)) if kind.stops() => self.turn(JobStatus::Canceled, &mut effects),
@@ -382,15 +382,7 @@ impl JobMachine {
 
     fn fail(&mut self, failure: Failure, effects: &mut Vec<Effect>) {
         self.failure = Some(failure);
-        let ends = self.stopping;
-        self.turn(
-            if ends {
-                JobStatus::Cancelling
-            } else {
-                JobStatus::Failing
-            },
-            effects,
-        );
+        self.turn(JobStatus::Failing, effects);
         effects.push(Effect::CancelTasks);
     }
 
@@ -414,6 +406,10 @@ impl JobMachine {
     fn after_failure(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         let retry = self.failure.clone().filter(|f| f.retryable);
         match retry.and_then(|f| Some((f, self.strategy.on_failure(now_ms)?))) {
+            Some(_) if self.stopping => {
+                self.turn(JobStatus::Cancelling, effects);
+                self.turn(JobStatus::Canceled, effects);
+            }
             Some((failure, delay_ms)) => {
                 self.restart_at_ms = Some(now_ms + delay_ms);
                 effects.push(Effect::Restarting(failure, delay_ms));
@@ -504,9 +500,32 @@ mod tests {
         let effects = m.handle(10, 1, Event::Want(CheckpointKind::Stop));
         assert_eq!(effects, [Effect::Trigger(1, CheckpointKind::Stop)]);
         let effects = m.handle(11, 1, Event::TaskFailed((0, 0), failure(true)));
-        assert_eq!(effects, [Effect::Status(JobStatus::Cancelling), Effect::CancelTasks]);
+        assert_eq!(effects, [Effect::Status(JobStatus::Failing), Effect::CancelTasks]);
         let effects = m.handle(12, 1, Event::Ended((0, 1)));
-        assert_eq!(effects, [Effect::Status(JobStatus::Canceled)]);
+        assert_eq!(effects, STOPPED);
+    }
+
+    const STOPPED: [Effect; 2] = [
+        Effect::Status(JobStatus::Cancelling),
+        Effect::Status(JobStatus::Canceled),
+    ];
+
+    #[test]
+    fn a_stop_hides_no_failure_behind_which_nothing_would_start_again() {
+        let stop = Event::Want(CheckpointKind::Stop);
+        let fails = |retryable| Event::TaskFailed((0, 0), failure(retryable));
+        for (retryable, ended) in [
+            (true, STOPPED.to_vec()),
+            (false, vec![Effect::Status(JobStatus::Failed)]),
+        ] {
+            for events in [[stop.clone(), fails(retryable)], [fails(retryable), stop.clone()]] {
+                let mut m = machine(&[EVERY_100]);
+                for event in events {
+                    m.handle(10, 1, event);
+                }
+                assert_eq!(m.handle(11, 1, Event::Ended((0, 1))), ended);
+            }
+        }
     }
 
     #[test]
