@@ -25,7 +25,7 @@ CREATE TABLE changes (
 
 CREATE TABLE told (
   id BIGINT,
-  at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',
+  made TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',
   headers MAP<STRING, BYTES> METADATA,
   topic STRING METADATA VIRTUAL,
   place INT METADATA FROM 'partition' VIRTUAL,
@@ -45,5 +45,5 @@ INSERT INTO told
 SELECT id, TO_TIMESTAMP_LTZ(1772352000000 + id, 3), MAP['name', CAST(name AS BYTES), 'empty', CAST('' AS BYTES)]
 FROM (VALUES (1, 'ann'), (2, 'bö'), (3, CAST(NULL AS STRING))) AS v (id, name);
 
-SELECT id, at, CARDINALITY(headers) AS n, CAST(headers['name'] AS STRING) AS name, headers['empty'] AS blank, topic LIKE '%told' AS is_told, place, `offset`, kind, epoch
+SELECT id, made, CARDINALITY(headers) AS n, CAST(headers['name'] AS STRING) AS name, headers['empty'] AS blank, topic LIKE '%told' AS is_told, place, `offset`, kind, epoch
 FROM told;

@@ -167,7 +167,8 @@ impl EncodeRecords for TableRecords {
         // By the map's own offsets, so that names and values live as long as the column.
         let (names, contents) = (column.keys().as_string::<i32>(), column.values().as_binary::<i32>());
         let entries = column.value_offsets()[row] as usize..column.value_offsets()[row + 1] as usize;
-        let content = |i: usize| contents.is_valid(i).then(|| contents.value(i));
-        entries.map(|i| (names.value(i), content(i))).collect()
+        // A header without a value is not sent, as in Flink.
+        let sent = entries.filter(|i| contents.is_valid(*i));
+        sent.map(|i| (names.value(i), Some(contents.value(i)))).collect()
     }
 }
