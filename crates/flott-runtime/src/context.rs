@@ -81,4 +81,14 @@ impl OperatorContext {
             .backend
             .table(descriptor, self.task.max_parallelism, self.task.key_groups())?)
     }
+
+    /// The same for a queue by the time that ends the keys ([`StateBackend::table_by_time`]).
+    ///
+    /// # Errors
+    /// If there is no disk for it.
+    pub fn table_by_time(&self, descriptor: impl Into<Arc<TableDescriptor>>) -> Result<KeyedTable, TaskError> {
+        Ok(self
+            .backend
+            .table_by_time(descriptor, self.task.max_parallelism, self.task.key_groups())?)
+    }
 }

@@ -4,12 +4,12 @@
 //! cache of bounded size in front of a store on local disk, which dies with the attempt: what an attempt starts from are the runs of
 //! a checkpoint, which are the same under both, so a job changes its backend with any restore.
 
-use crate::cold::{ColdStore, MemoryStore, TableId};
+use crate::cold::{ColdStore, MemoryStore, RowOrder, TableId};
 use crate::error::StateError;
 use crate::table::{HotBudget, KeyedTable, Tier};
 use flott_checkpoint::TableDescriptor;
 use flott_core::options::OptionError;
-use flott_core::{KeyGroupRange, Options};
+use flott_core::{KeyGroupRange, Options, TypeKind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -160,7 +160,39 @@ impl StateBackend {
         max_parallelism: usize,
         range: KeyGroupRange,
     ) -> Result<KeyedTable, StateError> {
+        self.table_in(RowOrder::KeyGroup, descriptor.into(), max_parallelism, range)
+    }
+
+    /// A table whose key ends with a time, a BIGINT that is never NULL behind other fields, for a queue by that time: tiered where the
+    /// backend has tiers. It is the queue that says which rows leave memory ([`KeyedTable::rows_beyond_share`]).
+    ///
+    /// # Errors
+    /// If the store cannot be opened, or the key is another.
+    pub fn table_by_time(
+        &self,
+        descriptor: impl Into<Arc<TableDescriptor>>,
+        max_parallelism: usize,
+        range: KeyGroupRange,
+    ) -> Result<KeyedTable, StateError> {
         let descriptor = descriptor.into();
+        let is_by_time =
+            matches!(&descriptor.key[..], [_, .., last] if last.kind == TypeKind::BigInt && !last.nullable);
+        if !is_by_time {
+            return Err(StateError::Broken(format!(
+                "the key of '{}' does not end with a time",
+                descriptor.name
+            )));
+        }
+        self.table_in(RowOrder::Time, descriptor, max_parallelism, range)
+    }
+
+    fn table_in(
+        &self,
+        order: RowOrder,
+        descriptor: Arc<TableDescriptor>,
+        max_parallelism: usize,
+        range: KeyGroupRange,
+    ) -> Result<KeyedTable, StateError> {
         let Some(tiered) = &self.0 else {
             return Ok(KeyedTable::new(descriptor, max_parallelism, range));
         };
@@ -168,7 +200,7 @@ impl StateBackend {
             table: descriptor.name.clone(),
             source,
         })?;
-        let id = TableId(tiered.next_table.fetch_add(1, Ordering::Relaxed));
+        let id = TableId(tiered.next_table.fetch_add(1, Ordering::Relaxed), order);
         let tier = Tier::new(store, id, Arc::clone(&tiered.budget));
         Ok(KeyedTable::new(descriptor, max_parallelism, range).with_tier(tier))
     }

@@ -570,8 +570,10 @@ impl KeyedTable {
     }
 }
 
+mod by_time;
 mod tier;
 
+use tier::KEPT_EIGHTHS;
 pub use tier::TableCursor;
 pub(crate) use tier::{HotBudget, Tier, sorted};
 

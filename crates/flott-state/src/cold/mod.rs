@@ -4,13 +4,15 @@
 //! the runs of checkpoints ([`crate::run`]), in the one form that all backends write and read.
 //!
 //! ```text
-//! row      table u32 | 0 | key group u16 | key      ->  index hash u64 | column 0 | column 1 | ...        (row)
-//! marker   table u32 | 1 | checkpoint u64 | key group u16 | key  ->  nothing: changed or removed behind that checkpoint
+//! row      table u32 | 0 | place                    ->  index hash u64 | column 0 | column 1 | ...        (row)
+//! marker   table u32 | 1 | checkpoint u64 | place   ->  nothing: changed or removed behind that checkpoint
+//! place    key group u16 | key          of a table by time: time u64 | key group u16 | key
 //! key      0: NULL      1, number as 8 bytes      1, the bytes of the key
 //! ```
 //!
 //! Numbers of keys are big endian, so that the rows of a table lie in the order of their key groups, and in one group in the
-//! order of their keys' bytes.
+//! order of their keys' bytes. Those of a table by time ([`RowOrder::Time`]) lie in the order of the times that end their keys, sign
+//! turned, so that the earliest are found by one walk.
 
 mod memory;
 mod parts;
@@ -154,16 +156,27 @@ impl ColdBatch {
     }
 }
 
-/// Number of a table in its store.
+/// The order in which a table's rows lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TableId(pub u32);
+pub(crate) enum RowOrder {
+    /// By key group.
+    KeyGroup,
+    /// By the number that ends their keys, which are of several fields: [`row::time_of`].
+    Time,
+}
+
+/// Number of a table in its store, and the order of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TableId(pub u32, pub RowOrder);
 
 const ROWS: u8 = 0;
 const MARKERS: u8 = 1;
-/// Bytes in front of a row's key group and key.
+/// Bytes in front of a row's place.
 pub(crate) const ROW_PREFIX_BYTES: usize = 5;
-/// Bytes in front of a marker's key group and key.
+/// Bytes in front of a marker's place.
 pub(crate) const MARKER_PREFIX_BYTES: usize = ROW_PREFIX_BYTES + 8;
+/// Bytes of a time in a place.
+const TIME_BYTES: usize = 8;
 
 impl TableId {
     fn prefix(self, kind: u8, out: &mut Vec<u8>) {
@@ -171,17 +184,67 @@ impl TableId {
         out.push(kind);
     }
 
-    /// Appends what is in front of a row's key.
-    pub(crate) fn row_prefix(self, group: KeyGroup, out: &mut Vec<u8>) {
-        self.prefix(ROWS, out);
+    /// Appends the place of what `key` writes.
+    pub(crate) fn write_place(self, group: KeyGroup, key: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+        let start = out.len();
+        if self.1 == RowOrder::Time {
+            out.extend_from_slice(&[0; TIME_BYTES]);
+        }
         out.extend_from_slice(&group.to_be_bytes());
+        let key_start = out.len();
+        key(out);
+        if self.1 == RowOrder::Time {
+            let time = time_bytes(row::time_of(&out[key_start..]));
+            out[start..start + TIME_BYTES].copy_from_slice(&time);
+        }
     }
 
-    /// Appends what is in front of a marker's key.
-    pub(crate) fn marker_prefix(self, checkpoint: CheckpointId, group: KeyGroup, out: &mut Vec<u8>) {
+    /// Appends the key in the store of the row whose key `key` writes.
+    pub(crate) fn write_row_key(self, group: KeyGroup, key: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+        self.prefix(ROWS, out);
+        self.write_place(group, key, out);
+    }
+
+    /// Appends the key in the store of a marker.
+    pub(crate) fn write_marker_key(
+        self,
+        checkpoint: CheckpointId,
+        group: KeyGroup,
+        key: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) {
         self.prefix(MARKERS, out);
         out.extend_from_slice(&checkpoint.to_be_bytes());
-        out.extend_from_slice(&group.to_be_bytes());
+        self.write_place(group, key, out);
+    }
+
+    /// Appends the key in the store of the row that a marker is about.
+    pub(crate) fn write_marked(self, marker: &[u8], out: &mut Vec<u8>) {
+        self.prefix(ROWS, out);
+        out.extend_from_slice(marker.get(MARKER_PREFIX_BYTES..).unwrap_or_default());
+    }
+
+    /// Key group and key of a row's key in the store.
+    pub(crate) fn group_and_key(self, row_key: &[u8]) -> &[u8] {
+        let skipped = match self.1 {
+            RowOrder::KeyGroup => ROW_PREFIX_BYTES,
+            RowOrder::Time => ROW_PREFIX_BYTES + TIME_BYTES,
+        };
+        row_key.get(skipped..).unwrap_or_default()
+    }
+
+    /// Of a table by time: the time of a row's key in the store.
+    pub(crate) fn time_of(self, row_key: &[u8]) -> Option<i64> {
+        let bytes = row_key.get(ROW_PREFIX_BYTES..)?.first_chunk::<TIME_BYTES>()?;
+        Some((u64::from_be_bytes(*bytes) ^ SIGN) as i64)
+    }
+
+    /// Of a table by time: in front of the first row of a time.
+    pub(crate) fn rows_from(self, time: i64) -> Vec<u8> {
+        let mut from = vec![];
+        self.prefix(ROWS, &mut from);
+        from.extend_from_slice(&time_bytes(time));
+        from
     }
 
     /// The first key of the rows, and the first behind them.
@@ -200,6 +263,13 @@ impl TableId {
         self.prefix(MARKERS + 1, &mut until);
         (from, until)
     }
+}
+
+const SIGN: u64 = 1 << 63;
+
+/// A time as bytes that compare as it does.
+fn time_bytes(time: i64) -> [u8; TIME_BYTES] {
+    (time as u64 ^ SIGN).to_be_bytes()
 }
 
 #[cfg(test)]

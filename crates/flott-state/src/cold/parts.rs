@@ -6,7 +6,7 @@
 //! size, so that no checkpoint needs memory for all rows.
 
 use super::row::{self, KeyBytes};
-use super::{ColdRead, MARKER_PREFIX_BYTES, ROW_PREFIX_BYTES, TableId};
+use super::{ColdRead, ROW_PREFIX_BYTES, RowOrder, TableId};
 use crate::capture::TableCapture;
 use crate::changes::{Tombstone, TombstoneKey};
 use crate::chunk::Captured;
@@ -69,6 +69,7 @@ impl ColdParts {
         if is_empty {
             return Ok(None);
         }
+        let table = cold.table;
         let (from, until) = match is_delta {
             true => cold.table.markers_since(cold.since.unwrap_or_default()),
             false => cold.table.rows(),
@@ -79,7 +80,7 @@ impl ColdParts {
             max_parallelism: capture.max_parallelism,
             range: capture.range,
             kind: if is_delta { RunKind::Delta } else { RunKind::Base },
-            hot: (!is_delta).then(|| HotKeys::of(capture)),
+            hot: (!is_delta).then(|| HotKeys::of(capture, table)),
             from: Some(from),
             until,
             part_bytes: PART_BYTES,
@@ -128,16 +129,16 @@ impl ColdParts {
 
     fn read_rows(&mut self, from: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {
         let (mut bytes, mut problem, mut next) = (0, None, None);
-        let (hot, part_bytes) = (&mut self.hot, self.part_bytes);
+        let (hot, part_bytes, id) = (&mut self.hot, self.part_bytes, self.cold.table);
         let scanned = self.cold.read.scan(from, &self.until, &mut |key, value| {
             if bytes >= part_bytes {
                 next = Some(key.to_vec());
                 return false;
             }
-            let key = &key[ROW_PREFIX_BYTES..];
-            if hot.as_mut().is_some_and(|hot| hot.pass(key)) {
+            if hot.as_mut().is_some_and(|hot| hot.pass(&key[ROW_PREFIX_BYTES..])) {
                 return true;
             }
+            let key = id.group_and_key(key);
             bytes += key.len() + value.len();
             problem = table.put_stored(key, value).err();
             problem.is_none()
@@ -160,19 +161,13 @@ impl ColdParts {
                 break;
             }
             let mut keys = EncodedRows::default();
-            let mut prefix = vec![];
             let id = self.cold.table;
             let scanned = self.cold.read.scan(&start, &self.until, &mut |key, _| {
                 if keys.len() == MARKERS_AT_ONCE {
                     from = Some(key.to_vec());
                     return false;
                 }
-                prefix.clear();
-                id.row_prefix(0, &mut prefix);
-                keys.push_with(|out| {
-                    out.extend_from_slice(&prefix[..ROW_PREFIX_BYTES]);
-                    out.extend_from_slice(&key[MARKER_PREFIX_BYTES..]);
-                });
+                keys.push_with(|out| id.write_marked(key, out));
                 true
             });
             scanned.map_err(|e| self.failed(e))?;
@@ -182,7 +177,7 @@ impl ColdParts {
             let read = self.cold.read.get(&keys, &mut |index, value| {
                 is_found[index] = true;
                 bytes += keys.row(index).len() + value.len();
-                if let Err(e) = table.put_stored(&keys.row(index)[ROW_PREFIX_BYTES..], value) {
+                if let Err(e) = table.put_stored(id.group_and_key(keys.row(index)), value) {
                     problem.get_or_insert(e);
                 }
             });
@@ -192,7 +187,7 @@ impl ColdParts {
             }
             for (key, _) in keys.iter().zip(is_found).filter(|(_, found)| !found) {
                 bytes += key.len();
-                removed.push(self.tombstone(&key[ROW_PREFIX_BYTES..])?);
+                removed.push(self.tombstone(id.group_and_key(key))?);
             }
         }
         self.from = from;
@@ -217,6 +212,7 @@ impl ColdParts {
 /// The keys that memory had, in the order of the store.
 #[derive(Debug)]
 struct HotKeys {
+    table: TableId,
     keys: CapturedKeys,
     groups: Captured<KeyGroup>,
     null_slot: Option<u32>,
@@ -227,8 +223,9 @@ struct HotKeys {
 }
 
 impl HotKeys {
-    fn of(capture: &TableCapture) -> Self {
+    fn of(capture: &TableCapture, table: TableId) -> Self {
         let mut hot = Self {
+            table,
             keys: capture.keys.clone(),
             groups: capture.groups.clone(),
             null_slot: capture.null_slot,
@@ -246,8 +243,13 @@ impl HotKeys {
     fn compare(&self, a: u32, b: u32) -> Ordering {
         let group = |slot: u32| self.groups.get(slot as usize);
         let is_some = |slot: u32| self.null_slot != Some(slot);
-        group(a)
-            .cmp(&group(b))
+        let time = |slot: u32| match (&self.keys, self.table.1) {
+            (CapturedKeys::Blob(keys), RowOrder::Time) => row::time_of(keys.get(slot).unwrap_or_default()),
+            _ => 0,
+        };
+        time(a)
+            .cmp(&time(b))
+            .then(group(a).cmp(&group(b)))
             .then(is_some(a).cmp(&is_some(b)))
             .then_with(|| match &self.keys {
                 // Bytes of numbers compare as unsigned ones.
@@ -256,18 +258,18 @@ impl HotKeys {
             })
     }
 
-    /// Whether memory has this key, which is not before the last one asked for.
-    fn pass(&mut self, key: &[u8]) -> bool {
+    /// Whether memory has the key of this place, which is not before the last one asked for.
+    fn pass(&mut self, place: &[u8]) -> bool {
         while let Some(&slot) = self.slots.get(self.at) {
             self.scratch.clear();
-            self.scratch
-                .extend_from_slice(&self.groups.get(slot as usize).to_be_bytes());
-            match &self.keys {
-                _ if self.null_slot == Some(slot) => row::write_null(&mut self.scratch),
-                CapturedKeys::Number(keys) => row::write_number(keys.get(slot as usize), &mut self.scratch),
-                CapturedKeys::Blob(keys) => row::write_blob(keys.get(slot).unwrap_or_default(), &mut self.scratch),
-            }
-            match self.scratch.as_slice().cmp(key) {
+            let group = self.groups.get(slot as usize);
+            let key = |out: &mut Vec<u8>| match &self.keys {
+                _ if self.null_slot == Some(slot) => row::write_null(out),
+                CapturedKeys::Number(keys) => row::write_number(keys.get(slot as usize), out),
+                CapturedKeys::Blob(keys) => row::write_blob(keys.get(slot).unwrap_or_default(), out),
+            };
+            self.table.write_place(group, key, &mut self.scratch);
+            match self.scratch.as_slice().cmp(place) {
                 Ordering::Less => self.at += 1,
                 Ordering::Equal => return true,
                 Ordering::Greater => return false,

@@ -54,6 +54,12 @@ pub(crate) fn read_key(bytes: &[u8]) -> Option<(KeyGroup, KeyBytes<'_>)> {
     Some((KeyGroup::from_be_bytes(*group), key))
 }
 
+/// The time that ends a key of several fields, the last of which is a BIGINT that is never NULL: little endian, as
+/// [`flott_core::encoding`] writes it.
+pub(crate) fn time_of(key: &[u8]) -> i64 {
+    key.last_chunk::<8>().map_or(0, |time| i64::from_le_bytes(*time))
+}
+
 /// The number of a key that is one.
 pub(crate) fn number_of(key: &[u8]) -> Option<i64> {
     key.try_into().ok().map(i64::from_be_bytes)

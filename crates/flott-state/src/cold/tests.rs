@@ -77,20 +77,58 @@ fn rocksdb_keeps_the_rules() {
 fn rows_of_a_table_lie_in_the_order_of_their_groups() {
     let key = |table: u32, group: KeyGroup, number: i64| {
         let mut out = vec![];
-        TableId(table).row_prefix(group, &mut out);
-        row::write_number(number, &mut out);
+        let id = TableId(table, RowOrder::KeyGroup);
+        id.write_row_key(group, |out| row::write_number(number, out), &mut out);
         out
     };
     let keys = [key(1, 0, 5), key(1, 1, 2), key(1, 255, 0), key(1, 256, 0), key(2, 0, 0)];
     assert!(keys.is_sorted());
-    let (from, until) = TableId(1).rows();
+    let id = TableId(1, RowOrder::KeyGroup);
+    let (from, until) = id.rows();
     assert_eq!(keys.iter().filter(|k| from <= **k && **k < until).count(), 4);
-    let (markers, behind) = TableId(1).markers_since(7);
+    let (markers, behind) = id.markers_since(7);
     let mut marker = vec![];
-    TableId(1).marker_prefix(7, 300, &mut marker);
+    id.write_marker_key(7, 300, |out| row::write_number(-1, out), &mut marker);
     assert!(until <= markers && markers <= marker && marker < behind && behind < keys[4]);
-    row::write_number(-1, &mut marker);
+    let mut marked = vec![];
+    id.write_marked(&marker, &mut marked);
+    assert_eq!(marked, key(1, 300, -1));
+    assert_eq!(id.group_and_key(&marked), &marker[MARKER_PREFIX_BYTES..]);
     let (group, key) = row::read_key(&marker[MARKER_PREFIX_BYTES..]).unwrap();
     assert_eq!((group, row::number_of(&(-1i64).to_be_bytes())), (300, Some(-1)));
     assert_eq!(key, row::KeyBytes::Some(&(-1i64).to_be_bytes()));
+}
+
+#[test]
+fn rows_of_a_table_by_time_lie_in_the_order_of_their_times() {
+    let id = TableId(1, RowOrder::Time);
+    let encoded = |key: i64, time: i64| {
+        let fields: Vec<arrow_array::ArrayRef> = [key, time]
+            .map(|n| std::sync::Arc::new(arrow_array::Int64Array::from(vec![n])) as arrow_array::ArrayRef)
+            .to_vec();
+        flott_core::encoding::encode_rows(&fields, 1).unwrap().row(0).to_vec()
+    };
+    let key = |group: KeyGroup, key: i64, time: i64| {
+        let mut out = vec![];
+        id.write_row_key(group, |out| row::write_blob(&encoded(key, time), out), &mut out);
+        out
+    };
+    let keys = [
+        key(9, 5, i64::MIN),
+        key(1, 5, -256),
+        key(0, 5, -1),
+        key(0, 1, 0),
+        key(3, 0, 0),
+        key(0, 0, 255),
+        key(0, 0, 256),
+        key(0, 0, i64::MAX),
+    ];
+    assert!(keys.is_sorted());
+    assert!(id.rows_from(0) > keys[2] && id.rows_from(0) < keys[3]);
+    assert_eq!(id.time_of(&keys[1]), Some(-256));
+    assert_eq!(id.time_of(&keys[7]), Some(i64::MAX));
+    let (from, until) = id.rows();
+    assert!(from < keys[0] && keys[7] < until);
+    let (group, stored) = row::read_key(id.group_and_key(&keys[1])).unwrap();
+    assert_eq!((group, stored), (1, row::KeyBytes::Some(&encoded(5, -256))));
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Share of the bound that rows are brought down to: so a pass pays for the batches that follow.
-const KEPT_EIGHTHS: usize = 7;
+pub(super) const KEPT_EIGHTHS: usize = 7;
 /// Rows by which the size of a row is estimated.
 const SAMPLED_ROWS: usize = 64;
 /// What a slot costs beside its key and columns: hash, key group, and its share of the index and of the bitmaps.
@@ -69,13 +69,15 @@ impl HotBudget {
 /// What a table keeps about its rows in memory and in the store.
 #[derive(Debug)]
 pub(crate) struct Tier {
-    store: Arc<dyn ColdStore>,
-    id: TableId,
+    pub(super) store: Arc<dyn ColdStore>,
+    pub(super) id: TableId,
     budget: Arc<HotBudget>,
+    /// Whether the budget knows of it: from its first row on.
+    has_share: bool,
     /// Slots whose row in the store is missing or older.
     dirty: SlotSet,
     /// Slots whose key has a row in the store.
-    stored: SlotSet,
+    pub(super) stored: SlotSet,
     /// Slots that were asked for since the hand came by.
     recent: SlotSet,
     /// Where the next look for rows that can go begins.
@@ -100,18 +102,20 @@ pub(crate) struct Tier {
 
 impl Drop for Tier {
     fn drop(&mut self) {
-        self.budget.tables.fetch_sub(1, Ordering::Relaxed);
+        if self.has_share {
+            self.budget.tables.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Tier {
     /// Tiers of table `id` of a store.
     pub(crate) fn new(store: Arc<dyn ColdStore>, id: TableId, budget: Arc<HotBudget>) -> Self {
-        budget.tables.fetch_add(1, Ordering::Relaxed);
         Self {
             store,
             id,
             budget,
+            has_share: false,
             dirty: SlotSet::default(),
             stored: SlotSet::default(),
             recent: SlotSet::default(),
@@ -137,7 +141,7 @@ impl Tier {
     }
 
     /// Writes the removals that wait.
-    fn settle(&mut self) -> Result<(), ColdError> {
+    pub(super) fn settle(&mut self) -> Result<(), ColdError> {
         if self.pending.is_empty() && self.failure.is_none() {
             return Ok(());
         }
@@ -152,11 +156,8 @@ impl Tier {
     fn mark(&mut self, group: KeyGroup, key: impl FnOnce(&mut Vec<u8>)) {
         let (id, checkpoint) = (self.id, self.last_capture);
         *self.markers.entry(checkpoint).or_default() += 1;
-        let write = |out: &mut Vec<u8>| {
-            id.marker_prefix(checkpoint, group, out);
-            key(out);
-        };
-        self.pending.put(write, |_| {});
+        self.pending
+            .put(|out| id.write_marker_key(checkpoint, group, key, out), |_| {});
     }
 
     /// A row goes for good. `was_written`: whether it may be in some run of a checkpoint.
@@ -167,10 +168,7 @@ impl Tier {
         let key = |out: &mut Vec<u8>| row::write_key(keys, slot, is_null, out);
         if was_stored {
             let id = self.id;
-            self.pending.delete(|out| {
-                id.row_prefix(group, out);
-                key(out);
-            });
+            self.pending.delete(|out| id.write_row_key(group, key, out));
         }
         if marks {
             self.mark(group, key);
@@ -238,7 +236,7 @@ impl Tier {
 }
 
 /// Puts a row of the store into memory, unless its key is there: its slot, and whether it was put.
-fn put_row(
+pub(super) fn put_row(
     (keys, rows, columns): (&mut KeyStore, &mut Rows, &mut [ColumnData]),
     descriptor: &TableDescriptor,
     key: &[u8],
@@ -304,7 +302,7 @@ impl KeyedTable {
         }
     }
 
-    fn cold_error(&self, source: ColdError) -> StateError {
+    pub(super) fn cold_error(&self, source: ColdError) -> StateError {
         StateError::Cold {
             table: self.descriptor.name.clone(),
             source,
@@ -352,8 +350,7 @@ impl KeyedTable {
         for &row in &tier.missing {
             let group = key_group_of(placement[row as usize], self.max_parallelism);
             wanted.push_with(|out| {
-                tier.id.row_prefix(group, out);
-                probe.write(row as usize, out);
+                tier.id.write_row_key(group, |out| probe.write(row as usize, out), out);
             });
         }
         drop(probe);
@@ -382,21 +379,34 @@ impl KeyedTable {
 
     fn relieve_tier(&mut self) -> Result<(), StateError> {
         let live = self.rows.live_count;
-        let Some(tier) = &self.tier else { return Ok(()) };
-        let budget = Arc::clone(&tier.budget);
-        if budget.rows.is_some_and(|rows| live <= rows) {
+        let Some(allowed) = self.allowed_rows(0).filter(|allowed| live > *allowed) else {
             return Ok(());
+        };
+        let victims = self.victims(live - allowed * KEPT_EIGHTHS / 8);
+        self.send_away(&victims)
+    }
+
+    /// Rows that a tiered table may hold in memory, where each takes so many bytes more beside the table.
+    pub(super) fn allowed_rows(&mut self, bytes_beside: usize) -> Option<usize> {
+        let live = self.rows.live_count;
+        let tier = self.tier.as_mut()?;
+        if !tier.has_share && live > 0 {
+            tier.has_share = true;
+            tier.budget.tables.fetch_add(1, Ordering::Relaxed);
+        }
+        if tier.budget.rows.is_some() {
+            return tier.budget.rows;
         }
         let sample: Vec<u32> = self.rows.live.iter_from(tier.hand).take(SAMPLED_ROWS).collect();
         let columns = self.columns.iter().map(|c| c.bytes_a_slot(&sample, live));
-        let bytes_a_row = SLOT_BYTES + self.keys.bytes_a_slot(live) + columns.sum::<usize>();
-        let allowed = budget.rows(bytes_a_row);
-        if live <= allowed {
-            return Ok(());
-        }
-        let victims = self.victims(live - allowed * KEPT_EIGHTHS / 8);
-        self.write_rows(&victims)?;
-        self.forget_in_memory(&victims);
+        let bytes_a_row = SLOT_BYTES + bytes_beside + self.keys.bytes_a_slot(live) + columns.sum::<usize>();
+        Some(tier.budget.rows(bytes_a_row))
+    }
+
+    /// Lets rows go from memory; the store has them then.
+    pub(super) fn send_away(&mut self, slots: &[u32]) -> Result<(), StateError> {
+        self.write_rows(slots)?;
+        self.forget_in_memory(slots);
         Ok(())
     }
 
@@ -447,10 +457,7 @@ impl KeyedTable {
                 let (group, is_null) = (rows.groups.get(slot as usize), rows.null_slot == Some(slot));
                 let id = tier.id;
                 let key = |out: &mut Vec<u8>| row::write_key(keys, slot, is_null, out);
-                let row_key = |out: &mut Vec<u8>| {
-                    id.row_prefix(group, out);
-                    key(out);
-                };
+                let row_key = |out: &mut Vec<u8>| id.write_row_key(group, key, out);
                 let hash = rows.hashes[slot as usize];
                 tier.pending
                     .put(row_key, |out| row::write_row(hash, columns, slot, out));
@@ -543,7 +550,7 @@ impl KeyedTable {
         };
         let (mut taken, mut problem) = (0, None);
         let settled = tier.settle();
-        let (stored, cold) = (&mut tier.stored, &mut tier.cold);
+        let (stored, cold, id) = (&mut tier.stored, &mut tier.cold, tier.id);
         let store = Arc::clone(&tier.store);
         let scanned = settled.and_then(|()| {
             store.scan(&from, &until, &mut |key, value| {
@@ -551,7 +558,7 @@ impl KeyedTable {
                     cursor.0 = Next::Key(key.to_vec());
                     return false;
                 }
-                let key = &key[crate::cold::ROW_PREFIX_BYTES..];
+                let key = id.group_and_key(key);
                 match put_row((&mut *keys, &mut *rows, &mut columns[..]), descriptor, key, value) {
                     Ok((slot, is_loaded)) => {
                         if is_loaded {
@@ -635,12 +642,12 @@ fn load_rows(
 ) -> (Result<(), ColdError>, Result<(), StateError>) {
     let mut loaded = Ok(());
     let read = tier.settle().and_then(|()| {
-        let (stored, cold) = (&mut tier.stored, &mut tier.cold);
+        let (stored, cold, id) = (&mut tier.stored, &mut tier.cold, tier.id);
         tier.store.get(wanted, &mut |index, value| {
             if loaded.is_err() {
                 return;
             }
-            let key = &wanted.row(index)[crate::cold::ROW_PREFIX_BYTES..];
+            let key = id.group_and_key(wanted.row(index));
             match put_row((&mut *keys, &mut *rows, &mut *columns), descriptor, key, value) {
                 Ok((slot, is_loaded)) => {
                     if is_loaded {

@@ -1,6 +1,6 @@
 //! Tables that do not fit into memory, against a plain map.
 
-use crate::cold::{ColdParts, MemoryStore, TableId};
+use crate::cold::{ColdParts, MemoryStore, RowOrder, TableId};
 use crate::run::EncodedRun;
 use crate::table::{HotBudget, KeyedTable, TableCursor, Tier};
 use crate::{ColumnType, LoadedRun, NO_SLOT, RestoredState, RunMode, StateValue, TableCapture, TableDescriptor};
@@ -9,7 +9,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 use flott_checkpoint::{Location, RunKind, RunRef};
 use flott_core::hash::hash_columns;
-use flott_core::{CheckpointId, KeyGroupRange, LogicalType};
+use flott_core::{CheckpointId, KeyGroupRange, LogicalType, TypeKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ type Form = (
     fn(&[ArrayRef], usize) -> Key,
 );
 
-const FORMS: [Form; 3] = [
+const FORMS: [Form; 4] = [
     (
         || TableDescriptor::new("t", vec![LogicalType::bigint()]),
         |keys| vec![Arc::new(Int64Array::from(keys.to_vec()))],
@@ -49,7 +49,24 @@ const FORMS: [Form; 3] = [
         |keys| vec![Arc::new(Int64Array::from(keys.to_vec())), texts(keys)],
         number,
     ),
+    // As a queue of timers: a few keys have one time.
+    (
+        || TableDescriptor::new("t", vec![LogicalType::bigint(), time()]).placed_by(1),
+        |keys| {
+            let times = keys.iter().map(|k| k.unwrap_or_default() * 37 % 50 - 25);
+            vec![
+                Arc::new(Int64Array::from(keys.to_vec())),
+                Arc::new(times.collect::<Int64Array>()),
+            ]
+        },
+        number,
+    ),
 ];
+
+/// Of the key of a table by time; no other is never NULL here.
+fn time() -> LogicalType {
+    LogicalType::not_null(TypeKind::BigInt)
+}
 
 fn number(columns: &[ArrayRef], row: usize) -> Key {
     let numbers = columns[0].as_primitive::<Int64Type>();
@@ -90,7 +107,11 @@ fn new_table(descriptor: &Arc<TableDescriptor>, range: KeyGroupRange, store: Opt
     let mut table = KeyedTable::new(Arc::clone(descriptor), GROUPS, range);
     if let Some(store) = store {
         let budget = HotBudget::new(usize::MAX, Some(HOT_ROWS));
-        table = table.with_tier(Tier::new(Arc::<MemoryStore>::clone(store), TableId(7), budget));
+        let order = match descriptor.key.last() {
+            Some(last) if *last == time() => RowOrder::Time,
+            _ => RowOrder::KeyGroup,
+        };
+        table = table.with_tier(Tier::new(Arc::<MemoryStore>::clone(store), TableId(7, order), budget));
     }
     table.keep_values::<Vec<i64>>(3);
     table
@@ -452,7 +473,7 @@ fn a_store_that_fails_is_told_and_fails_the_checkpoint() {
     }
     let mut subject = Subject::new(FORMS[0]);
     let budget = HotBudget::new(usize::MAX, Some(HOT_ROWS));
-    let tier = Tier::new(Arc::<Full>::default(), TableId(1), budget);
+    let tier = Tier::new(Arc::<Full>::default(), TableId(1, RowOrder::KeyGroup), budget);
     subject.table = new_table(&subject.descriptor, KeyGroupRange::all(GROUPS), None);
     subject.table = subject.table.with_tier(tier);
     let keys: Vec<Key> = (1..100).map(Some).collect();

@@ -177,6 +177,87 @@ fn state_that_does_not_fit_into_memory_keeps_its_totals() {
     }
 }
 
+/// Tells which keys were silent for long; each record moves the timer of its key far ahead.
+#[derive(Clone, Default)]
+struct Silence {
+    due: ValueState<i64>,
+}
+
+/// For how long; no record comes just then.
+const SILENCE_MS: i64 = 50_050;
+
+impl KeyedProcessFunction<i64, (i64, i64)> for Silence {
+    type Out = (i64, i64);
+
+    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
+        self.due = ctx.value_state("due")?;
+        Ok(())
+    }
+
+    fn process_element(
+        &mut self,
+        (_, time): (i64, i64),
+        ctx: &mut ProcessContext<'_, i64, (i64, i64)>,
+    ) -> Result<(), BoxError> {
+        if let Some(before) = self.due.value(ctx).copied() {
+            ctx.delete_event_time_timer(before);
+        }
+        ctx.register_event_time_timer(time + SILENCE_MS);
+        self.due.update(ctx, time + SILENCE_MS);
+        Ok(())
+    }
+
+    fn on_timer(&mut self, time: i64, ctx: &mut ProcessContext<'_, i64, (i64, i64)>) -> Result<(), BoxError> {
+        assert_eq!(self.due.value(ctx).copied(), Some(time), "a timer that was taken back");
+        self.due.clear(ctx);
+        let key = *ctx.current_key();
+        ctx.collect((time, key));
+        Ok(())
+    }
+}
+
+/// A timer a key, of which memory has a few, over lives that change where they lie, and their parallelism.
+#[test]
+fn timers_that_do_not_fit_into_memory_fire_in_time() {
+    const STEP_MS: i64 = 100;
+    // One key in four comes seldom, so it is told more than once.
+    let key = |n: i64| if n % 4 == 0 { n * 7919 % 331 } else { 331 + n * 31 % 97 };
+    let records: Vec<(i64, i64)> = (0..1_600).map(|n| (key(n), n * STEP_MS)).collect();
+    let mut expected = vec![];
+    let mut last = std::collections::BTreeMap::<i64, i64>::new();
+    for (key, time) in &records {
+        // The watermark of the record before has come when this one does.
+        let is_told = |before: &i64| before + SILENCE_MS < time - STEP_MS;
+        expected.extend(
+            last.insert(*key, *time)
+                .filter(is_told)
+                .map(|before| (before + SILENCE_MS, *key)),
+        );
+    }
+    expected.extend(last.into_iter().map(|(key, time)| (time + SILENCE_MS, key)));
+    expected.sort_unstable();
+    assert!(expected.len() > 450, "{} are told", expected.len());
+    let lives = [
+        life(&[300], 2),
+        life(&[600], 2).tiered("9"),
+        life(&[800], 3).tiered("2"),
+        life(&[1_000], 1),
+        life(&[1_300], 1).tiered("30"),
+        life(&[1_450], 1).tiered("30"),
+        life(&[1_600], 2).tiered("9"),
+    ];
+    for lives in [&lives[..], &lives[6..]] {
+        let mut given = run(lives, |env, sources| {
+            let strategy =
+                WatermarkStrategy::for_monotonous_timestamps().with_timestamp_assigner(|r: &(i64, i64), _| r.1);
+            let rows = sources.source(env, 0, records.clone(), &strategy);
+            rows.key_by(|r| r.0).process(Silence::default())
+        });
+        given.sort_unstable();
+        assert_eq!(given, expected);
+    }
+}
+
 /// What a record does to states that expire.
 #[derive(Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Do {
