@@ -27,7 +27,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// * `alias = "old"`: state that earlier programs kept under another name; may be repeated;
 /// * `rename = "name"`: its name in state, if not the field's own;
 /// * `default`, `default = path`: how to make the field where state has none: by `Default`, or by a function. An `Option` is `None`;
-/// * `skip`: it is not kept, and made by `Default` (or by `default = path`) after a restore.
+/// * `skip`: it is not kept, and made by `Default` (or by `default = path`) whenever the value comes back from elsewhere than memory: from
+///   a checkpoint, or from disk under a backend that leaves values there.
 #[proc_macro_derive(StateValue, attributes(state))]
 pub fn state_value(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -6,7 +6,7 @@
 
 use crate::cold::{ColdStore, MemoryStore, RowOrder, TableId};
 use crate::error::StateError;
-use crate::table::{HotBudget, KeyedTable, Tier};
+use crate::table::{HotBudget, KeyedTable, Share, Tier};
 use flott_checkpoint::TableDescriptor;
 use flott_core::options::OptionError;
 use flott_core::{KeyGroupRange, Options, TypeKind};
@@ -186,6 +186,23 @@ impl StateBackend {
         self.table_in(RowOrder::Time, descriptor, max_parallelism, range)
     }
 
+    /// Tiers of the tables named so, that keep to one share; `None` where the backend has none.
+    ///
+    /// # Errors
+    /// If the store cannot be opened.
+    pub(crate) fn shared_tiers(&self, name: &str) -> Result<Option<SharedTiers>, StateError> {
+        let Some(tiered) = &self.0 else { return Ok(None) };
+        let store = tiered.store().map_err(|source| StateError::Cold {
+            table: name.to_owned(),
+            source,
+        })?;
+        Ok(Some(SharedTiers {
+            tiered: Arc::clone(tiered),
+            store,
+            share: None,
+        }))
+    }
+
     fn table_in(
         &self,
         order: RowOrder,
@@ -206,11 +223,48 @@ impl StateBackend {
     }
 }
 
+/// Tiers of tables that have one share of the memory together.
+#[derive(Debug)]
+pub(crate) struct SharedTiers {
+    tiered: Arc<Tiered>,
+    store: Arc<dyn ColdStore>,
+    share: Option<Share>,
+}
+
+impl SharedTiers {
+    /// Tiers of one more table.
+    pub(crate) fn tier(&self) -> Tier {
+        let number = self.tiered.next_table.fetch_add(1, Ordering::Relaxed);
+        let id = TableId(number, RowOrder::KeyGroup);
+        Tier::new(Arc::clone(&self.store), id, Arc::clone(&self.tiered.budget)).sharing()
+    }
+
+    /// Takes the share, if nobody has.
+    pub(crate) fn take_share(&mut self) {
+        self.share.get_or_insert_with(|| Share::of(&self.tiered.budget));
+    }
+}
+
 impl Disk {
     /// Memory for so many slots.
     fn bytes(&self, slots: usize) -> usize {
         self.total_bytes
             .unwrap_or_else(|| self.per_slot_bytes.saturating_mul(slots))
+    }
+}
+
+#[cfg(test)]
+impl StateBackend {
+    /// Whether the store has no row.
+    pub(crate) fn is_store_empty(&self) -> bool {
+        let store = self.0.as_ref().unwrap().store().unwrap();
+        let mut is_empty = true;
+        let mut row = |_: &[u8], _: &[u8]| {
+            is_empty = false;
+            false
+        };
+        store.scan(&[], &[u8::MAX; 4], &mut row).unwrap();
+        is_empty
     }
 }
 

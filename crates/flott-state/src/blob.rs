@@ -324,9 +324,9 @@ impl BlobStore {
         *self = Self::default();
     }
 
-    /// About how many bytes a string takes, of `live` in all.
+    /// About how many bytes a string takes, of `live` in all, with its share of what is free between them.
     pub(crate) fn bytes_a_slot(&self, live: usize) -> usize {
-        size_of::<View>() + self.live_bytes / live.max(1)
+        size_of::<View>() + (self.live_bytes + self.dead_bytes) / live.max(1)
     }
 
     pub(crate) fn capture(&mut self) -> CapturedBlobs {

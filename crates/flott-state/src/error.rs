@@ -43,7 +43,8 @@ pub enum StateError {
     },
     /// What does not fit into memory could not be put on disk, or read from there.
     #[error(
-        "state '{table}' cannot be kept on disk: {source}; free space there, or name another folder by 'state.backend.rocksdb.localdir'"
+        "state '{table}' cannot be kept on local disk: {source}; see that the disk is whole and has space, or name another folder by \
+         'state.backend.rocksdb.localdir'"
     )]
     Cold {
         /// The table.
@@ -52,10 +53,17 @@ pub enum StateError {
         source: crate::cold::ColdError,
     },
     /// What the disk gave back is no row of the table.
-    #[error("state '{table}' came back damaged from local disk: the job goes on from its last checkpoint")]
+    #[error(
+        "a row of state '{table}', of key group {key_group}, came back damaged from {place}: the job goes on from its last checkpoint; if \
+         this comes again, name another disk by 'state.backend.rocksdb.localdir'"
+    )]
     DamagedRow {
         /// The table.
         table: String,
+        /// Where its rows are.
+        place: String,
+        /// The row's key group.
+        key_group: flott_core::KeyGroup,
     },
     /// A backend is not there, or is set wrongly.
     #[error("{0}")]

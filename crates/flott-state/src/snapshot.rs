@@ -209,6 +209,7 @@ impl RestoredState {
         for run in self.runs.iter().filter(|r| r.reference.table == name) {
             let slice_end = run.reference.namespace.unwrap_or_default();
             run.apply(windows.table_mut(slice_end))?;
+            windows.relieve()?;
             self.notes.compare(&run.descriptor, windows.descriptor());
             slices.entry(slice_end).or_default().push(run);
         }

@@ -364,6 +364,13 @@ impl KeyedTable {
         }
     }
 
+    /// Says of slots that they are not as the store has them, where that is no change for increments.
+    pub fn mark_newer_than_store(&mut self, slots: &[u32]) {
+        if let Some(tier) = &mut self.tier {
+            tier.changed(slots);
+        }
+    }
+
     /// Removes the keys of `slots`; slots that are free already are left alone.
     pub fn remove(&mut self, slots: &[u32]) {
         for &slot in slots {
@@ -570,12 +577,17 @@ impl KeyedTable {
     }
 }
 
+mod budget;
 mod by_time;
+mod last_pages;
 mod tier;
 
-use tier::KEPT_EIGHTHS;
+pub use last_pages::LastPages;
+
+pub(crate) use budget::{HotBudget, Share};
+pub(crate) use tier::KEPT_EIGHTHS;
 pub use tier::TableCursor;
-pub(crate) use tier::{HotBudget, Tier, sorted};
+pub(crate) use tier::{Tier, sorted};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! context of a function gives. Within one call a read of an expired value gives the same answer each time.
 
 use super::AsState;
-use super::ttl::Ttl;
+use super::ttl::{Evicted, Ttl};
 use crate::function::AggregateFunction;
 use flott_state::{KeyedTable, StateValue};
 use std::fmt;
@@ -125,18 +125,31 @@ impl<V: StateValue> ValueState<V> {
 }
 
 /// Removes a value that has expired, and the stamp of a value that is gone; gives a value a stamp that has none.
-pub(super) fn evict_value<V: StateValue>(table: &mut KeyedTable, column: usize, ttl: &Ttl, slot: u32, now_ms: i64) {
+pub(super) fn evict_value<V: StateValue>(
+    table: &mut KeyedTable,
+    column: usize,
+    ttl: &Ttl,
+    slot: u32,
+    now_ms: i64,
+) -> Evicted {
     let stamp = table.values::<i64>(ttl.stamps).get(slot).copied();
     let is_there = table.values::<V>(column).get(slot).is_some();
     match (is_there, stamp) {
         (true, Some(stamp)) if ttl.config.is_expired(stamp, now_ms) => {
             table.values_mut::<V>(column).set(slot, None);
             table.values_mut::<i64>(ttl.stamps).set(slot, None);
+            Evicted::Removed
         }
         // It was kept before it had a time to live.
-        (true, None) => table.values_mut::<i64>(ttl.stamps).set(slot, Some(now_ms)),
-        (false, Some(_)) => table.values_mut::<i64>(ttl.stamps).set(slot, None),
-        _ => {}
+        (true, None) => {
+            table.values_mut::<i64>(ttl.stamps).set(slot, Some(now_ms));
+            Evicted::Stamped
+        }
+        (false, Some(_)) => {
+            table.values_mut::<i64>(ttl.stamps).set(slot, None);
+            Evicted::Removed
+        }
+        _ => Evicted::Nothing,
     }
 }
 
@@ -161,7 +174,9 @@ impl<V: StateValue> ListState<V> {
                 *stamps = Some(vec![now_ms; length - expired]);
             });
         } else if expired > 0 {
-            state.touch(move |table| evict_list::<V>(table, column, &ttl, slot, now_ms));
+            state.touch(move |table| {
+                evict_list::<V>(table, column, &ttl, slot, now_ms);
+            });
         }
         &list[cut..]
     }
@@ -210,12 +225,18 @@ fn expired_elements(table: &KeyedTable, ttl: &Ttl, slot: u32, now_ms: i64) -> us
 }
 
 /// Removes the elements of a list that have expired, and gives those a stamp that have none.
-pub(super) fn evict_list<V: StateValue>(table: &mut KeyedTable, column: usize, ttl: &Ttl, slot: u32, now_ms: i64) {
+pub(super) fn evict_list<V: StateValue>(
+    table: &mut KeyedTable,
+    column: usize,
+    ttl: &Ttl,
+    slot: u32,
+    now_ms: i64,
+) -> Evicted {
     let expired = expired_elements(table, ttl, slot, now_ms);
     let length = table.values::<Vec<V>>(column).get(slot).map_or(0, Vec::len);
     let stamped = table.values::<Vec<i64>>(ttl.stamps).get(slot).map_or(0, Vec::len);
     if expired == 0 && stamped == length {
-        return;
+        return Evicted::Nothing;
     }
     let list = table.values_mut::<Vec<V>>(column).get_mut(slot);
     if let Some(elements) = list {
@@ -232,6 +253,10 @@ pub(super) fn evict_list<V: StateValue>(table: &mut KeyedTable, column: usize, t
     kept.splice(..0, std::iter::repeat_n(now_ms, missing));
     kept.truncate(length.saturating_sub(expired));
     *stamps = (!kept.is_empty()).then_some(kept);
+    match missing {
+        0 => Evicted::Removed,
+        _ => Evicted::Stamped,
+    }
 }
 
 /// Folds two values of a state into one.

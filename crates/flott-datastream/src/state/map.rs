@@ -5,7 +5,7 @@
 
 use super::AsState;
 use super::handles::handle;
-use super::ttl::Ttl;
+use super::ttl::{Evicted, Ttl};
 use flott_core::LogicalType;
 use flott_state::value::DamagedValue;
 use flott_state::{KeyedTable, StateValue};
@@ -186,7 +186,9 @@ impl<K: StateValue + Ord, V: StateValue> MapState<K, V> {
                 });
             });
         } else if ttl.config.returns_expired() && map.is_some() {
-            state.touch(move |table| evict_entries::<K, V>(table, column, &ttl, slot, now_ms));
+            state.touch(move |table| {
+                evict_entries::<K, V>(table, column, &ttl, slot, now_ms);
+            });
         }
         MapEntries(Entries::Timed {
             entries: map.map(|m| m.range(range)),
@@ -250,14 +252,16 @@ pub(super) fn evict_entries<K: StateValue + Ord, V: StateValue>(
     ttl: &Ttl,
     slot: u32,
     now_ms: i64,
-) {
+) -> Evicted {
     let is_expired = |stamp: &i64| ttl.config.is_expired(*stamp, now_ms);
     let map = table.values::<MapOf<K, (V, i64)>>(column).get(slot);
-    if map.is_some_and(|m| m.0.values().any(|(_, stamp)| is_expired(stamp))) {
-        change::<K, (V, i64)>(table, column, slot, |map| {
-            map.retain(|_, (_, stamp)| !is_expired(stamp));
-        });
+    if !map.is_some_and(|m| m.0.values().any(|(_, stamp)| is_expired(stamp))) {
+        return Evicted::Nothing;
     }
+    change::<K, (V, i64)>(table, column, slot, |map| {
+        map.retain(|_, (_, stamp)| !is_expired(stamp));
+    });
+    Evicted::Removed
 }
 
 /// Entries of a map: [`MapState::entries`].

@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use ttl::{Evict, Ttl, TtlColumn};
+use ttl::{Evict, Evicted, Ttl, TtlColumn};
 
 /// Keys that a sweep looks at in one call.
 const SWEEP_ROWS: usize = 8192;
@@ -341,7 +341,12 @@ impl KeyState {
 
     fn evict(&mut self, slot: u32) {
         for TtlColumn { column, ttl, evict } in &self.expiring {
-            evict(&mut self.table, *column, ttl, slot, self.now_ms);
+            match evict(&mut self.table, *column, ttl, slot, self.now_ms) {
+                Evicted::Nothing => {}
+                // No change for increments: what they still hold is as expired when it is read.
+                Evicted::Removed => self.table.mark_newer_than_store(&[slot]),
+                Evicted::Stamped => self.table.mark_changed(&[slot]),
+            }
         }
     }
 
@@ -367,7 +372,6 @@ impl KeyState {
         let mut slots = vec![];
         self.table.relieve()?;
         let more = self.table.next_page(&mut self.sweep_cursor, SWEEP_ROWS, &mut slots)?;
-        // Nothing is marked as changed: what an increment still holds of expired values is as expired when it is read.
         self.forget_blank(&slots);
         self.next_sweep_ms = match more {
             // The rest of this pass comes as soon as there is nothing else to do.

@@ -134,8 +134,18 @@ pub(crate) struct Ttl {
     pub(crate) stamps: usize,
 }
 
+/// What a look at a slot for what has expired did to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evicted {
+    Nothing,
+    /// Something was removed. Who reads it from elsewhere removes it again.
+    Removed,
+    /// What had no stamp was given one, which must last.
+    Stamped,
+}
+
 /// Removes what has expired of one slot: `(table, column of values, time to live, slot, now_ms)`.
-pub(crate) type Evict = fn(&mut KeyedTable, usize, &Ttl, u32, i64);
+pub(crate) type Evict = fn(&mut KeyedTable, usize, &Ttl, u32, i64) -> Evicted;
 
 /// A column whose values expire.
 #[derive(Debug, Clone, Copy)]

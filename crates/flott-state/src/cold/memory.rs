@@ -31,7 +31,14 @@ impl MemoryStore {
     }
 }
 
+/// Where rows of these stores are.
+const PLACE: &str = "memory";
+
 impl ColdRead for Rows {
+    fn place(&self) -> String {
+        PLACE.to_owned()
+    }
+
     fn get(&self, keys: &EncodedRows, found: &mut dyn FnMut(usize, &[u8])) -> Result<(), ColdError> {
         for (index, key) in keys.iter().enumerate() {
             if let Some(value) = self.0.get(key) {
@@ -51,6 +58,10 @@ impl ColdRead for Rows {
 }
 
 impl ColdRead for MemoryStore {
+    fn place(&self) -> String {
+        PLACE.to_owned()
+    }
+
     fn get(&self, keys: &EncodedRows, found: &mut dyn FnMut(usize, &[u8])) -> Result<(), ColdError> {
         self.rows().get(keys, found)
     }

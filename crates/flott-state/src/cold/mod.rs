@@ -4,9 +4,10 @@
 //! the runs of checkpoints ([`crate::run`]), in the one form that all backends write and read.
 //!
 //! ```text
-//! row      table u32 | 0 | place                    ->  index hash u64 | column 0 | column 1 | ...        (row)
+//! row      table u32 | 0 | place                    ->  index hash u64 | checkpoint u64 | column 0 | column 1 | ...  (row)
 //! marker   table u32 | 1 | checkpoint u64 | place   ->  nothing: changed or removed behind that checkpoint
 //! place    key group u16 | key          of a table by time: time u64 | key group u16 | key
+//!          (of a row: that of its newest marker, so that a row which comes and goes has one)
 //! key      0: NULL      1, number as 8 bytes      1, the bytes of the key
 //! ```
 //!
@@ -42,6 +43,9 @@ pub struct ColdError {
 
 /// Reads rows.
 pub trait ColdRead: fmt::Debug + Send + Sync {
+    /// Where the rows are, for messages.
+    fn place(&self) -> String;
+
     /// Calls `found` with the place and the value of each of `keys` that is there; `keys` are ascending, each once.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Bytes of the store that become one run: what a part costs in memory, about twice, and what a restore reads at once.
 const PART_BYTES: usize = 16 * 1024 * 1024;
 /// Markers that are followed in one get.
-const MARKERS_AT_ONCE: usize = 4096;
+const MARKERS_AT_ONCE: usize = 128;
 
 /// A table's rows in its store at one moment.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub(crate) struct ColdParts {
     cold: ColdCapture,
     descriptor: Arc<TableDescriptor>,
     max_parallelism: usize,
+    /// End of the window slice, if it is the table of one.
+    namespace: Option<i64>,
     range: KeyGroupRange,
     kind: RunKind,
     /// Of a full capture: what memory has.
@@ -78,6 +80,7 @@ impl ColdParts {
             cold,
             descriptor: Arc::clone(&capture.descriptor),
             max_parallelism: capture.max_parallelism,
+            namespace: capture.namespace,
             range: capture.range,
             kind: if is_delta { RunKind::Delta } else { RunKind::Base },
             hot: (!is_delta).then(|| HotKeys::of(capture, table)),
@@ -107,9 +110,23 @@ impl ColdParts {
                 RunKind::Delta => self.follow_markers(from, &mut table, &mut removed)?,
             }
             if !table.is_empty() || !removed.is_empty() {
-                let capture = table.capture(0);
-                let slots = capture.live.iter().collect();
-                return Ok(Some(capture.encode_rows(self.kind, slots, removed.iter().collect())));
+                let mut capture = table.capture(0);
+                capture.namespace = self.namespace;
+                let slots: Vec<u32> = capture.live.iter().collect();
+                let mut run = capture.encode_rows(self.kind, slots, removed.iter().collect());
+                // A restore of other groups need not look into it.
+                let rows = capture.live.iter().map(|slot| capture.groups.get(slot as usize));
+                let groups = rows.chain(removed.iter().map(|tombstone| tombstone.group));
+                if let Some((first, last)) = groups.fold(None, |range: Option<(KeyGroup, KeyGroup)>, group| {
+                    let (first, last) = range.unwrap_or((group, group));
+                    Some((first.min(group), last.max(group)))
+                }) {
+                    run.reference.key_groups = KeyGroupRange {
+                        start: first,
+                        end: last,
+                    };
+                }
+                return Ok(Some(run));
             }
         }
         Ok(None)
@@ -130,7 +147,8 @@ impl ColdParts {
     fn read_rows(&mut self, from: &[u8], table: &mut KeyedTable) -> Result<(), StateError> {
         let (mut bytes, mut problem, mut next) = (0, None, None);
         let (hot, part_bytes, id) = (&mut self.hot, self.part_bytes, self.cold.table);
-        let scanned = self.cold.read.scan(from, &self.until, &mut |key, value| {
+        let read = self.cold.read.as_ref();
+        let scanned = read.scan(from, &self.until, &mut |key, value| {
             if bytes >= part_bytes {
                 next = Some(key.to_vec());
                 return false;
@@ -140,7 +158,7 @@ impl ColdParts {
             }
             let key = id.group_and_key(key);
             bytes += key.len() + value.len();
-            problem = table.put_stored(key, value).err();
+            problem = table.put_stored(read, (key, value)).err();
             problem.is_none()
         });
         scanned.map_err(|e| self.failed(e))?;
@@ -177,7 +195,8 @@ impl ColdParts {
             let read = self.cold.read.get(&keys, &mut |index, value| {
                 is_found[index] = true;
                 bytes += keys.row(index).len() + value.len();
-                if let Err(e) = table.put_stored(id.group_and_key(keys.row(index)), value) {
+                let row = (id.group_and_key(keys.row(index)), value);
+                if let Err(e) = table.put_stored(self.cold.read.as_ref(), row) {
                     problem.get_or_insert(e);
                 }
             });
@@ -195,10 +214,13 @@ impl ColdParts {
     }
 
     fn tombstone(&self, key: &[u8]) -> Result<Tombstone, StateError> {
-        let damaged = || StateError::DamagedRow {
+        let damaged_of = |key_group| StateError::DamagedRow {
             table: self.descriptor.name.clone(),
+            place: self.cold.read.place(),
+            key_group,
         };
-        let (group, key) = row::read_key(key).ok_or_else(damaged)?;
+        let (group, key) = row::read_key(key).ok_or_else(|| damaged_of(0))?;
+        let damaged = || damaged_of(group);
         let is_number = KeyForm::of(&self.descriptor.key) == KeyForm::Number;
         let key = match key {
             KeyBytes::Null => TombstoneKey::Null,

@@ -27,7 +27,7 @@ const MAX_WRITE_BUFFER_BYTES: usize = 64 << 20;
 /// Below what systems give a process, with room for its sockets.
 const MAX_OPEN_FILES: i32 = 512;
 /// Keys of one call into the database.
-const KEYS_AT_ONCE: usize = 1024;
+const KEYS_AT_ONCE: usize = 128;
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -231,6 +231,10 @@ fn until_only(until: &[u8]) -> ReadOptions {
 }
 
 impl ColdRead for RocksStore {
+    fn place(&self) -> String {
+        self.0.folder.path.display().to_string()
+    }
+
     fn get(&self, keys: &EncodedRows, found: &mut dyn FnMut(usize, &[u8])) -> Result<(), ColdError> {
         self.0.get(&ReadOptions::default(), keys, found)
     }
@@ -292,6 +296,10 @@ impl RocksSnapshot {
 }
 
 impl ColdRead for RocksSnapshot {
+    fn place(&self) -> String {
+        self.database.folder.path.display().to_string()
+    }
+
     fn get(&self, keys: &EncodedRows, found: &mut dyn FnMut(usize, &[u8])) -> Result<(), ColdError> {
         let mut options = ReadOptions::default();
         options.set_snapshot(self.snapshot()?);

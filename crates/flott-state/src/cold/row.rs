@@ -4,7 +4,7 @@ use crate::data::ColumnData;
 use crate::keys::KeyStore;
 use crate::value::DamagedValue;
 use flott_checkpoint::ColumnDescriptor;
-use flott_core::KeyGroup;
+use flott_core::{CheckpointId, KeyGroup};
 
 /// A key, as its bytes say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +65,15 @@ pub(crate) fn number_of(key: &[u8]) -> Option<i64> {
     key.try_into().ok().map(i64::from_be_bytes)
 }
 
-/// Appends the columns of a slot behind the hash of its key.
-pub(crate) fn write_row(hash: u64, columns: &[ColumnData], slot: u32, out: &mut Vec<u8>) {
+/// Instead of a checkpoint: there is no marker of the row.
+pub(crate) const NO_MARK: CheckpointId = CheckpointId::MAX;
+/// Bytes in front of the columns.
+const HEAD_BYTES: usize = 16;
+
+/// Appends the columns of a slot behind the hash of its key and the checkpoint of its newest marker.
+pub(crate) fn write_row(hash: u64, mark: CheckpointId, columns: &[ColumnData], slot: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&hash.to_le_bytes());
+    out.extend_from_slice(&mark.to_le_bytes());
     for column in columns {
         column.write_slot(slot, out);
     }
@@ -76,6 +82,12 @@ pub(crate) fn write_row(hash: u64, columns: &[ColumnData], slot: u32, out: &mut 
 /// The hash of a row's key.
 pub(crate) fn read_hash(row: &[u8]) -> Option<u64> {
     row.first_chunk::<8>().map(|hash| u64::from_le_bytes(*hash))
+}
+
+/// The checkpoint of a row's newest marker, or [`NO_MARK`].
+pub(crate) fn read_mark(row: &[u8]) -> Option<CheckpointId> {
+    let mark = row.get(8..)?.first_chunk::<8>()?;
+    Some(CheckpointId::from_le_bytes(*mark))
 }
 
 /// Sets the columns of a slot to those of a row.
@@ -88,7 +100,7 @@ pub(crate) fn read_row(
     columns: &mut [ColumnData],
     slot: u32,
 ) -> Result<(), DamagedValue> {
-    let mut rest = row.get(8..).ok_or(DamagedValue)?;
+    let mut rest = row.get(HEAD_BYTES..).ok_or(DamagedValue)?;
     for (column, descriptor) in columns.iter_mut().zip(descriptors) {
         column.read_slot(slot, descriptor, &mut rest)?;
     }

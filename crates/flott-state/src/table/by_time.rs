@@ -70,7 +70,6 @@ impl KeyedTable {
         let (mut fetched, mut next, mut problem) = (0, None, None);
         let settled = tier.settle();
         let (id, store) = (tier.id, Arc::clone(&tier.store));
-        let (stored, cold) = (&mut tier.stored, &mut tier.cold);
         let scanned = settled.and_then(|()| {
             store.scan(&id.rows_from(from), &id.rows().1, &mut |key, value| {
                 if fetched == limit {
@@ -78,10 +77,9 @@ impl KeyedTable {
                     return false;
                 }
                 let parts = (&mut *keys, &mut *rows, &mut columns[..]);
-                match put_row(parts, descriptor, id.group_and_key(key), value) {
+                match put_row(parts, descriptor, store.as_ref(), (id.group_and_key(key), value)) {
                     Ok((slot, true)) => {
-                        stored.insert(slot);
-                        *cold -= 1;
+                        tier.loaded(slot, value);
                         fetched += 1;
                         out.push(slot);
                     }

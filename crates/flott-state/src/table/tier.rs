@@ -14,10 +14,11 @@
 //!   held in memory, however many keys expire.
 //! * A store that failed stays failed: whatever the table is asked next returns the error, and no checkpoint is taken of it.
 
+use super::budget::{HotBudget, Share};
 use super::{Full, KeyedTable, NO_SLOT, Rows};
 use crate::bitmap::SlotSet;
 use crate::cold::row::{self, KeyBytes};
-use crate::cold::{ColdBatch, ColdCapture, ColdError, ColdStore, TableId};
+use crate::cold::{ColdBatch, ColdCapture, ColdError, ColdRead, ColdStore, TableId};
 use crate::data::ColumnData;
 use crate::error::StateError;
 use crate::keys::{self, KeyStore};
@@ -29,42 +30,20 @@ use flott_core::key_group::key_group_of;
 use flott_core::{CheckpointId, KeyGroup};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Share of the bound that rows are brought down to: so a pass pays for the batches that follow.
-pub(super) const KEPT_EIGHTHS: usize = 7;
+pub(crate) const KEPT_EIGHTHS: usize = 7;
 /// Rows by which the size of a row is estimated.
 const SAMPLED_ROWS: usize = 64;
 /// What a slot costs beside its key and columns: hash, key group, and its share of the index and of the bitmaps.
 const SLOT_BYTES: usize = 8 + 2 + 16;
-/// Writes that go to the store together.
+/// Writes that go to the store together, and their bytes, about.
 const BATCH_WRITES: usize = 4096;
-
-/// Memory that the tables of one attempt share.
-#[derive(Debug)]
-pub(crate) struct HotBudget {
-    /// For all tables together, in bytes.
-    bytes: usize,
-    /// Instead of it, rows of each table.
-    rows: Option<usize>,
-    tables: AtomicUsize,
-}
-
-impl HotBudget {
-    pub(crate) fn new(bytes: usize, rows: Option<usize>) -> Arc<Self> {
-        Arc::new(Self {
-            bytes,
-            rows,
-            tables: AtomicUsize::new(0),
-        })
-    }
-
-    /// Rows that a table may hold, of so many bytes each.
-    fn rows(&self, bytes_a_row: usize) -> usize {
-        let share = || self.bytes / self.tables.load(Ordering::Relaxed).max(1) / bytes_a_row.max(1);
-        self.rows.unwrap_or_else(share).max(1)
-    }
-}
+const BATCH_BYTES: usize = 4 << 20;
+/// Bytes of rows that a page ends with, about.
+const PAGE_BYTES: usize = 4 << 20;
+/// The size of a row is looked at anew when there are so many more rows, or so many looks later.
+const RESAMPLE_SHARE: usize = 16;
 
 /// What a table keeps about its rows in memory and in the store.
 #[derive(Debug)]
@@ -72,12 +51,22 @@ pub(crate) struct Tier {
     pub(super) store: Arc<dyn ColdStore>,
     pub(super) id: TableId,
     budget: Arc<HotBudget>,
-    /// Whether the budget knows of it: from its first row on.
-    has_share: bool,
+    /// Whether its share of the budget is its own, and not one with other tables.
+    has_own_share: bool,
+    /// That share, from its first row on.
+    share: Option<Share>,
+    /// Whether the store may have something of it.
+    is_written: bool,
+    /// What a row took when it was looked at last: with so many rows, so many looks ago.
+    bytes_a_row: usize,
+    sampled_live: usize,
+    looks: usize,
     /// Slots whose row in the store is missing or older.
     dirty: SlotSet,
     /// Slots whose key has a row in the store.
-    pub(super) stored: SlotSet,
+    stored: SlotSet,
+    /// Slots whose key has a marker behind the last capture already.
+    marked: SlotSet,
     /// Slots that were asked for since the hand came by.
     recent: SlotSet,
     /// Where the next look for rows that can go begins.
@@ -102,8 +91,11 @@ pub(crate) struct Tier {
 
 impl Drop for Tier {
     fn drop(&mut self) {
-        if self.has_share {
-            self.budget.tables.fetch_sub(1, Ordering::Relaxed);
+        if self.is_written && self.failure.is_none() {
+            let mut batch = ColdBatch::default();
+            batch.delete_range(&self.id.rows().0, &self.id.markers_since(0).1);
+            // What stays goes with the store.
+            let _ = self.store.write(&batch);
         }
     }
 }
@@ -115,9 +107,15 @@ impl Tier {
             store,
             id,
             budget,
-            has_share: false,
+            has_own_share: true,
+            share: None,
+            is_written: false,
+            bytes_a_row: SLOT_BYTES,
+            sampled_live: 0,
+            looks: 0,
             dirty: SlotSet::default(),
             stored: SlotSet::default(),
+            marked: SlotSet::default(),
             recent: SlotSet::default(),
             hand: 0,
             made: SlotSet::default(),
@@ -133,7 +131,14 @@ impl Tier {
         }
     }
 
+    /// The same for one of several tables that have one share, which their owner takes and keeps to.
+    pub(crate) fn sharing(mut self) -> Self {
+        self.has_own_share = false;
+        self
+    }
+
     fn write(&mut self, batch: &ColdBatch) -> Result<(), ColdError> {
+        self.is_written = true;
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
@@ -165,12 +170,13 @@ impl Tier {
         let was_stored = self.stored.remove(slot);
         self.dirty.remove(slot);
         self.recent.remove(slot);
+        let was_marked = self.marked.remove(slot);
         let key = |out: &mut Vec<u8>| row::write_key(keys, slot, is_null, out);
         if was_stored {
             let id = self.id;
             self.pending.delete(|out| id.write_row_key(group, key, out));
         }
-        if marks {
+        if marks && !was_marked {
             self.mark(group, key);
         }
         if self.pending.len() >= BATCH_WRITES {
@@ -184,17 +190,24 @@ impl Tier {
         self.stored.contains(slot)
     }
 
+    /// Memory has no row any more.
+    fn forgot_all(&mut self) {
+        self.dirty.clear();
+        self.stored.clear();
+        self.marked.clear();
+        self.recent.clear();
+        self.made.clear();
+        self.made_list.clear();
+        self.hand = 0;
+    }
+
     /// All rows are gone.
     pub(super) fn cleared(&mut self) {
         let ((from, until), (_, behind)) = (self.id.rows(), self.id.markers_since(0));
         self.pending.clear();
         self.pending.delete_range(&from, &until);
         self.pending.delete_range(&until, &behind);
-        self.dirty.clear();
-        self.stored.clear();
-        self.recent.clear();
-        self.made.clear();
-        self.made_list.clear();
+        self.forgot_all();
         self.markers.clear();
         self.cold = 0;
     }
@@ -217,6 +230,15 @@ impl Tier {
         }
     }
 
+    /// The row of a slot has come from the store.
+    pub(super) fn loaded(&mut self, slot: u32, row: &[u8]) {
+        self.cold -= 1;
+        self.stored.insert(slot);
+        if row::read_mark(row) == Some(self.last_capture) {
+            self.marked.insert(slot);
+        }
+    }
+
     /// Slots that will be written to.
     pub(super) fn changed(&mut self, slots: &[u32]) {
         slots.iter().for_each(|slot| self.dirty.insert(*slot));
@@ -230,7 +252,7 @@ impl Tier {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let sets = [&self.dirty, &self.stored, &self.recent, &self.made];
+        let sets = [&self.dirty, &self.stored, &self.marked, &self.recent, &self.made];
         sets.iter().map(|s| s.bytes()).sum::<usize>() + self.pending.bytes()
     }
 }
@@ -239,13 +261,16 @@ impl Tier {
 pub(super) fn put_row(
     (keys, rows, columns): (&mut KeyStore, &mut Rows, &mut [ColumnData]),
     descriptor: &TableDescriptor,
-    key: &[u8],
-    value: &[u8],
+    store: &dyn ColdRead,
+    (key, value): (&[u8], &[u8]),
 ) -> Result<(u32, bool), StateError> {
-    let damaged = || StateError::DamagedRow {
+    let damaged_of = |key_group| StateError::DamagedRow {
         table: descriptor.name.clone(),
+        place: store.place(),
+        key_group,
     };
-    let (group, key) = row::read_key(key).ok_or_else(damaged)?;
+    let (group, key) = row::read_key(key).ok_or_else(|| damaged_of(0))?;
+    let damaged = || damaged_of(group);
     let hash = row::read_hash(value).ok_or_else(damaged)?;
     let before = rows.live_count;
     let slot = match (keys, key) {
@@ -270,10 +295,10 @@ pub(super) fn put_row(
 
 /// Where [`KeyedTable::next_page`] goes on.
 #[derive(Debug, Clone, Default)]
-pub struct TableCursor(Next);
+pub struct TableCursor(pub(super) Next);
 
 #[derive(Debug, Clone, Default)]
-enum Next {
+pub(super) enum Next {
     #[default]
     Start,
     Slot(u32),
@@ -382,31 +407,53 @@ impl KeyedTable {
         let Some(allowed) = self.allowed_rows(0).filter(|allowed| live > *allowed) else {
             return Ok(());
         };
-        let victims = self.victims(live - allowed * KEPT_EIGHTHS / 8);
-        self.send_away(&victims)
+        self.send_some_away(live - allowed * KEPT_EIGHTHS / 8)
     }
 
     /// Rows that a tiered table may hold in memory, where each takes so many bytes more beside the table.
-    pub(super) fn allowed_rows(&mut self, bytes_beside: usize) -> Option<usize> {
+    pub(crate) fn allowed_rows(&mut self, bytes_beside: usize) -> Option<usize> {
         let live = self.rows.live_count;
         let tier = self.tier.as_mut()?;
-        if !tier.has_share && live > 0 {
-            tier.has_share = true;
-            tier.budget.tables.fetch_add(1, Ordering::Relaxed);
+        if tier.has_own_share && tier.share.is_none() && live > 0 {
+            tier.share = Some(Share::of(&tier.budget));
         }
-        if tier.budget.rows.is_some() {
-            return tier.budget.rows;
+        if let Some(rows) = tier.budget.fixed_rows() {
+            return Some(rows);
         }
-        let sample: Vec<u32> = self.rows.live.iter_from(tier.hand).take(SAMPLED_ROWS).collect();
-        let columns = self.columns.iter().map(|c| c.bytes_a_slot(&sample, live));
-        let bytes_a_row = SLOT_BYTES + bytes_beside + self.keys.bytes_a_slot(live) + columns.sum::<usize>();
-        Some(tier.budget.rows(bytes_a_row))
+        let is_old = tier.looks >= RESAMPLE_SHARE || live > tier.sampled_live + tier.sampled_live / RESAMPLE_SHARE;
+        tier.looks += 1;
+        if is_old {
+            let rows = &self.rows.live;
+            let sample = rows
+                .iter_from(tier.hand)
+                .chain(rows.iter())
+                .take(SAMPLED_ROWS.min(live));
+            let sample: Vec<u32> = sample.collect();
+            let columns = self.columns.iter().map(|c| c.bytes_a_slot(&sample, live));
+            tier.bytes_a_row = SLOT_BYTES + self.keys.bytes_a_slot(live) + columns.sum::<usize>();
+            (tier.looks, tier.sampled_live) = (0, live);
+        }
+        Some(tier.budget.rows(tier.bytes_a_row + bytes_beside))
     }
 
-    /// Lets rows go from memory; the store has them then.
+    /// Lets `count` rows go that were not asked for lately.
+    pub(crate) fn send_some_away(&mut self, count: usize) -> Result<(), StateError> {
+        let victims = self.victims(count);
+        self.send_away(&victims)
+    }
+
+    /// Lets rows go from memory; the store has them then. Who lets all go gets their memory back.
     pub(super) fn send_away(&mut self, slots: &[u32]) -> Result<(), StateError> {
         self.write_rows(slots)?;
         self.forget_in_memory(slots);
+        if self.rows.live_count == 0 {
+            self.keys.clear();
+            self.rows = Rows::default();
+            self.columns.iter_mut().for_each(ColumnData::clear);
+            if let Some(tier) = &mut self.tier {
+                tier.forgot_all();
+            }
+        }
         Ok(())
     }
 
@@ -449,8 +496,11 @@ impl KeyedTable {
             return Ok(());
         };
         let mut result = Ok(());
-        for slots in slots.chunks(BATCH_WRITES) {
-            for &slot in slots {
+        let mut rest = slots;
+        while !rest.is_empty() && result.is_ok() {
+            let mut taken = 0;
+            for &slot in rest.iter().take(BATCH_WRITES) {
+                taken += 1;
                 if !tier.dirty.contains(slot) {
                     continue;
                 }
@@ -459,20 +509,29 @@ impl KeyedTable {
                 let key = |out: &mut Vec<u8>| row::write_key(keys, slot, is_null, out);
                 let row_key = |out: &mut Vec<u8>| id.write_row_key(group, key, out);
                 let hash = rows.hashes[slot as usize];
-                tier.pending
-                    .put(row_key, |out| row::write_row(hash, columns, slot, out));
                 // What the checkpoint before has as it is now need not go into the next.
-                if marks && changes.is_changed(slot, confirmed) {
+                if marks && !tier.marked.contains(slot) && changes.is_changed(slot, confirmed) {
                     tier.mark(group, key);
+                    tier.marked.insert(slot);
+                }
+                let mark = match tier.marked.contains(slot) {
+                    true => tier.last_capture,
+                    false => row::NO_MARK,
+                };
+                tier.pending
+                    .put(row_key, |out| row::write_row(hash, mark, columns, slot, out));
+                if tier.pending.bytes() >= BATCH_BYTES {
+                    break;
                 }
             }
+            let (written, left) = rest.split_at(taken);
+            rest = left;
             result = tier.settle();
-            if result.is_err() {
-                break;
-            }
-            for &slot in slots {
-                if tier.dirty.remove(slot) {
-                    tier.stored.insert(slot);
+            if result.is_ok() {
+                for &slot in written {
+                    if tier.dirty.remove(slot) {
+                        tier.stored.insert(slot);
+                    }
                 }
             }
         }
@@ -480,7 +539,7 @@ impl KeyedTable {
     }
 
     /// Frees slots whose rows are in the store as they are.
-    fn forget_in_memory(&mut self, slots: &[u32]) {
+    pub(super) fn forget_in_memory(&mut self, slots: &[u32]) {
         let Self {
             tier: Some(tier),
             rows,
@@ -498,6 +557,7 @@ impl KeyedTable {
             }
             changes.left(slot);
             tier.stored.remove(slot);
+            tier.marked.remove(slot);
             tier.recent.remove(slot);
             rows.free_slot(slot);
             keys.release(slot);
@@ -548,22 +608,22 @@ impl KeyedTable {
             Next::Key(key) => key,
             Next::Start | Next::Slot(_) => first,
         };
-        let (mut taken, mut problem) = (0, None);
+        let (mut taken, mut bytes, mut problem) = (0, 0, None);
         let settled = tier.settle();
-        let (stored, cold, id) = (&mut tier.stored, &mut tier.cold, tier.id);
-        let store = Arc::clone(&tier.store);
+        let (id, store) = (tier.id, Arc::clone(&tier.store));
         let scanned = settled.and_then(|()| {
             store.scan(&from, &until, &mut |key, value| {
-                if taken == limit {
+                if taken == limit || bytes >= PAGE_BYTES {
                     cursor.0 = Next::Key(key.to_vec());
                     return false;
                 }
+                bytes += value.len();
                 let key = id.group_and_key(key);
-                match put_row((&mut *keys, &mut *rows, &mut columns[..]), descriptor, key, value) {
+                let parts = (&mut *keys, &mut *rows, &mut columns[..]);
+                match put_row(parts, descriptor, store.as_ref(), (key, value)) {
                     Ok((slot, is_loaded)) => {
                         if is_loaded {
-                            stored.insert(slot);
-                            *cold -= 1;
+                            tier.loaded(slot, value);
                         }
                         out.push(slot);
                         taken += 1;
@@ -584,9 +644,9 @@ impl KeyedTable {
     ///
     /// # Errors
     /// If they are no row of this table.
-    pub(crate) fn put_stored(&mut self, key: &[u8], value: &[u8]) -> Result<(), StateError> {
+    pub(crate) fn put_stored(&mut self, store: &dyn ColdRead, row: (&[u8], &[u8])) -> Result<(), StateError> {
         let parts = (&mut self.keys, &mut self.rows, &mut self.columns[..]);
-        put_row(parts, &self.descriptor, key, value).map(drop)
+        put_row(parts, &self.descriptor, store, row).map(drop)
     }
 
     /// Says that the keys that come are in the store under no circumstances, so that nobody looks.
@@ -620,6 +680,7 @@ impl KeyedTable {
             tier.markers = kept;
         }
         tier.last_capture = checkpoint;
+        tier.marked.clear();
         let captured = tier.settle().map(|()| ColdCapture {
             read: tier.store.snapshot(),
             table: tier.id,
@@ -642,19 +703,16 @@ fn load_rows(
 ) -> (Result<(), ColdError>, Result<(), StateError>) {
     let mut loaded = Ok(());
     let read = tier.settle().and_then(|()| {
-        let (stored, cold, id) = (&mut tier.stored, &mut tier.cold, tier.id);
-        tier.store.get(wanted, &mut |index, value| {
+        let (id, store) = (tier.id, Arc::clone(&tier.store));
+        store.get(wanted, &mut |index, value| {
             if loaded.is_err() {
                 return;
             }
             let key = id.group_and_key(wanted.row(index));
-            match put_row((&mut *keys, &mut *rows, &mut *columns), descriptor, key, value) {
-                Ok((slot, is_loaded)) => {
-                    if is_loaded {
-                        stored.insert(slot);
-                        *cold -= 1;
-                    }
-                }
+            let parts = (&mut *keys, &mut *rows, &mut *columns);
+            match put_row(parts, descriptor, store.as_ref(), (key, value)) {
+                Ok((slot, true)) => tier.loaded(slot, value),
+                Ok((_, false)) => {}
                 Err(e) => loaded = Err(e),
             }
         })

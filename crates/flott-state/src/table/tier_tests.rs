@@ -444,6 +444,9 @@ fn a_store_that_fails_is_told_and_fails_the_checkpoint() {
     #[derive(Debug, Default)]
     struct Full(MemoryStore);
     impl crate::cold::ColdRead for Full {
+        fn place(&self) -> String {
+            self.0.place()
+        }
         fn get(
             &self,
             keys: &flott_core::encoding::EncodedRows,
@@ -487,4 +490,47 @@ fn a_store_that_fails_is_told_and_fails_the_checkpoint() {
     assert!(ColdParts::of(&subject.table.capture(1), false).is_err());
     let (columns, hashes, _) = subject.columns(&keys);
     assert!(subject.table.slots(&columns, &hashes, &mut vec![]).is_err());
+}
+
+#[test]
+fn a_row_that_comes_and_goes_is_one_change() {
+    let mut subject = Subject::new(FORMS[0]);
+    let keys: Vec<Key> = (0..40).map(Some).collect();
+    subject.add(&keys);
+    subject.table.changes.book.want_increments();
+    for checkpoint in 1..4 {
+        let capture = subject.table.capture(checkpoint);
+        let markers = capture.cold.unwrap().unwrap().markers;
+        assert_eq!(
+            markers,
+            if checkpoint == 1 { 0 } else { 2 },
+            "at checkpoint {checkpoint}"
+        );
+        subject.table.changes.book.record(checkpoint, Arc::default());
+        subject.table.changes.book.confirm(checkpoint);
+        for _ in 0..10 {
+            subject.add(&[Some(7), Some(9)]);
+            let held = subject.table.len_in_memory();
+            subject.table.send_some_away(held).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_newer_than_the_store_reaches_it_and_no_increment() {
+    let mut subject = Subject::new(FORMS[0]);
+    subject.add(&[Some(1), Some(2)]);
+    subject.table.changes.book.want_increments();
+    subject.table.send_some_away(2).unwrap();
+    drop(subject.table.capture(1));
+    subject.table.changes.book.record(1, Arc::default());
+    subject.table.changes.book.confirm(1);
+    let slots = subject.find(&[Some(1)]);
+    subject.table.column_mut::<i64>(0).set(slots[0], 77);
+    subject.table.mark_newer_than_store(&slots);
+    subject.table.send_some_away(1).unwrap();
+    let capture = subject.table.capture(2);
+    assert_eq!(capture.cold.unwrap().unwrap().markers, 0);
+    subject.model.get_mut(&Some(1)).unwrap().0 = 77;
+    subject.find(&[Some(1), Some(2)]);
 }

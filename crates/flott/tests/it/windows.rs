@@ -34,7 +34,8 @@ fn behind(late_ms: u64) -> WatermarkStrategy<Row> {
     WatermarkStrategy::for_bounded_out_of_orderness(ms(late_ms)).with_timestamp_assigner(|r: &Row, _| r.1)
 }
 
-/// What windows of all rows come to, when the program runs straight, and stopped every few records, also at other parallelisms.
+/// What windows of all rows come to, when the program runs straight, and stopped every few records, also at other parallelisms, and where
+/// memory holds few of them.
 fn windowed<U: Data + Ord + std::fmt::Debug>(
     rows: &[Row],
     strategy: &WatermarkStrategy<Row>,
@@ -55,6 +56,8 @@ fn windowed<U: Data + Ord + std::fmt::Debug>(
         vec![life(&[rows.len()], 1)],
         every(step, [1, 1, 1]),
         every(step, [2, 3, 1]),
+        vec![life(&[rows.len()], 1).tiered("2")],
+        every(step, [1, 2, 2]).into_iter().map(|l| l.tiered("3")).collect(),
     ] {
         let mut given = run(&lives, |env, sources| {
             describe(sources.source(env, 0, rows.to_vec(), strategy).key_by(|r| r.0))

@@ -20,7 +20,7 @@ use arrow_array::ArrayRef;
 use flott_core::time::END_OF_TIME;
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{OperatorSnapshot, StateValue, TableDescriptor, WindowTables};
+use flott_state::{LastPages, OperatorSnapshot, StateValue, TableDescriptor, WindowTables};
 
 /// Records of a batch that fall into one window.
 struct Group<T> {
@@ -30,10 +30,19 @@ struct Group<T> {
     values: Vec<T>,
 }
 
-/// Windows that are firing: those that end up to a time, from a slot of the first on.
+/// Windows that are firing: those that end up to a time, from a page of the first on.
 struct Firing {
     until: EventTime,
-    from_slot: u32,
+    pages: LastPages,
+}
+
+impl Firing {
+    fn until(until: EventTime) -> Self {
+        Self {
+            until,
+            pages: LastPages::default(),
+        }
+    }
 }
 
 /// See the module.
@@ -74,7 +83,8 @@ where
     ) -> Result<Self, TaskError> {
         let descriptor = TableDescriptor::new("windows", K::types()).values("contents", C::Kept::state_type());
         let mut tables = WindowTables::new(descriptor, ctx.task.max_parallelism, ctx.task.key_groups())
-            .preparing(|table| table.keep_values::<C::Kept>(0));
+            .preparing(|table| table.keep_values::<C::Kept>(0))
+            .tiered(&ctx.backend)?;
         if let Some(restored) = &ctx.restored {
             restored.load_windows(&mut tables)?;
         }
@@ -207,13 +217,13 @@ where
             now_ms,
         };
         while !common.collector.is_full()
-            && let Some(Firing { until, from_slot }) = firing
+            && let Some(Firing { until, pages }) = firing
             && let Some(end) = tables.first().filter(|end| *end <= *until)
             && let Some(table) = tables.get_mut(end)
             && let Some(window) = assigner.window_ending(end)
         {
             slots.clear();
-            let next = table.scan(*from_slot, BATCH_ROWS, slots);
+            let is_more = table.last_page(pages, BATCH_ROWS, slots)?;
             let columns = table.keys(slots)?;
             let column = table.values_mut::<C::Kept>(0);
             common.collector.time = Some(window.max_timestamp());
@@ -240,12 +250,9 @@ where
                 }
                 Ok(())
             })?;
-            match next {
-                Some(slot) => *from_slot = slot,
-                None => {
-                    *from_slot = 0;
-                    tables.remove(end);
-                }
+            if !is_more {
+                *pages = LastPages::default();
+                tables.remove(end);
             }
         }
         let is_more = firing
@@ -271,6 +278,7 @@ where
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        self.tables.relieve()?;
         let batch = self.common.keyed(batch)?;
         let rows = batch.values.len();
         let assigned = self.assign(&batch)?;
@@ -315,10 +323,7 @@ where
         if !self.is_event_time && !is_end {
             return Ok(Flow::Done);
         }
-        self.firing = Some(Firing {
-            until: watermark.saturating_add(1),
-            from_slot: 0,
-        });
+        self.firing = Some(Firing::until(watermark.saturating_add(1)));
         self.resume(out)
     }
 
@@ -328,10 +333,7 @@ where
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        self.firing = Some(Firing {
-            until: now_ms,
-            from_slot: 0,
-        });
+        self.firing = Some(Firing::until(now_ms));
         self.resume(out)
     }
 

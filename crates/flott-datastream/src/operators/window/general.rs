@@ -113,7 +113,7 @@ where
         type Panes<W, C, S> = Vec<Pane<W, C, S>>;
         let ty = Panes::<A::Window, C::Kept, G::State>::state_type();
         let descriptor = TableDescriptor::new("windows-by-key", K::types()).values("windows", ty);
-        let mut table = KeyedTable::new(descriptor, ctx.task.max_parallelism, ctx.task.key_groups());
+        let mut table = ctx.table(descriptor)?;
         table.keep_values::<Panes<A::Window, C::Kept, G::State>>(0);
         if let Some(restored) = &ctx.restored {
             restored.load_table(&mut table)?;
@@ -198,6 +198,7 @@ where
         } = due;
         let columns = &columns[..K::types().len()];
         let mut slots = Vec::with_capacity(keys.len());
+        windows.relieve(common)?;
         windows.table.slots(columns, &hashes, &mut slots)?;
         let now_ms = common.clock.now_ms();
         common.global.set_now(now_ms);
@@ -533,6 +534,14 @@ where
         Ok(())
     }
 
+    /// Lets windows and states leave memory that were not asked for lately. No slot is held then.
+    fn relieve(&mut self, common: &mut Common<K, T, F::Out>) -> Result<(), TaskError> {
+        self.table.relieve()?;
+        common.global.table().relieve()?;
+        common.of_window.table().relieve()?;
+        Ok(())
+    }
+
     fn apply_timers(&mut self) -> Result<(), TaskError> {
         self.event_timers.apply()?;
         self.processing_timers.apply()
@@ -622,6 +631,7 @@ where
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        self.windows.relieve(&mut self.common)?;
         let batch = self.common.keyed(batch)?;
         let (mut slots, mut global_slots) = (vec![], vec![]);
         self.windows.table.slots(&batch.columns, &batch.hashes, &mut slots)?;
