@@ -3,7 +3,7 @@
 //!
 //! Prints one JSON line. Keys: `kafka`, `topic` (instead of the generator), `keys`, `span` (its tenth root, less one); those with a dot are options of the job.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 #[path = "inputs/mod.rs"]
 mod inputs;
