@@ -9,7 +9,6 @@ mod config;
 mod demo;
 mod job;
 mod kept;
-mod metrics;
 mod new;
 mod output;
 mod progress;
@@ -19,7 +18,6 @@ mod shell;
 mod state;
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -64,14 +62,7 @@ fn keep_pages_small() {
 fn main() -> ExitCode {
     keep_pages_small();
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FLOTT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    flott_launch::logging::init();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Sql(args) => shell::sql(&args),

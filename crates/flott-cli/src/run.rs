@@ -6,15 +6,18 @@
 //! starts from is looked at before it starts.
 
 use crate::collect::Rows;
-use crate::job::{self, StopSignal};
+use crate::job;
 use crate::script::{ScriptArgs, Step, for_each_job, jobs_answer, print_answer, warn};
-use crate::{metrics, output, progress, state};
+use crate::{output, progress, state};
 use anyhow::{Context, Result, anyhow, bail};
 use flott_checkpoint::{Root, describe};
 use flott_cluster::settings::CheckpointSettings;
 use flott_cluster::{JobHandle, Restore, Submission, submit};
 use flott_core::clock::SystemClock;
 use flott_core::{Options, suggest};
+use flott_launch::metrics::{self, Endpoints};
+use flott_launch::signals::StopSignal;
+use flott_launch::stop;
 use flott_plan::{Node, Plan, Role};
 use flott_runtime::Registry;
 use flott_sql::script::Job;
@@ -142,7 +145,7 @@ fn paths(plan: &Plan, role: Role) -> impl Iterator<Item = &str> {
 
 /// Judges what a job is to start from before it starts; `restore` is not changed by it.
 async fn check_start(registry: &Arc<Registry>, plan: &Plan, restore: &Restore, args: &RunArgs) -> Result<()> {
-    metrics::try_ports(&plan.options).await?;
+    Endpoints::default().try_ports(&plan.options).await?;
     if let Some(dir) = &args.savepoint_on_stop {
         let probed = match Root::open(dir, &plan.options) {
             Ok(root) => root.probe().await,
@@ -291,7 +294,8 @@ impl Command<'_> {
 
     /// Stops jobs; a second signal ends them at once.
     async fn stop(&mut self, jobs: &[JobHandle]) -> Result<()> {
-        job::stop_all_or_end(jobs, self.args.savepoint_on_stop.as_deref(), &mut self.signals).await
+        let dir = self.args.savepoint_on_stop.as_deref();
+        Ok(stop::stop_all_or_end(jobs, dir, &mut self.signals).await?)
     }
 
     /// Warns of a job that reads to their end files which an earlier one still writes.
@@ -336,7 +340,7 @@ impl Command<'_> {
                     self.stop(jobs).await
                 }
             },
-            Err(_) => job::stop_all(jobs, None).await,
+            Err(_) => stop::stop_all(jobs, None).await.map_err(Into::into),
         };
         for (job, was_stopped) in jobs.iter().zip(stopped) {
             let status = job.status();
@@ -348,6 +352,7 @@ impl Command<'_> {
             }
             result = result.and(job::result(job, status));
         }
-        endpoints.and(result)
+        endpoints?;
+        result
     }
 }

@@ -10,6 +10,7 @@
 
 use crate::settings::CheckpointSettings;
 use flott_core::CheckpointId;
+use flott_runtime::element::AfterBarrier;
 use std::collections::BTreeSet;
 
 /// A subtask of the job: vertex and index.
@@ -24,8 +25,8 @@ pub enum CheckpointKind {
     Savepoint {
         /// Which request it answers.
         request: u64,
-        /// Whether sources stop behind it.
-        stop: bool,
+        /// What sources do behind it.
+        then: AfterBarrier,
     },
     /// Sources stop behind it; the job can go on from it later.
     Stop,
@@ -36,12 +37,21 @@ pub enum CheckpointKind {
 impl CheckpointKind {
     /// Whether sources stop behind its barrier.
     pub fn stops(&self) -> bool {
-        matches!(self, Self::Stop | Self::Savepoint { stop: true, .. })
+        self.then() != AfterBarrier::Continue
+    }
+
+    /// What sources do behind its barrier.
+    pub fn then(&self) -> AfterBarrier {
+        match self {
+            Self::Periodic | Self::Final => AfterBarrier::Continue,
+            Self::Stop => AfterBarrier::Stop,
+            Self::Savepoint { then, .. } => *then,
+        }
     }
 
     /// Whether the job ends behind it.
     pub fn is_last(&self) -> bool {
-        matches!(self, Self::Final | Self::Stop | Self::Savepoint { stop: true, .. })
+        *self == Self::Final || self.stops()
     }
 }
 
@@ -349,10 +359,13 @@ mod tests {
     #[test]
     fn savepoints_go_before_the_interval_and_the_last_one_goes_last() {
         let mut c = coordinator(&[]);
-        c.want(CheckpointKind::Savepoint { request: 1, stop: true });
+        c.want(CheckpointKind::Savepoint {
+            request: 1,
+            then: AfterBarrier::Drain,
+        });
         c.want(CheckpointKind::Savepoint {
             request: 2,
-            stop: false,
+            then: AfterBarrier::Continue,
         });
         assert!(matches!(
             c.on_time(0),

@@ -61,11 +61,11 @@ pub(crate) enum Message {
     /// A savepoint is wanted; the answer is its path.
     Savepoint {
         dir: Option<String>,
-        stop: bool,
+        then: AfterBarrier,
         answer: SavepointAnswer,
     },
     /// Its folder is ready.
-    SavepointPlace(Box<WantedSavepoint>, bool),
+    SavepointPlace(Box<WantedSavepoint>, AfterBarrier),
     /// The job shall stop at a last checkpoint of its own.
     Stop,
     /// The job shall be cancelled.
@@ -258,7 +258,7 @@ impl JobMaster {
                 }
                 None
             }
-            Message::SavepointPlace(wanted, stop) => {
+            Message::SavepointPlace(wanted, then) => {
                 if self.machine.status() != JobStatus::Running {
                     tokio::spawn(wanted.give_up(self.not_running()));
                     return None;
@@ -266,10 +266,10 @@ impl JobMaster {
                 let request = self.savepoint_requests;
                 self.savepoint_requests += 1;
                 self.savepoints.insert(request, *wanted);
-                Some((current, Event::Want(CheckpointKind::Savepoint { request, stop })))
+                Some((current, Event::Want(CheckpointKind::Savepoint { request, then })))
             }
             Message::Task(attempt, subtask, event) => self.task_event(attempt, subtask, event),
-            Message::Savepoint { dir, stop, answer } => {
+            Message::Savepoint { dir, then, answer } => {
                 let Some(dir) = dir.or_else(|| self.savepoint_dir.clone()) else {
                     let text = "no savepoint directory: give one, or set execution.checkpointing.savepoint-dir";
                     let _ = answer.send(Err(text.to_owned()));
@@ -284,7 +284,7 @@ impl JobMaster {
                     match storage.savepoint(&dir).await {
                         Ok(place) => {
                             let wanted = Box::new(WantedSavepoint { place, answer });
-                            let _ = sender.send(Message::SavepointPlace(wanted, stop));
+                            let _ = sender.send(Message::SavepointPlace(wanted, then));
                         }
                         Err(error) => {
                             let _ = answer.send(Err(error.to_string()));
@@ -572,11 +572,7 @@ impl JobMaster {
             .iter()
             .map(|(n, s)| (operator(n), s.clone()))
             .collect();
-        let then = if kind.stops() {
-            AfterBarrier::Stop
-        } else {
-            AfterBarrier::Continue
-        };
+        let then = kind.then();
         let parts = BTreeMap::new();
         self.collecting.insert(
             id,

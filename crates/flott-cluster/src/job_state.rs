@@ -424,6 +424,7 @@ impl JobMachine {
 mod tests {
     use super::*;
     use flott_core::Options;
+    use flott_runtime::element::AfterBarrier;
 
     fn machine(options: &[(&str, &str)]) -> JobMachine {
         let options: Options = options.iter().copied().collect();
@@ -532,7 +533,10 @@ mod tests {
     fn what_fails_behind_the_last_checkpoint_changes_nothing() {
         for kind in [
             CheckpointKind::Stop,
-            CheckpointKind::Savepoint { request: 1, stop: true },
+            CheckpointKind::Savepoint {
+                request: 1,
+                then: AfterBarrier::Stop,
+            },
         ] {
             let mut m = machine(&[EVERY_100]);
             m.handle(10, 1, Event::Want(kind));

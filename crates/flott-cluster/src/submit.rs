@@ -13,6 +13,7 @@ use flott_core::clock::SharedClock;
 use flott_core::{JobId, Options};
 use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
+use flott_runtime::element::AfterBarrier;
 use flott_runtime::{Registry, TaskError};
 use flott_state::BackendSettings;
 use std::collections::{BTreeMap, HashMap};
@@ -83,13 +84,37 @@ impl JobHandle {
         last.unwrap_or_else(|_| self.status())
     }
 
+    /// Waits until all tasks run, or the job has ended. Cancel-safe.
+    pub async fn running(&self) -> JobStatus {
+        let mut status = self.status.clone();
+        let is_it = |s: &JobStatus| *s == JobStatus::Running || s.is_terminal();
+        let reached = status.wait_for(is_it).await.map(|s| *s);
+        reached.unwrap_or_else(|_| self.status())
+    }
+
     /// Takes a savepoint and gives its path; with `stop` the job ends behind it. Not cancel-safe: it may be taken anyway.
     ///
     /// # Errors
     /// The reason why it was not taken.
     pub async fn savepoint(&self, dir: Option<String>, stop: bool) -> Result<String, String> {
+        match stop {
+            true => self.savepoint_then(dir, AfterBarrier::Stop).await,
+            false => self.savepoint_then(dir, AfterBarrier::Continue).await,
+        }
+    }
+
+    /// Brings event time to its end, so that all windows and timers of event time fire, takes a savepoint, and ends the job behind it:
+    /// for jobs that do not go on from there. Not cancel-safe: it may happen anyway.
+    ///
+    /// # Errors
+    /// The reason why it was not taken.
+    pub async fn drain(&self, dir: Option<String>) -> Result<String, String> {
+        self.savepoint_then(dir, AfterBarrier::Drain).await
+    }
+
+    async fn savepoint_then(&self, dir: Option<String>, then: AfterBarrier) -> Result<String, String> {
         let (answer, path) = oneshot::channel();
-        let _ = self.sender.send(Message::Savepoint { dir, stop, answer });
+        let _ = self.sender.send(Message::Savepoint { dir, then, answer });
         path.await
             .unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
     }

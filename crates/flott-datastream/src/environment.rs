@@ -1,5 +1,6 @@
 //! Where a program begins: [`StreamExecutionEnvironment`].
 
+use crate::client::JobClient;
 use crate::connector::TypedSource;
 use crate::function::BoxError;
 use crate::graph::{Defaults, Graph, ProgramError, Register, Roots};
@@ -76,6 +77,9 @@ pub enum ExecuteError {
     /// A connector's settings are wrong.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
+    /// Options from outside the program (files, environment, command line) cannot be read, or the process cannot serve its jobs.
+    #[error("{0}")]
+    Configuration(String),
     /// It was refused, or it failed; the text names the place.
     #[error("{0}")]
     Job(String),
@@ -89,11 +93,19 @@ pub trait Executor {
     /// If they cannot be read.
     fn options(&self) -> Result<Options, ExecuteError>;
 
+    /// Starts a job, which runs beside the program.
+    ///
+    /// # Errors
+    /// If it is refused.
+    fn execute_async(&self, program: Program) -> Result<JobClient, ExecuteError>;
+
     /// Runs a job to its end.
     ///
     /// # Errors
     /// If it is refused or fails.
-    fn execute(&self, program: Program) -> Result<JobExecutionResult, ExecuteError>;
+    fn execute(&self, program: Program) -> Result<JobExecutionResult, ExecuteError> {
+        self.execute_async(program)?.get_job_execution_result()
+    }
 }
 
 /// Shared by all streams of an environment.
@@ -101,8 +113,8 @@ pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
 
 /// The context of a program: makes sources, holds settings, executes.
 ///
-/// Settings of the program win over those from outside: an operator's `set_parallelism`, then the environment's, then `-p`, then
-/// `parallelism.default`.
+/// Settings of the program win over those from outside: an operator's `set_parallelism`, then the environment's, then `-p` of the command
+/// line, then `parallelism.default` of a configuration file, where the environment reads these (`get_execution_environment` does).
 #[derive(Clone)]
 pub struct StreamExecutionEnvironment {
     graph: SharedGraph,
@@ -137,6 +149,14 @@ impl StreamExecutionEnvironment {
     pub fn set_parallelism(&self, parallelism: usize) -> &Self {
         self.settings.borrow_mut().parallelism = Some(parallelism);
         self
+    }
+
+    /// The number of subtasks of every operator that says nothing itself; 1 if nobody does, or options from outside cannot be read, which
+    /// [`Self::execute`] tells.
+    pub fn get_parallelism(&self) -> usize {
+        let set = self.settings.borrow().parallelism;
+        let outside = || self.options().ok()?.positive("parallelism.default").ok()?;
+        set.or_else(outside).unwrap_or(1)
     }
 
     /// Number of key groups of every operator that says nothing itself; fixed for the life of their state.
@@ -259,6 +279,14 @@ impl StreamExecutionEnvironment {
     /// If the program is no job, or the job is refused or fails.
     pub fn execute(&self, job_name: &str) -> Result<JobExecutionResult, ExecuteError> {
         self.executor.execute(self.program(job_name)?)
+    }
+
+    /// Starts the same job and returns: it runs beside the program, which may look at it and stop it.
+    ///
+    /// # Errors
+    /// If the program is no job, or the job is refused.
+    pub fn execute_async(&self, job_name: &str) -> Result<JobClient, ExecuteError> {
+        self.executor.execute_async(self.program(job_name)?)
     }
 
     /// The job that the program has described since the last one, with all that it reads.

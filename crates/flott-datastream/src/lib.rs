@@ -3,13 +3,14 @@
 //! ```text
 //!  program ──calls──► graph ──finish──► Plan (data) + factories ──► Executor
 //! ```
-//! Read in this order: [`environment`] (where a program begins), [`stream`] (what can be made of a stream), [`function`] (what
+//! Read in this order: [`environment`] (where a program begins), [`client`] (a job beside it), [`stream`] (what can be made of a stream), [`function`] (what
 //! users write), [`keyed`], [`process`] and [`state`] (the same with a key),
 //! [`window`], [`connect`], [`broadcast`] and [`join`] (two streams), [`async_io`], [`side`], [`planned`] (what SQL puts between streams), [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
 //! the runtime moves them as [`flott_core::Rows`] and never sees their type.
 
 pub mod async_io;
 pub mod broadcast;
+pub mod client;
 pub mod connect;
 pub mod connector;
 mod entries;
@@ -41,6 +42,7 @@ pub use broadcast::{
     AsBroadcast, AsBroadcastMut, BroadcastContext, BroadcastProcessFunction, BroadcastState, KeyedBroadcastContext,
     KeyedBroadcastProcessFunction, OpenBroadcastContext, OpenKeyedBroadcastContext,
 };
+pub use client::{AfterSavepoint, JobClient, JobStatus, RunningJob};
 pub use connect::{
     BroadcastConnectedStream, BroadcastStream, CoFlatMapFunction, CoMapFunction, CoProcessFunction, ConnectedStreams,
     KeyedBroadcastConnectedStream, KeyedCoProcessFunction, KeyedConnectedStreams,

@@ -22,6 +22,8 @@ pub enum AfterBarrier {
     Continue,
     /// It ends without flushing windows: stop with savepoint.
     Stop,
+    /// It ends, and before the barrier event time has come to its end: stop with savepoint and drain. What waits for time has fired.
+    Drain,
 }
 
 /// How an input ended.

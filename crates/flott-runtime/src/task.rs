@@ -504,9 +504,12 @@ impl Task {
                     self.metrics
                         .start_delay_ns
                         .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
+                    if barrier.then == AfterBarrier::Drain {
+                        self.pending.push_back((0, Element::Watermark(END_OF_TIME)));
+                    }
                     self.pending.push_back((0, Element::Barrier(barrier)));
                     self.pending.extend(self.out.drain().map(|e| (0, e)));
-                    if barrier.then == AfterBarrier::Stop {
+                    if barrier.then != AfterBarrier::Continue {
                         *stopping = true;
                         self.pending.push_back((0, Element::End(EndOfInput::Stopped)));
                     }

@@ -2,7 +2,8 @@
 
 use crate::harness::OwnRuntime;
 use crate::metrics::{self, Metric};
-use flott::prelude::{ExecuteError, JobExecutionResult, StreamExecutionEnvironment};
+use flott::local::{JobHost, LocalJob};
+use flott::prelude::{ExecuteError, JobClient, StreamExecutionEnvironment};
 use flott_cluster::{JobHandle, JobStatus, Restore, Submission, submit};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
@@ -232,6 +233,12 @@ impl MiniCluster {
     }
 }
 
+impl JobHost for Inner {
+    fn runtime(&self) -> &tokio::runtime::Handle {
+        self.runtime.handle()
+    }
+}
+
 /// Runs programs on a cluster.
 struct OnCluster(MiniCluster);
 
@@ -240,23 +247,15 @@ impl Executor for OnCluster {
         Ok(self.0.0.options.clone())
     }
 
-    fn execute(&self, program: Program) -> Result<JobExecutionResult, ExecuteError> {
-        let started = Instant::now();
-        let of_job = |error: ClusterError| ExecuteError::Job(error.to_string());
+    fn execute_async(&self, program: Program) -> Result<JobClient, ExecuteError> {
         let path = program
             .plan
             .options
             .get("execution.state-recovery.path")
             .map(str::to_owned);
-        let mut job = self
-            .0
-            .submit(program, Restore::from_path(path.as_deref()))
-            .map_err(of_job)?;
-        job.wait().map_err(of_job)?;
-        Ok(JobExecutionResult {
-            job_id: job.handle.job_id.to_string(),
-            net_runtime: started.elapsed(),
-        })
+        let submitted = self.0.submit(program, Restore::from_path(path.as_deref()));
+        let handle = submitted.map_err(|error| ExecuteError::Job(error.to_string()))?;
+        Ok(JobClient::new(LocalJob::new(handle, self.0.0.clone())))
     }
 }
 

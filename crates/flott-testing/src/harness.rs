@@ -3,7 +3,7 @@
 use crate::error::HarnessError;
 use crate::metrics::{self, Metric};
 use crate::output::{Collected, Output, StreamRecord};
-use flott::prelude::{Data, DataStream, ExecuteError, JobExecutionResult, OutputTag, StreamExecutionEnvironment};
+use flott::prelude::{Data, DataStream, ExecuteError, JobClient, OutputTag, StreamExecutionEnvironment};
 use flott_cluster::stepped::StateEntries;
 use flott_cluster::{Restore, SteppedJob, Submission};
 use flott_core::Options;
@@ -32,7 +32,7 @@ impl OwnRuntime {
         Ok(Self(Some(builder.worker_threads(2).enable_all().build()?)))
     }
 
-    fn handle(&self) -> &tokio::runtime::Handle {
+    pub(crate) fn handle(&self) -> &tokio::runtime::Handle {
         let runtime = self.0.as_ref().expect("only drop() takes the runtime out");
         runtime.handle()
     }
@@ -222,7 +222,7 @@ impl Executor for NotExecuted {
         Ok(self.options.clone())
     }
 
-    fn execute(&self, _program: Program) -> Result<JobExecutionResult, ExecuteError> {
+    fn execute_async(&self, _program: Program) -> Result<JobClient, ExecuteError> {
         let text = "a harness runs the streams that it is given: do not call execute() in their description";
         Err(ExecuteError::Job(text.to_owned()))
     }

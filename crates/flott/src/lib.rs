@@ -59,7 +59,7 @@ pub mod prelude {
             JsonSerializationSchema, SerializationSchema, SimpleStringSchema,
         },
     };
-    pub use crate::local::{CheckState, GetExecutionEnvironment};
+    pub use crate::local::{CheckState, GetExecutionEnvironment, program_arguments};
     #[cfg(feature = "sql")]
     pub use crate::table::{
         Change, ChangelogMode, Row, RowKind, Schema, StatementSet, StreamTableEnvironment, Table, TableError,
@@ -73,17 +73,17 @@ pub mod prelude {
         Collector, ConnectedStreams, Context, ContinuousEventTimeTrigger, ContinuousProcessingTimeTrigger,
         CountEvictor, CountTrigger, Counter, Data, DataGeneratorSource, DataStream, DataStreamSink, DeltaEvictor,
         DeltaTrigger, Either, Elements, EventTimeSessionWindows, EventTimeTrigger, Evictor, EvictorContext,
-        ExecuteError, FlatMapFunction, GlobalWindow, GlobalWindows, Histogram, JobExecutionResult, KeyState,
-        KeyedBroadcastConnectedStream, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
-        KeyedConnectedStreams, KeyedProcessFunction, KeyedStream, ListState, MapFunction, MapState, Meter, MetricGroup,
-        NoState, OpenBroadcastContext, OpenContext, OpenKeyedBroadcastContext, OpenWindowContext, OperatorListState,
-        OutputTag, ProcessContext, ProcessFunction, ProcessWindowFunction, ProcessingTimeSessionWindows,
-        ProcessingTimeTrigger, ProcessingTimeoutTrigger, PurgingTrigger, RateLimiterStrategy, Reconnect, ReducingState,
-        RuntimeContext, RuntimeMode, SinkFunction, SlidingEventTimeWindows, SlidingProcessingTimeWindows,
-        StateDescriptor, StateTtlConfig, StateVisibility, StreamExecutionEnvironment, TimeEvictor, TimeWindow,
-        TimestampedValue, Trigger, TriggerContext, TriggerResult, TumblingEventTimeWindows,
-        TumblingProcessingTimeWindows, UpdateType, ValueState, WatermarkStrategy, Window, WindowAssigner,
-        WindowContext, WindowedStream,
+        ExecuteError, FlatMapFunction, GlobalWindow, GlobalWindows, Histogram, JobClient, JobExecutionResult,
+        JobStatus, KeyState, KeyedBroadcastConnectedStream, KeyedBroadcastContext, KeyedBroadcastProcessFunction,
+        KeyedCoProcessFunction, KeyedConnectedStreams, KeyedProcessFunction, KeyedStream, ListState, MapFunction,
+        MapState, Meter, MetricGroup, NoState, OpenBroadcastContext, OpenContext, OpenKeyedBroadcastContext,
+        OpenWindowContext, OperatorListState, OutputTag, ProcessContext, ProcessFunction, ProcessWindowFunction,
+        ProcessingTimeSessionWindows, ProcessingTimeTrigger, ProcessingTimeoutTrigger, PurgingTrigger,
+        RateLimiterStrategy, Reconnect, ReducingState, RuntimeContext, RuntimeMode, SinkFunction,
+        SlidingEventTimeWindows, SlidingProcessingTimeWindows, StateDescriptor, StateTtlConfig, StateVisibility,
+        StreamExecutionEnvironment, TimeEvictor, TimeWindow, TimestampedValue, Trigger, TriggerContext, TriggerResult,
+        TumblingEventTimeWindows, TumblingProcessingTimeWindows, UpdateType, ValueState, WatermarkStrategy, Window,
+        WindowAssigner, WindowContext, WindowedStream,
     };
 }
 

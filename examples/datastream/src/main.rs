@@ -1,6 +1,6 @@
 //! The command `flott-examples`: runs one of the samples.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
 use flott::prelude::*;
 use flott_examples::kafka::KAFKA_SAMPLES;
@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Programs of the DataStream API, each with an input of its own.
+///
+/// What every program of Flott takes, it takes too: -p N, -D KEY=VALUE, --config FILE, -s PATH, --restore latest|PATH and so on.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Cli {
@@ -30,12 +32,6 @@ struct Cli {
     /// Bootstrap servers of the samples that begin with kafka-.
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9092")]
     bootstrap: String,
-    /// Parallelism of the job.
-    #[arg(short, long, default_value_t = 1)]
-    parallelism: usize,
-    /// An option by Flink's name, e.g. -D execution.checkpointing.interval=100ms; may be repeated.
-    #[arg(short = 'D', value_name = "KEY=VALUE")]
-    defines: Vec<String>,
 }
 
 /// Fails once, if the job did not fail before.
@@ -65,7 +61,7 @@ impl MapFunction<String> for FailBehind {
 }
 
 fn main() -> Result<()> {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(program_arguments());
     let Some(name) = &cli.name else {
         for sample in SAMPLES {
             println!("{:22} {}", sample.name, sample.about);
@@ -91,29 +87,25 @@ fn main() -> Result<()> {
 
 fn environment(cli: &Cli) -> Result<StreamExecutionEnvironment> {
     let env = StreamExecutionEnvironment::get_execution_environment();
-    env.set_parallelism(cli.parallelism);
     if let Some(folder) = &cli.checkpoints {
         let folder = std::path::absolute(folder)?;
-        env.enable_checkpointing(Duration::from_secs(1))
-            .configure("execution.checkpointing.dir", format!("file://{}", folder.display()))
+        // What a program sets wins over its command line; this it leaves to it.
+        if env.options()?.get("execution.checkpointing.interval").is_none() {
+            env.enable_checkpointing(Duration::from_secs(1));
+        }
+        env.configure("execution.checkpointing.dir", format!("file://{}", folder.display()))
             .configure("execution.state-recovery.path", "latest");
-    }
-    for define in &cli.defines {
-        let (key, value) = define
-            .split_once('=')
-            .with_context(|| format!("-D {define}: an option is written KEY=VALUE"))?;
-        env.configure(key, value);
     }
     Ok(env)
 }
 
 /// Puts a sample between its source and its sink.
 fn describe(sample: &Sample, env: &StreamExecutionEnvironment, cli: &Cli) -> Result<()> {
-    if sample.needs_order && cli.parallelism > 1 {
+    if sample.needs_order && env.get_parallelism() > 1 {
         bail!(
             "'{}' needs the records of a key in order, which several readers of one file do not keep: leave out -p {}",
             sample.name,
-            cli.parallelism
+            env.get_parallelism()
         );
     }
     let mut lines = match &cli.follow {

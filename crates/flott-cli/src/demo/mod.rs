@@ -14,7 +14,7 @@ mod reader;
 
 use crate::collect::Rows;
 use crate::config::ConfigArgs;
-use crate::job::{self, StopSignal};
+use crate::job;
 use crate::output;
 use crate::progress::{self, Line, Totals, thousands};
 use crate::run;
@@ -24,6 +24,8 @@ use board::Board;
 use flott_broker::Broker;
 use flott_cluster::{JobHandle, JobStatus, Restore};
 use flott_core::options::parse_duration_ms;
+use flott_launch::signals::StopSignal;
+use flott_launch::stop as stopping;
 use ledger::Ledger;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -154,7 +156,7 @@ async fn drive(args: &DemoArgs, broker: &Broker, job: &JobHandle, signals: &mut 
     stop.store(true, Ordering::Relaxed);
     reading.abort();
     show.progress.clear();
-    let stopped = job::stop(job, None).await;
+    let stopped = stopping::stop(job, None).await;
     let was_asked = watched?;
     stopped?;
     job::result(job, job.status())?;

@@ -3,9 +3,10 @@
 //! What runs a statement asks [`Ending`] or waits for it, and the shell ends behind the statement. While the shell waits for a line,
 //! which nothing interrupts, the listening task itself stops the jobs, gives the terminal back as it was, and ends the process.
 
-use crate::job::{self, EndSignal, Interrupt};
 use anyhow::Result;
 use flott_cluster::JobHandle;
+use flott_launch::signals::{EndSignal, Interrupt};
+use flott_launch::stop;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +85,7 @@ impl Ending {
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
         }
         let jobs: Vec<JobHandle> = std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner));
-        let code = match job::stop_all(&jobs, None).await {
+        let code = match stop::stop_all(&jobs, None).await {
             Ok(()) => 0,
             Err(error) => {
                 eprintln!("error: {error:#}");

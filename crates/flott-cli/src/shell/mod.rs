@@ -20,6 +20,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use editor::{Line, Lines};
 use ending::{Ending, Stop};
 use flott_cluster::{JobHandle, JobStatus, Restore};
+use flott_launch::stop;
 use flott_runtime::Registry;
 use flott_sql::check::unknown_options;
 use flott_sql::parser::ast::StopJob;
@@ -254,7 +255,7 @@ impl Shell {
             };
             tokio::select! {
                 status = started.ended() => job::result(&started, status).map(|()| false),
-                () = stop.recv() => job::cancel(&started).await.map(|()| true),
+                () = stop.recv() => Ok(stop::cancel(&started).await.map(|()| true)?),
             }
         });
         if matches!(ended, Ok(true)) && std::io::stderr().is_terminal() {
@@ -281,7 +282,7 @@ impl Shell {
             let left = screen::run(&self.rows, &job, || self.ending.is_asked());
             let is_running = !job.status().is_terminal();
             let ended = match is_running {
-                true => self.runtime.block_on(job::cancel(&job)),
+                true => self.runtime.block_on(stop::cancel(&job)).map_err(Into::into),
                 false => job::result(&job, job.status()),
             };
             left.and(ended).map(|()| is_running)
@@ -341,7 +342,7 @@ impl Shell {
             (true, Some(folder)) => Some(folder),
             (true, None) => bail!("WITH SAVEPOINT needs a folder: SET '{SAVEPOINTS}' = '/folder'"),
         };
-        self.runtime.block_on(job::stop(job, folder))?;
+        self.runtime.block_on(stop::stop(job, folder))?;
         output::line("OK");
         Ok(())
     }
@@ -370,7 +371,7 @@ impl Shell {
             };
             tokio::select! {
                 () = all_ended => Ok(()),
-                () = stop.recv() => job::stop_all(jobs, None).await,
+                () = stop.recv() => Ok(stop::stop_all(jobs, None).await?),
             }
         });
         let results = jobs.iter().map(|job| job::result(job, job.status()));
@@ -385,7 +386,7 @@ impl Shell {
             return Ok(());
         }
         eprintln!("stopping {} job(s)", running.len());
-        self.runtime.block_on(job::stop_all(&running, None))
+        Ok(self.runtime.block_on(stop::stop_all(&running, None))?)
     }
 }
 

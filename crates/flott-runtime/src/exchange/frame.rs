@@ -60,7 +60,11 @@ pub fn encode(element: &Element) -> Result<Vec<u8>, TaskError> {
         Element::Barrier(barrier) => {
             put(&mut frame, BARRIER, &barrier.checkpoint.to_le_bytes());
             frame.extend_from_slice(&barrier.triggered_ms.to_le_bytes());
-            frame.push(u8::from(barrier.then == AfterBarrier::Stop));
+            frame.push(match barrier.then {
+                AfterBarrier::Continue => 0,
+                AfterBarrier::Stop => 1,
+                AfterBarrier::Drain => 2,
+            });
         }
         Element::LatencyMarker(sent_ms) => put(&mut frame, LATENCY_MARKER, &sent_ms.to_le_bytes()),
         Element::End(end) => put(&mut frame, END, &[u8::from(*end == EndOfInput::Stopped)]),
@@ -150,9 +154,11 @@ pub fn decode(frame: &[u8], form: &RowsForm) -> Result<Element, TaskError> {
                 .map(u64::from_le_bytes)
                 .map_err(|_| damaged(frame))?,
             triggered_ms: number(&body[8..16])?,
-            then: match flag(&body[16..])? {
-                false => AfterBarrier::Continue,
-                true => AfterBarrier::Stop,
+            then: match body[16] {
+                0 => AfterBarrier::Continue,
+                1 => AfterBarrier::Stop,
+                2 => AfterBarrier::Drain,
+                _ => return Err(damaged(frame)),
             },
         }),
         LATENCY_MARKER => Element::LatencyMarker(number(body)?),
@@ -198,6 +204,7 @@ mod tests {
             Element::Idle(false),
             barrier(AfterBarrier::Continue),
             barrier(AfterBarrier::Stop),
+            barrier(AfterBarrier::Drain),
             Element::LatencyMarker(99),
             Element::End(EndOfInput::Drained),
             Element::End(EndOfInput::Stopped),
@@ -218,6 +225,7 @@ mod tests {
             encode(&barrier(AfterBarrier::Stop)).unwrap(),
             [1, 3, 2, 1, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 1]
         );
+        assert_eq!(encode(&barrier(AfterBarrier::Drain)).unwrap().last(), Some(&2));
         assert_eq!(
             encode(&Element::Watermark(258)).unwrap(),
             [1, 1, 2, 1, 0, 0, 0, 0, 0, 0]

@@ -160,6 +160,10 @@ impl Executor for Stopping {
         Ok(self.options.clone())
     }
 
+    fn execute_async(&self, _program: Program) -> Result<JobClient, ExecuteError> {
+        Err(ExecuteError::Job("lives are run to their ends".to_owned()))
+    }
+
     fn execute(&self, program: Program) -> Result<flott::prelude::JobExecutionResult, ExecuteError> {
         let (plan, registry) = program.into_parts(flott::registry());
         let submission = Submission {

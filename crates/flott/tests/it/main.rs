@@ -4,6 +4,7 @@
 
 mod alignment;
 mod batch;
+mod client;
 mod connected;
 mod derived;
 #[cfg(feature = "connectors")]

@@ -4,4 +4,5 @@
 
 mod kafka;
 mod killed;
+mod stopped;
 mod straight;

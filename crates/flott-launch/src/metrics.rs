@@ -5,7 +5,7 @@
 //! name `prom` or a port is enough. `metrics.reporters` picks some of the names. `metrics.reporter.<name>.host` is ours:
 //! without it the endpoint listens on 127.0.0.1 only.
 
-use anyhow::{Context, Result, anyhow, bail};
+use crate::error::LaunchError;
 use axum::Router;
 use axum::http::header;
 use axum::routing::get;
@@ -23,25 +23,6 @@ const PROMETHEUS: &str = "PrometheusReporterFactory";
 /// Flink's default port.
 const DEFAULT_PORT: u16 = 9249;
 
-/// Endpoints that serve until this is dropped.
-#[derive(Debug, Default)]
-pub struct Endpoints(Vec<(SocketAddr, JoinHandle<()>)>);
-
-impl Endpoints {
-    /// Where they listen.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().map(|(address, _)| *address)
-    }
-}
-
-impl Drop for Endpoints {
-    fn drop(&mut self) {
-        for (_, task) in &self.0 {
-            task.abort();
-        }
-    }
-}
-
 /// Where one reporter wants to listen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -49,46 +30,116 @@ struct Place {
     ports: Vec<u16>,
 }
 
-/// Serves the jobs' metrics where their options ask for it; jobs that ask for the same place share it.
+type Reported = Arc<Mutex<Vec<(Reporter, JobHandle)>>>;
+
+/// A place that is listened at.
+#[derive(Debug)]
+struct Endpoint {
+    address: SocketAddr,
+    jobs: Reported,
+    task: JoinHandle<()>,
+}
+
+/// Endpoints that serve until this is dropped; jobs that ask for the same place share it.
+#[derive(Debug, Default)]
+pub struct Endpoints(BTreeMap<Place, Endpoint>);
+
+impl Endpoints {
+    /// Where they listen.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.0.values().map(|endpoint| endpoint.address)
+    }
+
+    /// Serves a job's metrics where its options ask for it.
+    ///
+    /// # Errors
+    /// If an option is wrong or no port is free.
+    pub async fn add(&mut self, job: &JobHandle) -> Result<(), LaunchError> {
+        for place in places(&job.options)? {
+            let reported = (Reporter::new(job.job_id, job.name.clone()), job.clone());
+            if let Some(endpoint) = self.0.get(&place) {
+                lock(&endpoint.jobs).push(reported);
+                continue;
+            }
+            let listener = listen(&place).await?;
+            let address = listener
+                .local_addr()
+                .map_err(|e| not_listening(&place, &e.to_string()))?;
+            let jobs: Reported = Arc::new(Mutex::new(vec![reported]));
+            let task = tokio::spawn(serve_at(listener, jobs.clone()));
+            self.0.insert(place, Endpoint { address, jobs, task });
+        }
+        Ok(())
+    }
+
+    /// Serves a job no longer; the ports that only it asked for are free when this returns.
+    pub async fn remove(&mut self, job: &JobHandle) {
+        let mut unused = vec![];
+        for (place, endpoint) in &self.0 {
+            let mut jobs = lock(&endpoint.jobs);
+            jobs.retain(|(_, reported)| reported.job_id != job.job_id);
+            if jobs.is_empty() {
+                unused.push(place.clone());
+            }
+        }
+        for place in unused {
+            if let Some(mut endpoint) = self.0.remove(&place) {
+                endpoint.task.abort();
+                let _ = (&mut endpoint.task).await;
+            }
+        }
+    }
+
+    /// Tries whether a job's metrics could be served now, before the job is started.
+    ///
+    /// # Errors
+    /// If an option is wrong or no port is free.
+    pub async fn try_ports(&self, options: &Options) -> Result<(), LaunchError> {
+        for place in places(options)? {
+            if !self.0.contains_key(&place) {
+                listen(&place).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(jobs: &Reported) -> std::sync::MutexGuard<'_, Vec<(Reporter, JobHandle)>> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve_at(listener: TcpListener, jobs: Reported) {
+    let render = move || {
+        let mut jobs = lock(&jobs);
+        let pages = jobs.iter_mut().map(|(reporter, handle)| reporter.render(&handle.stats));
+        let page = merge(pages.collect());
+        std::future::ready((
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            page,
+        ))
+    };
+    let router = Router::new()
+        .route("/", get(render.clone()))
+        .route("/metrics", get(render));
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::warn!(%error, "the metrics endpoint has ended");
+    }
+}
+
+/// Serves the jobs' metrics where their options ask for it.
 ///
 /// # Errors
 /// If an option is wrong or no port is free.
-pub async fn serve(handles: &[JobHandle]) -> Result<Endpoints> {
-    let mut jobs: BTreeMap<Place, Vec<JobHandle>> = BTreeMap::new();
-    for handle in handles {
-        for place in places(&handle.options)? {
-            jobs.entry(place).or_default().push(handle.clone());
-        }
-    }
+pub async fn serve(jobs: &[JobHandle]) -> Result<Endpoints, LaunchError> {
     let mut endpoints = Endpoints::default();
-    for (place, handles) in jobs {
-        let listener = listen(&place).await?;
-        let address = listener.local_addr().context("the metrics endpoint has no address")?;
-        let reporters: Vec<_> = handles
-            .into_iter()
-            .map(|h| (Reporter::new(h.job_id, h.name.clone()), h))
-            .collect();
-        let reporters = Arc::new(Mutex::new(reporters));
-        let render = move || {
-            let mut reporters = reporters.lock().unwrap_or_else(PoisonError::into_inner);
-            let pages = reporters
-                .iter_mut()
-                .map(|(reporter, handle)| reporter.render(&handle.stats));
-            let page = merge(pages.collect());
-            std::future::ready((
-                [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-                page,
-            ))
-        };
-        let router = Router::new()
-            .route("/", get(render.clone()))
-            .route("/metrics", get(render));
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::warn!(%error, "the metrics endpoint has ended");
-            }
-        });
-        endpoints.0.push((address, task));
+    for job in jobs {
+        endpoints.add(job).await?;
     }
     Ok(endpoints)
 }
@@ -97,19 +148,8 @@ pub async fn serve(handles: &[JobHandle]) -> Result<Endpoints> {
 ///
 /// # Errors
 /// If one has a value that it cannot have.
-pub fn check(options: &Options) -> Result<()> {
+pub fn check(options: &Options) -> Result<(), LaunchError> {
     places(options).map(|_| ())
-}
-
-/// Tries whether a job's metrics could be served now, before the job is started.
-///
-/// # Errors
-/// If an option is wrong or no port is free.
-pub async fn try_ports(options: &Options) -> Result<()> {
-    for place in places(options)? {
-        listen(&place).await?;
-    }
-    Ok(())
 }
 
 /// All metrics of a job as they are now.
@@ -139,7 +179,7 @@ fn merge(mut pages: Vec<String>) -> String {
         .collect()
 }
 
-fn places(options: &Options) -> Result<BTreeSet<Place>> {
+fn places(options: &Options) -> Result<BTreeSet<Place>, LaunchError> {
     let settings = options.with_prefix(PREFIX);
     let mut names: BTreeSet<&str> = settings
         .keys()
@@ -170,10 +210,9 @@ fn places(options: &Options) -> Result<BTreeSet<Place>> {
         }
         let ports = match setting("port") {
             None => vec![DEFAULT_PORT],
-            Some(text) => parse_ports(text).ok_or_else(|| {
-                anyhow!(
-                    "option '{PREFIX}{name}.port' has the value '{text}': a port or a range is expected, e.g. 9249-9260"
-                )
+            Some(text) => parse_ports(text).ok_or_else(|| LaunchError::Ports {
+                option: format!("{PREFIX}{name}.port"),
+                value: text.to_owned(),
             })?,
         };
         places.insert(Place {
@@ -197,7 +236,7 @@ fn parse_ports(text: &str) -> Option<Vec<u16>> {
     Some(ports)
 }
 
-async fn listen(place: &Place) -> Result<TcpListener> {
+async fn listen(place: &Place) -> Result<TcpListener, LaunchError> {
     let mut last = None;
     for port in &place.ports {
         match TcpListener::bind((place.host.as_str(), *port)).await {
@@ -205,13 +244,16 @@ async fn listen(place: &Place) -> Result<TcpListener> {
             Err(error) => last = Some(error),
         }
     }
+    Err(not_listening(place, &last.map(|e| e.to_string()).unwrap_or_default()))
+}
+
+fn not_listening(place: &Place, reason: &str) -> LaunchError {
     let ports: Vec<String> = place.ports.iter().map(u16::to_string).collect();
-    let cause = last.map(|e| e.to_string()).unwrap_or_default();
-    bail!(
-        "the metrics endpoint cannot listen on {} at port {}: {cause}; give {PREFIX}prom.port a free port or a range",
-        place.host,
-        ports.join(" or ")
-    )
+    LaunchError::Listen {
+        host: place.host.clone(),
+        ports: ports.join(" or "),
+        reason: reason.to_owned(),
+    }
 }
 
 #[cfg(test)]

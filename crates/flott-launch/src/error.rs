@@ -1,0 +1,82 @@
+//! What can be wrong around a job.
+
+use std::path::PathBuf;
+
+/// The surroundings of a job are not as it needs them.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The configuration file cannot be read.
+    #[error("the configuration file {} cannot be read: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The configuration file is no YAML.
+    #[error("the configuration file {} is not valid YAML: {source}", path.display())]
+    Yaml {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: yaml_rust2::ScanError,
+    },
+    /// The configuration file holds what is no option.
+    #[error("the configuration file {} cannot be used: {reason}", path.display())]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What it holds.
+        reason: String,
+    },
+    /// An argument of the command line is wrong.
+    #[error("{0}")]
+    Argument(String),
+    /// A metrics reporter's port is none.
+    #[error("option '{option}' has the value '{value}': a port or a range is expected, e.g. 9249-9260")]
+    Ports {
+        /// The option.
+        option: String,
+        /// Its value.
+        value: String,
+    },
+    /// No port of a metrics reporter is free.
+    #[error(
+        "the metrics endpoint cannot listen on {host} at port {ports}: {reason}; give metrics.reporter.prom.port a free port or a range"
+    )]
+    Listen {
+        /// Where.
+        host: String,
+        /// The ports that were tried.
+        ports: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The system does not tell of signals.
+    #[error("signals cannot be listened for: {0}")]
+    Signals(#[source] std::io::Error),
+    /// The savepoint before a stop was not taken.
+    #[error("job '{job}' was stopped without a savepoint: {reason}")]
+    NoSavepoint {
+        /// The job.
+        job: String,
+        /// Why.
+        reason: String,
+    },
+    /// A job hangs.
+    #[error("job '{job}' has not ended {seconds} s after it was cancelled")]
+    Hangs {
+        /// The job.
+        job: String,
+        /// How long it was waited.
+        seconds: u64,
+    },
+    /// A job could not be stopped.
+    #[error("a job could not be stopped: {0}")]
+    Stop(#[source] tokio::task::JoinError),
+    /// A person did not want to wait for the last checkpoint.
+    #[error("a second signal came: the jobs were ended as they were, without a last checkpoint")]
+    SecondSignal,
+}

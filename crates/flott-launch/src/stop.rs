@@ -1,0 +1,98 @@
+//! How jobs of this process are stopped: behind a last checkpoint or a savepoint, and never waited for without end.
+
+use crate::error::LaunchError;
+use crate::signals::StopSignal;
+use flott_cluster::JobHandle;
+use std::time::Duration;
+
+/// How long a stopped job may take for its last checkpoint before it is cancelled.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long its tasks may then take to end; what hangs longer ends with the process.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Stops a job behind a savepoint, or behind a last checkpoint of its own; cancels it if that takes too long.
+///
+/// # Errors
+/// If the savepoint was not taken; the job has ended all the same.
+pub async fn stop(job: &JobHandle, savepoint_dir: Option<&str>) -> Result<(), LaunchError> {
+    let mut failure = None;
+    if job.status().is_terminal() {
+        return Ok(());
+    }
+    if let Some(dir) = savepoint_dir {
+        match tokio::time::timeout(STOP_TIMEOUT, job.savepoint(Some(dir.to_owned()), true)).await {
+            Ok(Ok(path)) => eprintln!("savepoint: {path}"),
+            Ok(Err(reason)) => failure = Some(reason),
+            Err(_) => failure = Some(format!("it was not complete after {} s", STOP_TIMEOUT.as_secs())),
+        }
+    } else {
+        job.stop();
+    }
+    if failure.is_some() || tokio::time::timeout(STOP_TIMEOUT, job.ended()).await.is_err() {
+        job.cancel();
+        let _ = tokio::time::timeout(CANCEL_TIMEOUT, job.ended()).await;
+    }
+    match failure {
+        None => Ok(()),
+        Some(reason) => Err(LaunchError::NoSavepoint {
+            job: job.name.clone(),
+            reason,
+        }),
+    }
+}
+
+/// Ends a job at once, without a last checkpoint.
+///
+/// # Errors
+/// If it hangs.
+pub async fn cancel(job: &JobHandle) -> Result<(), LaunchError> {
+    job.cancel();
+    match tokio::time::timeout(STOP_TIMEOUT, job.ended()).await {
+        Ok(_) => Ok(()),
+        Err(_) => Err(LaunchError::Hangs {
+            job: job.name.clone(),
+            seconds: STOP_TIMEOUT.as_secs(),
+        }),
+    }
+}
+
+/// Stops several jobs at once.
+///
+/// # Errors
+/// The first of [`stop`].
+pub async fn stop_all(jobs: &[JobHandle], savepoint_dir: Option<&str>) -> Result<(), LaunchError> {
+    let mut stopping = tokio::task::JoinSet::new();
+    for job in jobs {
+        let (job, dir) = (job.clone(), savepoint_dir.map(str::to_owned));
+        stopping.spawn(async move { stop(&job, dir.as_deref()).await });
+    }
+    let mut result = Ok(());
+    while let Some(stopped) = stopping.join_next().await {
+        result = result.and(stopped.map_err(LaunchError::Stop).and_then(|r| r));
+    }
+    result
+}
+
+/// Stops several jobs at once, or ends them as they are if a second signal comes meanwhile.
+///
+/// # Errors
+/// As [`stop_all`], or if that signal came.
+pub async fn stop_all_or_end(
+    jobs: &[JobHandle],
+    savepoint_dir: Option<&str>,
+    signals: &mut StopSignal,
+) -> Result<(), LaunchError> {
+    tokio::select! {
+        stopped = stop_all(jobs, savepoint_dir) => stopped,
+        () = signals.recv() => {
+            jobs.iter().for_each(JobHandle::cancel);
+            let all_ended = async {
+                for job in jobs {
+                    job.ended().await;
+                }
+            };
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, all_ended).await;
+            Err(LaunchError::SecondSignal)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Programs run in their own process: JobManager and TaskManagers are threads of it.
+//!
+//! What `flott run` is for scripts, [`GetExecutionEnvironment::get_execution_environment`] is for programs: options come from the
+//! configuration file, the environment and the command line, a signal ends the process behind a last checkpoint, metrics are served where options ask
+//! for it, and logs go to standard error. Whether a job could start from a state is said before a deployment by [`CheckState`], or by the
+//! program itself, started with `--check-state PATH`.
+
+mod arguments;
+mod check;
+mod job;
+mod process;
+
+pub use arguments::program_arguments;
+pub use check::CheckState;
+pub use job::{JobHost, LocalJob};
+
+use arguments::Arguments;
+use flott_cluster::{Restore, Submission};
+use flott_core::Options;
+use flott_datastream::{ExecuteError, Executor, JobClient, Program, StreamExecutionEnvironment};
+use flott_launch::{LaunchError, config, logging};
+use process::Process;
+use std::sync::Arc;
+
+/// Where a program says, or is told, what its next job starts from.
+const RESTORE_PATH: &str = "execution.state-recovery.path";
+/// The same under its old name.
+const OLD_RESTORE_PATH: &str = "execution.savepoint.path";
+const IGNORE_UNCLAIMED_STATE: &str = "execution.state-recovery.ignore-unclaimed-state";
+
+/// Runs a program's jobs in this process.
+#[derive(Debug, Clone)]
+pub struct LocalExecutor(Surroundings);
+
+/// What surrounds the jobs.
+#[derive(Debug, Clone)]
+enum Surroundings {
+    /// Nothing but these options.
+    Options(Options),
+    /// All that `flott run` has; these are the command line.
+    Process(Vec<String>),
+}
+
+impl LocalExecutor {
+    /// One that reads nothing: its options are these.
+    pub fn with_options(options: Options) -> Self {
+        Self(Surroundings::Options(options))
+    }
+
+    /// One for the process itself: it reads the configuration file, the environment and a command line without the program's name, heeds
+    /// signals, and logs.
+    pub fn of_process(arguments: impl IntoIterator<Item = String>) -> Self {
+        Self(Surroundings::Process(arguments.into_iter().collect()))
+    }
+}
+
+fn misread(error: LaunchError) -> ExecuteError {
+    ExecuteError::Configuration(error.to_string())
+}
+
+impl Executor for LocalExecutor {
+    fn options(&self) -> Result<Options, ExecuteError> {
+        match &self.0 {
+            Surroundings::Options(options) => Ok(options.clone()),
+            Surroundings::Process(arguments) => {
+                let arguments = Arguments::parse(arguments.clone()).map_err(misread)?;
+                config::load(&arguments.command_line).map_err(misread)
+            }
+        }
+    }
+
+    fn execute_async(&self, program: Program) -> Result<JobClient, ExecuteError> {
+        let (mut plan, registry) = program.into_parts(crate::registry());
+        let process = Process::get()?;
+        if let Surroundings::Process(arguments) = &self.0 {
+            let arguments = Arguments::parse(arguments.clone()).map_err(misread)?;
+            logging::init();
+            let variable = || std::env::var("FLOTT_CHECK_STATE").ok();
+            if let Some(path) = arguments.check_state.or_else(variable) {
+                std::process::exit(check::report(plan, registry, &path));
+            }
+            // What this start is to begin from; the program's own say is for starts that are told nothing.
+            if let Some(path) = arguments.restore {
+                plan.options.set(RESTORE_PATH, path);
+            }
+            if arguments.allow_non_restored_state {
+                plan.options.set(IGNORE_UNCLAIMED_STATE, "true");
+            }
+            process.heed_signals(arguments.savepoint_on_stop).map_err(misread)?;
+        }
+        let options = &plan.options;
+        let path = options.get(RESTORE_PATH).or_else(|| options.get(OLD_RESTORE_PATH));
+        let submission = Submission {
+            restore: Restore::from_path(path),
+            allow_non_restored_state: check::allows_non_restored_state(options)?,
+            plan,
+        };
+        process.start(Arc::new(registry), submission)
+    }
+}
+
+/// Gives programs their environment.
+pub trait GetExecutionEnvironment {
+    /// The environment of this process: jobs run in it. It starts from options of the configuration file (`config.yaml` or
+    /// `flink-conf.yaml` in `FLOTT_CONF_DIR` or `FLINK_CONF_DIR`), of the variable `FLINK_PROPERTIES` and of the command line, the later ones winning;
+    /// what the program sets wins over all of them.
+    ///
+    /// | argument | does |
+    /// |---|---|
+    /// | `-p N`, `--parallelism N` | sets `parallelism.default` |
+    /// | `-D KEY=VALUE` | sets an option by Flink's name; may be repeated |
+    /// | `--config FILE` | reads this configuration file |
+    /// | `-s PATH`, `--from-savepoint PATH` | starts the job from a savepoint or checkpoint, also if the program names another |
+    /// | `--restore latest` | starts it from the newest completed checkpoint of its name; a path goes here too |
+    /// | `--allow-non-restored-state` | lets state be left behind that the job no longer has |
+    /// | `--savepoint-on-stop DIR` | takes a savepoint when a signal stops the job |
+    /// | `--check-state PATH` | runs nothing: prints what the first job would take from that state, and ends the process with 0 if it could start, else with 1 (`FLOTT_CHECK_STATE` does the same) |
+    ///
+    /// Other arguments, and all behind a `--`, are the program's: [`program_arguments`]. What is wrong is said by `execute`.
+    ///
+    /// Once a job has started, Ctrl-C and SIGTERM end the process behind a last checkpoint of its jobs, with 0; a second one ends it at
+    /// once. Logs go to standard error (`FLOTT_LOG=info`), unless the program has a subscriber of `tracing` of its own. A process
+    /// that needs neither takes [`Self::create_local_environment`].
+    fn get_execution_environment() -> Self;
+
+    /// The same with a command line (without the program's name) in place of the process's own: for programs whose arguments
+    /// have other meanings.
+    fn get_execution_environment_with_args<A: Into<String>>(arguments: impl IntoIterator<Item = A>) -> Self;
+
+    /// An environment of this process that reads nothing: neither files nor the command line. It starts from these options, by
+    /// Flink's names, and leaves signals and logs to the program.
+    fn create_local_environment(options: Options) -> Self;
+}
+
+impl GetExecutionEnvironment for StreamExecutionEnvironment {
+    fn get_execution_environment() -> Self {
+        let arguments = arguments::all_arguments().into_iter().skip(1);
+        Self::new(LocalExecutor::of_process(arguments))
+    }
+
+    fn get_execution_environment_with_args<A: Into<String>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        Self::new(LocalExecutor::of_process(arguments.into_iter().map(Into::into)))
+    }
+
+    fn create_local_environment(options: Options) -> Self {
+        Self::new(LocalExecutor::with_options(options))
+    }
+}
