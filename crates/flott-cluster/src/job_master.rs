@@ -699,6 +699,7 @@ impl JobMaster {
     fn abort(&mut self, id: CheckpointId, kind: &CheckpointKind, reason: &str) {
         tracing::warn!(checkpoint = id, reason, "checkpoint given up");
         self.stats.checkpoint_failed(id, reason);
+        self.send_all(|| TaskCommand::CheckpointAborted(id));
         if let CheckpointKind::Savepoint { request, .. } = kind
             && let Some(savepoint) = self.savepoints.remove(request)
         {

@@ -85,6 +85,11 @@ impl<K: StateValue + Ord, V: StateValue> BroadcastState<K, V> {
         self.map_mut(ctx.as_broadcast_mut()).insert(key, value);
     }
 
+    /// Sets some entries.
+    pub fn put_all(&self, ctx: &mut impl AsBroadcastMut, entries: impl IntoIterator<Item = (K, V)>) {
+        self.map_mut(ctx.as_broadcast_mut()).extend(entries);
+    }
+
     /// Removes an entry.
     pub fn remove(&self, ctx: &mut impl AsBroadcastMut, key: &K) {
         self.map_mut(ctx.as_broadcast_mut()).remove(key);
@@ -410,6 +415,8 @@ pub trait BroadcastProcessFunction<A, B>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Works on a keyed stream, with state and timers, and a broadcast one, whose records may change what the keyed ones are treated by.
@@ -458,4 +465,6 @@ pub trait KeyedBroadcastProcessFunction<K, A, B>: Clone + Send + Sync + 'static 
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }

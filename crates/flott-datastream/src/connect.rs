@@ -13,6 +13,7 @@ use crate::operators::keyed::{KeyedBroadcasting, KeyedTwo};
 use crate::process::{Context, OpenContext, ProcessContext};
 use crate::records::Data;
 use crate::stream::DataStream;
+use std::ops::Deref;
 
 /// Makes one record of each of two streams, as a struct that both may change.
 pub trait CoMapFunction<A, B>: Clone + Send + Sync + 'static {
@@ -47,6 +48,8 @@ pub trait CoMapFunction<A, B>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Makes any number of records of each of two streams, as a struct that both may change.
@@ -82,6 +85,8 @@ pub trait CoFlatMapFunction<A, B>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Works on the records of two streams with their times and the watermark, and may emit to side outputs.
@@ -117,6 +122,8 @@ pub trait CoProcessFunction<A, B>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Works on the records of two streams that are keyed alike, with state and timers that both see.
@@ -202,6 +209,8 @@ pub trait KeyedCoProcessFunction<K, A, B>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Two streams without keys.
@@ -265,10 +274,7 @@ impl<A: Data, B: Data> ConnectedStreams<A, B> {
         first: impl Fn(&A) -> K + Send + Sync + 'static,
         second: impl Fn(&B) -> K + Send + Sync + 'static,
     ) -> KeyedConnectedStreams<K, A, B> {
-        KeyedConnectedStreams {
-            first: self.first.key_by(first),
-            second: self.second.key_by(second),
-        }
+        self.first.key_by(first).connect(&self.second.key_by(second))
     }
 }
 
@@ -321,18 +327,36 @@ where
 
 /// Two streams that are keyed alike.
 #[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
+///
+/// What can be done with any two streams can be done with them, too (`map` and `flat_map` of two closures, …): they are [`ConnectedStreams`].
 #[derive(Debug, Clone)]
 pub struct KeyedConnectedStreams<K, A, B> {
     first: KeyedStream<K, A>,
     second: KeyedStream<K, B>,
+    plain: ConnectedStreams<A, B>,
+}
+
+impl<K, A, B> Deref for KeyedConnectedStreams<K, A, B> {
+    type Target = ConnectedStreams<A, B>;
+    fn deref(&self) -> &ConnectedStreams<A, B> {
+        &self.plain
+    }
 }
 
 impl<K: Key, A: Data, B: Data> KeyedConnectedStreams<K, A, B> {
     /// Works on the records of both with state and timers of their key.
     pub fn process<F: KeyedCoProcessFunction<K, A, B>>(&self, function: F) -> DataStream<F::Out> {
+        self.apply("keyed-co-process", "Co-Keyed-Process", function)
+    }
+
+    pub(crate) fn apply<F: KeyedCoProcessFunction<K, A, B>>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        function: F,
+    ) -> DataStream<F::Out> {
         let second = (self.second.origins(), Some(self.second.selector()));
-        self.first
-            .connected("keyed-co-process", "Co-Keyed-Process", second, KeyedTwo(function))
+        self.first.connected(operation, name, second, KeyedTwo(function))
     }
 }
 
@@ -369,6 +393,7 @@ impl<K: Key, A: Data> KeyedStream<K, A> {
         KeyedConnectedStreams {
             first: self.clone(),
             second: other.clone(),
+            plain: DataStream::connect(self, other),
         }
     }
 

@@ -338,12 +338,31 @@ impl StreamExecutionEnvironment {
     /// Runs a job that ends with `stream`, and gives its records. A restart of the job would give some of them twice.
     pub(crate) fn execute_and_collect<T: Data>(
         &self,
-        stream: DataStream<T>,
+        stream: &DataStream<T>,
         job_name: &str,
     ) -> Result<Vec<T>, ExecuteError> {
         let collected = Collect::new();
         stream.add_sink("collect", "Collect", FunctionSink::<T, _>::new(collected.clone()));
         self.execute(job_name)?;
+        Ok(collected.take())
+    }
+
+    /// The same up to `limit` records; the job is cancelled behind them.
+    pub(crate) fn execute_and_collect_limit<T: Data>(
+        &self,
+        stream: &DataStream<T>,
+        job_name: &str,
+        limit: usize,
+    ) -> Result<Vec<T>, ExecuteError> {
+        let collected = Collect::up_to(limit);
+        stream.add_sink("collect", "Collect", FunctionSink::<T, _>::new(collected.clone()));
+        let job = self.execute_async(job_name)?;
+        let waiting = job.clone();
+        let ended = collected.wait_while(move || !waiting.get_job_status().is_globally_terminal_state());
+        match ended {
+            true => job.get_job_execution_result().map(|_| ())?,
+            false => job.cancel()?,
+        }
         Ok(collected.take())
     }
 }

@@ -23,6 +23,7 @@ pub struct RuntimeContext {
     metrics: Arc<OperatorMetrics>,
     /// `None` where the operator keeps no lists.
     states: Option<OperatorStates>,
+    is_restored: bool,
 }
 
 impl RuntimeContext {
@@ -33,6 +34,7 @@ impl RuntimeContext {
             task: ctx.task.clone(),
             name: ctx.operator_name.clone(),
             metrics: ctx.metrics.clone(),
+            is_restored: ctx.restored.is_some(),
         }
     }
 
@@ -104,6 +106,11 @@ impl RuntimeContext {
     pub fn attempt_number(&self) -> u64 {
         // The job master counts from 1.
         self.task.attempt.saturating_sub(1)
+    }
+
+    /// Whether the operator starts from what a checkpoint or savepoint held of it. Its lists are filled behind `open`.
+    pub fn is_restored(&self) -> bool {
+        self.is_restored
     }
 
     /// An option of the job.
@@ -218,6 +225,8 @@ pub trait MapFunction<T>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Makes any number of records of one, as a struct; [`crate::DataStream::flat_map`] takes a closure.
@@ -247,6 +256,8 @@ pub trait FlatMapFunction<T>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Folds values into an accumulator: for windows ([`crate::WindowedStream::aggregate`]) and for
@@ -329,4 +340,6 @@ pub trait SinkFunction<T>: Clone + Send + Sync + 'static {
     fn flush(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }

@@ -158,7 +158,7 @@ impl Graph {
         self.registers(node, move |registry| {
             let (source, strategy) = (source.clone(), strategy.clone());
             registry.typed(&kind, 0, Records::<T>::decode);
-            registry.watermark(&kind, move |_, _| Ok(Box::new(Generator(strategy.clone()))));
+            registry.watermark(&kind, move |_, _| Ok(Box::new(Generator::new(strategy.clone()))));
             registry.source(&kind, move |_, _| Ok(Box::new(SharedSource(source.clone()))));
         });
         Origin::main(node)
@@ -920,6 +920,14 @@ pub enum ProgramError {
         first: &'static str,
         /// Another.
         second: &'static str,
+    },
+    /// An interval without times.
+    #[error("an interval join is between {lower_ms} ms and {upper_ms} ms: the lower bound must not be above the upper")]
+    IntervalJoin {
+        /// The lower bound.
+        lower_ms: i64,
+        /// The upper bound.
+        upper_ms: i64,
     },
     /// Windows that cannot be.
     #[error("{reason}")]

@@ -106,17 +106,61 @@ impl Key for Option<String> {
     }
 }
 
+macro_rules! nullable_integers {
+    ($($ty:ty => $kind:ident $array:ty, $primitive:ty, $kept:ty);*) => {
+        $(/// `None` is a key of its own, as NULL is in SQL.
+        impl Key for Option<$ty> {
+            fn types() -> Vec<LogicalType> {
+                vec![LogicalType::not_null(TypeKind::$kind).with_nullable(true)]
+            }
+            fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+                vec![Arc::new(keys.map(|k| k.map(<$kept>::from)).collect::<$array>())]
+            }
+            fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+                let numbers = next(columns).as_primitive::<$primitive>();
+                // Only what was made of this type is kept, so it fits.
+                numbers.is_valid(row).then(|| numbers.value(row) as $ty)
+            }
+        })*
+    };
+}
+
+nullable_integers!(
+    i8 => TinyInt Int8Array, Int8Type, i8;
+    i16 => SmallInt Int16Array, Int16Type, i16;
+    i32 => Int Int32Array, Int32Type, i32;
+    i64 => BigInt Int64Array, Int64Type, i64;
+    u8 => SmallInt Int16Array, Int16Type, i16;
+    u16 => Int Int32Array, Int32Type, i32;
+    u32 => BigInt Int64Array, Int64Type, i64
+);
+
 /// `None` is a key of its own, as NULL is in SQL.
-impl Key for Option<i64> {
+impl Key for Option<bool> {
     fn types() -> Vec<LogicalType> {
-        vec![LogicalType::bigint()]
+        vec![LogicalType::not_null(TypeKind::Boolean).with_nullable(true)]
     }
     fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
-        vec![Arc::new(keys.copied().collect::<Int64Array>())]
+        vec![Arc::new(keys.copied().collect::<BooleanArray>())]
     }
     fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
-        let numbers = next(columns).as_primitive::<Int64Type>();
-        numbers.is_valid(row).then(|| numbers.value(row))
+        let values = next(columns).as_boolean();
+        values.is_valid(row).then(|| values.value(row))
+    }
+}
+
+/// Kept as a text of one character.
+impl Key for char {
+    fn types() -> Vec<LogicalType> {
+        String::types()
+    }
+    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+        let texts = keys.map(|k| Some(k.to_string()));
+        vec![Arc::new(texts.collect::<StringArray>())]
+    }
+    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+        let text = next(columns).as_string::<i32>().value(row);
+        text.chars().next().unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 }
 
@@ -146,6 +190,10 @@ macro_rules! tuples {
 tuples!(A 0, B 1);
 tuples!(A 0, B 1, C 2);
 tuples!(A 0, B 1, C 2, D 3);
+tuples!(A 0, B 1, C 2, D 3, E 4);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
 #[cfg(test)]
 mod tests {
@@ -175,5 +223,10 @@ mod tests {
         back(vec![None, Some("a".to_owned())]);
         back(vec![(Some(1i64), "a".to_owned(), false), (None, "b".to_owned(), true)]);
         back(vec![((1i32, 2i64), 3u8)]);
+        back(vec!['a', 'ë', '\0']);
+        back(vec![None, Some(i8::MIN)]);
+        back(vec![Some(u32::MAX), None]);
+        back(vec![Some(true), None, Some(false)]);
+        back(vec![(1i8, 2i16, 3i32, 4i64, 'c', true, None::<bool>, "t".to_owned())]);
     }
 }

@@ -13,21 +13,29 @@ use crate::stream::DataStream;
 use flott_core::time::END_OF_TIME;
 use flott_state::StateValue;
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Deref};
 
 /// A stream whose records are told apart by a key of type `K`.
+///
+/// What can be done with any stream can be done with it, too (`print`, `sink_to`, `union`, `map` of a closure, …): it is a [`DataStream`], whose
+/// records go to the subtasks of their keys.
 #[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
 pub struct KeyedStream<K, T> {
-    env: StreamExecutionEnvironment,
-    origins: Vec<Origin>,
+    stream: DataStream<T>,
     selector: Selector<K, T>,
+}
+
+impl<K, T> Deref for KeyedStream<K, T> {
+    type Target = DataStream<T>;
+    fn deref(&self) -> &DataStream<T> {
+        &self.stream
+    }
 }
 
 impl<K, T> Clone for KeyedStream<K, T> {
     fn clone(&self) -> Self {
         Self {
-            env: self.env.clone(),
-            origins: self.origins.clone(),
+            stream: self.stream.clone(),
             selector: self.selector.clone(),
         }
     }
@@ -46,15 +54,8 @@ impl<K, T> fmt::Debug for KeyedStream<K, T> {
 
 impl<K: Key, T: Data> KeyedStream<K, T> {
     pub(crate) fn new(env: StreamExecutionEnvironment, origins: Vec<Origin>, selector: Selector<K, T>) -> Self {
-        Self { env, origins, selector }
-    }
-
-    pub(crate) fn env(&self) -> &StreamExecutionEnvironment {
-        &self.env
-    }
-
-    pub(crate) fn origins(&self) -> &[Origin] {
-        &self.origins
+        let stream = DataStream::new(env, origins);
+        Self { stream, selector }
     }
 
     pub(crate) fn selector(&self) -> Selector<K, T> {
@@ -66,7 +67,7 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
         self.apply("keyed-process", "KeyedProcess", function)
     }
 
-    fn apply<F: KeyedProcessFunction<K, T>>(
+    pub(crate) fn apply<F: KeyedProcessFunction<K, T>>(
         &self,
         operation: &'static str,
         name: &str,
@@ -88,15 +89,15 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
             let keyed = Keyed::<K, T, B, L>::new(logic.clone(), selector.clone(), second_selector.clone(), sides);
             Box::new(keyed) as Box<_>
         };
-        let both = [self.origins.as_slice(), second];
+        let both = [self.origins(), second];
         let inputs = match second {
             [] => &both[..1],
             _ => &both[..],
         };
-        let mut graph = self.env.graph().borrow_mut();
+        let mut graph = self.env().graph().borrow_mut();
         let origin = graph.operator_with_sides::<L::Out>(operation, name, true, inputs, make);
         drop(graph);
-        DataStream::new(self.env.clone(), vec![origin])
+        DataStream::new(self.env().clone(), vec![origin])
     }
 }
 
@@ -129,7 +130,7 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
     }
 
     /// Keeps the smallest value of a field; the others stay those of the key's first record.
-    pub fn min<N: PartialOrd + Copy>(
+    pub fn min<N: PartialOrd>(
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
@@ -137,7 +138,7 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
     }
 
     /// Keeps the largest value of a field; the others stay those of the key's first record.
-    pub fn max<N: PartialOrd + Copy>(
+    pub fn max<N: PartialOrd>(
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
@@ -152,6 +153,16 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
     /// Keeps the record with the largest value; of equal ones the first.
     pub fn max_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
         self.aggregate(max_by_of(value))
+    }
+
+    /// Keeps the record with the smallest value; of equal ones the last (Flink's `minBy(field, false)`).
+    pub fn min_by_last<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
+        self.aggregate(move |kept: T, next: T| if value(&next) <= value(&kept) { next } else { kept })
+    }
+
+    /// Keeps the record with the largest value; of equal ones the last (Flink's `maxBy(field, false)`).
+    pub fn max_by_last<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
+        self.aggregate(move |kept: T, next: T| if value(&next) >= value(&kept) { next } else { kept })
     }
 }
 
@@ -171,28 +182,26 @@ pub(crate) fn sum_of<T, N: AddAssign + Copy>(
 }
 
 /// The first record, with the smaller of both fields.
-pub(crate) fn min_of<T, N: PartialOrd + Copy>(
+pub(crate) fn min_of<T, N: PartialOrd>(
     field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
 ) -> impl Join<T> {
     move |mut kept: T, mut next: T| {
-        let candidate = *field(&mut next);
-        let least = field(&mut kept);
-        if candidate < *least {
-            *least = candidate;
+        let (least, candidate) = (field(&mut kept), field(&mut next));
+        if *candidate < *least {
+            std::mem::swap(least, candidate);
         }
         kept
     }
 }
 
 /// The first record, with the larger of both fields.
-pub(crate) fn max_of<T, N: PartialOrd + Copy>(
+pub(crate) fn max_of<T, N: PartialOrd>(
     field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
 ) -> impl Join<T> {
     move |mut kept: T, mut next: T| {
-        let candidate = *field(&mut next);
-        let most = field(&mut kept);
-        if candidate > *most {
-            *most = candidate;
+        let (most, candidate) = (field(&mut kept), field(&mut next));
+        if *candidate > *most {
+            std::mem::swap(most, candidate);
         }
         kept
     }

@@ -4,12 +4,13 @@
 //!  program ──calls──► graph ──finish──► Plan (data) + factories ──► Executor
 //! ```
 //! Read in this order: [`environment`] (where a program begins), [`client`] (a job beside it), [`stream`] (what can be made of a stream), [`function`] (what
-//! users write), [`keyed`], [`process`] and [`state`] (the same with a key),
-//! [`window`], [`connect`], [`broadcast`] and [`join`] (two streams), [`async_io`], [`side`], [`planned`] (what SQL puts between streams), [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
+//! users write), [`keyed`], [`process`], [`rich`] and [`state`] (the same with a key),
+//! [`window`], [`connect`], [`broadcast`], [`join`] and [`interval_join`] (two streams), [`async_io`], [`side`], [`planned`] (what SQL puts between streams), [`records`] (what flows between operators), [`graph`](self) (how calls become a plan). Records are Rust values;
 //! the runtime moves them as [`flott_core::Rows`] and never sees their type.
 
 pub mod async_io;
 pub mod broadcast;
+mod checkpoint_hooks;
 pub mod client;
 pub mod connect;
 pub mod connector;
@@ -17,6 +18,7 @@ mod entries;
 pub mod environment;
 pub mod function;
 mod graph;
+pub mod interval_join;
 pub mod join;
 pub mod key;
 pub mod keyed;
@@ -25,6 +27,7 @@ mod operators;
 pub mod planned;
 pub mod process;
 pub mod records;
+pub mod rich;
 pub mod runtime_mode;
 pub mod side;
 mod socket;
@@ -35,6 +38,7 @@ pub mod text;
 pub mod time;
 mod timers;
 pub mod times;
+pub mod watermarks;
 pub mod window;
 
 pub use async_io::{AsyncDataStream, AsyncFunction, AsyncRetryStrategy};
@@ -54,12 +58,16 @@ pub use function::{
     AggregateFunction, BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext, SinkFunction,
 };
 pub use graph::ProgramError;
-pub use join::{Either, IntervalJoin, IntervalJoined, JoinedOn, JoinedStreams, JoinedWhere, JoinedWindows};
+pub use interval_join::{IntervalJoin, IntervalJoined, JoinContext, ProcessJoinFunction};
+pub use join::{Either, JoinedOn, JoinedStreams, JoinedWhere, JoinedWindows};
 pub use key::Key;
 pub use keyed::KeyedStream;
 pub use metrics::{Counter, Histogram, Meter, MetricGroup};
 pub use process::{Context, KeyedProcessFunction, OpenContext, ProcessContext, ProcessFunction};
 pub use records::{Data, Records};
+pub use rich::{
+    KeyContext, RichCoFlatMapFunction, RichCoMapFunction, RichFilterFunction, RichFlatMapFunction, RichMapFunction,
+};
 pub use runtime_mode::RuntimeMode;
 pub use side::OutputTag;
 pub use socket::Reconnect;
@@ -71,6 +79,7 @@ pub use state::{
 pub use stream::{DataStream, DataStreamSink};
 pub use time::WatermarkStrategy;
 pub use times::Times;
+pub use watermarks::{WatermarkGenerator, WatermarkOutput};
 pub use window::assigner::{
     EventTimeSessionWindows, GlobalWindows, ProcessingTimeSessionWindows, SlidingEventTimeWindows,
     SlidingProcessingTimeWindows, TumblingEventTimeWindows, TumblingProcessingTimeWindows, WindowAssigner,

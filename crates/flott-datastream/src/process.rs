@@ -5,9 +5,11 @@ use crate::broadcast::{AsBroadcast, BroadcastDeclarations, BroadcastStates};
 use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
 use crate::records::Data;
+use crate::rich::KeyContext;
 use crate::side::OutputTag;
 use crate::state::{AsState, KeyState, StateDeclarations};
 use crate::timers::Timers;
+use crate::window::trigger::TimeDomain;
 use flott_core::EventTime;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -55,6 +57,8 @@ pub trait ProcessFunction<T>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// The record's time, and where output goes.
@@ -200,6 +204,8 @@ pub trait KeyedProcessFunction<K, T>: Clone + Send + Sync + 'static {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// What `open` is told, and where it declares state.
@@ -254,6 +260,8 @@ pub struct ProcessContext<'a, K, U> {
     pub(crate) now_ms: i64,
     pub(crate) collector: &'a mut Collector<U>,
     pub(crate) broadcast: &'a BroadcastStates,
+    /// In `on_timer`: the timer.
+    pub(crate) timer: Option<(TimeDomain, i64)>,
 }
 
 impl<K: fmt::Debug, U> fmt::Debug for ProcessContext<'_, K, U> {
@@ -281,9 +289,29 @@ impl<K: Key, U> ProcessContext<'_, K, U> {
         self.collector.output(tag, value);
     }
 
-    /// Event time of the record, or of the event-time timer, at hand.
-    pub fn timestamp(&self) -> Option<EventTime> {
-        self.collector.time
+    /// Event time of the record at hand; in `on_timer` the time of the timer, of either domain.
+    pub fn timestamp(&self) -> Option<i64> {
+        match self.timer {
+            Some((_, time_ms)) => Some(time_ms),
+            None => self.collector.time,
+        }
+    }
+
+    /// By which time the timer was set that is at hand; `None` outside of `on_timer`.
+    pub fn time_domain(&self) -> Option<TimeDomain> {
+        self.timer.map(|(domain, _)| domain)
+    }
+
+    /// The key, its state and the record's time, apart from where output goes.
+    pub(crate) fn apart(&mut self) -> (KeyContext<'_, K>, &mut Collector<U>) {
+        let of_key = KeyContext {
+            key: self.key,
+            state: self.state,
+            timestamp: self.collector.time,
+            watermark: self.watermark,
+            now_ms: self.now_ms,
+        };
+        (of_key, self.collector)
     }
 
     /// The watermark, in milliseconds.

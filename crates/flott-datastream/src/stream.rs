@@ -11,7 +11,7 @@ use crate::operators::keyed::{KeyBy, Selector};
 use crate::operators::partition::PartitionBy;
 use crate::operators::sink::{ForEach, FunctionSink, Print};
 use crate::operators::stateless::{
-    FilterWith, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryMapWith,
+    FilterWith, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryFilterWith, TryMapWith,
 };
 use crate::process::ProcessFunction;
 use crate::records::Data;
@@ -89,6 +89,14 @@ impl<T: Data> DataStream<T> {
     /// The records for which `keep` is true.
     pub fn filter(&self, keep: impl FnMut(&T) -> bool + Clone + Send + Sync + 'static) -> DataStream<T> {
         self.transform("filter", "Filter", FilterWith(keep))
+    }
+
+    /// The records for which `keep` is true, which may fail; its error fails the task.
+    pub fn try_filter<E: Into<BoxError> + 'static>(
+        &self,
+        keep: impl FnMut(&T) -> Result<bool, E> + Clone + Send + Sync + 'static,
+    ) -> DataStream<T> {
+        self.transform("filter", "Filter", TryFilterWith(keep))
     }
 
     /// Any number of records of each.
@@ -412,8 +420,24 @@ impl<T: Data> DataStream<T> {
     ///
     /// # Errors
     /// If the program is no job, or the job is refused or fails.
-    pub fn execute_and_collect(self, job_name: &str) -> Result<Vec<T>, ExecuteError> {
-        self.env.clone().execute_and_collect(self, job_name)
+    pub fn execute_and_collect(&self, job_name: &str) -> Result<Vec<T>, ExecuteError> {
+        self.env.execute_and_collect(self, job_name)
+    }
+
+    /// The first `limit` records of the same, or all if there are fewer; then the job is cancelled. For streams that do not end, too.
+    ///
+    /// ```
+    /// # use flott::prelude::*;
+    /// let env = StreamExecutionEnvironment::get_execution_environment();
+    /// let endless = env.from_sequence(1, i64::MAX).set_parallelism(1).map(|n| n * 2);
+    /// assert_eq!(endless.execute_and_collect_limit("some", 3)?.len(), 3);
+    /// # Ok::<(), ExecuteError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the program is no job, or the job is refused or fails before there are as many.
+    pub fn execute_and_collect_limit(&self, job_name: &str, limit: usize) -> Result<Vec<T>, ExecuteError> {
+        self.env.execute_and_collect_limit(self, job_name, limit)
     }
 }
 

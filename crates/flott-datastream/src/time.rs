@@ -8,15 +8,18 @@ use crate::graph::ProgramError;
 use crate::operators::AtHand;
 use crate::records::{Data, Records};
 use crate::runtime_mode;
+use crate::watermarks::{Generating, MakeGenerator, WatermarkGenerator};
 use arrow_array::Int64Array;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::connector::{
-    Boundedness, ConnectorError, DEFAULT_ALIGNMENT_INTERVAL_MS, ReaderPoll, Split, WatermarkGenerator, WatermarkSpec,
+    Boundedness, ConnectorError, DEFAULT_ALIGNMENT_INTERVAL_MS, ReaderPoll, Split, WatermarkGenerator as OfSplits,
+    WatermarkSpec,
 };
 use flott_runtime::{
     Element, Flow, Operator, OperatorContext, Output, Source, SourceReader, SplitEnumerator, TaskError,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,8 @@ enum Pace<T> {
     Behind(i64),
     /// What each record says.
     Said(Justify<T>),
+    /// What generators of the program's own say.
+    Own(MakeGenerator<T>),
 }
 
 impl<T> Clone for Pace<T> {
@@ -43,6 +48,7 @@ impl<T> Clone for Pace<T> {
             Self::Still => Self::Still,
             Self::Behind(delay_ms) => Self::Behind(*delay_ms),
             Self::Said(justify) => Self::Said(justify.clone()),
+            Self::Own(make) => Self::Own(make.clone()),
         }
     }
 }
@@ -114,6 +120,12 @@ impl<T> WatermarkStrategy<T> {
         Self::of(Pace::Said(Arc::new(watermark)))
     }
 
+    /// A rule of one's own that keeps something, or moves time without records: `make` makes one for each split of a source, or for each
+    /// subtask elsewhere. [`WatermarkGenerator`] has an example.
+    pub fn for_generator<G: WatermarkGenerator<T> + 'static>(make: impl Fn() -> G + Send + Sync + 'static) -> Self {
+        Self::of(Pace::Own(Arc::new(move || Box::new(make()) as Box<_>)))
+    }
+
     /// Takes a record's time out of the record: milliseconds since the epoch.
     pub fn with_timestamp_assigner(
         mut self,
@@ -183,7 +195,15 @@ impl<T> WatermarkStrategy<T> {
 
     /// Whether watermarks do not wait for an interval.
     fn is_punctuated(&self) -> bool {
-        matches!(self.pace, Pace::Said(_))
+        matches!(self.pace, Pace::Said(_) | Pace::Own(_))
+    }
+
+    /// A generator of the program's own.
+    fn own(&self) -> Option<Generating<T>> {
+        match &self.pace {
+            Pace::Own(make) => Some(Generating::new(make)),
+            _ => None,
+        }
     }
 
     /// What the source's node says of it; `kind` is that of its generator.
@@ -220,7 +240,7 @@ impl<T: Data> WatermarkStrategy<T> {
     /// The watermark that a record justifies: nothing at or before it will come (Flink's rule: the delay, less one).
     fn watermark(&self, value: &T, time_ms: EventTime) -> Option<EventTime> {
         match &self.pace {
-            Pace::Still => None,
+            Pace::Still | Pace::Own(_) => None,
             Pace::Behind(delay_ms) => Some(time_ms.saturating_sub(*delay_ms).saturating_sub(1)),
             Pace::Said(justify) => justify(value, time_ms),
         }
@@ -234,9 +254,33 @@ impl<T: Data> WatermarkStrategy<T> {
 }
 
 /// Watermarks of a source's batches, whose records have their times.
-pub(crate) struct Generator<T>(pub(crate) WatermarkStrategy<T>);
+pub(crate) struct Generator<T> {
+    strategy: WatermarkStrategy<T>,
+    /// The split at hand.
+    split: usize,
+    /// The program's own generators, by split.
+    own: BTreeMap<usize, Generating<T>>,
+}
 
-impl<T: Data> WatermarkGenerator for Generator<T> {
+impl<T> Generator<T> {
+    pub(crate) fn new(strategy: WatermarkStrategy<T>) -> Self {
+        Self {
+            strategy,
+            split: 0,
+            own: BTreeMap::new(),
+        }
+    }
+
+    /// The program's own generator of a split.
+    fn own(&mut self, split: usize) -> Option<&mut Generating<T>> {
+        let Pace::Own(make) = &self.strategy.pace else {
+            return None;
+        };
+        Some(self.own.entry(split).or_insert_with(|| Generating::new(make)))
+    }
+}
+
+impl<T: Data> OfSplits for Generator<T> {
     fn watermarks(&mut self, batch: &Batch) -> Result<Int64Array, TaskError> {
         let rows = batch
             .typed()
@@ -250,11 +294,35 @@ impl<T: Data> WatermarkGenerator for Generator<T> {
                            (with_timestamp_assigner), or use WatermarkStrategy::no_watermarks()";
             return Err(TaskError::user(message).fatal());
         }
+        if let Some(own) = self.own(self.split) {
+            let timed = records.values.iter().enumerate();
+            let timed = timed.map(|(index, value)| (value, records.time(index)));
+            return Ok(own.on_events(timed)?.into_iter().collect());
+        }
         let watermark = |index: usize| {
             let time_ms = records.time(index);
-            time_ms.and_then(|time_ms| self.0.watermark(&records.values[index], time_ms))
+            time_ms.and_then(|time_ms| self.strategy.watermark(&records.values[index], time_ms))
         };
         Ok((0..records.values.len()).map(watermark).collect())
+    }
+
+    fn at_split(&mut self, split: usize) {
+        self.split = split;
+    }
+
+    fn is_periodic(&self) -> bool {
+        matches!(self.strategy.pace, Pace::Own(_))
+    }
+
+    fn on_periodic_emit(&mut self, split: usize) -> Result<Option<EventTime>, TaskError> {
+        match self.own(split) {
+            Some(own) => own.on_periodic_emit(),
+            None => Ok(None),
+        }
+    }
+
+    fn is_idle(&self, split: usize) -> bool {
+        self.own.get(&split).is_some_and(Generating::is_idle)
     }
 }
 
@@ -330,6 +398,8 @@ impl<T: Data> SourceReader for TimedReader<T> {
 /// Times and watermarks behind a source: those from upstream no longer count, but for the end of time.
 pub(crate) struct TimestampsAndWatermarks<T> {
     strategy: WatermarkStrategy<T>,
+    /// The program's own generator.
+    own: Option<Generating<T>>,
     at_hand: AtHand<T>,
     /// The watermark that the records so far justify.
     justified: EventTime,
@@ -347,6 +417,7 @@ pub(crate) struct TimestampsAndWatermarks<T> {
 impl<T: Data> TimestampsAndWatermarks<T> {
     pub(crate) fn new(strategy: WatermarkStrategy<T>) -> Self {
         Self {
+            own: strategy.own(),
             strategy,
             at_hand: AtHand::new(),
             justified: NO_WATERMARK,
@@ -361,21 +432,41 @@ impl<T: Data> TimestampsAndWatermarks<T> {
     }
 
     /// Emits records, cut where the watermark moves.
-    fn emit_on_event(&mut self, records: Records<T>, out: &mut Output) {
+    fn emit_on_event(&mut self, records: Records<T>, out: &mut Output) -> Result<(), TaskError> {
+        let said = match &mut self.own {
+            Some(own) => {
+                let timed = records.values.iter().enumerate();
+                Some(own.on_events(timed.map(|(index, value)| (value, records.time(index))))?)
+            }
+            None => None,
+        };
         let mut times = records.times.cursor();
         let mut piece = Records::default();
-        for value in records.values {
+        for (index, value) in records.values.into_iter().enumerate() {
             let time = times.next();
-            let justified = time.and_then(|t| self.strategy.watermark(&value, t));
+            let justified = match &said {
+                Some(said) => said[index],
+                None => time.and_then(|t| self.strategy.watermark(&value, t)),
+            };
             let justified = justified.unwrap_or(NO_WATERMARK);
             piece.push(value, time);
             if justified > self.justified {
                 self.justified = justified;
                 out.emit(std::mem::take(&mut piece).into_batch());
+                self.set_idle(false, out);
                 self.emit_watermark(out);
             }
         }
         out.emit(piece.into_batch());
+        let is_idle = self.own.as_ref().map_or(self.is_idle, Generating::is_idle);
+        self.set_idle(is_idle, out);
+        Ok(())
+    }
+
+    fn set_idle(&mut self, is_idle: bool, out: &mut Output) {
+        if std::mem::replace(&mut self.is_idle, is_idle) != is_idle {
+            out.push(Element::Idle(is_idle));
+        }
     }
 
     /// When the clock is looked at again: at the interval; where each record gives its watermark itself, for silence alone.
@@ -422,12 +513,13 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
             return Ok(Flow::Done);
         }
         self.last_record_ms = self.clock.as_ref().map_or(0, |c| c.now_ms());
-        if std::mem::replace(&mut self.is_idle, false) {
-            out.push(Element::Idle(false));
+        // Who has said itself that it is idle, says itself when it is no more.
+        if !self.own.as_ref().is_some_and(Generating::is_idle) {
+            self.set_idle(false, out);
         }
         // Without an interval a watermark follows each record that justifies it, as at sources.
         if self.interval_ms == 0 || self.strategy.is_punctuated() {
-            self.emit_on_event(records, out);
+            self.emit_on_event(records, out)?;
             return Ok(Flow::Done);
         }
         if let Some(latest) = self.strategy.latest_watermark(&records) {
@@ -446,12 +538,19 @@ impl<T: Data> Operator for TimestampsAndWatermarks<T> {
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        self.emit_watermark(out);
-        let is_silent = |timeout_ms: i64| now_ms.saturating_sub(self.last_record_ms) >= timeout_ms;
-        if !self.is_idle && self.strategy.idle_timeout_ms.is_some_and(is_silent) {
-            self.is_idle = true;
-            out.push(Element::Idle(true));
+        let mut is_idle = self.is_idle;
+        if let Some(own) = self.own.as_mut().filter(|_| self.interval_ms > 0) {
+            let said = own.on_periodic_emit()?;
+            self.justified = self.justified.max(said.unwrap_or(NO_WATERMARK));
+            is_idle = own.is_idle();
         }
+        let is_silent = |timeout_ms: i64| now_ms.saturating_sub(self.last_record_ms) >= timeout_ms;
+        is_idle |= self.strategy.idle_timeout_ms.is_some_and(is_silent);
+        if self.is_idle && !is_idle {
+            self.set_idle(false, out);
+        }
+        self.emit_watermark(out);
+        self.set_idle(is_idle, out);
         self.next_look_ms = self.next_look(now_ms);
         Ok(Flow::Done)
     }

@@ -218,6 +218,13 @@ impl Chain {
         }
     }
 
+    /// Tells every operator that a checkpoint was given up.
+    pub fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        for link in &mut self.links {
+            link.operator.checkpoint_aborted(checkpoint);
+        }
+    }
+
     /// Memory held by the operators, in bytes.
     pub fn state_bytes(&self) -> usize {
         self.links.iter().map(|l| l.operator.state_bytes()).sum()

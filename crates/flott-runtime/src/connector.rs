@@ -289,6 +289,11 @@ pub trait SinkWriter: Send {
         let _ = checkpoint;
     }
 
+    /// `checkpoint` was given up; what it held is committed with a later one.
+    fn aborted(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
+
     /// When the writer wants a `flush`-less look at the clock (linger), in processing time.
     fn next_timer(&self) -> Option<i64> {
         None
@@ -495,4 +500,30 @@ pub trait WatermarkGenerator: Send {
     /// # Errors
     /// If the expression fails.
     fn watermarks(&mut self, batch: &Batch) -> Result<arrow_array::Int64Array, TaskError>;
+
+    /// The next batches are of this split, by its number at the source; for generators that keep something of each.
+    fn at_split(&mut self, split: usize) {
+        let _ = split;
+    }
+
+    /// Whether time or idleness may move without rows: [`Self::on_periodic_emit`] is then called at each interval for each unfinished
+    /// split.
+    fn is_periodic(&self) -> bool {
+        false
+    }
+
+    /// The watermark that a split has come to without another row.
+    ///
+    /// # Errors
+    /// If its code fails.
+    fn on_periodic_emit(&mut self, split: usize) -> Result<Option<EventTime>, TaskError> {
+        let _ = split;
+        Ok(None)
+    }
+
+    /// Whether the generator itself says that a split holds time back no longer.
+    fn is_idle(&self, split: usize) -> bool {
+        let _ = split;
+        false
+    }
 }

@@ -106,6 +106,11 @@ pub trait Operator: Send {
         let _ = checkpoint;
     }
 
+    /// The checkpoint was given up, before or behind its barrier here.
+    fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
+
     /// All input was read and the last watermark has passed: emits what is left.
     ///
     /// # Errors

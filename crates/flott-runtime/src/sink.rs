@@ -88,6 +88,12 @@ impl Operator for SinkOperator {
         }
     }
 
+    fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        if let Some(writer) = &mut self.writer {
+            writer.aborted(checkpoint);
+        }
+    }
+
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
         let writer = self.writer()?;
         writer.on_watermark(END_OF_TIME);

@@ -237,6 +237,7 @@ impl SourceDriver {
         let due = self.generator.is_some() && now_ms.saturating_sub(self.last_emit_ms) >= self.policy.interval_ms;
         if due {
             self.last_emit_ms = now_ms;
+            self.tick()?;
             if !is_ahead {
                 self.mark_idle(now_ms);
             }
@@ -249,7 +250,7 @@ impl SourceDriver {
                 let report = |interval_ms| self.last_report_ms.saturating_add(interval_ms);
                 let looks = [
                     until_ms,
-                    (!self.idle).then_some(emission),
+                    (!self.idle || self.ticks()).then_some(emission),
                     self.policy.report_interval_ms.map(report),
                 ];
                 Ok(SourceState::Idle(looks.into_iter().flatten().min()))
@@ -284,11 +285,12 @@ impl SourceDriver {
             out.emit(batch);
             return Ok(());
         };
+        generator.at_split(split);
         let times = generator.watermarks(&batch)?;
         let state = &mut self.splits[split];
         state.last_row_ms = now_ms;
-        state.idle = false;
-        if self.idle {
+        state.idle = generator.is_idle(split);
+        if self.idle && !state.idle {
             self.idle = false;
             out.push(Element::Idle(false));
         }
@@ -320,12 +322,37 @@ impl SourceDriver {
         Ok(())
     }
 
+    /// Whether the generator is asked at each interval; without one it is not, as in Flink.
+    fn ticks(&self) -> bool {
+        self.policy.interval_ms > 0 && self.generator.as_ref().is_some_and(|g| g.is_periodic())
+    }
+
+    /// Lets the generator move the time of each split.
+    fn tick(&mut self) -> Result<(), TaskError> {
+        if !self.ticks() {
+            return Ok(());
+        }
+        let Some(generator) = &mut self.generator else {
+            return Ok(());
+        };
+        for (index, split) in self.splits.iter_mut().enumerate().filter(|(_, s)| !s.finished) {
+            if let Some(watermark) = generator.on_periodic_emit(index)? {
+                split.watermark = split.watermark.max(watermark);
+            }
+            split.idle = generator.is_idle(index);
+        }
+        Ok(())
+    }
+
     fn mark_idle(&mut self, now_ms: i64) {
         let Some(timeout_ms) = self.policy.idle_timeout_ms else {
             return;
         };
-        for split in self.splits.iter_mut().filter(|s| !s.finished && s.paused_ms.is_none()) {
-            split.idle = now_ms - split.last_row_ms >= timeout_ms;
+        for (index, split) in self.splits.iter_mut().enumerate() {
+            if !split.finished && split.paused_ms.is_none() {
+                let is_said = self.generator.as_ref().is_some_and(|g| g.is_idle(index));
+                split.idle = is_said || now_ms - split.last_row_ms >= timeout_ms;
+            }
         }
     }
 

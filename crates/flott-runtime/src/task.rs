@@ -47,6 +47,8 @@ pub enum TaskCommand {
     Checkpoint(Barrier),
     /// A checkpoint is complete and committed.
     CheckpointComplete(CheckpointId),
+    /// A checkpoint that had begun was given up.
+    CheckpointAborted(CheckpointId),
     /// The source may read up to this time; splits ahead of it wait for the others of their group (watermark alignment).
     AlignWatermarks(EventTime),
     /// End where you are; state is given up.
@@ -468,6 +470,7 @@ impl Task {
                 self.triggered = Some(barrier);
             }
             (TaskCommand::Checkpoint(_), _) => {}
+            (TaskCommand::CheckpointAborted(checkpoint), _) => self.chain.checkpoint_aborted(checkpoint),
             (TaskCommand::CheckpointComplete(checkpoint), feed) => {
                 if let Feed::Source { driver, .. } = feed {
                     driver.checkpoint_complete(checkpoint);

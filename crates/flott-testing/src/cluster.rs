@@ -3,7 +3,7 @@
 use crate::harness::OwnRuntime;
 use crate::metrics::{self, Metric};
 use flott::local::{JobHost, LocalJob};
-use flott::prelude::{ExecuteError, JobClient, StreamExecutionEnvironment};
+use flott::prelude::{ExecuteError, JobClient, JobExecutionResult, StreamExecutionEnvironment};
 use flott_cluster::{JobHandle, JobStatus, Restore, Submission, submit};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
@@ -174,7 +174,7 @@ impl MiniCluster {
     /// # Errors
     /// If it is refused.
     pub fn start(&self, env: &StreamExecutionEnvironment, job_name: &str) -> Result<MiniClusterJob, ClusterError> {
-        self.submit(env.program(job_name)?, Restore::Fresh)
+        Ok(self.watched(self.submit(env.program(job_name)?, Restore::Fresh)?))
     }
 
     /// The same from the checkpoint or savepoint at `path`.
@@ -187,10 +187,19 @@ impl MiniCluster {
         job_name: &str,
         path: &str,
     ) -> Result<MiniClusterJob, ClusterError> {
-        self.submit(env.program(job_name)?, Restore::Path(path.to_owned()))
+        let restore = Restore::Path(path.to_owned());
+        Ok(self.watched(self.submit(env.program(job_name)?, restore)?))
     }
 
-    fn submit(&self, program: Program, restore: Restore) -> Result<MiniClusterJob, ClusterError> {
+    /// A job that ends with its handle.
+    fn watched(&self, handle: JobHandle) -> MiniClusterJob {
+        MiniClusterJob {
+            cluster: self.clone(),
+            handle,
+        }
+    }
+
+    fn submit(&self, program: Program, restore: Restore) -> Result<JobHandle, ClusterError> {
         let (plan, registry) = program.into_parts(flott::registry());
         self.check_slots(&plan)?;
         let submission = Submission {
@@ -199,14 +208,11 @@ impl MiniCluster {
             allow_non_restored_state: false,
         };
         let clock = Arc::new(SystemClock);
-        let handle = self
+        let submitted = self
             .0
             .runtime
-            .wait(move || submit(Arc::new(registry), clock, submission))?;
-        Ok(MiniClusterJob {
-            cluster: self.clone(),
-            handle,
-        })
+            .wait(move || submit(Arc::new(registry), clock, submission));
+        Ok(submitted?)
     }
 
     /// One subtask of each operator of a slot sharing group shares a slot.
@@ -248,14 +254,28 @@ impl Executor for OnCluster {
     }
 
     fn execute_async(&self, program: Program) -> Result<JobClient, ExecuteError> {
-        let path = program
-            .plan
-            .options
-            .get("execution.state-recovery.path")
-            .map(str::to_owned);
-        let submitted = self.0.submit(program, Restore::from_path(path.as_deref()));
-        let handle = submitted.map_err(|error| ExecuteError::Job(error.to_string()))?;
+        let handle = self.submit(program)?;
         Ok(JobClient::new(LocalJob::new(handle, self.0.0.clone())))
+    }
+
+    fn execute(&self, program: Program) -> Result<JobExecutionResult, ExecuteError> {
+        let started = Instant::now();
+        let mut job = self.0.watched(self.submit(program)?);
+        job.wait().map_err(|error| ExecuteError::Job(error.to_string()))?;
+        Ok(JobExecutionResult {
+            job_id: job.handle.job_id.to_string(),
+            net_runtime: started.elapsed(),
+        })
+    }
+}
+
+impl OnCluster {
+    /// Starts a job from what its options say.
+    fn submit(&self, program: Program) -> Result<JobHandle, ExecuteError> {
+        let path = program.plan.options.get("execution.state-recovery.path");
+        let restore = Restore::from_path(path);
+        let submitted = self.0.submit(program, restore);
+        submitted.map_err(|error| ExecuteError::Job(error.to_string()))
     }
 }
 
@@ -299,6 +319,11 @@ impl MiniClusterJob {
     /// Checkpoints that were completed, savepoints included.
     pub fn completed_checkpoints(&self) -> u64 {
         self.handle.stats.checkpoints().completed
+    }
+
+    /// Checkpoints that were given up.
+    pub fn failed_checkpoints(&self) -> u64 {
+        self.handle.stats.checkpoints().failed
     }
 
     fn cause(&self) -> String {

@@ -27,6 +27,8 @@ pub(crate) trait ConnectedLogic<A, B>: Clone + Send + Sync + 'static {
     fn first(&mut self, value: A, ctx: &mut Context<'_, Self::Out>) -> Result<(), BoxError>;
     fn second(&mut self, value: B, ctx: &mut Context<'_, Self::Out>) -> Result<(), BoxError>;
     fn close(&mut self) -> Result<(), BoxError>;
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// A function of one input.
@@ -49,6 +51,8 @@ impl<A, F: ProcessFunction<A>> ConnectedLogic<A, ()> for One<F> {
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// A user's [`CoProcessFunction`].
@@ -72,6 +76,8 @@ impl<A, B, F: CoProcessFunction<A, B>> ConnectedLogic<A, B> for Two<F> {
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// A user's [`CoMapFunction`].
@@ -100,6 +106,8 @@ where
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// A user's [`CoFlatMapFunction`].
@@ -126,6 +134,8 @@ where
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// A user's [`BroadcastProcessFunction`]: the second input is the broadcast one.
@@ -155,6 +165,8 @@ impl<A, B, F: BroadcastProcessFunction<A, B>> ConnectedLogic<A, B> for Broadcast
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// Records of one input that are at hand.
@@ -270,13 +282,22 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> 
         Ok(Flow::Done)
     }
 
-    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        guarded("snapshot_state", || self.logic.snapshot_state(checkpoint))?;
         let mut operator_state = self.broadcast.snapshot()?;
         operator_state.extend(self.lists.snapshot()?);
         Ok(OperatorSnapshot {
             operator_state,
             ..OperatorSnapshot::default()
         })
+    }
+
+    fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
+        self.logic.notify_checkpoint_complete(checkpoint);
+    }
+
+    fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        self.logic.notify_checkpoint_aborted(checkpoint);
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {

@@ -21,6 +21,7 @@ use crate::state::KeyState;
 use crate::state::operator::OperatorStates;
 use crate::timers::{Due, Timers};
 use crate::times::{Times, TimesCursor};
+use crate::window::trigger::TimeDomain;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
@@ -134,6 +135,8 @@ pub(crate) trait KeyedLogic<K: Key, A, B>: Clone + Send + Sync + 'static {
     }
     fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError>;
     fn close(&mut self) -> Result<(), BoxError>;
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// A function of one input.
@@ -156,6 +159,8 @@ impl<K: Key, A, F: KeyedProcessFunction<K, A>> KeyedLogic<K, A, ()> for KeyedOne
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// A user's [`KeyedCoProcessFunction`].
@@ -182,6 +187,8 @@ impl<K: Key, A, B, F: KeyedCoProcessFunction<K, A, B>> KeyedLogic<K, A, B> for K
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// A user's [`KeyedBroadcastProcessFunction`].
@@ -207,6 +214,8 @@ impl<K: Key, A, B, F: KeyedBroadcastProcessFunction<K, A, B>> KeyedLogic<K, A, B
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// State and timers, once the operator is open.
@@ -306,6 +315,7 @@ impl<K: Key, T: Data> Input<K, T> {
                     now_ms,
                     collector,
                     broadcast: &opened.broadcast,
+                    timer: None,
                 };
                 code(value, &mut ctx)?;
             }
@@ -443,6 +453,10 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
         }
         let (logic, collector, watermark) = (&mut self.logic, &mut self.collector, self.watermark);
         collector.time = is_event_time.then_some(time_ms);
+        let domain = match is_event_time {
+            true => TimeDomain::EventTime,
+            false => TimeDomain::ProcessingTime,
+        };
         let now_ms = opened.clock.now_ms();
         opened.state.set_now(now_ms);
         let at = Cell::new(0);
@@ -463,6 +477,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
                     now_ms,
                     collector,
                     broadcast: &opened.broadcast,
+                    timer: Some((domain, time_ms)),
                 };
                 logic.on_timer(time_ms, &mut ctx)?;
             }
@@ -573,6 +588,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        guarded("snapshot_state", || self.logic.snapshot_state(checkpoint))?;
         let opened = opened(&mut self.opened)?;
         let mut keyed = vec![];
         if opened.state.is_used() {
@@ -587,6 +603,14 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
             operator_state,
             ..OperatorSnapshot::default()
         })
+    }
+
+    fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
+        self.logic.notify_checkpoint_complete(checkpoint);
+    }
+
+    fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        self.logic.notify_checkpoint_aborted(checkpoint);
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {

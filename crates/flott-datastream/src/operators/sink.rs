@@ -10,7 +10,8 @@ use flott_runtime::{Flow, OperatorContext, Sink, SinkWriter, TaskError};
 use flott_state::OperatorEntry;
 use std::io::Write;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The sink around a function.
 pub(crate) struct FunctionSink<T, F> {
@@ -68,8 +69,17 @@ impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
         Ok(Flow::Done)
     }
 
-    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<Vec<OperatorEntry>, TaskError> {
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<Vec<OperatorEntry>, TaskError> {
+        guarded("snapshot_state", || self.function.snapshot_state(checkpoint))?;
         self.states.snapshot()
+    }
+
+    fn committed(&mut self, checkpoint: CheckpointId) {
+        self.function.notify_checkpoint_complete(checkpoint);
+    }
+
+    fn aborted(&mut self, checkpoint: CheckpointId) {
+        self.function.notify_checkpoint_aborted(checkpoint);
     }
 }
 
@@ -127,29 +137,69 @@ impl<T: Data> SinkFunction<T> for Print {
     }
 }
 
-/// Puts records where the program finds them after its job.
+/// Puts records where the program finds them, up to a limit.
 #[derive(Debug)]
-pub(crate) struct Collect<T>(Arc<Mutex<Vec<T>>>);
+pub(crate) struct Collect<T> {
+    records: Arc<(Mutex<Vec<T>>, Condvar)>,
+    limit: usize,
+}
 
 impl<T> Clone for Collect<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            records: self.records.clone(),
+            limit: self.limit,
+        }
     }
 }
 
+/// How often it is looked whether a job has ended without more records.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
 impl<T> Collect<T> {
     pub(crate) fn new() -> Self {
-        Self(Arc::default())
+        Self::up_to(usize::MAX)
+    }
+
+    /// Drops what comes behind `limit` records.
+    pub(crate) fn up_to(limit: usize) -> Self {
+        Self {
+            records: Arc::default(),
+            limit,
+        }
+    }
+
+    fn records(&self) -> MutexGuard<'_, Vec<T>> {
+        self.records.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn take(&self) -> Vec<T> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.records())
+    }
+
+    /// Waits until the limit is reached (`false`), or `goes_on` no more (`true`).
+    pub(crate) fn wait_while(&self, goes_on: impl Fn() -> bool) -> bool {
+        let mut records = self.records();
+        while records.len() < self.limit {
+            if !goes_on() {
+                return true;
+            }
+            let waited = self.records.1.wait_timeout(records, LOOK_INTERVAL);
+            records = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
     }
 }
 
 impl<T: Data> SinkFunction<T> for Collect<T> {
     fn invoke(&mut self, value: T, _time: Option<EventTime>) -> Result<(), BoxError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+        let mut records = self.records();
+        if records.len() < self.limit {
+            records.push(value);
+            if records.len() == self.limit {
+                self.records.1.notify_all();
+            }
+        }
         Ok(())
     }
 }

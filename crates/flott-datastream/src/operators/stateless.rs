@@ -21,6 +21,8 @@ pub(crate) trait Transform<T, U>: Send {
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+
+    crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// A closure of one to one.
@@ -61,6 +63,20 @@ impl<T, F: FnMut(&T) -> bool + Send> Transform<T, T> for FilterWith<F> {
     }
 }
 
+/// A closure that says what stays, and may fail.
+#[derive(Clone)]
+pub(crate) struct TryFilterWith<F>(pub F);
+
+impl<T, E: Into<BoxError>, F: FnMut(&T) -> Result<bool, E> + Send> Transform<T, T> for TryFilterWith<F> {
+    #[inline]
+    fn apply(&mut self, value: T, out: &mut Collector<T>) -> Result<(), BoxError> {
+        if (self.0)(&value).map_err(Into::into)? {
+            out.collect(value);
+        }
+        Ok(())
+    }
+}
+
 /// A closure of one to any number.
 #[derive(Clone)]
 pub(crate) struct FlatMapWith<F>(pub F);
@@ -89,6 +105,8 @@ impl<T, F: MapFunction<T>> Transform<T, F::Out> for MapBy<F> {
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// A user's [`FlatMapFunction`].
@@ -106,6 +124,8 @@ impl<T, F: FlatMapFunction<T>> Transform<T, F::Out> for FlatMapBy<F> {
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
     }
+
+    crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
 /// The operator around a [`Transform`].
@@ -171,11 +191,20 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
         })
     }
 
-    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
+        guarded("snapshot_state", || self.transform.snapshot_state(checkpoint))?;
         Ok(OperatorSnapshot {
             operator_state: self.states.snapshot()?,
             ..OperatorSnapshot::default()
         })
+    }
+
+    fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
+        self.transform.notify_checkpoint_complete(checkpoint);
+    }
+
+    fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        self.transform.notify_checkpoint_aborted(checkpoint);
     }
 
     fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {

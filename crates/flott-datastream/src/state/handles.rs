@@ -195,6 +195,13 @@ impl<V: StateValue> ListState<V> {
         list.get_or_insert_default().push(value);
     }
 
+    /// Appends some values to the list of the key at hand.
+    pub fn add_all(&self, state: &mut impl AsState, values: impl IntoIterator<Item = V>) {
+        for value in values {
+            self.add(state, value);
+        }
+    }
+
     /// Replaces the list of the key at hand; an empty one is none.
     pub fn update(&self, state: &mut impl AsState, list: Vec<V>) {
         let state = state.as_state_mut();

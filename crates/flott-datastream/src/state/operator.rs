@@ -5,6 +5,7 @@
 
 use crate::entries::{read_entry, write_entry};
 use crate::function::BoxError;
+use crate::state::WrongDeclaration;
 use flott_runtime::{OperatorContext, TaskError};
 use flott_state::{OperatorEntry, Redistribute, StateValue};
 use std::collections::BTreeMap;
@@ -179,9 +180,7 @@ impl OperatorStates {
         let mut all = self.declared();
         let entry = format!("list/{name}");
         if all.contains_key(&entry) {
-            let text =
-                format!("two operator states are named '{name}': state is found by its name, so give one another");
-            return Err(text.into());
+            return Err(WrongDeclaration::two("operator states", name).into());
         }
         all.insert(entry, declared);
         Ok(list)

@@ -288,7 +288,7 @@ where
     }
 
     /// Keeps the smallest value of a field; the others stay those of the window's first record.
-    pub fn min<N: PartialOrd + Copy>(
+    pub fn min<N: PartialOrd>(
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
@@ -296,7 +296,7 @@ where
     }
 
     /// Keeps the largest value of a field; the others stay those of the window's first record.
-    pub fn max<N: PartialOrd + Copy>(
+    pub fn max<N: PartialOrd>(
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {

@@ -5,5 +5,6 @@
 mod async_io;
 mod checks;
 mod cluster;
+mod functions;
 mod harness;
 mod operator_state;

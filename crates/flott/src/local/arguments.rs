@@ -54,7 +54,17 @@ impl Arguments {
     /// # Errors
     /// If an argument lacks its value, or has one that it cannot have.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, LaunchError> {
+        let (parsed, wrong) = Self::read(arguments);
+        match wrong {
+            Some(error) => Err(error),
+            None => Ok(parsed),
+        }
+    }
+
+    /// What can be read of a command line, and the first thing that is wrong with it.
+    fn read(arguments: impl IntoIterator<Item = String>) -> (Self, Option<LaunchError>) {
         let mut parsed = Self::default();
+        let mut wrong = None;
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             if argument == "--" {
@@ -74,9 +84,12 @@ impl Arguments {
                 None => arguments.next(),
             };
             let missing = || LaunchError::Argument(format!("{argument}: its value is missing"));
-            parsed.take(name, value.filter(|v| !v.is_empty()).ok_or_else(missing)?)?;
+            let value = value.filter(|v| !v.is_empty()).ok_or_else(missing);
+            if let Err(error) = value.and_then(|value| parsed.take(name, value)) {
+                wrong.get_or_insert(error);
+            }
         }
-        Ok(parsed)
+        (parsed, wrong)
     }
 
     fn take(&mut self, name: Name, value: String) -> Result<(), LaunchError> {
@@ -121,7 +134,7 @@ pub fn program_arguments() -> Vec<String> {
     let mut all: Vec<String> = all_arguments();
     let own = all.split_off(all.len().min(1));
     // What is wrong in it, executing tells.
-    all.extend(Arguments::parse(own.clone()).map_or(own, |parsed| parsed.rest));
+    all.extend(Arguments::read(own).0.rest);
     all
 }
 

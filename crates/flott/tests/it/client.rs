@@ -76,8 +76,8 @@ fn hours(env: &StreamExecutionEnvironment) -> (Arc<Mutex<Vec<i64>>>, Arc<Mutex<i
     env.from_generator(u64::MAX, |number| number as i64)
         .set_parallelism(1)
         .assign_timestamps_and_watermarks(&strategy)
-        .map(move |number| {
-            *counted.lock().unwrap() = number + 1;
+        .map(move |_| {
+            *counted.lock().unwrap() += 1;
             1i64
         })
         .key_by(|_| 0i64)

@@ -15,6 +15,7 @@ mod kafka;
 mod keyed;
 mod lives;
 mod programs;
+mod rich;
 mod state;
 #[cfg(feature = "sql")]
 mod tables;

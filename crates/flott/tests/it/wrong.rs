@@ -390,6 +390,49 @@ fn two_states_of_one_name_end_the_job_at_once() {
     }
 }
 
+/// Declares two lists of one name.
+#[derive(Clone)]
+struct TwoLists;
+
+impl MapFunction<i64> for TwoLists {
+    type Out = i64;
+
+    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
+        ctx.operator_list_state::<i64>("waiting")?;
+        ctx.operator_union_list_state::<i64>("waiting")?;
+        Ok(())
+    }
+
+    fn map(&mut self, _: i64) -> Result<i64, BoxError> {
+        panic!("no record comes here")
+    }
+}
+
+#[test]
+fn two_lists_of_one_name_end_the_job_at_once() {
+    let env = env();
+    env.configure("restart-strategy.type", "fixed-delay")
+        .configure("restart-strategy.fixed-delay.attempts", "1000000")
+        .configure("restart-strategy.fixed-delay.delay", "1 h");
+    env.from_sequence(1, 9).map_with(TwoLists).print();
+    let error = env.execute("two lists").unwrap_err().to_string();
+    let expected = "two operator states are named 'waiting': state is found by its name, so give one another";
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn bounds_of_an_interval_the_wrong_way_round_are_refused_before_the_start() {
+    let said = refused(|env| {
+        let numbers = env.from_sequence(0, 9).key_by(|n| *n);
+        let joined = numbers.interval_join(&numbers).between(5, -5);
+        joined.process(|a, b, out| out.collect(a + b)).print();
+    });
+    assert_eq!(
+        said,
+        "an interval join is between 5 ms and -5 ms: the lower bound must not be above the upper"
+    );
+}
+
 /// A handle that `open` has not declared says how to.
 #[test]
 fn a_state_that_is_not_declared_is_told() {
