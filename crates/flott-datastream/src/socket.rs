@@ -2,7 +2,7 @@
 //!
 //! One subtask connects and reads. What was sent before a failure is not sent again, so nothing is in checkpoints: as in Flink, a restarted
 //! job goes on with what comes then. A connection that is refused fails the task; one that ends is made again as often as was asked
-//! for, and then the stream ends.
+//! for, and then the stream ends. A line that it broke off goes on in the next one; what is left at the end is a line, too.
 
 use crate::records::Records;
 use async_trait::async_trait;
@@ -20,6 +20,8 @@ use tokio::task::JoinHandle;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// Lines that wait for the task at most.
 const WAITING_LINES: usize = 8192;
+/// Bytes of waiting lines, up to which one more may come.
+const WAITING_BYTES: usize = 8 << 20;
 /// Longest line in bytes.
 const LINE_BYTES: usize = 64 << 20;
 
@@ -106,6 +108,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: Vec<String>,
+    /// Bytes of the lines.
+    bytes: usize,
     /// How reading ended.
     ended: Option<Result<(), std::io::Error>>,
 }
@@ -121,7 +125,8 @@ impl Shared {
             let has_room = self.taken.notified();
             {
                 let mut state = self.lock();
-                if state.lines.len() < WAITING_LINES {
+                if state.lines.len() < WAITING_LINES && state.bytes < WAITING_BYTES {
+                    state.bytes += line.len();
                     state.lines.push(line);
                     break;
                 }
@@ -135,9 +140,9 @@ impl Shared {
 /// Reads until the connection ends for good.
 async fn read(address: &str, reconnect: Reconnect, shared: &Shared, waker: &Waker) -> Result<(), std::io::Error> {
     let mut attempts = 0;
+    let mut line = vec![];
     loop {
         let mut input = BufReader::new(TcpStream::connect(address).await?);
-        let mut line = vec![];
         while read_line(&mut input, &mut line).await? {
             if line.last() == Some(&b'\r') {
                 line.pop();
@@ -149,18 +154,22 @@ async fn read(address: &str, reconnect: Reconnect, shared: &Shared, waker: &Wake
         match reconnect {
             Reconnect::Forever => {}
             Reconnect::AtMost(most) if attempts <= most => {}
-            Reconnect::Never | Reconnect::AtMost(_) => return Ok(()),
+            Reconnect::Never | Reconnect::AtMost(_) => break,
         }
         tokio::time::sleep(RECONNECT_PAUSE).await;
     }
+    if !line.is_empty() {
+        shared.push(String::from_utf8_lossy(&line).into_owned(), waker).await;
+    }
+    Ok(())
 }
 
-/// Reads a line without its end; `false` at the end of the connection. What comes behind the last line end is a line too.
+/// Reads on in a line, up to its end, which it leaves out; `false`: the connection ended before.
 async fn read_line(input: &mut BufReader<TcpStream>, line: &mut Vec<u8>) -> Result<bool, std::io::Error> {
     loop {
         let bytes = input.fill_buf().await?;
         if bytes.is_empty() {
-            return Ok(!line.is_empty());
+            return Ok(false);
         }
         let end = bytes.iter().position(|byte| *byte == b'\n');
         line.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
@@ -216,6 +225,7 @@ impl SourceReader for SocketReader {
         }
         let mut state = self.shared.lock();
         let lines = std::mem::take(&mut state.lines);
+        state.bytes = 0;
         if !lines.is_empty() {
             drop(state);
             self.shared.taken.notify_one();
@@ -310,7 +320,7 @@ mod tests {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap().to_string();
         let serving = std::thread::spawn(move || {
-            for text in ["to be\r\nor not\n", "\nto b", "e"] {
+            for text in ["to be\r\nor n", "ot\n\nto b", "e"] {
                 server.accept().unwrap().0.write_all(text.as_bytes()).unwrap();
             }
         });
