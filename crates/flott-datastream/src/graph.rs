@@ -394,14 +394,17 @@ impl Graph {
     /// The slot sharing group of a node: its own, else that of all its inputs, which come before it, else the default.
     fn slot_sharing_group(
         &self,
-        node: NodeId,
+        place: Place,
         links: &[Link],
         number: &HashMap<Place, NodeId>,
         plan: &Plan,
     ) -> Option<String> {
-        let own = self.nodes[node].slot_sharing_group.as_deref();
+        let own = match place {
+            Place::Draft(node) => self.nodes[node].slot_sharing_group.as_deref(),
+            Place::Part(_) => None,
+        };
         let of_inputs = || {
-            let inputs = links.iter().filter(|link| link.to == Place::Draft(node));
+            let inputs = links.iter().filter(|link| link.to == place);
             let mut groups = inputs.map(|link| plan.nodes[number[&link.from]].slot_sharing_group());
             let first = groups.next()?;
             groups.all(|group| group == first).then_some(first)
@@ -473,39 +476,84 @@ impl Graph {
                 options: &options,
                 parallelism_of: &|stream| self.parallelism_of(stream, &of_outlets, defaults),
             };
-            let part = planner.plan(&wanted).map_err(ProgramError::Part)?;
+            let mut part = planner.plan(&wanted).map_err(ProgramError::Part)?;
             let nodes_before = job.len();
-            for (_, stream) in &part.inlets {
-                self.add_upstream(job, stream.0.iter().map(|origin| origin.node));
+            for inlet in &part.inlets {
+                self.add_upstream(job, inlet.stream.0.iter().map(|origin| origin.node));
             }
             let planned = part.outlets.iter();
             let planned: HashMap<NodeId, usize> = planned
                 .map(|(node, outlet)| (outlet.0, part.plan.nodes[*node].parallelism))
                 .collect();
-            let is_settled = part.inlets.iter().all(|(_, stream)| {
-                let now = self.parallelism_of(stream, &planned, defaults);
-                now == self.parallelism_of(stream, &of_outlets, defaults)
+            let is_settled = part.inlets.iter().all(|inlet| {
+                let now = self.parallelism_of(&inlet.stream, &planned, defaults);
+                now == self.parallelism_of(&inlet.stream, &of_outlets, defaults)
             });
             of_outlets = planned;
             if is_settled && job.len() == nodes_before {
-                return Ok(Some(part));
+                let mut ordered = part.inlets.iter().filter(|inlet| inlet.is_ordered);
+                ordered.try_for_each(|inlet| self.check_order(&inlet.stream, &of_outlets, defaults))?;
+                return match part.refused.take() {
+                    Some(error) => Err(ProgramError::Part(error)),
+                    None => Ok(Some(part)),
+                };
             }
         }
     }
 
-    /// How parallel an operator is that works on a stream in its place.
-    fn parallelism_of(&self, stream: &StreamRef, of_outlets: &HashMap<NodeId, usize>, defaults: &Defaults) -> usize {
-        let mut node = match stream.0.as_slice() {
-            [one] if one.partitioning.is_none() => one.node,
-            _ => return defaults.parallelism,
+    /// The operators whose records come to the reader of a stream as they are, each with its parallelism.
+    fn unspread(
+        &self,
+        stream: &StreamRef,
+        of_outlets: &HashMap<NodeId, usize>,
+        defaults: &Defaults,
+    ) -> Vec<(NodeId, usize)> {
+        let origins = stream.0.iter();
+        let unspread = origins.filter(|o| matches!(o.partitioning, None | Some(Partitioning::Forward)));
+        let with_parallelism = |origin: &Origin| {
+            let mut node = origin.node;
+            while let Some(followed) = self.nodes[node].follows {
+                node = followed;
+            }
+            let draft = &self.nodes[node];
+            let said = draft.fixed.or(draft.parallelism);
+            let planned = said.or_else(|| of_outlets.get(&node).copied());
+            (origin.node, planned.unwrap_or(defaults.parallelism))
         };
-        while let Some(followed) = self.nodes[node].follows {
-            node = followed;
+        unspread.map(with_parallelism).collect()
+    }
+
+    /// How parallel an operator is that works on a stream in its place: as what makes the stream, if that is of one parallelism.
+    fn parallelism_of(&self, stream: &StreamRef, of_outlets: &HashMap<NodeId, usize>, defaults: &Defaults) -> usize {
+        let unspread = self.unspread(stream, of_outlets, defaults);
+        let parallelism = unspread.first().map_or(defaults.parallelism, |first| first.1);
+        match unspread.iter().all(|(_, other)| *other == parallelism) {
+            true => parallelism,
+            false => defaults.parallelism,
         }
-        let draft = &self.nodes[node];
-        let said = draft.fixed.or(draft.parallelism);
-        said.or_else(|| of_outlets.get(&node).copied())
-            .unwrap_or(defaults.parallelism)
+    }
+
+    /// That no records overtake each other on their way to the operator that works on a stream in its place.
+    fn check_order(
+        &self,
+        stream: &StreamRef,
+        of_outlets: &HashMap<NodeId, usize>,
+        defaults: &Defaults,
+    ) -> Result<(), ProgramError> {
+        let parallelism = self.parallelism_of(stream, of_outlets, defaults);
+        let unspread = self.unspread(stream, of_outlets, defaults);
+        // All that one subtask reads stays in order, as does all that comes as it is.
+        let broken = unspread.iter().find(|(_, own)| parallelism > 1 && *own != parallelism);
+        let other = broken.and_then(|(_, own)| unspread.iter().find(|(_, other)| other != own));
+        let (Some((node, own)), Some((other_node, other))) = (broken, other) else {
+            return Ok(());
+        };
+        Err(ProgramError::UnequalChanges {
+            name: self.nodes[*node].name.clone(),
+            parallelism: *own,
+            other: self.nodes[*other_node].name.clone(),
+            other_parallelism: *other,
+        })
     }
 
     /// The edges of a job, in which the sinks of `part` that are outlets are the program's nodes.
@@ -526,10 +574,10 @@ impl Graph {
         let Some(part) = part else {
             return links;
         };
-        for (node, stream) in &part.inlets {
-            links.extend(stream.0.iter().map(|origin| Link {
+        for inlet in &part.inlets {
+            links.extend(inlet.stream.0.iter().map(|origin| Link {
                 from: Place::Draft(origin.node),
-                to: Place::Part(*node),
+                to: Place::Part(inlet.node),
                 input: 0,
                 output: origin.output,
                 partitioning: origin.partitioning.clone(),
@@ -552,7 +600,7 @@ impl Graph {
     pub(crate) fn finish(
         &mut self,
         name: &str,
-        options: Options,
+        mut options: Options,
         defaults: &Defaults,
         roots: Roots,
     ) -> Result<(Plan, Vec<Register>), ProgramError> {
@@ -562,6 +610,15 @@ impl Graph {
         let mut job = BTreeSet::new();
         self.add_upstream(&mut job, roots.nodes);
         self.remove_unread(&mut job);
+        let has_tables = !roots.statements.is_empty() || job.iter().any(|node| self.nodes[*node].is_outlet);
+        let mode = match defaults.mode {
+            RuntimeMode::Batch if has_tables => return Err(ProgramError::TablesInBatch),
+            RuntimeMode::Automatic if has_tables => RuntimeMode::Streaming,
+            mode => mode,
+        };
+        if mode != defaults.mode {
+            options.set(runtime_mode::OPTION, mode.name());
+        }
         let part = self.part(&mut job, &roots.statements, &options, defaults)?;
         let links = self.links(&job, part.as_ref());
         let planned = part
@@ -578,11 +635,11 @@ impl Graph {
         let number: HashMap<Place, NodeId> = places.iter().copied().zip(0..).collect();
         let ids = self.operator_ids(&job);
         let mut options = part.as_ref().map_or(options, |part| part.plan.options.clone());
-        let is_batch = self.is_batch(&job, part.is_some(), defaults.mode)?;
+        let is_batch = self.is_batch(&job, mode)?;
         if is_batch {
             options.set(runtime_mode::OPTION, RuntimeMode::Batch.name());
             options.remove("execution.checkpointing.interval");
-        } else if defaults.mode == RuntimeMode::Automatic {
+        } else if mode == RuntimeMode::Automatic {
             options.set(runtime_mode::OPTION, RuntimeMode::Streaming.name());
         }
         let mut plan = Plan::new(name, options);
@@ -593,6 +650,7 @@ impl Graph {
                 (Place::Part(node), Some(part)) => {
                     plan.nodes.push(Node {
                         id,
+                        slot_sharing_group: self.slot_sharing_group(*place, &links, &number, &plan),
                         ..part.plan.nodes[*node].clone()
                     });
                     continue;
@@ -639,7 +697,7 @@ impl Graph {
                 parallelism,
                 max_parallelism,
                 chaining: draft.chaining,
-                slot_sharing_group: self.slot_sharing_group(*node, &links, &number, &plan),
+                slot_sharing_group: self.slot_sharing_group(*place, &links, &number, &plan),
                 output: vec![],
                 // Of a program's node it holds the watermark alone, which no source makes before the end in batch mode.
                 spec: match is_batch {
@@ -669,7 +727,7 @@ impl Graph {
     ///
     /// # Errors
     /// If it shall and cannot.
-    fn is_batch(&self, job: &BTreeSet<NodeId>, reads_tables: bool, mode: RuntimeMode) -> Result<bool, ProgramError> {
+    fn is_batch(&self, job: &BTreeSet<NodeId>, mode: RuntimeMode) -> Result<bool, ProgramError> {
         let unbounded = job.iter().map(|node| &self.nodes[*node]).find(|node| node.is_unbounded);
         match (mode, unbounded) {
             (RuntimeMode::Streaming, _) | (RuntimeMode::Automatic, Some(_)) => return Ok(false),
@@ -678,13 +736,12 @@ impl Graph {
                     source_name: source.name.clone(),
                 });
             }
-            (RuntimeMode::Batch, None) if reads_tables => return Err(ProgramError::TablesInBatch),
-            (RuntimeMode::Automatic, None) if reads_tables => return Ok(false),
             (RuntimeMode::Batch | RuntimeMode::Automatic, None) => {}
         }
         let is_beside_broadcast = |node: &&Draft| BESIDE_BROADCAST.contains(&node.operation);
         match job.iter().map(|node| &self.nodes[*node]).find(is_beside_broadcast) {
             None => Ok(true),
+            Some(_) if mode == RuntimeMode::Automatic => Ok(false),
             Some(node) => Err(ProgramError::BroadcastInBatch {
                 name: node.name.clone(),
             }),
@@ -859,6 +916,21 @@ pub enum ProgramError {
         to: String,
         /// Its parallelism.
         to_parallelism: usize,
+    },
+    /// A union of streams of changes, of several parallelisms, that is read as it is.
+    #[error(
+        "a table is made of a union of changes, where '{name}' has a parallelism of {parallelism} and '{other}' of {other_parallelism}: the \
+         changes of a row would overtake each other, so give the united streams one parallelism (set_parallelism)"
+    )]
+    UnequalChanges {
+        /// A part of the union.
+        name: String,
+        /// Its parallelism.
+        parallelism: usize,
+        /// Another part.
+        other: String,
+        /// Its parallelism.
+        other_parallelism: usize,
     },
     /// A parallelism that the operator cannot have.
     #[error("'{name}' runs with a parallelism of {only}, and {asked} was set: remove set_parallelism")]

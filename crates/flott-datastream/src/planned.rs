@@ -63,22 +63,35 @@ impl fmt::Debug for Wanted<'_> {
 }
 
 impl Wanted<'_> {
-    /// How parallel the operator must be that reads a stream without an exchange.
+    /// How parallel the operator must be that reads a stream without an exchange; of a union, if all its streams are of one parallelism.
     pub fn parallelism_of(&self, stream: &StreamRef) -> usize {
         (self.parallelism_of)(stream)
     }
+}
+
+/// An operator of a [`Part`] that reads a stream of the program.
+#[derive(Debug, Clone)]
+pub struct Inlet {
+    /// Its node, without inputs in [`Part::plan`].
+    pub node: NodeId,
+    /// What it reads.
+    pub stream: StreamRef,
+    /// Records must not overtake each other on their way to it: a union of streams of several parallelisms is refused.
+    pub is_ordered: bool,
 }
 
 /// A planned part of a job.
 pub struct Part {
     /// Its nodes, and the options of the whole job.
     pub plan: Plan,
-    /// Nodes without inputs in [`Self::plan`], operators, each with the stream that it reads.
-    pub inlets: Vec<(NodeId, StreamRef)>,
+    /// Its operators that read streams.
+    pub inlets: Vec<Inlet>,
     /// Sinks in [`Self::plan`] in whose place an outlet stands.
     pub outlets: Vec<(NodeId, Outlet)>,
     /// Registers the factories that only this part has.
     pub register: Register,
+    /// What is wrong with it. A part may be planned over again when more is known of how parallel its streams are, so only the last one counts.
+    pub refused: Option<BoxError>,
 }
 
 impl fmt::Debug for Part {

@@ -35,7 +35,8 @@ pub enum RuntimeMode {
     Streaming,
     /// Results are told once, at the end of the input.
     Batch,
-    /// `Batch` if every source ends, else `Streaming`.
+    /// `Batch` if every source ends, else `Streaming`; `Streaming`, too, with what cannot be told once: SQL, and functions beside a broadcast
+    /// stream.
     Automatic,
 }
 

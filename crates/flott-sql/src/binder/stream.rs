@@ -10,7 +10,7 @@ use super::values::cast_to;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::Expr;
 use crate::rel::{ModifyKinds, Rel, TimeKind};
-use flott_core::{Field, Options, suggest};
+use flott_core::{Field, LogicalType, Options, TypeKind, suggest};
 use flott_runtime::connector::{ChangelogMode, MetadataKey, TableSpec};
 use sqlparser::ast::Query;
 
@@ -120,6 +120,11 @@ impl Binder<'_> {
     }
 }
 
+/// A name in backquotes.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
 fn error(message: String) -> SqlError {
     SqlError::new(Step::Sink, message)
 }
@@ -146,7 +151,8 @@ fn check_changes(sink: &StreamSink, rel: &Rel) -> SqlResult<()> {
 fn time_column(sink: &StreamSink, rel: &Rel) -> SqlResult<Option<usize>> {
     if let Some(name) = &sink.time {
         let index = found(rel, name).ok_or_else(|| {
-            missing(rel, name, "the metadata 'rowtime' of the schema").remedy(format!("SELECT a timestamp AS {name}"))
+            missing(rel, name, "the metadata 'rowtime' of the schema")
+                .remedy(format!("SELECT a timestamp AS {}", quoted(name)))
         })?;
         let ty = &rel.fields[index].ty;
         if !ty.kind.is_timestamp() {
@@ -195,23 +201,31 @@ fn columns(sink: &StreamSink, rel: &Rel) -> SqlResult<Vec<(Field, usize)>> {
                 let index = found(rel, &field.name).ok_or_else(|| {
                     missing(rel, &field.name, "the record").remedy(format!(
                         "SELECT … AS {}, or take the field out of the record",
-                        field.name
+                        quoted(&field.name)
                     ))
                 })?;
                 Ok((field.clone(), index))
             };
             fields.iter().map(of).collect::<SqlResult<_>>()?
         }
-        StreamColumns::Placed(fields) if fields.len() != rel.fields.len() => {
-            return Err(error(format!(
-                "the record has {} fields without names of their own, and the table {} columns\n  table: {}",
-                fields.len(),
-                rel.fields.len(),
-                query_schema(rel)
-            ))
-            .remedy("SELECT as many columns, or take a struct, whose fields are found by name"));
+        StreamColumns::Placed(fields) => {
+            let is_column = |index: &usize| sink.time.as_ref() != Some(&rel.fields[*index].name);
+            let indices: Vec<usize> = (0..rel.fields.len()).filter(is_column).collect();
+            if fields.len() != indices.len() {
+                let beside = match indices.len() < rel.fields.len() {
+                    true => " beside its event time",
+                    false => "",
+                };
+                return Err(error(format!(
+                    "the record has {} fields without names of their own, and the table {} columns{beside}\n  table: {}",
+                    fields.len(),
+                    indices.len(),
+                    query_schema(rel)
+                ))
+                .remedy("SELECT as many columns, or take a struct, whose fields are found by name"));
+            }
+            fields.iter().cloned().zip(indices).collect()
         }
-        StreamColumns::Placed(fields) => fields.iter().cloned().zip(0..).collect(),
     };
     for (field, index) in &columns {
         let column = &rel.fields[*index];
@@ -222,9 +236,56 @@ fn columns(sink: &StreamSink, rel: &Rel) -> SqlResult<Vec<(Field, usize)>> {
             ))
             .remedy(format!(
                 "CAST({} AS {}) in the query, or give the field the column's type",
-                column.name, field.ty.kind
+                quoted(&column.name),
+                field.ty.kind
+            )));
+        }
+        if let Some((from, to)) = other_names(&column.ty, &field.ty) {
+            return Err(error(format!(
+                "the column '{}' of the table has {} where field '{}' of the record has {}: fields of a ROW go by place, and their names differ",
+                column.name,
+                names_text(from),
+                field.name,
+                names_text(to)
+            ))
+            .remedy(format!(
+                "if they are meant in this order, CAST({0} AS {1}) in the query; else build it of its fields, ROW({0}.…, …), in the \
+                 order of the record",
+                quoted(&column.name),
+                field.ty.kind
             )));
         }
     }
     Ok(columns)
+}
+
+/// The fields of a ROW within `from` whose names are not those of the ROW in its place within `to`. Fields of tuples (`f0`, `f1`, …), and
+/// those that a query gave no names (`EXPR$0`, …), take any.
+fn other_names<'t>(from: &'t LogicalType, to: &'t LogicalType) -> Option<(&'t [Field], &'t [Field])> {
+    match (&from.kind, &to.kind) {
+        (TypeKind::Array(from), TypeKind::Array(to)) | (TypeKind::Multiset(from), TypeKind::Multiset(to)) => {
+            other_names(from, to)
+        }
+        (TypeKind::Map(from_key, from), TypeKind::Map(to_key, to)) => {
+            other_names(from_key, to_key).or_else(|| other_names(from, to))
+        }
+        (TypeKind::Row(from), TypeKind::Row(to)) => {
+            let is_numbered = |fields: &[Field], prefix: &str| {
+                let mut numbered = fields.iter().zip(0..);
+                numbered.all(|(field, i): (_, usize)| field.name == format!("{prefix}{i}"))
+            };
+            let mut pairs = from.iter().zip(to);
+            let is_free = is_numbered(to, "f") || is_numbered(from, "EXPR$");
+            match is_free || pairs.clone().all(|(from, to)| from.name == to.name) {
+                true => pairs.find_map(|(from, to)| other_names(&from.ty, &to.ty)),
+                false => Some((from, to)),
+            }
+        }
+        _ => None,
+    }
+}
+
+fn names_text(fields: &[Field]) -> String {
+    let names: Vec<&str> = fields.iter().map(|f| f.name.as_str()).collect();
+    format!("ROW<{}>", names.join(", "))
 }

@@ -16,6 +16,7 @@ pub use definition::{create_text, definition_text, expr_text, liken, options_tex
 pub use files::CatalogFiles;
 pub use table::{Column, Table, Watermark};
 
+use crate::binder::STREAM;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::Source;
 use crate::parser::ast::{CreateView, Drop};
@@ -95,6 +96,11 @@ impl Object {
     /// Whether it is a view.
     pub fn is_view(&self) -> bool {
         matches!(self, Self::View(_))
+    }
+
+    /// Whether it is a stream of a program, which a program makes by `create_temporary_view`.
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Table(table) if table.spec.connector() == STREAM)
     }
 }
 
@@ -339,7 +345,7 @@ impl Catalog {
             true => self.temporary.get(&path),
             false => self.objects_mut(&path)?.get(&short),
         };
-        if found.is_some_and(|o| o.is_view() == drop.view) {
+        if found.is_some_and(|o| o.is_view() == drop.view || o.is_stream()) {
             match drop.temporary {
                 true => self.temporary.remove(&path),
                 false => {

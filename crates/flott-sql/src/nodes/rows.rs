@@ -194,4 +194,7 @@ pub struct SinkConstraintsSpec {
     /// Where inside columns both are looked for.
     #[serde(default)]
     pub nested: NestedEnforcer,
+    /// The sink is a stream of a program, for messages.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_stream: bool,
 }

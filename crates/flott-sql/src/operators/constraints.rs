@@ -33,6 +33,12 @@ impl SinkConstraints {
             let Some(broken) = within::nulls(&field.name, &field.ty, column, self.spec.nested) else {
                 continue;
             };
+            if self.spec.not_null == NotNullEnforcer::Error && self.spec.is_stream {
+                return Err(TaskError::data(format!(
+                    "column '{}' of the query is NULL, and its field in the records of the stream takes none: make the field an Option (in a schema, leave out NOT NULL), correct the query, or drop such rows with SET 'table.exec.sink.not-null-enforcer' = 'DROP'",
+                    broken.path
+                )));
+            }
             if self.spec.not_null == NotNullEnforcer::Error {
                 return Err(TaskError::data(format!(
                     "column '{}' of table '{}' is NOT NULL, but a NULL value is to be written into it: correct the query, or drop such rows with SET 'table.exec.sink.not-null-enforcer' = 'DROP'",
@@ -132,6 +138,7 @@ mod tests {
             not_null,
             type_length,
             nested: NestedEnforcer::Ignore,
+            is_stream: false,
         };
         Harness::new(
             Box::new(SinkConstraints::new(spec)),

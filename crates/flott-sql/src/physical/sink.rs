@@ -1,7 +1,7 @@
 //! Sinks: which changes they are fed, constraints, exchange by key, the last row of each key, writer.
 
 use super::{Need, NewNode, Output, Planner, SINK_KIND, Stream};
-use crate::binder::BoundInsert;
+use crate::binder::{BoundInsert, STREAM};
 use crate::config::{KeyedShuffle, UpsertMaterialize};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::nodes::{
@@ -156,6 +156,7 @@ impl Planner {
             not_null: self.config.not_null,
             type_length: self.config.type_length,
             nested: self.config.nested,
+            is_stream: insert.table.connector() == STREAM,
         };
         let node = self.add_named(new, format!("ConstraintEnforcer[{exec_id}]"), &spec, changelog)?;
         self.connect(&stream, node);

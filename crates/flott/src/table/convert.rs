@@ -5,8 +5,10 @@
 //! of its records.
 
 use super::record::{Shape, TableRecord};
+use super::row::Value;
+use super::watermarks::Pacing;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
+use arrow_array::types::{Decimal128Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
 use arrow_array::{Array, ArrayRef, StructArray, TimestampMillisecondArray};
 use flott_core::encoding::{EncodedRows, RowDecoder, RowEncoder};
 use flott_core::time::NO_WATERMARK;
@@ -14,7 +16,6 @@ use flott_core::types::arrow_fields;
 use flott_core::{Batch, CheckpointId, EventTime, Field, LogicalType, RowKind, TypeKind};
 use flott_datastream::Records;
 use flott_runtime::connector::{ChangelogMode, WatermarkGenerator};
-use flott_runtime::element::Element;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ pub(super) enum Watermarks {
     None,
     /// Those of the stream.
     OfStream,
-    /// Those that an expression over the table's columns says; emitted at the interval, or behind each batch.
-    Said(Box<dyn WatermarkGenerator>),
+    /// Those that an expression over the table's columns says, and when.
+    Said(Box<dyn WatermarkGenerator>, Pacing),
 }
 
 /// Which columns a scan reads of a stream's table.
@@ -52,10 +53,6 @@ pub(super) struct StreamToTable<T> {
     decoder: RowDecoder,
     bytes: Vec<u8>,
     watermarks: Watermarks,
-    justified: EventTime,
-    emitted: EventTime,
-    interval_ms: i64,
-    next_look_ms: Option<i64>,
     records: u64,
     of: PhantomData<fn(T)>,
 }
@@ -77,10 +74,6 @@ impl<T: TableRecord> StreamToTable<T> {
             columns,
             bytes: vec![],
             watermarks,
-            justified: NO_WATERMARK,
-            emitted: NO_WATERMARK,
-            interval_ms: 0,
-            next_look_ms: None,
             records: 0,
             of: PhantomData,
         })
@@ -89,6 +82,32 @@ impl<T: TableRecord> StreamToTable<T> {
     fn decoder(columns: &Columns) -> RowDecoder {
         let types: Vec<LogicalType> = columns.written.iter().map(|f| f.ty.clone()).collect();
         RowDecoder::new(&types)
+    }
+
+    /// A number with more digits than its column.
+    fn too_wide(&self, written: &[ArrayRef]) -> Option<String> {
+        let mut columns = written.iter().zip(&self.columns.written);
+        columns.find_map(|(column, field)| {
+            let number = too_wide(column, &field.ty)?;
+            Some(format!(
+                "column '{}' is {}, and it holds {number}",
+                field.name, field.ty
+            ))
+        })
+    }
+
+    /// The error of the first record with such a number, which a whole batch does not tell.
+    fn first_too_wide(&mut self, records: &[T]) -> TaskError {
+        for (record, number) in records.iter().zip(self.records + 1..) {
+            self.bytes.clear();
+            let is_written = record.write_columns(&self.columns.written, &mut self.bytes).is_ok();
+            let is_decoded = is_written && self.decoder.decode(&self.bytes).is_ok();
+            let columns = self.decoder.finish().ok().filter(|_| is_decoded);
+            if let Some(why) = columns.and_then(|columns| self.too_wide(&columns)) {
+                return self.failed(number, why);
+            }
+        }
+        self.failed(self.records + 1, "a DECIMAL has more digits than its column")
     }
 
     fn failed(&self, number: u64, why: impl std::fmt::Display) -> TaskError {
@@ -108,22 +127,14 @@ impl<T: TableRecord> StreamToTable<T> {
         };
         Err(self.failed(number, format!("the table takes no {}: {remedy}", kind.short())))
     }
-
-    fn emit_watermark(&mut self, out: &mut Output) {
-        if self.justified > self.emitted {
-            self.emitted = self.justified;
-            out.push(Element::Watermark(self.emitted));
-        }
-    }
 }
 
 impl<T: TableRecord> Operator for StreamToTable<T> {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         let interval = ctx.task.options.duration_ms("pipeline.auto-watermark-interval");
         let interval = interval.map_err(|e| TaskError::user(e.to_string()).fatal())?;
-        self.interval_ms = interval.unwrap_or(200);
-        if matches!(self.watermarks, Watermarks::Said(_)) && self.interval_ms > 0 {
-            self.next_look_ms = Some(ctx.clock.now_ms().saturating_add(self.interval_ms));
+        if let Watermarks::Said(_, pacing) = &mut self.watermarks {
+            pacing.open(interval.unwrap_or(200), &ctx.clock);
         }
         Ok(())
     }
@@ -148,6 +159,9 @@ impl<T: TableRecord> Operator for StreamToTable<T> {
             }
         }
         let written = self.decoder.finish().map_err(|e| self.failed(self.records + 1, e))?;
+        if self.too_wide(&written).is_some() {
+            return Err(self.first_too_wide(&records.values));
+        }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.places.len() + self.columns.rowtimes);
         for (place, field) in self.places.iter().zip(&self.columns.read) {
             columns.push(narrow(&written[*place], &self.columns.written[*place].ty, &field.ty)?);
@@ -168,27 +182,27 @@ impl<T: TableRecord> Operator for StreamToTable<T> {
         }
         self.records += rows as u64;
         let batch = Batch::new(columns, rows).with_kinds((!kinds.is_empty()).then(|| kinds.into()));
-        let said = match &mut self.watermarks {
-            Watermarks::Said(generator) => generator.watermarks(&batch)?,
-            Watermarks::None | Watermarks::OfStream => {
-                out.emit(batch);
-                return Ok(Flow::Done);
-            }
+        let Watermarks::Said(generator, pacing) = &mut self.watermarks else {
+            out.emit(batch);
+            return Ok(Flow::Done);
         };
-        if self.next_look_ms.is_some() {
+        let said = generator.watermarks(&batch)?;
+        if rows > 0 {
+            pacing.wake(out);
+        }
+        if !pacing.is_on_event() {
             let latest = said.iter().flatten().max();
-            self.justified = self.justified.max(latest.unwrap_or(NO_WATERMARK));
+            pacing.justify(latest.unwrap_or(NO_WATERMARK));
             out.emit(batch);
             return Ok(Flow::Done);
         }
         // Without an interval a watermark follows each row that moves it, as at sources.
         let mut emitted = 0;
         for (row, watermark) in said.iter().enumerate() {
-            if watermark.is_some_and(|watermark| watermark > self.justified) {
-                self.justified = watermark.unwrap_or(self.justified);
+            if watermark.is_some_and(|watermark| pacing.justify(watermark)) {
                 out.emit(batch.slice(emitted, row + 1 - emitted));
                 emitted = row + 1;
-                self.emit_watermark(out);
+                pacing.emit(out);
             }
         }
         out.emit(batch.slice(emitted, rows - emitted));
@@ -200,18 +214,47 @@ impl<T: TableRecord> Operator for StreamToTable<T> {
     }
 
     fn next_timer(&self) -> Option<i64> {
-        self.next_look_ms
+        match &self.watermarks {
+            Watermarks::Said(_, pacing) => pacing.next_look(),
+            Watermarks::None | Watermarks::OfStream => None,
+        }
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        self.emit_watermark(out);
-        self.next_look_ms = Some(now_ms.saturating_add(self.interval_ms));
+        if let Watermarks::Said(_, pacing) = &mut self.watermarks {
+            pacing.look(now_ms, out);
+        }
         Ok(Flow::Done)
     }
 
     fn before_barrier(&mut self, _checkpoint: CheckpointId, out: &mut Output) -> Result<Flow, TaskError> {
-        self.emit_watermark(out);
+        if let Watermarks::Said(_, pacing) = &mut self.watermarks {
+            pacing.emit(out);
+        }
         Ok(Flow::Done)
+    }
+}
+
+/// A DECIMAL in a column, or within its values, that has more digits than its type: records' own numbers are checked by nobody before.
+fn too_wide(column: &ArrayRef, ty: &LogicalType) -> Option<String> {
+    match &ty.kind {
+        TypeKind::Decimal(precision, scale) => {
+            let bound = 10u128.checked_pow(u32::from(*precision))?;
+            let mut values = column.as_primitive::<Decimal128Type>().iter().flatten();
+            let wide = values.find(|value| value.unsigned_abs() >= bound)?;
+            Some(Value::Decimal(wide, *scale).to_string())
+        }
+        TypeKind::Array(element) => too_wide(column.as_list::<i32>().values(), element),
+        TypeKind::Multiset(element) => too_wide(column.as_map().keys(), element),
+        TypeKind::Map(key, value) => {
+            let map = column.as_map();
+            too_wide(map.keys(), key).or_else(|| too_wide(map.values(), value))
+        }
+        TypeKind::Row(fields) => {
+            let mut columns = column.as_struct().columns().iter().zip(fields);
+            columns.find_map(|(column, field)| too_wide(column, &field.ty))
+        }
+        _ => None,
     }
 }
 

@@ -9,8 +9,8 @@ use flott_core::{Field, Options, suggest};
 use flott_datastream::{DataStream, ExecuteError, StreamExecutionEnvironment};
 use flott_runtime::connector::{ChangelogMode as Kinds, ScanSpec, TableSpec};
 use flott_sql::binder::{BoundInsert, ROWTIME, STREAM, StreamColumns, StreamSink};
-use flott_sql::catalog::Object;
-use flott_sql::parser::ast::{Statement, StatementKind};
+use flott_sql::catalog::{Home, Object, Path};
+use flott_sql::parser::ast::{Describe, Statement, StatementKind};
 use flott_sql::{Outcome, Script, Session, SqlError, table_text};
 use std::fmt;
 use std::rc::Rc;
@@ -147,9 +147,7 @@ impl StreamTableEnvironment {
         stream: &DataStream<T>,
         schema: Schema,
     ) -> Result<Table, TableError> {
-        let path = self.unnamed("Unregistered_DataStream");
-        self.register(&path, stream, &schema, Kinds::Append)?;
-        Ok(self.table(path))
+        self.unregistered("Unregistered_DataStream", stream, &schema, Kinds::Append)
     }
 
     /// A table over a stream of changes of all four kinds.
@@ -170,9 +168,7 @@ impl StreamTableEnvironment {
         schema: Schema,
         mode: ChangelogMode,
     ) -> Result<Table, TableError> {
-        let path = self.unnamed("Unregistered_Changelog");
-        self.register(&path, stream, &schema, mode.into())?;
-        Ok(self.table(path))
+        self.unregistered("Unregistered_Changelog", stream, &schema, mode.into())
     }
 
     /// Gives a name to a stream, to a stream with a schema (a pair), or to a [`Table`].
@@ -191,18 +187,25 @@ impl StreamTableEnvironment {
         let script = parse(query)?;
         let number = self.next_unnamed();
         let name = format!("UnnamedTable${number}");
-        self.tables.session.borrow_mut().create_query_view(&name, &script)?;
-        Ok(self.table(quoted(&name)))
+        let mut session = self.tables.session.borrow_mut();
+        session.create_query_view(&name, &script)?;
+        Ok(self.table(quoted_path(&home_path(&session, name))))
     }
 
-    /// The table or view of this name.
+    /// The table or view of this name, which stays what it is when `USE` changes what short names mean.
     ///
     /// # Errors
     /// If there is none.
     pub fn from(&self, path: &str) -> Result<Table, TableError> {
-        let table = self.table(path.to_owned());
-        table.columns()?;
-        Ok(table)
+        self.table(path.to_owned()).columns()?;
+        let script = parse(&format!("DESCRIBE {path}"))?;
+        match script.statements().iter().map(|s| &s.kind).collect::<Vec<_>>()[..] {
+            [StatementKind::Describe(Describe::Table(name))] => {
+                let full = self.tables.session.borrow().catalog().path(name)?;
+                Ok(self.table(quoted_path(&full)))
+            }
+            _ => Err(no_name(path)),
+        }
     }
 
     /// Executes a statement. A query or an INSERT is run as a job of its own, to its end; what is to be part of the program's job is attached
@@ -281,6 +284,10 @@ impl StreamTableEnvironment {
 
     /// The rows of a table that only grows, as records: columns are found by the names of a struct's fields, those of a tuple by place. If the
     /// table has a time attribute, it is the records' event time.
+    ///
+    /// The stream's `uid` is that of the query's state, too. What a query shares with others of its job belongs to the first of them: of those with a
+    /// uid, in the order of the program; then of the attached statements; then of those without a uid. So a uid given to a query that was
+    /// planned behind another one, which has the same state, moves that state.
     ///
     /// # Errors
     /// If the table has updates, or a column is not what its field takes; the error names both and what to do.
@@ -404,8 +411,18 @@ impl StreamTableEnvironment {
         *unnamed
     }
 
-    fn unnamed(&self, what: &str) -> String {
-        quoted(&format!("{what}_{}", self.next_unnamed()))
+    /// Makes a stream a table that has no name in the program.
+    fn unregistered<T: TableRecord>(
+        &self,
+        what: &str,
+        stream: &DataStream<T>,
+        schema: &Schema,
+        changelog: Kinds,
+    ) -> Result<Table, TableError> {
+        let name = format!("{what}_{}", self.next_unnamed());
+        let path = quoted_path(&home_path(&self.tables.session.borrow(), name));
+        self.register(&path, stream, schema, changelog, false)?;
+        Ok(self.table(path))
     }
 
     /// Makes a stream a table.
@@ -415,6 +432,7 @@ impl StreamTableEnvironment {
         stream: &DataStream<T>,
         schema: &Schema,
         changelog: Kinds,
+        is_named: bool,
     ) -> Result<(), TableError> {
         let refused = |what: String| Err(TableError::Record(what));
         if !stream.is_of(&self.env) {
@@ -462,10 +480,35 @@ impl StreamTableEnvironment {
         self.tables.streams.borrow_mut().push(StreamTable {
             stream: stream.reference(),
             make: Arc::new(make),
+            is_named,
+            changelog,
         });
         *self.tables.session.borrow_mut() = session;
         Ok(())
     }
+}
+
+/// The full path of a name in the current catalog and database.
+fn home_path(session: &Session, name: String) -> Path {
+    let Home { catalog, database } = session.catalog().home();
+    Path {
+        catalog,
+        database,
+        name,
+    }
+}
+
+/// A full path, as statements write it.
+fn quoted_path(path: &Path) -> String {
+    [&path.catalog, &path.database, &path.name]
+        .map(|part| quoted(part))
+        .join(".")
+}
+
+fn no_name(path: &str) -> TableError {
+    TableError::Record(format!(
+        "'{path}' is no name of a table: write a name of up to three parts, in backquotes where it is more than a word, or sql_query for a query"
+    ))
 }
 
 /// Creates the one table of a script.
@@ -514,7 +557,7 @@ fn written_columns(table: &TableSpec, own: RecordColumns, record: &str) -> Resul
                 column.ty,
                 field.ty,
                 field.ty,
-                column.name,
+                quoted(&column.name),
                 column.ty.kind
             )));
         }
@@ -686,13 +729,13 @@ pub trait ViewSource {
 
 impl<T: TableRecord> ViewSource for &DataStream<T> {
     fn create(self, tables: &StreamTableEnvironment, path: &str) -> Result<(), TableError> {
-        tables.register(path, self, &Schema::new(), Kinds::Append)
+        tables.register(path, self, &Schema::new(), Kinds::Append, true)
     }
 }
 
 impl<T: TableRecord> ViewSource for (&DataStream<T>, Schema) {
     fn create(self, tables: &StreamTableEnvironment, path: &str) -> Result<(), TableError> {
-        tables.register(path, self.0, &self.1, Kinds::Append)
+        tables.register(path, self.0, &self.1, Kinds::Append, true)
     }
 }
 

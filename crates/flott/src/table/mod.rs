@@ -27,6 +27,7 @@ mod record;
 mod row;
 mod schema;
 mod types;
+mod watermarks;
 
 pub use environment::{
     ChangelogMode, StatementSet, StreamTableEnvironment, Table, TableError, TableResult, ViewSource,

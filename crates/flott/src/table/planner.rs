@@ -2,12 +2,16 @@
 //!
 //! A stream is a table whose scan becomes an operator over the stream; a query that a program reads as a stream is a sink in whose place the program's
 //! own operator stands. Everything that a job needs is planned at once, so queries share what they have in common.
+//!
+//! What is shared has the identity of the first that needs it, so the order of planning says whose state stays where it is when a program changes:
+//! first the queries of streams with a uid, then the statements, whose tables have names, then the queries of all other streams.
 
 use super::convert::Watermarks;
+use super::watermarks::Pacing;
 use flott_core::Options;
 use flott_datastream::BoxError;
-use flott_datastream::planned::{Outlet, Part, Planner, StreamRef, Wanted};
-use flott_plan::{Node, Partitioning, Plan, Role};
+use flott_datastream::planned::{Inlet, Outlet, Part, Planner, StreamRef, Wanted};
+use flott_plan::{Edge, Node, NodeId, Partitioning, Role};
 use flott_runtime::connector::{
     Boundedness, ChangelogMode, ConnectorError, MetadataKey, ScanSpec, Sink, SinkSpec, Source, TableConnector,
     TableInfo, TableSpec, WatermarkSpec,
@@ -16,17 +20,18 @@ use flott_runtime::registry::{FactoryContext, read_spec};
 use flott_runtime::{Operator, Registry, TaskError};
 use flott_sql::Session;
 use flott_sql::binder::{BoundInsert, ROWTIME, STREAM};
-use flott_sql::physical::{SCAN_KIND, SINK_KIND};
+use flott_sql::physical::{PlannedJob, SCAN_KIND, SINK_KIND};
 use flott_sql::rel::{Rel, RelOp};
 use flott_sql::script::plan_inserts;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Option of a stream's table: its number.
 pub(super) const STREAM_NUMBER: &str = "stream";
 /// Option of a stream's table: which row kinds it takes.
 pub(super) const CHANGELOG: &str = "changelog-mode";
+const RUNTIME_MODE: &str = "execution.runtime-mode";
 /// Option of a stream that is written to: its place among those that the job reads.
 const OUTLET: &str = "outlet";
 
@@ -49,6 +54,10 @@ pub(super) type MakeInlet = Arc<dyn Fn(&ScanSpec, Watermarks) -> Result<Box<dyn 
 pub(super) struct StreamTable {
     pub(super) stream: StreamRef,
     pub(super) make: MakeInlet,
+    /// The program gave it a name.
+    pub(super) is_named: bool,
+    /// Row kinds that it takes.
+    pub(super) changelog: ChangelogMode,
 }
 
 /// Everything that SQL knows of a program.
@@ -64,9 +73,16 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(mut options: Options) -> Self {
         let mut registry = crate::registry();
         registry.connector(StreamConnector);
+        if options
+            .get(RUNTIME_MODE)
+            .is_some_and(|mode| mode.eq_ignore_ascii_case("AUTOMATIC"))
+        {
+            // Jobs with SQL run as streams then, and the session need not know that another mode was possible.
+            options.set(RUNTIME_MODE, "STREAMING");
+        }
         Self {
             session: RefCell::new(Session::new(Arc::new(registry), options.clone())),
             initial: options,
@@ -108,27 +124,56 @@ impl Tables {
         }
     }
 
+    /// The tables that a query reads, as a part of a name: those that have none of their own are all `stream`, since their numbers change with the
+    /// program.
+    fn tables_of(&self, rel: &Rel) -> String {
+        let streams = self.streams.borrow();
+        let mut names = BTreeSet::new();
+        let mut open = vec![rel];
+        while let Some(rel) = open.pop() {
+            open.extend(rel.inputs());
+            if let RelOp::Scan(scan) = &rel.op {
+                let stream = number_of(&scan.options).and_then(|n| streams.get(n));
+                let is_named = stream.is_none_or(|stream| stream.is_named);
+                names.insert(if is_named {
+                    scan.table.spec.short_name()
+                } else {
+                    "stream"
+                });
+            }
+        }
+        names.into_iter().collect::<Vec<_>>().join("+")
+    }
+
+    /// What a job plans, in the order that the module describes.
     fn inserts(&self, wanted: &Wanted<'_>) -> Result<Vec<BoundInsert>, BoxError> {
         let outlets = self.outlets.borrow();
-        let mut inserts = vec![];
+        let (mut inserts, mut unnamed) = (vec![], vec![]);
+        let mut numbers: HashMap<String, usize> = HashMap::new();
         for (place, outlet) in wanted.outlets.iter().enumerate() {
             let insert = outlets
                 .get(&outlet.outlet)
                 .ok_or("a stream is read that no table was made to")?;
             let mut insert = insert.clone();
-            insert.table.name = match &outlet.uid {
-                Some(uid) => format!("*{uid}*"),
-                None => format!("{}${}*", insert.table.name, place + 1),
-            };
             insert.table.options.set(OUTLET, place.to_string());
             if let Some(parallelism) = outlet.parallelism {
                 insert.table.options.set("sink.parallelism", parallelism.to_string());
             }
-            inserts.push(insert);
+            if let Some(uid) = &outlet.uid {
+                insert.table.name = format!("*{uid}*");
+                inserts.push(insert);
+                continue;
+            }
+            let name = format!("{}/{}", insert.table.name, self.tables_of(&insert.rel));
+            let number = numbers.entry(name.clone()).or_default();
+            *number += 1;
+            insert.table.name = format!("{name}${number}*");
+            unnamed.push(insert);
         }
         let statements = self.statements.borrow();
         let attached = wanted.statements.iter().filter_map(|n| statements.get(n));
         inserts.extend(attached.flatten().cloned());
+        inserts.append(&mut unnamed);
         for insert in &mut inserts {
             insert.rel = self.placed(insert.rel.clone(), wanted);
         }
@@ -139,12 +184,12 @@ impl Tables {
 impl Planner for Tables {
     fn plan(&self, wanted: &Wanted<'_>) -> Result<Part, BoxError> {
         let options = self.options(wanted.options);
-        let mut plan = plan_inserts(self.inserts(wanted)?, &options)?.plan;
+        let mut job = plan_inserts(self.inserts(wanted)?, &options)?;
         let streams = self.streams.borrow();
         let (mut inlets, mut outlets) = (vec![], vec![]);
+        let mut asked: HashMap<NodeId, Option<usize>> = HashMap::new();
         let mut made: BTreeMap<String, MakeInlet> = BTreeMap::new();
-        for id in 0..plan.nodes.len() {
-            let node = &mut plan.nodes[id];
+        for (id, node) in job.plan.nodes.iter_mut().enumerate() {
             if node.kind == SCAN_KIND {
                 let scan: ScanSpec = read_spec(node)?;
                 let number = number_of(&scan.table.options).filter(|_| scan.table.connector() == STREAM);
@@ -153,7 +198,11 @@ impl Planner for Tables {
                     node.name = node.name.replacen("Source: ", "Stream to Table: ", 1);
                     node.role = Role::Operator;
                     made.insert(node.kind.clone(), table.make.clone());
-                    inlets.push((id, table.stream.clone()));
+                    inlets.push(Inlet {
+                        node: id,
+                        stream: table.stream.clone(),
+                        is_ordered: table.changelog != ChangelogMode::Append,
+                    });
                 }
             } else if node.kind == SINK_KIND {
                 let sink: SinkSpec = read_spec(node)?;
@@ -164,8 +213,8 @@ impl Planner for Tables {
                     .and_then(|place| place.parse::<usize>().ok());
                 let place = place.filter(|_| sink.table.connector() == STREAM);
                 if let Some(outlet) = place.and_then(|place| wanted.outlets.get(place)) {
-                    check_order(&plan, id, &sink)?;
                     outlets.push((id, outlet.outlet));
+                    asked.insert(id, outlet.parallelism);
                 }
             }
         }
@@ -176,7 +225,8 @@ impl Planner for Tables {
             }
         };
         Ok(Part {
-            plan,
+            refused: check_order(&job, &asked).err(),
+            plan: job.plan,
             inlets,
             outlets,
             register: Arc::new(register),
@@ -184,18 +234,29 @@ impl Planner for Tables {
     }
 }
 
-/// Changes of one row must not overtake each other on their way into a stream of another parallelism.
-fn check_order(plan: &Plan, id: usize, sink: &SinkSpec) -> Result<(), BoxError> {
-    let is_spread = plan.inputs(id).any(|edge| edge.partitioning == Partitioning::Rebalance);
-    if !is_spread || !sink.updating {
+/// Changes of one row must not overtake each other on their way to an operator of another parallelism. `outlets` are the sinks that are streams,
+/// each with the parallelism that was asked of it; how a table of the catalog is written to is said by its own options.
+fn check_order(job: &PlannedJob, outlets: &HashMap<NodeId, Option<usize>>) -> Result<(), BoxError> {
+    let nodes = &job.plan.nodes;
+    let is_broken = |edge: &&Edge| {
+        let is_checked = nodes[edge.to].role != Role::Sink || outlets.contains_key(&edge.to);
+        let is_spread = edge.partitioning == Partitioning::Rebalance && nodes[edge.to].parallelism > 1;
+        is_spread && is_checked && !job.changelogs[edge.from].kinds.is_append()
+    };
+    let Some(edge) = job.plan.edges.iter().find(is_broken) else {
         return Ok(());
+    };
+    Err(match outlets.get(&edge.to) {
+        Some(Some(parallelism)) => format!(
+            "set_parallelism({parallelism}) of a stream of changes would let the changes of a row overtake each other: leave it out, or \
+             give to_changelog_stream_with a schema with a primary key, by which rows are spread then"
+        ),
+        Some(None) | None => format!(
+            "a query unites '{}', changes with a parallelism of {}, with rows of a parallelism of {}: the changes of a row would overtake \
+             each other, so give the streams that it reads one parallelism (set_parallelism)",
+            nodes[edge.from].name, nodes[edge.from].parallelism, nodes[edge.to].parallelism
+        ),
     }
-    let node = &plan.nodes[id];
-    Err(format!(
-        "set_parallelism({}) of a stream of changes would let the changes of a row overtake each other: leave it out, or give \
-         to_changelog_stream_with a schema with a primary key, by which rows are spread then",
-        node.parallelism
-    )
     .into())
 }
 
@@ -218,7 +279,8 @@ fn inlet(
                 inputs: vec![node.output.clone()],
                 ..ctx.clone()
             };
-            Watermarks::Said(generators.make_watermark(spec, &ctx)?)
+            let pacing = Pacing::new(spec.on_event, spec.idle_timeout_ms);
+            Watermarks::Said(generators.make_watermark(spec, &ctx)?, pacing)
         }
     };
     make(&scan, watermarks)

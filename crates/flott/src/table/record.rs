@@ -22,6 +22,33 @@ impl Shape {
             row: LogicalType::not_null(TypeKind::Row(fields.to_vec())),
         }
     }
+
+    /// Which column of `row` is no value of its field in `record`: the one in which reading has ended, `read` bytes behind the start.
+    fn unread(&self, row: &[u8], read: usize, record: &str) -> String {
+        let mut rest = row;
+        for field in &self.fields {
+            let value = Value::read_field(&field.ty, &mut rest);
+            let is_it = row.len() - rest.len() >= read;
+            match value {
+                Some(Value::Null) if is_it => {
+                    return format!(
+                        "column '{}' is NULL, and its field of {record} takes none: make the field an Option",
+                        field.name
+                    );
+                }
+                Some(value) if is_it => {
+                    return format!(
+                        "column '{}' holds {value}, which its field of {record} does not take: a value within is NULL where there is no \
+                         Option, or outside of the range of its type",
+                        field.name
+                    );
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        format!("its bytes are no {record}")
+    }
 }
 
 /// Columns that a type of records has by itself.
@@ -90,16 +117,12 @@ impl<T: Data + StateValue> TableRecord for T {
     }
 
     fn read_columns(shape: &Shape, _kind: RowKind, bytes: &mut &[u8]) -> Result<Self, String> {
+        let whole = *bytes;
         let read = match is_row::<T>() {
             true => T::read(&shape.row, bytes),
             false => T::read_field(&shape.fields[0].ty, bytes),
         };
-        read.map_err(|_| {
-            format!(
-                "a value is NULL where {} has no Option, or outside of the range of its type",
-                std::any::type_name::<T>()
-            )
-        })
+        read.map_err(|_| shape.unread(whole, whole.len() - bytes.len(), std::any::type_name::<T>()))
     }
 }
 

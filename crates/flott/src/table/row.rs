@@ -2,6 +2,7 @@
 
 use super::types::{Date, Time, rescale, write_decimal, write_timestamp};
 use flott_core::{Field, LogicalType, RowKind, TypeKind};
+use flott_sql::expr::cast::text::{write_double, write_real};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::fmt;
@@ -278,8 +279,8 @@ impl fmt::Display for Value {
             Self::Int(v) => write!(f, "{v}"),
             Self::BigInt(v) | Self::Millis(v) => write!(f, "{v}"),
             Self::Months(v) => write!(f, "{v}"),
-            Self::Float(v) => write!(f, "{v:?}"),
-            Self::Double(v) => write!(f, "{v:?}"),
+            Self::Float(v) => write_real(*v, f),
+            Self::Double(v) => write_double(*v, f),
             Self::Decimal(v, scale) => write_decimal(*v, *scale, f),
             Self::String(v) => f.write_str(v),
             Self::Bytes(v) => {
@@ -382,8 +383,9 @@ tuples!(A 0, B 1, C 2, D 3, E 4, G 5, H 6, I 7);
 /// assert_eq!(row.get(1).and_then(|v| v.as_i64()), Some(12));
 /// ```
 ///
-/// Rows that come from a table know the names of their columns ([`Row::field`]). As text a row is what Flink prints, and from text none is read.
-#[derive(Clone, PartialEq)]
+/// Rows that come from a table know the names of their columns ([`Row::field`]); rows of one kind with the same values are equal, whatever the
+/// names. As text a row is what Flink prints, and from text none is read.
+#[derive(Clone)]
 pub struct Row {
     kind: RowKind,
     values: Vec<Value>,
@@ -469,6 +471,12 @@ impl Row {
                 )
             })
         })
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.values == other.values
     }
 }
 

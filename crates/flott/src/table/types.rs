@@ -97,9 +97,35 @@ numbers! {
 pub struct Decimal<const PRECISION: u8, const SCALE: u8>(i128);
 
 impl<const PRECISION: u8, const SCALE: u8> Decimal<PRECISION, SCALE> {
-    /// The number of `unscaled` times the smallest digit.
+    /// One more than the largest number, in its smallest digits; there is none for types that SQL does not have.
+    const BOUND: u128 = {
+        assert!(
+            PRECISION >= 1 && PRECISION <= 38 && SCALE <= PRECISION,
+            "DECIMAL has 1 to 38 digits, at most so many of them behind the point"
+        );
+        10u128.pow(PRECISION as u32)
+    };
+
+    /// The number of `unscaled` times the smallest digit. One with more digits than the precision fails the job where it becomes a column.
     pub fn from_unscaled(unscaled: i128) -> Self {
         Self(unscaled)
+    }
+
+    /// The sum, if the precision has room for it.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self).filter(|sum| sum.fits())
+    }
+
+    /// The difference, if the precision has room for it.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0
+            .checked_sub(other.0)
+            .map(Self)
+            .filter(|difference| difference.fits())
+    }
+
+    fn fits(self) -> bool {
+        self.0.unsigned_abs() < Self::BOUND
     }
 
     /// How many times its smallest digit it is.
@@ -108,11 +134,12 @@ impl<const PRECISION: u8, const SCALE: u8> Decimal<PRECISION, SCALE> {
     }
 }
 
+/// A sum with more digits than the precision is what [`Decimal::from_unscaled`] makes of it; [`Decimal::checked_add`] tells.
 impl<const PRECISION: u8, const SCALE: u8> std::ops::Add for Decimal<PRECISION, SCALE> {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self(self.0.saturating_add(other.0))
     }
 }
 
@@ -120,7 +147,7 @@ impl<const PRECISION: u8, const SCALE: u8> std::ops::Sub for Decimal<PRECISION, 
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        Self(self.0 - other.0)
+        Self(self.0.saturating_sub(other.0))
     }
 }
 
@@ -148,11 +175,10 @@ impl<const PRECISION: u8, const SCALE: u8> FromStr for Decimal<PRECISION, SCALE>
         let wrong = || WrongText::of(text, Self::state_type().kind);
         let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
         let missing = usize::from(SCALE).checked_sub(rest.len()).ok_or_else(wrong)?;
-        let is_digits = rest.bytes().all(|b| b.is_ascii_digit());
+        let is_number = text.bytes().any(|b| b.is_ascii_digit()) && rest.bytes().all(|b| b.is_ascii_digit());
         let digits = format!("{whole}{rest}{}", "0".repeat(missing));
-        let unscaled: i128 = digits.parse().map_err(|_| wrong())?;
-        let fits = unscaled.unsigned_abs() < 10u128.pow(u32::from(PRECISION));
-        (is_digits && fits).then_some(Self(unscaled)).ok_or_else(wrong)
+        let number = Self(digits.parse().map_err(|_| wrong())?);
+        (is_number && number.fits()).then_some(number).ok_or_else(wrong)
     }
 }
 
@@ -384,6 +410,20 @@ mod tests {
             "100".parse::<Decimal<4, 2>>().unwrap_err().to_string(),
             "'100' is no DECIMAL(4, 2)"
         );
-        assert!("1.005".parse::<Decimal<4, 2>>().is_err());
+        for wrong in ["1.005", "", ".", "-", "+", "-.", "1.", "1.-5", "1 "] {
+            let is_number = wrong == "1.";
+            assert_eq!(wrong.parse::<Decimal<4, 2>>().is_ok(), is_number, "{wrong}");
+        }
+        assert_eq!("-.5".parse::<Decimal<4, 2>>().unwrap().to_string(), "-0.50");
+    }
+
+    #[test]
+    fn sums_of_decimals_know_their_precision() {
+        let decimal = Decimal::<4, 2>::from_unscaled;
+        assert_eq!(decimal(9_000).checked_add(decimal(999)), Some(decimal(9_999)));
+        assert_eq!(decimal(9_000).checked_add(decimal(1_000)), None);
+        assert_eq!(decimal(-9_000).checked_sub(decimal(1_000)), None);
+        let most = Decimal::<38, 0>::from_unscaled(i128::MAX);
+        assert_eq!((most + most).unscaled(), i128::MAX);
     }
 }

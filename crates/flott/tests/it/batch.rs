@@ -155,16 +155,17 @@ fn the_mode_follows_from_the_sources_where_it_is_automatic() {
         "{error}"
     );
     for is_keyed in [false, true] {
-        let error = planned("BATCH", |env| {
+        let ruled = |env: &StreamExecutionEnvironment| {
             let numbers = env.from_sequence(1, 9);
             let rules = numbers.broadcast_stream();
             match is_keyed {
                 true => drop(numbers.key_by(|n| *n).connect_broadcast(&rules).process(Rules).print()),
                 false => drop(numbers.connect_broadcast(&rules).process(Rules).print()),
             }
-        });
-        let error = error.unwrap_err();
+        };
+        let error = planned("BATCH", ruled).unwrap_err();
         assert!(error.contains("'execution.runtime-mode' to STREAMING"), "{error}");
+        assert_eq!(planned("AUTOMATIC", ruled), Ok(("STREAMING".to_owned(), true)));
     }
 }
 

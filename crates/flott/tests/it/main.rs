@@ -18,6 +18,8 @@ mod programs;
 mod rich;
 mod state;
 #[cfg(feature = "sql")]
+mod table_plans;
+#[cfg(feature = "sql")]
 mod tables;
 mod windows;
 mod wrong;

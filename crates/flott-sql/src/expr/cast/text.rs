@@ -138,11 +138,11 @@ pub fn write_shown(
         ),
         TypeKind::Float => {
             let value = array.as_primitive_opt::<Float32Type>().ok_or_else(bad)?.value(row);
-            write_float(f64::from(value), &format!("{value:e}"), out)
+            write_real(value, out)
         }
         TypeKind::Double => {
             let value = array.as_primitive_opt::<Float64Type>().ok_or_else(bad)?.value(row);
-            write_float(value, &format!("{value:e}"), out)
+            write_double(value, out)
         }
         TypeKind::Decimal(_, scale) => {
             let value = array.as_primitive_opt::<Decimal128Type>().ok_or_else(bad)?.value(row);
@@ -264,6 +264,22 @@ fn write_nullable(
         return Ok(());
     }
     write_shown(array, kind, row, look, out)
+}
+
+/// A FLOAT as Java writes it: `1.0E10`.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_real(value: f32, out: &mut impl Write) -> std::fmt::Result {
+    write_float(f64::from(value), &format!("{value:e}"), out)
+}
+
+/// A DOUBLE as Java writes it: `1.0E10`.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_double(value: f64, out: &mut impl Write) -> std::fmt::Result {
+    write_float(value, &format!("{value:e}"), out)
 }
 
 /// Java's text of a floating point number: plain from 10^-3 to 10^7, else with an exponent; always a fraction.
