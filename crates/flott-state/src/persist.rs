@@ -37,6 +37,9 @@ const CONCURRENT_READS: usize = 8;
 /// Bytes of one subtask's runs that are kept from the check to the restore; what is beyond is read again.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Bytes of a run that are read at once where they are not kept.
+pub(crate) const PIECE_BYTES: u64 = 4 * 1024 * 1024;
+
 /// A run below this size is read in one request, whichever of its groups are wanted.
 const SMALL_RUN_BYTES: u64 = 256 * 1024;
 
@@ -419,25 +422,34 @@ async fn load_run(
     let Some(wanted) = reader.bytes_of(subtask.key_groups) else {
         return Ok(None);
     };
+    let later = (!is_kept).then(|| LaterBlocks {
+        root: root.clone(),
+        location: run.location.clone(),
+        bytes: wanted.end - wanted.start,
+        runtime: tokio::runtime::Handle::current(),
+    });
     let blocks = match &whole {
+        _ if !is_kept => {
+            for piece in reader.pieces_of(subtask.key_groups, PIECE_BYTES) {
+                let blocks = root.read(&run.location, piece.clone()).await?;
+                reader.verify_piece(&blocks, piece, subtask.key_groups)?;
+            }
+            Bytes::new()
+        }
         Some(whole) => {
             let end = (wanted.end as usize).min(whole.len());
             whole.slice((wanted.start as usize).min(end)..end)
         }
         None => root.read(&run.location, wanted.clone()).await?,
     };
-    reader.verify(&blocks, wanted.start, subtask.key_groups)?;
-    let later = (!is_kept).then(|| LaterBlocks {
-        root: root.clone(),
-        location: run.location.clone(),
-        range: wanted.clone(),
-        runtime: tokio::runtime::Handle::current(),
-    });
+    if is_kept {
+        reader.verify(&blocks, wanted.start, subtask.key_groups)?;
+    }
     Ok(Some(LoadedRun {
         descriptor,
         reference: run.clone(),
         header,
-        blocks: if is_kept { blocks } else { Bytes::new() },
+        blocks,
         blocks_from: wanted.start,
         later,
     }))

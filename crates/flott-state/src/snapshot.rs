@@ -2,6 +2,7 @@
 
 use crate::capture::TableCapture;
 use crate::error::StateError;
+use crate::persist::PIECE_BYTES;
 use crate::run::RunReader;
 use crate::table::KeyedTable;
 use crate::windows::WindowTables;
@@ -104,7 +105,7 @@ pub struct LoadedRun {
     pub blocks: Bytes,
     /// Where in the run `blocks` begin.
     pub blocks_from: u64,
-    /// Instead of `blocks`, of a run that is read once more when it is applied: so that no more than a part of a large state is held.
+    /// Instead of `blocks`, of a run that is read once more when it is applied, piece by piece: so that little of a large state is held.
     pub later: Option<LaterBlocks>,
 }
 
@@ -113,17 +114,14 @@ pub struct LoadedRun {
 pub struct LaterBlocks {
     pub(crate) root: Root,
     pub(crate) location: Location,
-    pub(crate) range: Range<u64>,
+    pub(crate) bytes: u64,
     pub(crate) runtime: tokio::runtime::Handle,
 }
 
 impl LaterBlocks {
-    /// Reads the blocks. On a thread of its own, since whoever restores may be a task of the runtime that reads.
-    fn read(&self) -> Result<Bytes, StateError> {
-        let read = || {
-            self.runtime
-                .block_on(self.root.read(&self.location, self.range.clone()))
-        };
+    /// Reads a piece of the run. On a thread of its own, since whoever restores may be a task of the runtime that reads.
+    fn read(&self, piece: Range<u64>) -> Result<Bytes, StateError> {
+        let read = || self.runtime.block_on(self.root.read(&self.location, piece.clone()));
         let bytes = std::thread::scope(|scope| scope.spawn(read).join());
         let bytes = bytes.map_err(|_| StateError::Broken("the thread that read a run of state is gone".to_owned()))?;
         Ok(bytes?)
@@ -238,7 +236,7 @@ impl RestoredState {
 
     /// Bytes that were read.
     pub fn bytes(&self) -> usize {
-        let later = |r: &LoadedRun| r.later.as_ref().map_or(0, |l| (l.range.end - l.range.start) as usize);
+        let later = |r: &LoadedRun| r.later.as_ref().map_or(0, |l| l.bytes as usize);
         let of_run = |r: &LoadedRun| r.header.len() + r.blocks.len() + later(r);
         self.runs.iter().map(of_run).sum()
     }
@@ -249,7 +247,13 @@ impl LoadedRun {
         let reader = RunReader::new(&self.reference, &self.descriptor, &self.header)?;
         match &self.later {
             None => reader.apply(&self.blocks, self.blocks_from, table),
-            Some(later) => reader.apply(&later.read()?, self.blocks_from, table),
+            Some(later) => {
+                let pieces = reader.pieces_of(table.key_group_range(), PIECE_BYTES);
+                pieces.into_iter().try_for_each(|piece| {
+                    let bytes = later.read(piece.clone())?;
+                    reader.apply_piece(&bytes, piece, table)
+                })
+            }
         }
     }
 }

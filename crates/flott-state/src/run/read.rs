@@ -139,6 +139,24 @@ impl<'a> RunReader<'a> {
         Some(first.bytes.start..end)
     }
 
+    /// Where the blocks of `range` are in the run, in pieces of blocks side by side: each of one block, or of at most `most_bytes`.
+    pub fn pieces_of(&self, range: KeyGroupRange, most_bytes: u64) -> Vec<Range<u64>> {
+        let mut pieces: Vec<Range<u64>> = vec![];
+        for block in self.blocks_of(range) {
+            match pieces.last_mut() {
+                Some(piece) if block.bytes.end - piece.start <= most_bytes => piece.end = block.bytes.end,
+                _ => pieces.push(block.bytes.clone()),
+            }
+        }
+        pieces
+    }
+
+    /// The blocks of `range` that lie in a piece of the run.
+    fn blocks_in(&self, range: KeyGroupRange, piece: Range<u64>) -> impl Iterator<Item = &BlockSpan> {
+        let is_inside = move |b: &&BlockSpan| piece.start <= b.bytes.start && b.bytes.end <= piece.end;
+        self.blocks_of(range).filter(is_inside)
+    }
+
     fn damaged(&self, problem: impl Into<String>) -> StateError {
         StateError::DamagedRun {
             table: self.descriptor.name.clone(),
@@ -172,16 +190,44 @@ impl<'a> RunReader<'a> {
             .try_for_each(|span| self.block(span, bytes, from).map(drop))
     }
 
+    /// Checks the blocks of `range` in a piece of the run, of which `bytes` are.
+    ///
+    /// # Errors
+    /// If a block is damaged or missing.
+    pub fn verify_piece(&self, bytes: &[u8], piece: Range<u64>, range: KeyGroupRange) -> Result<(), StateError> {
+        let from = piece.start;
+        self.blocks_in(range, piece)
+            .try_for_each(|span| self.block(span, bytes, from).map(drop))
+    }
+
     /// Applies all blocks of the table's key groups; `bytes` are those of the run from `from` on.
     ///
     /// # Errors
     /// If a block is damaged, or was written for a table of another shape.
     pub fn apply(&self, bytes: &[u8], from: u64, table: &mut KeyedTable) -> Result<(), StateError> {
+        self.apply_blocks(bytes, from, 0..u64::MAX, table)
+    }
+
+    /// Applies those that lie in a piece of the run, of which `bytes` are; pieces are applied in their order, all of them.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_piece(&self, bytes: &[u8], piece: Range<u64>, table: &mut KeyedTable) -> Result<(), StateError> {
+        self.apply_blocks(bytes, piece.start, piece, table)
+    }
+
+    fn apply_blocks(
+        &self,
+        bytes: &[u8],
+        from: u64,
+        piece: Range<u64>,
+        table: &mut KeyedTable,
+    ) -> Result<(), StateError> {
         self.check_fit(table)?;
         let range = table.key_group_range();
         // Bases of a table have no key in common, and nothing else comes before them.
         table.expect_new_keys(self.reference.kind == RunKind::Base);
-        let applied = self.blocks_of(range).try_for_each(|span| {
+        let applied = self.blocks_in(range, piece).try_for_each(|span| {
             self.apply_block(span, self.block(span, bytes, from)?, table)?;
             table.relieve()
         });

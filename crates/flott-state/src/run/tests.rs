@@ -338,3 +338,38 @@ fn a_set_moves_with_the_key_that_it_belongs_to() {
     }
     assert_eq!(total, 100);
 }
+
+#[test]
+fn a_run_can_be_read_in_pieces() {
+    let descriptor = descriptor(vec![LogicalType::string()]);
+    let all = KeyGroupRange::all(128);
+    let mut table = KeyedTable::new(Arc::clone(&descriptor), 128, all);
+    put(&mut table, &(0..1000).map(Some).collect::<Vec<_>>(), texts);
+    let (reference, bytes) = encoded(&table.capture(1), RunMode::Full).unwrap();
+    let reader = RunReader::new(&reference, &descriptor, &bytes[..reference.header_bytes as usize]).unwrap();
+    for most_bytes in [1, 3_000, u64::MAX] {
+        let mut whole = BTreeMap::new();
+        for subtask in 0..3 {
+            let range = KeyGroupRange::of_subtask(128, 3, subtask);
+            let pieces = reader.pieces_of(range, most_bytes);
+            let wanted = reader.bytes_of(range).unwrap();
+            assert_eq!(
+                (pieces[0].start, pieces[pieces.len() - 1].end),
+                (wanted.start, wanted.end)
+            );
+            assert!(pieces.windows(2).all(|p| p[0].end == p[1].start));
+            assert_eq!(pieces.len() == 1, most_bytes == u64::MAX);
+            let mut part = KeyedTable::new(Arc::clone(&descriptor), 128, range);
+            for piece in pieces {
+                let mut bytes = bytes[piece.start as usize..piece.end as usize].to_vec();
+                reader.verify_piece(&bytes, piece.clone(), range).unwrap();
+                reader.apply_piece(&bytes, piece.clone(), &mut part).unwrap();
+                let last = bytes.len() - 1;
+                bytes[last] ^= 1;
+                assert!(reader.verify_piece(&bytes, piece, range).is_err());
+            }
+            whole.extend(dump(&part));
+        }
+        assert_eq!(whole, dump(&table));
+    }
+}
