@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[global_allocator]
+static ALLOCATOR: flott::Allocator = flott::Allocator;
+
 /// The mix of 64 bits that is in most fast hash maps.
 #[derive(Default)]
 struct Mix(u64);

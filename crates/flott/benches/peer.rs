@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+#[global_allocator]
+static ALLOCATOR: flott::Allocator = flott::Allocator;
+
 fn mix(number: u64) -> u64 {
     let mut n = number;
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {

@@ -35,6 +35,15 @@ pub mod state {
     pub use flott_state::value::{DamagedValue, StateValue};
 }
 
+/// An allocator for programs whose records own memory (strings, vectors): what one thread allocates and another frees is cheap with it.
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOCATOR: flott::Allocator = flott::Allocator;
+/// # fn main() {}
+/// ```
+pub use mimalloc::MiMalloc as Allocator;
+
 pub use flott_cluster::RestoreCheck;
 pub use flott_core::{Batch, CheckpointId, EventTime, Options};
 pub use flott_datastream as datastream;

@@ -9,6 +9,9 @@ use flott_examples::samples::{SAMPLES, Sample};
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[global_allocator]
+static ALLOCATOR: flott::Allocator = flott::Allocator;
+
 /// Programs of the DataStream API, each with an input of its own.
 ///
 /// What every program of Flott takes, it takes too: -p N, -D KEY=VALUE, --config FILE, -s PATH, --restore latest|PATH and so on.
