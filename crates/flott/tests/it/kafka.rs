@@ -226,13 +226,16 @@ fn partitions_begin_and_end_where_the_program_says() {
         ["a"]
     );
 
-    // A group that has committed nothing starts where it is told.
-    let of_group = |strategy| {
+    // A group that has committed nothing starts where it is told; at its end a job commits.
+    let of_group = |group: &'static str, strategy| {
         let offsets = OffsetsInitializer::committed_offsets_or_else(strategy);
-        read(&move |s| s.group_id("g").starting_offsets(offsets.clone()))
+        read(&move |s| s.group_id(group).starting_offsets(offsets.clone()))
     };
-    assert_eq!(of_group(OffsetResetStrategy::Earliest), ["a", "b", "c", "x", "y"]);
-    assert!(of_group(OffsetResetStrategy::Latest).is_empty());
+    assert_eq!(
+        of_group("reads all", OffsetResetStrategy::Earliest),
+        ["a", "b", "c", "x", "y"]
+    );
+    assert!(of_group("reads none", OffsetResetStrategy::Latest).is_empty());
     let nowhere = kafka
         .bounded("t")
         .group_id("g")
