@@ -65,6 +65,16 @@ pub enum LaunchError {
         /// Why.
         reason: String,
     },
+    /// The last checkpoint before a stop did not become complete.
+    #[error(
+        "job '{job}' was cancelled: its last checkpoint was not complete {seconds} s after the stop; it starts again from the one before it"
+    )]
+    NoLastCheckpoint {
+        /// The job.
+        job: String,
+        /// How long it was waited.
+        seconds: u64,
+    },
     /// A job hangs.
     #[error("job '{job}' has not ended {seconds} s after it was cancelled")]
     Hangs {

@@ -3,6 +3,7 @@
 use crate::error::LaunchError;
 use crate::signals::StopSignal;
 use flott_cluster::JobHandle;
+use std::io::Write;
 use std::time::Duration;
 
 /// How long a stopped job may take for its last checkpoint before it is cancelled.
@@ -10,35 +11,44 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long its tasks may then take to end; what hangs longer ends with the process.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Stops a job behind a savepoint, or behind a last checkpoint of its own; cancels it if that takes too long.
+/// Stops a job behind a savepoint, or behind a last checkpoint of its own, also where the savepoint is not taken; cancels it if that takes too long.
 ///
 /// # Errors
-/// If the savepoint was not taken; the job has ended all the same.
+/// If the savepoint or the last checkpoint was not taken; the job has ended all the same.
 pub async fn stop(job: &JobHandle, savepoint_dir: Option<&str>) -> Result<(), LaunchError> {
-    let mut failure = None;
     if job.status().is_terminal() {
         return Ok(());
     }
+    let mut failure = None;
     if let Some(dir) = savepoint_dir {
         match tokio::time::timeout(STOP_TIMEOUT, job.savepoint(Some(dir.to_owned()), true)).await {
-            Ok(Ok(path)) => eprintln!("savepoint: {path}"),
+            Ok(Ok(path)) => say(format_args!("savepoint: {path}")),
             Ok(Err(reason)) => failure = Some(reason),
             Err(_) => failure = Some(format!("it was not complete after {} s", STOP_TIMEOUT.as_secs())),
         }
-    } else {
+    }
+    if savepoint_dir.is_none() || failure.is_some() {
         job.stop();
     }
-    if failure.is_some() || tokio::time::timeout(STOP_TIMEOUT, job.ended()).await.is_err() {
+    let in_time = tokio::time::timeout(STOP_TIMEOUT, job.ended()).await.is_ok();
+    if !in_time {
         job.cancel();
         let _ = tokio::time::timeout(CANCEL_TIMEOUT, job.ended()).await;
     }
+    let job = job.name.clone();
     match failure {
-        None => Ok(()),
-        Some(reason) => Err(LaunchError::NoSavepoint {
-            job: job.name.clone(),
-            reason,
+        Some(reason) => Err(LaunchError::NoSavepoint { job, reason }),
+        None if !in_time => Err(LaunchError::NoLastCheckpoint {
+            job,
+            seconds: STOP_TIMEOUT.as_secs(),
         }),
+        None => Ok(()),
     }
+}
+
+/// Writes a line to standard error, if there still is one: what ends a process must not fail because nobody reads.
+pub fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Ends a job at once, without a last checkpoint.
@@ -85,7 +95,11 @@ pub async fn stop_all_or_end(
     tokio::select! {
         stopped = stop_all(jobs, savepoint_dir) => stopped,
         () = signals.recv() => {
-            jobs.iter().for_each(JobHandle::cancel);
+            for job in jobs {
+                // Cancelled by somebody who wanted it to stop, it keeps its checkpoints.
+                job.stop();
+                job.cancel();
+            }
             let all_ended = async {
                 for job in jobs {
                     job.ended().await;

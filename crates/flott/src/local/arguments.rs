@@ -65,7 +65,7 @@ impl Arguments {
     fn read(arguments: impl IntoIterator<Item = String>) -> (Self, Option<LaunchError>) {
         let mut parsed = Self::default();
         let mut wrong = None;
-        let mut arguments = arguments.into_iter();
+        let mut arguments = arguments.into_iter().peekable();
         while let Some(argument) = arguments.next() {
             if argument == "--" {
                 parsed.rest.extend(arguments);
@@ -81,7 +81,8 @@ impl Arguments {
             };
             let value = match value {
                 Some(value) => Some(value.to_owned()),
-                None => arguments.next(),
+                // What looks like another argument is one, and no value.
+                None => arguments.next_if(|next| !next.starts_with('-')),
             };
             let missing = || LaunchError::Argument(format!("{argument}: its value is missing"));
             let value = value.filter(|v| !v.is_empty()).ok_or_else(missing);
@@ -108,7 +109,7 @@ impl Arguments {
     }
 }
 
-/// An argument of Flott with a value, and the value if it stands in the same word: `--name=value`, `-Dkey=value`, `-p4`.
+/// An argument of Flott with a value, and the value if it stands in the same word: `--name=value`, `-Dkey=value`, `-p4`, `-p=4`, `-s/path`.
 fn split(argument: &str) -> Option<(Name, Option<&str>)> {
     NAMES.iter().find_map(|(form, name)| {
         let rest = argument.strip_prefix(form)?;
@@ -118,9 +119,13 @@ fn split(argument: &str) -> Option<(Name, Option<&str>)> {
         if form.starts_with("--") {
             return rest.strip_prefix('=').map(|value| (*name, Some(value)));
         }
+        if let Some(value) = rest.strip_prefix('=') {
+            return Some((*name, Some(value)));
+        }
         let is_value = match name {
             Name::Define => rest.contains('='),
             Name::Parallelism => rest.bytes().all(|b| b.is_ascii_digit()),
+            Name::Restore => rest.starts_with('/'),
             _ => false,
         };
         is_value.then_some((*name, Some(rest)))
@@ -175,16 +180,19 @@ mod tests {
             "--fromSavepoint=/s",
             "--restore=/s",
             "--restore /s",
+            "-s/s",
+            "-s=/s",
         ] {
             assert_eq!(parse(form).unwrap().restore.as_deref(), Some("/s"), "{form}");
         }
+        assert_eq!(parse("-p=3").unwrap().command_line.parallelism, Some(3));
         assert!(parse("--allow-non-restored-state").unwrap().allow_non_restored_state);
         assert_eq!(parse("--check-state=/p x").unwrap().check_state.as_deref(), Some("/p"));
     }
 
     #[test]
     fn what_only_looks_alike_is_the_programs_own() {
-        let own = "-print --parallel -Debug --restored x -step --check-states";
+        let own = "-print --parallel -Debug --restored x -step -src/x --check-states";
         assert_eq!(parse(own).unwrap().rest.join(" "), own);
         let behind = parse("-p 2 -- -p 8080 --restore").unwrap();
         assert_eq!(
@@ -199,7 +207,11 @@ mod tests {
             parse("-p many").unwrap_err(),
             "-p many: a number is expected, e.g. -p 4"
         );
-        assert_eq!(parse("x --restore").unwrap_err(), "--restore: its value is missing");
+        for line in ["x --restore", "--restore --verbose"] {
+            assert_eq!(parse(line).unwrap_err(), "--restore: its value is missing");
+        }
+        let words = ["--restore", "--verbose"].map(str::to_owned);
+        assert_eq!(Arguments::read(words).0.rest, ["--verbose"]);
         assert_eq!(
             parse("--check-state= y").unwrap_err(),
             "--check-state=: its value is missing"

@@ -10,7 +10,7 @@ use flott_datastream::{ExecuteError, JobClient};
 use flott_launch::LaunchError;
 use flott_launch::metrics::Endpoints;
 use flott_launch::signals::StopSignal;
-use flott_launch::stop::stop_all_or_end;
+use flott_launch::stop::{say, stop_all_or_end};
 use flott_runtime::Registry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,7 +78,7 @@ impl Process {
             StopSignal::new()?
         };
         let process = self.clone();
-        self.runtime.spawn(async move {
+        let ending = self.runtime.spawn(async move {
             signals.recv().await;
             process.is_ending.store(true, Ordering::SeqCst);
             let jobs = process.running().clone();
@@ -87,6 +87,12 @@ impl Process {
             }
             let stopped = stop_all_or_end(&jobs, savepoint_dir.as_deref(), &mut signals).await;
             std::process::exit(tell(&jobs, stopped));
+        });
+        self.runtime.spawn(async move {
+            // It comes back only by a panic; nobody else would hear the next signal.
+            if ending.await.is_err() {
+                std::process::exit(1);
+            }
         });
         Ok(())
     }
@@ -121,6 +127,7 @@ impl Process {
         self.running().push(job.clone());
         if self.is_ending.load(Ordering::SeqCst) {
             // The signal came first, and may not have seen the job: it must not begin.
+            job.stop();
             job.cancel();
             std::future::pending::<()>().await;
         }
@@ -171,18 +178,16 @@ fn tell(jobs: &[JobHandle], stopped: Result<(), LaunchError>) -> i32 {
     for job in jobs {
         if job.status() == JobStatus::Failed {
             let cause = job.stats.failure().unwrap_or_default();
-            eprintln!("error: job '{}' is {}: {cause}", job.name, job.status());
+            say(format_args!("error: job '{}' is {}: {cause}", job.name, job.status()));
             code = 1;
             continue;
         }
-        eprint!("job {} '{}' was stopped", job.job_id, job.name);
-        match job.stats.checkpoints().last_path {
-            Some(path) => eprintln!("; last checkpoint: {path}"),
-            None => eprintln!(),
-        }
+        let checkpoint = job.stats.checkpoints().last_path;
+        let last = checkpoint.map_or_else(String::new, |path| format!("; last checkpoint: {path}"));
+        say(format_args!("job {} '{}' was stopped{last}", job.job_id, job.name));
     }
     if let Err(error) = stopped {
-        eprintln!("error: {error}");
+        say(format_args!("error: {error}"));
         code = 1;
     }
     code

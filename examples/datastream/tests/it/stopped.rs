@@ -35,6 +35,23 @@ fn ended(process: &mut Child) -> Option<ExitStatus> {
 
 #[test]
 fn a_signal_ends_a_program_behind_a_last_checkpoint() {
+    let log = stopped_by_a_signal_and_started_again(&[], 0);
+    assert!(!log.contains("error: "), "{log}");
+}
+
+#[test]
+fn where_no_savepoint_can_be_taken_there_is_a_last_checkpoint_all_the_same() {
+    // Below a file there is no folder.
+    let arguments = [
+        "--savepoint-on-stop",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/x"),
+    ];
+    let log = stopped_by_a_signal_and_started_again(&arguments, 1);
+    assert!(log.contains("was stopped without a savepoint: "), "{log}");
+}
+
+/// Stops a program that was started with these arguments, and goes on from its last checkpoint: each row is there once. Gives its log.
+fn stopped_by_a_signal_and_started_again(arguments: &[&str], code: i32) -> String {
     let sample = SAMPLES.iter().find(|s| s.name == "word-count").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -64,7 +81,7 @@ fn a_signal_ends_a_program_behind_a_last_checkpoint() {
         writeln!(file, "{line}").unwrap();
     }
 
-    let mut stopped = start(&[]);
+    let mut stopped = start(arguments);
     let since = Instant::now();
     while text(&path("printed")).is_empty() {
         assert_eq!(stopped.try_wait().unwrap(), None, "{}", text(&path("log")));
@@ -75,13 +92,14 @@ fn a_signal_ends_a_program_behind_a_last_checkpoint() {
     assert!(told.unwrap().success());
     let status = ended(&mut stopped).expect("a signal ends the process");
     let log = text(&path("log"));
-    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(status.code(), Some(code), "{log}");
     let (_, checkpoint) = log.split_once("was stopped; last checkpoint: ").expect(&log);
+    let checkpoint = checkpoint.lines().next().unwrap();
 
     for line in rest.iter().chain(&[END]) {
         writeln!(file, "{line}").unwrap();
     }
-    let mut last = start(&["-s", checkpoint.trim(), "-p", "1"]);
+    let mut last = start(&["-s", checkpoint, "-p", "1"]);
     let status = ended(&mut last).expect("the lines end");
     assert!(status.success(), "{}", text(&path("log")));
     let sorted = |text: &str| {
@@ -90,6 +108,7 @@ fn a_signal_ends_a_program_behind_a_last_checkpoint() {
         rows
     };
     assert_eq!(sorted(&text(&path("printed"))), sorted(sample.golden));
+    log
 }
 
 #[test]
