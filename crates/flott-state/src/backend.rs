@@ -170,6 +170,21 @@ impl StateBackend {
         })))
     }
 
+    /// One with tiers whose memory is so many bytes and whose store is a map.
+    #[cfg(test)]
+    pub(crate) fn in_bytes(hot_bytes: usize) -> Self {
+        Self(Some(Arc::new(Tiered {
+            settings: BackendSettings {
+                kind: Kind::HashMap,
+                hot_rows: None,
+            },
+            slots: 1,
+            budget: HotBudget::new(hot_bytes, None),
+            next_table: AtomicU32::new(0),
+            store: Mutex::default(),
+        })))
+    }
+
     /// A table whose operator looks its keys up anew with each batch, and calls [`KeyedTable::relieve`] in between: tiered where
     /// the backend has tiers.
     ///

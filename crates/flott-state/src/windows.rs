@@ -96,15 +96,22 @@ impl WindowTables {
         let look = self.looks;
         self.looks += 1;
         let held: usize = self.tables.values().map(|s| s.table.len_in_memory()).sum();
-        let Some(largest) = self.tables.values_mut().max_by_key(|s| s.table.len_in_memory()) else {
+        if held == 0 {
             return Ok(());
-        };
-        if held > 0 {
-            tiers.take_share();
         }
-        let Some(allowed) = largest.table.allowed_rows(0).filter(|allowed| held > *allowed) else {
+        tiers.take_share();
+        // Each slice fills its part of the memory by the size of its own rows, which grow with the age of a window.
+        let mut filled = 0.0;
+        for slice in self.tables.values_mut().filter(|s| s.table.len_in_memory() > 0) {
+            let Some(allowed) = slice.table.allowed_rows(0) else {
+                return Ok(());
+            };
+            filled += slice.table.len_in_memory() as f64 / allowed.max(1) as f64;
+        }
+        if filled <= 1.0 {
             return Ok(());
-        };
+        }
+        let allowed = (held as f64 / filled) as usize;
         let mut to_go = held - allowed * KEPT_EIGHTHS / 8;
         let mut idle: Vec<&mut Slice> = self
             .tables
@@ -254,5 +261,28 @@ mod tests {
             windows.remove(slice_end);
         }
         assert!(backend.is_store_empty(), "what was dropped has left the store");
+    }
+
+    #[test]
+    fn what_rows_of_each_slice_take_counts_not_their_number() {
+        let backend = StateBackend::in_bytes(1 << 20);
+        let descriptor =
+            TableDescriptor::new("slices", vec![LogicalType::bigint()]).column("text", crate::ColumnType::Bytes);
+        let mut windows = WindowTables::new(descriptor, 8, KeyGroupRange::all(8))
+            .tiered(&backend)
+            .unwrap();
+        add(&mut windows, 10, 0..200);
+        let old = windows.get_mut(10).unwrap();
+        let slots: Vec<u32> = old.live_slots().collect();
+        for slot in slots {
+            old.bytes_column_mut(0).set(slot, Some(&[7; 10_000]));
+        }
+        for _ in 0..3 {
+            add(&mut windows, 20, 0..300);
+            windows.relieve().unwrap();
+        }
+        let in_memory = |slice_end| windows.tables[&slice_end].table.len_in_memory();
+        assert!(in_memory(10) < 100, "{} rows of 10 kB in 1 MB", in_memory(10));
+        assert_eq!(windows.tables[&10].table.len(), 200);
     }
 }
