@@ -33,7 +33,7 @@ pub fn expr_text(expr: &Expr, columns: &[&str]) -> String {
     for TokenWithSpan { token, span } in &tokens {
         match token {
             Token::Word(word) if places.contains(&span.start) => {
-                out += &format!("`{}`", word.value.replace('`', "``"));
+                out += &backquoted(&word.value);
             }
             token => out += &token.to_string(),
         }
@@ -71,7 +71,7 @@ pub fn type_text(ty: &LogicalType) -> String {
         TypeKind::Row(fields) => {
             let fields: Vec<String> = fields
                 .iter()
-                .map(|f| format!("`{}` {}", f.name, type_text(&f.ty)))
+                .map(|f| format!("{} {}", backquoted(&f.name), type_text(&f.ty)))
                 .collect();
             format!("ROW<{}>", fields.join(", "))
         }
@@ -85,8 +85,14 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn names(idents: &[Ident]) -> String {
-    let quoted: Vec<String> = idents.iter().map(|i| format!("`{}`", i.value)).collect();
+/// A name in backquotes.
+pub fn backquoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Names in backquotes, between commas.
+pub(super) fn names(idents: &[Ident]) -> String {
+    let quoted: Vec<String> = idents.iter().map(|i| backquoted(&i.value)).collect();
     quoted.join(", ")
 }
 
@@ -146,7 +152,7 @@ fn table_text(table: &CreateTable, path: &str, temporary: bool) -> String {
         lines.push(line);
     }
     if let Some(watermark) = &table.watermark {
-        let column: Vec<String> = watermark.column.iter().map(|c| format!("`{}`", c.value)).collect();
+        let column: Vec<String> = watermark.column.iter().map(|c| backquoted(&c.value)).collect();
         lines.push(format!(
             "  WATERMARK FOR {} AS {}",
             column.join("."),

@@ -12,7 +12,8 @@
 //! one step. A file that cannot be read is an error of those statements only that name its table. Options are kept as they
 //! were written, passwords too. This module makes and reads texts; whoever implements [`CatalogFiles`] touches the files.
 
-use super::{Catalog, CatalogEntry, Database, Home, Object, Path, Table, View, definition_text, quoted};
+use super::definition::names;
+use super::{Catalog, CatalogEntry, Database, Home, Object, Path, Table, View, backquoted, definition_text, quoted};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::parser::ast::{DatabaseStatement, StatementKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +170,7 @@ fn map_of(text: &str) -> Result<(Option<String>, BTreeMap<String, String>), Stri
 
 /// The text of an object's file.
 fn text_of(path: &Path, object: &Object) -> String {
-    let name = format!("`{}`", path.name);
+    let name = backquoted(&path.name);
     match object {
         Object::Table(table) => format!("{};\n", definition_text(&table.definition, &name).trim_end()),
         Object::View(view) => {
@@ -179,12 +180,15 @@ fn text_of(path: &Path, object: &Object) -> String {
             };
             let home = match view.home == own {
                 true => String::new(),
-                false => format!("USE `{}`.`{}`;\n", view.home.catalog, view.home.database),
+                false => format!(
+                    "USE {}.{};\n",
+                    backquoted(&view.home.catalog),
+                    backquoted(&view.home.database)
+                ),
             };
-            let columns: Vec<String> = view.columns.iter().map(|c| format!("`{}`", c.value)).collect();
-            let columns = match columns.is_empty() {
+            let columns = match view.columns.is_empty() {
                 true => String::new(),
-                false => format!(" ({})", columns.join(", ")),
+                false => format!(" ({})", names(&view.columns)),
             };
             let comment = match &view.comment {
                 Some(comment) => format!(" COMMENT {}", quoted(comment)),

@@ -12,7 +12,7 @@ mod resolve;
 mod table;
 
 pub use databases::{CatalogEntry, DEFAULT_DATABASE_OPTION, Database};
-pub use definition::{create_text, definition_text, expr_text, liken, options_text, quoted, reads};
+pub use definition::{backquoted, create_text, definition_text, expr_text, liken, options_text, quoted, reads};
 pub use files::CatalogFiles;
 pub use table::{Column, Table, Watermark};
 
@@ -49,9 +49,11 @@ impl fmt::Display for Path {
 }
 
 impl Path {
-    /// In backquotes, as SHOW CREATE writes it.
+    /// In backquotes, as statements write it.
     pub fn quoted(&self) -> String {
-        format!("`{}`.`{}`.`{}`", self.catalog, self.database, self.name)
+        [&self.catalog, &self.database, &self.name]
+            .map(|part| backquoted(part))
+            .join(".")
     }
 }
 

@@ -1,7 +1,7 @@
 //! SHOW and DESCRIBE: rows with the columns of Flink's client.
 
 use super::{Outcome, Session};
-use crate::catalog::{Object, Table, create_text, expr_text, options_text, quoted};
+use crate::catalog::{Object, Table, backquoted, create_text, expr_text, options_text, quoted};
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::listing;
 use crate::parser::Source;
@@ -161,7 +161,11 @@ impl Session {
             return Err(wrong_kind(name, "a table", "SHOW CREATE TABLE"));
         };
         let rel = self.binder(source).described_view(view)?;
-        let columns: Vec<String> = rel.fields.iter().map(|f| format!("  `{}`", f.name)).collect();
+        let columns: Vec<String> = rel
+            .fields
+            .iter()
+            .map(|f| format!("  {}", backquoted(&f.name)))
+            .collect();
         let temporary = if self.catalog.is_temporary(&path) {
             "TEMPORARY "
         } else {
@@ -187,7 +191,11 @@ impl Session {
             None => String::new(),
         };
         let options = entry.options.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        let text = format!("CREATE CATALOG `{}`\n{comment}{}", name.value, options_text(options));
+        let text = format!(
+            "CREATE CATALOG {}\n{comment}{}",
+            backquoted(&name.value),
+            options_text(options)
+        );
         Ok(one("result", &text))
     }
 }

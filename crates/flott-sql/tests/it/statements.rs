@@ -95,6 +95,17 @@ fn a_view_is_shown_with_its_own_text() {
 }
 
 #[test]
+fn what_is_shown_of_odd_names_can_be_executed() {
+    let given = last(&format!(
+        "{TABLE} CREATE VIEW `v``1` (`a``b`) AS SELECT id FROM t; SHOW CREATE VIEW `v``1`;"
+    ));
+    assert!(
+        given.contains("VIEW `default_catalog`.`default_database`.`v``1` (\n  `a``b`\n)\nAS SELECT id FROM t\n"),
+        "{given}"
+    );
+}
+
+#[test]
 fn a_shell_knows_when_a_statement_is_whole() {
     for whole in [
         "SELECT 1;",
