@@ -153,23 +153,27 @@ fn describe_operator(operator: &OperatorManifest) -> OperatorDescription {
 }
 
 impl SnapshotDescription {
-    /// What there is to say beside its operators.
-    pub fn heading(&self) -> String {
-        let kind = match self.kind {
-            SnapshotKind::Checkpoint => "checkpoint",
-            SnapshotKind::Savepoint => "savepoint",
-        };
-        let (id, job, job_id) = (self.checkpoint_id, &self.job_name, &self.job_id);
+    /// What there is to say beside its operators; `day` says in words when it was triggered.
+    pub fn heading(&self, day: Option<&str>) -> String {
+        let Self {
+            kind,
+            checkpoint_id: id,
+            job_name: job,
+            job_id,
+            ..
+        } = self;
+        let in_ms = format!("{} ms since the epoch", self.timestamp_ms);
+        let triggered = day.map_or_else(|| in_ms.clone(), |day| format!("{day} ({in_ms})"));
         format!(
-            "{kind} {id} of '{job}' (job {job_id})\n  path        {}\n  triggered   {} ms since the epoch\n  generation  {}\n  state       {} bytes\n",
-            self.path, self.timestamp_ms, self.generation, self.state_bytes
+            "{kind} {id} of '{job}' (job {job_id})\n  path        {}\n  triggered   {triggered}\n  generation  {}\n  state       {} bytes\n",
+            self.path, self.generation, self.state_bytes
         )
     }
 }
 
 impl fmt::Display for SnapshotDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.heading())?;
+        f.write_str(&self.heading(None))?;
         self.operators.iter().try_for_each(|operator| write!(f, "{operator}"))
     }
 }

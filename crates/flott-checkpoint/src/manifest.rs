@@ -22,6 +22,7 @@ use bytes::Bytes;
 use flott_core::{CheckpointId, Generation, JobId, KeyGroupRange, OperatorId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// Version that this module writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -58,6 +59,15 @@ pub enum SnapshotKind {
     Checkpoint,
     /// Taken on request, self-contained, owned by the user.
     Savepoint,
+}
+
+impl fmt::Display for SnapshotKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Savepoint => "savepoint",
+        })
+    }
 }
 
 /// Named bytes that the coordinator restores from.

@@ -166,7 +166,7 @@ impl Watch {
         let texts: Vec<String> = jobs
             .iter()
             .zip(&mut self.last)
-            .filter(|(job, _)| !job.status().is_terminal())
+            .filter(|(job, _)| !job.status().is_globally_terminal_state())
             .map(|(job, last)| Self::text(job, last, now_ms))
             .collect();
         if !texts.is_empty() {

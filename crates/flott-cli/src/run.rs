@@ -10,7 +10,7 @@ use crate::job;
 use crate::script::{ScriptArgs, Step, for_each_job, jobs_answer, print_answer, warn};
 use crate::{output, progress, state};
 use anyhow::{Context, Result, anyhow, bail};
-use flott_checkpoint::{Root, describe};
+use flott_checkpoint::describe;
 use flott_cluster::settings::CheckpointSettings;
 use flott_cluster::{JobHandle, Restore, Submission, submit};
 use flott_core::clock::SystemClock;
@@ -147,17 +147,7 @@ fn paths(plan: &Plan, role: Role) -> impl Iterator<Item = &str> {
 async fn check_start(registry: &Arc<Registry>, plan: &Plan, restore: &Restore, args: &RunArgs) -> Result<()> {
     Endpoints::default().try_ports(&plan.options).await?;
     if let Some(dir) = &args.savepoint_on_stop {
-        let probed = match Root::open(dir, &plan.options) {
-            Ok(root) => root.probe().await,
-            Err(error) => Err(error),
-        };
-        probed.map_err(|e| {
-            // The store knows of folders for checkpoints only.
-            let text = e
-                .to_string()
-                .replace("'execution.checkpointing.dir'", "--savepoint-on-stop");
-            anyhow!("--savepoint-on-stop {dir}: {text}")
-        })?;
+        stop::try_savepoint_dir(dir, &plan.options).await?;
     }
     match restore {
         Restore::Fresh => Ok(()),
@@ -302,8 +292,9 @@ impl Command<'_> {
     fn warn_of_unwritten(&self, plan: &Plan) {
         let plain = |path: &str| path.trim_start_matches("file://").trim_end_matches('/').to_owned();
         for path in paths(plan, Role::Source) {
-            let is_written =
-                |(written, job): &&(String, JobHandle)| plain(written) == plain(path) && !job.status().is_terminal();
+            let is_written = |(written, job): &&(String, JobHandle)| {
+                plain(written) == plain(path) && !job.status().is_globally_terminal_state()
+            };
             if let Some((_, job)) = self.written.iter().find(is_written) {
                 tracing::warn!(
                     "'{}' reads {path}, which '{}' of this script still writes; SET '{DML_SYNC}' = 'true' before that INSERT lets it end first",
@@ -336,7 +327,7 @@ impl Command<'_> {
                 never = progress::watch(jobs), if self.shows_progress => match never {},
                 () = self.signals.recv() => {
                     self.is_stopped = true;
-                    stopped = jobs.iter().map(|job| !job.status().is_terminal()).collect();
+                    stopped = jobs.iter().map(|job| !job.status().is_globally_terminal_state()).collect();
                     self.stop(jobs).await
                 }
             },

@@ -12,13 +12,13 @@ use crate::alignment::Alignment;
 use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::deploy::{Attempt, JobContext, JobSource};
 use crate::error::ClusterError;
-use crate::job_state::{Effect, Event, Failure, JobMachine, JobStatus};
+use crate::job_state::{Effect, Event, Failure, JobMachine};
 use crate::prepare::{Prepared, prepare};
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
 use bytes::Bytes;
 use flott_checkpoint::Savepoint;
-use flott_core::{CheckpointId, EventTime, OperatorId};
+use flott_core::{CheckpointId, EventTime, JobStatus, OperatorId};
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::element::{AfterBarrier, Barrier};
@@ -193,7 +193,7 @@ impl JobMaster {
                 let more = self.perform(effect);
                 effects.extend(more);
             }
-            if self.machine.status().is_terminal() {
+            if self.machine.status().is_globally_terminal_state() {
                 break;
             }
             let wait = self
@@ -420,7 +420,7 @@ impl JobMaster {
                 tracing::warn!(delay_ms, cause = failure.text, "the job failed and is started again");
             }
             Effect::Status(status) => {
-                if matches!(status, JobStatus::Restarting | JobStatus::Failing) || status.is_terminal() {
+                if matches!(status, JobStatus::Restarting | JobStatus::Failing) || status.is_globally_terminal_state() {
                     self.stop_discovery();
                 }
                 if status != JobStatus::Running {
@@ -430,7 +430,7 @@ impl JobMaster {
                     self.stats.failed(&failure.text);
                 }
                 // Who waits for the end may look at what is left behind: the end is told when all is cleaned up.
-                if !status.is_terminal() {
+                if !status.is_globally_terminal_state() {
                     self.status.send_replace(status);
                 }
             }

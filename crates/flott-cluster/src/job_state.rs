@@ -1,4 +1,4 @@
-//! The life of a job: one enum of statuses, one place where every event meets every status. Pure: no I/O, no clock.
+//! The life of a job: one place where every event meets every status. Pure: no I/O, no clock.
 //!
 //! ```text
 //! CREATED ─prepare─► RUNNING ─all drained, last checkpoint─► FINISHED
@@ -13,52 +13,8 @@
 use crate::coordinator::{CheckpointKind, Coordinator, Decision, SubtaskId};
 use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
-use flott_core::CheckpointId;
+use flott_core::{CheckpointId, JobStatus};
 use std::collections::BTreeSet;
-use std::fmt;
-
-/// Flink's job statuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobStatus {
-    /// Accepted; being prepared.
-    Created,
-    /// Tasks run.
-    Running,
-    /// A task failed; the others are being ended.
-    Failing,
-    /// Waits for the next attempt.
-    Restarting,
-    /// Being ended on request.
-    Cancelling,
-    /// Ended on request.
-    Canceled,
-    /// All input was processed and committed, or the job was stopped with its state saved.
-    Finished,
-    /// Ended by a failure.
-    Failed,
-}
-
-impl JobStatus {
-    /// Whether nothing follows.
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Canceled | Self::Finished | Self::Failed)
-    }
-}
-
-impl fmt::Display for JobStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Created => "CREATED",
-            Self::Running => "RUNNING",
-            Self::Failing => "FAILING",
-            Self::Restarting => "RESTARTING",
-            Self::Cancelling => "CANCELLING",
-            Self::Canceled => "CANCELED",
-            Self::Finished => "FINISHED",
-            Self::Failed => "FAILED",
-        })
-    }
-}
 
 /// Why an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,7 +162,7 @@ impl JobMachine {
         }
         use JobStatus::{Cancelling, Created, Failing, Restarting, Running};
         match (self.status, event) {
-            (status, _) if status.is_terminal() => {}
+            (status, _) if status.is_globally_terminal_state() => {}
 
             (Created | Restarting, Event::Prepared(next_id)) if self.preparing => {
                 self.preparing = false;
@@ -625,7 +581,7 @@ mod tests {
                     10 => Event::Want(CheckpointKind::Stop),
                     _ => Event::Tick,
                 };
-                let terminal = m.status().is_terminal();
+                let terminal = m.status().is_globally_terminal_state();
                 for effect in m.handle(now, m.attempt(), event) {
                     assert!(!terminal, "a terminal job has effects");
                     match effect {

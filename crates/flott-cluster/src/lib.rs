@@ -25,7 +25,7 @@ mod storage;
 mod submit;
 
 pub use error::ClusterError;
-pub use job_state::JobStatus;
+pub use flott_core::JobStatus;
 pub use restore_check::{RestoreCheck, check_restore};
 pub use stepped::SteppedJob;
 pub use submit::{JobHandle, Restore, Submission, submit};

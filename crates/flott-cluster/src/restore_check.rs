@@ -231,7 +231,10 @@ fn open(ctx: &JobContext, node: &Node, subtask: usize, state: RestoredState) -> 
         restored: Some(state),
         backend: StateBackend::new(&BackendSettings::from_options(&ctx.options)?, 1),
     };
-    ctx.operator(node)?.open(&mut context)?;
+    let mut operator = ctx.operator(node)?;
+    let opened = operator.open(&mut context);
+    flott_runtime::operator::close(&node.name, &mut *operator);
+    opened?;
     drop(context);
     Ok(notes.list())
 }

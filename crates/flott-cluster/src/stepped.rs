@@ -327,6 +327,11 @@ impl SteppedJob {
         self.tasks.iter().all(|task| task.is_drained)
     }
 
+    /// Closes all operators; nothing may be asked of the job any more. Where it is not called they are closed when the job is dropped.
+    pub fn close(&mut self) {
+        self.tasks.iter_mut().for_each(|stepped| stepped.task.close());
+    }
+
     /// Counters of all subtasks.
     pub fn tasks(&self) -> &[TaskView] {
         &self.views

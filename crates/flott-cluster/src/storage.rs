@@ -12,7 +12,6 @@
 use crate::coordinator::SubtaskId;
 use crate::deploy::{JobContext, RestoredStates};
 use crate::error::ClusterError;
-use crate::job_state::JobStatus;
 use crate::prepare::read_split;
 use crate::settings::{CheckpointSettings, Retention};
 use crate::submit::Restore;
@@ -22,7 +21,7 @@ use flott_checkpoint::{
     Savepoint, Snapshot, SnapshotKind,
 };
 use flott_core::clock::{Clock, SystemClock};
-use flott_core::{CheckpointId, Generation, JobId, OperatorId, Options};
+use flott_core::{CheckpointId, Generation, JobId, JobStatus, OperatorId, Options};
 use flott_plan::{NodeId, Plan};
 use flott_runtime::connector::TimedSplit;
 use flott_runtime::task::SPLITS_STATE;

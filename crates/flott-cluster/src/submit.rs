@@ -3,14 +3,14 @@
 use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
 use crate::job_master::{JobMaster, Message, SharedCommitter};
-use crate::job_state::{JobMachine, JobStatus};
+use crate::job_state::JobMachine;
 use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
 use flott_checkpoint::OperatorManifest;
 use flott_core::clock::SharedClock;
-use flott_core::{JobId, Options};
+use flott_core::{JobId, JobStatus, Options};
 use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
 use flott_runtime::element::AfterBarrier;
@@ -80,14 +80,14 @@ impl JobHandle {
     /// Waits until the job has ended. Cancel-safe.
     pub async fn ended(&self) -> JobStatus {
         let mut status = self.status.clone();
-        let last = status.wait_for(|s| s.is_terminal()).await.map(|s| *s);
+        let last = status.wait_for(|s| s.is_globally_terminal_state()).await.map(|s| *s);
         last.unwrap_or_else(|_| self.status())
     }
 
     /// Waits until all tasks run, or the job has ended. Cancel-safe.
     pub async fn running(&self) -> JobStatus {
         let mut status = self.status.clone();
-        let is_it = |s: &JobStatus| *s == JobStatus::Running || s.is_terminal();
+        let is_it = |s: &JobStatus| *s == JobStatus::Running || s.is_globally_terminal_state();
         let reached = status.wait_for(is_it).await.map(|s| *s);
         reached.unwrap_or_else(|_| self.status())
     }

@@ -1,9 +1,9 @@
 //! What flows: a batch of rows as Arrow columns, with an optional kind per row, or as typed [`Rows`].
 //!
 //! Invariants: every column has [`Batch::num_rows`] rows; an absent kinds column means that every row is an insert;
-//! batches are dense (no selection vector); a batch of typed rows has neither columns nor kinds. A batch knows no names: the
-//! schema of an edge is in the plan. The key hash that the exchange computed travels with the batch, so that the state
-//! look-up after it need not hash again.
+//! batches are dense (no selection vector); a batch of typed rows has no kinds, and no columns but those of a key. A batch knows no
+//! names: the schema of an edge is in the plan. The key hash that the exchange computed travels with the batch, so that the state
+//! look-up after it need not hash again; columns of the key travel with typed rows that need not be spread or encoded.
 
 use crate::rows::{Rows, RowsError};
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
@@ -104,6 +104,13 @@ impl Batch {
     pub fn with_hashes(mut self, hashes: Option<Arc<Vec<u64>>>) -> Self {
         debug_assert!(hashes.as_ref().is_none_or(|h| h.len() == self.rows));
         self.hashes = hashes;
+        self
+    }
+
+    /// The same typed rows with the columns of the key whose hashes they have. They are lost where rows are spread, cut or joined.
+    pub fn with_key_columns(mut self, columns: Vec<ArrayRef>) -> Self {
+        debug_assert!(self.typed.is_some() && columns.iter().all(|c| c.len() == self.rows));
+        self.columns = columns;
         self
     }
 

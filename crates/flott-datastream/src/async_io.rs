@@ -67,10 +67,10 @@ pub trait AsyncFunction<T>: Clone + Send + Sync + 'static {
         Err("the asynchronous function has not answered in time".into())
     }
 
-    /// Called once at the end of the input.
+    /// Called once when the task ends, in whatever way: see [`MapFunction::close`](crate::MapFunction::close).
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// They are told in the log; the task ends as it would.
     fn close(&self) -> Result<(), BoxError> {
         Ok(())
     }

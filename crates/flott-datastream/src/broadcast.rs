@@ -383,14 +383,7 @@ pub trait BroadcastProcessFunction<A, B>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares broadcast state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenBroadcastContext<'_>) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenBroadcastContext<'_>, declares "broadcast state");
 
     /// Called for each record of the stream that is not broadcast; reads broadcast state.
     ///
@@ -408,14 +401,6 @@ pub trait BroadcastProcessFunction<A, B>: Clone + Send + Sync + 'static {
         ctx: &mut BroadcastContext<'_, Self::Out>,
     ) -> Result<(), BoxError>;
 
-    /// Called once at the end of the input.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
@@ -424,14 +409,7 @@ pub trait KeyedBroadcastProcessFunction<K, A, B>: Clone + Send + Sync + 'static 
     /// What it emits.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares keyed and broadcast state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenKeyedBroadcastContext<'_>) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenKeyedBroadcastContext<'_>, declares "keyed and broadcast state");
 
     /// Called for each keyed record; reads broadcast state.
     ///
@@ -455,14 +433,6 @@ pub trait KeyedBroadcastProcessFunction<K, A, B>: Clone + Send + Sync + 'static 
     /// As [`Self::open`].
     fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError> {
         let _ = (timestamp, ctx);
-        Ok(())
-    }
-
-    /// Called once at the end of the input.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 

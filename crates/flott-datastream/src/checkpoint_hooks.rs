@@ -25,7 +25,8 @@ macro_rules! checkpoint_hooks {
             let _ = checkpoint;
         }
 
-        /// Called when a checkpoint was given up that had begun; a later one covers what it would have held.
+        /// Called when a checkpoint was given up that had begun; a later one covers what it would have held. It may come before
+        /// [`Self::snapshot_state`] of the checkpoint, which is not called any more then.
         fn notify_checkpoint_aborted(&mut self, checkpoint: flott_core::CheckpointId) {
             let _ = checkpoint;
         }

@@ -1,36 +1,9 @@
 //! A job that runs beside its program: [`JobClient`].
 
 use crate::environment::{ExecuteError, JobExecutionResult};
+use flott_core::JobStatus;
 use std::fmt;
 use std::sync::Arc;
-
-/// Flink's statuses of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JobStatus {
-    /// Accepted; being prepared.
-    Created,
-    /// Its tasks run.
-    Running,
-    /// A task failed; the others are being ended.
-    Failing,
-    /// Waits for the next attempt.
-    Restarting,
-    /// Being ended on request.
-    Cancelling,
-    /// Ended on request.
-    Canceled,
-    /// All input was processed and committed, or the job was stopped with its state saved.
-    Finished,
-    /// Ended by a failure.
-    Failed,
-}
-
-impl JobStatus {
-    /// Whether nothing follows.
-    pub fn is_globally_terminal_state(self) -> bool {
-        matches!(self, Self::Canceled | Self::Finished | Self::Failed)
-    }
-}
 
 /// What an [`Executor`](crate::Executor) lets do with a job of its. All calls wait until what they ask for has happened.
 pub trait RunningJob: Send + Sync {

@@ -20,14 +20,7 @@ pub trait CoMapFunction<A, B>: Clone + Send + Sync + 'static {
     /// What it makes.
     type Out;
 
-    /// Called once in each subtask before its first record.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&RuntimeContext);
 
     /// Makes one record of one of the first stream.
     ///
@@ -41,14 +34,6 @@ pub trait CoMapFunction<A, B>: Clone + Send + Sync + 'static {
     /// As [`Self::open`].
     fn map2(&mut self, value: B) -> Result<Self::Out, BoxError>;
 
-    /// Called once at the end of both inputs.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
@@ -57,14 +42,7 @@ pub trait CoFlatMapFunction<A, B>: Clone + Send + Sync + 'static {
     /// What it makes.
     type Out;
 
-    /// Called once in each subtask before its first record.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&RuntimeContext);
 
     /// Emits what it makes of a record of the first stream.
     ///
@@ -78,14 +56,6 @@ pub trait CoFlatMapFunction<A, B>: Clone + Send + Sync + 'static {
     /// As [`Self::open`].
     fn flat_map2(&mut self, value: B, out: &mut Collector<Self::Out>) -> Result<(), BoxError>;
 
-    /// Called once at the end of both inputs.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
@@ -94,14 +64,7 @@ pub trait CoProcessFunction<A, B>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
 
-    /// Called once in each subtask before its first record.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&RuntimeContext);
 
     /// Called for each record of the first stream.
     ///
@@ -114,14 +77,6 @@ pub trait CoProcessFunction<A, B>: Clone + Send + Sync + 'static {
     /// # Errors
     /// As [`Self::open`].
     fn process_element2(&mut self, value: B, ctx: &mut Context<'_, Self::Out>) -> Result<(), BoxError>;
-
-    /// Called once at the end of both inputs.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
 
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
@@ -172,14 +127,7 @@ pub trait KeyedCoProcessFunction<K, A, B>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenContext, declares "state");
 
     /// Called for each record of the first stream, in the order of its key.
     ///
@@ -199,14 +147,6 @@ pub trait KeyedCoProcessFunction<K, A, B>: Clone + Send + Sync + 'static {
     /// As [`Self::open`].
     fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError> {
         let _ = (timestamp, ctx);
-        Ok(())
-    }
-
-    /// Called once at the end of both inputs.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 

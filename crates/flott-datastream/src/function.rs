@@ -218,10 +218,13 @@ pub trait MapFunction<T>: Clone + Send + Sync + 'static {
     /// As [`Self::open`].
     fn map(&mut self, value: T) -> Result<Self::Out, BoxError>;
 
-    /// Called once at the end of the input.
+    /// Called once when the task ends, in whatever way, to release what [`Self::open`] took: at the end of the input and at a stop behind the
+    /// last checkpoint and [`Self::notify_checkpoint_complete`], when the job is canceled, and when a task of it fails, be it this one or
+    /// another, also in its `open`. What must come out with certainty goes out before: a checkpoint covers nothing that happens here, and a process
+    /// that is killed closes nothing.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// They are told in the log; the task ends as it would.
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
@@ -249,10 +252,10 @@ pub trait FlatMapFunction<T>: Clone + Send + Sync + 'static {
     /// As [`Self::open`].
     fn flat_map(&mut self, value: T, out: &mut Collector<Self::Out>) -> Result<(), BoxError>;
 
-    /// Called once at the end of the input.
+    /// Called once when the task ends, in whatever way: see [`MapFunction::close`].
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// They are told in the log; the task ends as it would.
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
@@ -338,6 +341,14 @@ pub trait SinkFunction<T>: Clone + Send + Sync + 'static {
     /// # Errors
     /// As [`Self::open`].
     fn flush(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    /// Called once when the task ends, in whatever way: see [`MapFunction::close`]. What was taken is outside by then: [`Self::flush`].
+    ///
+    /// # Errors
+    /// They are told in the log; the task ends as it would.
+    fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 

@@ -49,28 +49,13 @@ pub trait ProcessJoinFunction<A, B>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
 
-    /// Called once in each subtask before its first record.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&RuntimeContext);
 
     /// Called for each pair.
     ///
     /// # Errors
     /// As [`Self::open`].
     fn process_element(&mut self, left: &A, right: &B, ctx: &mut JoinContext<'_, Self::Out>) -> Result<(), BoxError>;
-
-    /// Called once at the end of both inputs.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
 
     crate::checkpoint_hooks::checkpoint_hooks!();
 }

@@ -60,12 +60,12 @@ impl<A: StateValue, B: StateValue> StateValue for Either<A, B> {
             return Err(DamagedValue);
         };
         if i8::read_field(&which.ty, bytes)? == 0 {
-            let value = A::read_field(&first.ty.with_nullable(A::state_type().nullable), bytes)?;
+            let value = A::read_field(&first.ty, bytes)?;
             skip_field(&second.ty, bytes)?;
             return Ok(Self::First(value));
         }
         skip_field(&first.ty, bytes)?;
-        let value = B::read_field(&second.ty.with_nullable(B::state_type().nullable), bytes)?;
+        let value = B::read_field(&second.ty, bytes)?;
         Ok(Self::Second(value))
     }
 

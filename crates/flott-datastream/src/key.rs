@@ -5,8 +5,12 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, Int8Array, Int16Array, Int32Array, Int64Array, StringArray};
-use flott_core::{LogicalType, TypeKind};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Int8Array, Int16Array, Int32Array, Int64Array, StringArray, UInt32Array,
+};
+use flott_core::{Batch, LogicalType, TypeKind};
+use flott_runtime::TaskError;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// A value by which records are told apart. Floating-point numbers are none: they have no equality that holds for all.
@@ -35,7 +39,7 @@ macro_rules! integers {
                 vec![LogicalType::not_null(TypeKind::$kind)]
             }
             fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
-                vec![Arc::new(keys.map(|k| <$kept>::from(*k)).collect::<$array>())]
+                vec![Arc::new(<$array>::from_iter_values(keys.map(|k| <$kept>::from(*k))))]
             }
             fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
                 // Only what was made of this type is kept, so it fits.
@@ -61,7 +65,7 @@ impl Key for u64 {
         i64::types()
     }
     fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
-        vec![Arc::new(keys.map(|k| *k as i64).collect::<Int64Array>())]
+        vec![Arc::new(Int64Array::from_iter_values(keys.map(|k| *k as i64)))]
     }
     fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
         i64::from_columns(columns, row) as Self
@@ -195,6 +199,92 @@ tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
 tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
+/// The keys of a batch: columns, and values once one is asked for, as few functions do.
+pub(crate) struct Keys<K> {
+    columns: Vec<ArrayRef>,
+    rows: usize,
+    values: OnceCell<Vec<K>>,
+}
+
+impl<K: Key> Keys<K> {
+    /// The keys of `rows` records in columns of [`Key::types`].
+    pub(crate) fn in_columns(columns: Vec<ArrayRef>, rows: usize) -> Self {
+        Self {
+            columns,
+            rows,
+            values: OnceCell::new(),
+        }
+    }
+
+    /// These keys.
+    pub(crate) fn of(values: Vec<K>) -> Self {
+        Self {
+            columns: K::columns(values.iter()),
+            rows: values.len(),
+            values: OnceCell::from(values),
+        }
+    }
+
+    pub(crate) fn columns(&self) -> &[ArrayRef] {
+        &self.columns
+    }
+
+    pub(crate) fn into_columns(self) -> Vec<ArrayRef> {
+        self.columns
+    }
+
+    /// The columns of some records, by their places.
+    pub(crate) fn take(&self, rows: &[u32]) -> Result<Vec<ArrayRef>, TaskError> {
+        let rows = UInt32Array::from_iter_values(rows.iter().copied());
+        let taken = Batch::new(self.columns.clone(), self.rows).take(&rows);
+        Ok(taken
+            .map_err(|e| TaskError::internal(e.to_string()))?
+            .columns()
+            .to_vec())
+    }
+
+    /// The keys one after the other.
+    pub(crate) fn values(&self) -> &[K] {
+        let key = |row| K::from_columns(&mut self.columns.iter(), row);
+        self.values.get_or_init(|| (0..self.rows).map(key).collect())
+    }
+
+    /// The key of record `row`.
+    pub(crate) fn at(&self, row: usize) -> KeyAt<'_, K> {
+        KeyAt { keys: self, row }
+    }
+}
+
+/// One of [`Keys`].
+pub(crate) struct KeyAt<'a, K> {
+    keys: &'a Keys<K>,
+    row: usize,
+}
+
+impl<K> Clone for KeyAt<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for KeyAt<'_, K> {}
+
+impl<'a, K: Key> KeyAt<'a, K> {
+    /// The key.
+    pub(crate) fn get(self) -> &'a K {
+        &self.keys.values()[self.row]
+    }
+
+    /// Its columns, of one row.
+    pub(crate) fn columns(self) -> Vec<ArrayRef> {
+        self.keys
+            .columns
+            .iter()
+            .map(|column| column.slice(self.row, 1))
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +296,12 @@ mod tests {
         for (row, key) in keys.iter().enumerate() {
             assert_eq!(K::from_columns(&mut columns.iter(), row), *key);
         }
+        let kept = Keys::<K>::in_columns(columns, keys.len());
+        assert_eq!(kept.values(), keys);
+        assert_eq!(
+            K::from_columns(&mut kept.at(keys.len() - 1).columns().iter(), 0),
+            keys[keys.len() - 1]
+        );
     }
 
     #[test]

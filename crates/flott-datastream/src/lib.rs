@@ -22,6 +22,7 @@ pub mod interval_join;
 pub mod join;
 pub mod key;
 pub mod keyed;
+mod life;
 pub mod metrics;
 mod operators;
 pub mod planned;
@@ -46,13 +47,14 @@ pub use broadcast::{
     AsBroadcast, AsBroadcastMut, BroadcastContext, BroadcastProcessFunction, BroadcastState, KeyedBroadcastContext,
     KeyedBroadcastProcessFunction, OpenBroadcastContext, OpenKeyedBroadcastContext,
 };
-pub use client::{AfterSavepoint, JobClient, JobStatus, RunningJob};
+pub use client::{AfterSavepoint, JobClient, RunningJob};
 pub use connect::{
     BroadcastConnectedStream, BroadcastStream, CoFlatMapFunction, CoMapFunction, CoProcessFunction, ConnectedStreams,
     KeyedBroadcastConnectedStream, KeyedCoProcessFunction, KeyedConnectedStreams,
 };
 pub use connector::{TypedSink, TypedSource};
 pub use environment::{ExecuteError, Executor, JobExecutionResult, Program, StreamExecutionEnvironment};
+pub use flott_core::JobStatus;
 pub use flott_state::StateValue;
 pub use function::{
     AggregateFunction, BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext, SinkFunction,

@@ -3,7 +3,7 @@
 
 use crate::broadcast::{AsBroadcast, BroadcastDeclarations, BroadcastStates};
 use crate::function::{BoxError, Collector, RuntimeContext};
-use crate::key::Key;
+use crate::key::{Key, KeyAt};
 use crate::records::Data;
 use crate::rich::KeyContext;
 use crate::side::OutputTag;
@@ -35,28 +35,13 @@ pub trait ProcessFunction<T>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
 
-    /// Called once in each subtask before its first record.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&RuntimeContext);
 
     /// Called for each record.
     ///
     /// # Errors
     /// As [`Self::open`].
     fn process_element(&mut self, value: T, ctx: &mut Context<'_, Self::Out>) -> Result<(), BoxError>;
-
-    /// Called once at the end of the input.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
 
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
@@ -173,14 +158,7 @@ pub trait KeyedProcessFunction<K, T>: Clone + Send + Sync + 'static {
     /// What it emits.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenContext, declares "state");
 
     /// Called for each record, in the order of its key.
     ///
@@ -194,14 +172,6 @@ pub trait KeyedProcessFunction<K, T>: Clone + Send + Sync + 'static {
     /// As [`Self::open`].
     fn on_timer(&mut self, timestamp: i64, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError> {
         let _ = (timestamp, ctx);
-        Ok(())
-    }
-
-    /// Called once at the end of the input.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 
@@ -251,7 +221,7 @@ impl DerefMut for OpenContext {
 
 /// The record's or timer's key, its state, its timers, and where output goes.
 pub struct ProcessContext<'a, K, U> {
-    pub(crate) key: &'a K,
+    pub(crate) key: KeyAt<'a, K>,
     pub(crate) key_hash: u64,
     pub(crate) state: &'a mut KeyState,
     pub(crate) event_timers: &'a mut Timers<K>,
@@ -264,10 +234,10 @@ pub struct ProcessContext<'a, K, U> {
     pub(crate) timer: Option<(TimeDomain, i64)>,
 }
 
-impl<K: fmt::Debug, U> fmt::Debug for ProcessContext<'_, K, U> {
+impl<K: Key + fmt::Debug, U> fmt::Debug for ProcessContext<'_, K, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessContext")
-            .field("key", self.key)
+            .field("key", self.key.get())
             .finish_non_exhaustive()
     }
 }
@@ -275,7 +245,7 @@ impl<K: fmt::Debug, U> fmt::Debug for ProcessContext<'_, K, U> {
 impl<K: Key, U> ProcessContext<'_, K, U> {
     /// The key at hand.
     pub fn current_key(&self) -> &K {
-        self.key
+        self.key.get()
     }
 
     /// Emits a record.
@@ -326,22 +296,24 @@ impl<K: Key, U> ProcessContext<'_, K, U> {
 
     /// Calls `on_timer` for this key when the watermark has come to `time_ms`.
     pub fn register_event_time_timer(&mut self, time_ms: EventTime) {
-        self.event_timers.request(self.key, self.key_hash, time_ms, false);
+        self.event_timers.request(self.key.get(), self.key_hash, time_ms, false);
     }
 
     /// Takes an event-time timer of this key back.
     pub fn delete_event_time_timer(&mut self, time_ms: EventTime) {
-        self.event_timers.request(self.key, self.key_hash, time_ms, true);
+        self.event_timers.request(self.key.get(), self.key_hash, time_ms, true);
     }
 
     /// Calls `on_timer` for this key when processing time has come to `time_ms`.
     pub fn register_processing_time_timer(&mut self, time_ms: i64) {
-        self.processing_timers.request(self.key, self.key_hash, time_ms, false);
+        self.processing_timers
+            .request(self.key.get(), self.key_hash, time_ms, false);
     }
 
     /// Takes a processing-time timer of this key back.
     pub fn delete_processing_time_timer(&mut self, time_ms: i64) {
-        self.processing_timers.request(self.key, self.key_hash, time_ms, true);
+        self.processing_timers
+            .request(self.key.get(), self.key_hash, time_ms, true);
     }
 }
 

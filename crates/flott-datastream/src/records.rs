@@ -93,6 +93,21 @@ impl<T: Data> Records<T> {
         self.values.push(value);
     }
 
+    /// Takes all records out for which `kept` is false; it has one for each.
+    pub(crate) fn retain(&mut self, kept: &[bool]) {
+        let count = kept.iter().filter(|kept| **kept).count();
+        if count == self.values.len() {
+            return;
+        }
+        self.times.retain(kept);
+        let mut kept = kept.iter();
+        self.values.retain(|_| kept.next().is_some_and(|kept| *kept));
+        // Where few are left they must not hold the memory of all, wherever they wait.
+        if count < self.values.capacity() / 4 {
+            self.values.shrink_to_fit();
+        }
+    }
+
     /// The event time of record `index`, if it has one.
     pub fn time(&self, index: usize) -> Option<EventTime> {
         self.times.get(index)
@@ -249,6 +264,19 @@ mod tests {
         let joined = Batch::join(parts).unwrap();
         assert_eq!(joined.num_rows(), 5);
         assert_eq!(joined.hashes().unwrap().as_slice(), [2, 5, 1, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_retained_keeps_its_times() {
+        let mut all = records();
+        all.retain(&[true; 5]);
+        assert_eq!(all.values.len(), 5);
+        all.retain(&[false, true, false, false, true]);
+        assert_eq!(all.values, [("k1".to_owned(), 1), ("k4".to_owned(), 4)]);
+        assert_eq!(all.times, vec![11, 14].into());
+        let mut timeless = Records::of(vec![1, 2, 3]);
+        timeless.retain(&[false, true, true]);
+        assert_eq!((timeless.values, timeless.times), (vec![2, 3], Times::default()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::connect::{KeyedCoProcessFunction, KeyedConnectedStreams};
 use crate::function::{BoxError, Collector};
-use crate::key::Key;
+use crate::key::{Key, KeyAt};
 use crate::keyed::KeyedStream;
 use crate::process::{KeyedProcessFunction, OpenContext, ProcessContext};
 use crate::records::Data;
@@ -18,25 +18,25 @@ use std::marker::PhantomData;
 
 /// The record's key and its state.
 pub struct KeyContext<'a, K> {
-    pub(crate) key: &'a K,
+    pub(crate) key: KeyAt<'a, K>,
     pub(crate) state: &'a mut KeyState,
     pub(crate) timestamp: Option<EventTime>,
     pub(crate) watermark: EventTime,
     pub(crate) now_ms: i64,
 }
 
-impl<K: fmt::Debug> fmt::Debug for KeyContext<'_, K> {
+impl<K: Key + fmt::Debug> fmt::Debug for KeyContext<'_, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyContext")
-            .field("key", self.key)
+            .field("key", self.key.get())
             .finish_non_exhaustive()
     }
 }
 
-impl<K> KeyContext<'_, K> {
+impl<K: Key> KeyContext<'_, K> {
     /// The key at hand.
     pub fn current_key(&self) -> &K {
-        self.key
+        self.key.get()
     }
 
     /// Event time of the record at hand, in milliseconds.
@@ -99,28 +99,13 @@ pub trait RichMapFunction<K, T>: Clone + Send + Sync + 'static {
     /// What it makes.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenContext, declares "state");
 
     /// Makes one record.
     ///
     /// # Errors
     /// As [`Self::open`].
     fn map(&mut self, value: T, ctx: &mut KeyContext<'_, K>) -> Result<Self::Out, BoxError>;
-
-    /// Called once at the end of the input.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
 
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
@@ -130,14 +115,7 @@ pub trait RichFlatMapFunction<K, T>: Clone + Send + Sync + 'static {
     /// What it makes.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenContext, declares "state");
 
     /// Emits what it makes of one record.
     ///
@@ -150,41 +128,18 @@ pub trait RichFlatMapFunction<K, T>: Clone + Send + Sync + 'static {
         out: &mut Collector<Self::Out>,
     ) -> Result<(), BoxError>;
 
-    /// Called once at the end of the input.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
 /// Says which records stay, with state of their key: [`KeyedStream::rich_filter`].
 pub trait RichFilterFunction<K, T>: Clone + Send + Sync + 'static {
-    /// Called once in each subtask before its first record: declares state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenContext, declares "state");
 
     /// Whether the record stays.
     ///
     /// # Errors
     /// As [`Self::open`].
     fn filter(&mut self, value: &T, ctx: &mut KeyContext<'_, K>) -> Result<bool, BoxError>;
-
-    /// Called once at the end of the input.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
 
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
@@ -194,14 +149,7 @@ pub trait RichCoMapFunction<K, A, B>: Clone + Send + Sync + 'static {
     /// What it makes.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenContext, declares "state");
 
     /// Makes one record of one of the first stream.
     ///
@@ -215,14 +163,6 @@ pub trait RichCoMapFunction<K, A, B>: Clone + Send + Sync + 'static {
     /// As [`Self::open`].
     fn map2(&mut self, value: B, ctx: &mut KeyContext<'_, K>) -> Result<Self::Out, BoxError>;
 
-    /// Called once at the end of both inputs.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
-
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
@@ -232,14 +172,7 @@ pub trait RichCoFlatMapFunction<K, A, B>: Clone + Send + Sync + 'static {
     /// What it makes.
     type Out: Data;
 
-    /// Called once in each subtask before its first record: declares state.
-    ///
-    /// # Errors
-    /// Fails the task, which the restart strategy may start again; so do errors of all methods.
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        let _ = ctx;
-        Ok(())
-    }
+    crate::life::open_and_close!(&mut OpenContext, declares "state");
 
     /// Emits what it makes of one record of the first stream.
     ///
@@ -262,14 +195,6 @@ pub trait RichCoFlatMapFunction<K, A, B>: Clone + Send + Sync + 'static {
         ctx: &mut KeyContext<'_, K>,
         out: &mut Collector<Self::Out>,
     ) -> Result<(), BoxError>;
-
-    /// Called once at the end of both inputs.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    fn close(&mut self) -> Result<(), BoxError> {
-        Ok(())
-    }
 
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
@@ -355,17 +280,13 @@ struct Mapped<F>(F);
 impl<K: Key, T, F: RichMapFunction<K, T>> KeyedProcessFunction<K, T> for Mapped<F> {
     type Out = F::Out;
 
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        self.0.open(ctx)
-    }
+    crate::life::forward_open_and_close!(&mut OpenContext, 0);
+
     #[inline]
     fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
         let (mut key, out) = ctx.apart();
         out.collect(self.0.map(value, &mut key)?);
         Ok(())
-    }
-    fn close(&mut self) -> Result<(), BoxError> {
-        self.0.close()
     }
 
     crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
@@ -374,9 +295,8 @@ impl<K: Key, T, F: RichMapFunction<K, T>> KeyedProcessFunction<K, T> for Mapped<
 impl<K: Key, A, B, F: RichCoMapFunction<K, A, B>> KeyedCoProcessFunction<K, A, B> for Mapped<F> {
     type Out = F::Out;
 
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        self.0.open(ctx)
-    }
+    crate::life::forward_open_and_close!(&mut OpenContext, 0);
+
     #[inline]
     fn process_element1(&mut self, value: A, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
         let (mut key, out) = ctx.apart();
@@ -389,9 +309,6 @@ impl<K: Key, A, B, F: RichCoMapFunction<K, A, B>> KeyedCoProcessFunction<K, A, B
         out.collect(self.0.map2(value, &mut key)?);
         Ok(())
     }
-    fn close(&mut self) -> Result<(), BoxError> {
-        self.0.close()
-    }
 
     crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
@@ -403,16 +320,12 @@ struct FlatMapped<F>(F);
 impl<K: Key, T, F: RichFlatMapFunction<K, T>> KeyedProcessFunction<K, T> for FlatMapped<F> {
     type Out = F::Out;
 
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        self.0.open(ctx)
-    }
+    crate::life::forward_open_and_close!(&mut OpenContext, 0);
+
     #[inline]
     fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
         let (mut key, out) = ctx.apart();
         self.0.flat_map(value, &mut key, out)
-    }
-    fn close(&mut self) -> Result<(), BoxError> {
-        self.0.close()
     }
 
     crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
@@ -421,9 +334,8 @@ impl<K: Key, T, F: RichFlatMapFunction<K, T>> KeyedProcessFunction<K, T> for Fla
 impl<K: Key, A, B, F: RichCoFlatMapFunction<K, A, B>> KeyedCoProcessFunction<K, A, B> for FlatMapped<F> {
     type Out = F::Out;
 
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        self.0.open(ctx)
-    }
+    crate::life::forward_open_and_close!(&mut OpenContext, 0);
+
     #[inline]
     fn process_element1(&mut self, value: A, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
         let (mut key, out) = ctx.apart();
@@ -433,9 +345,6 @@ impl<K: Key, A, B, F: RichCoFlatMapFunction<K, A, B>> KeyedCoProcessFunction<K, 
     fn process_element2(&mut self, value: B, ctx: &mut ProcessContext<'_, K, F::Out>) -> Result<(), BoxError> {
         let (mut key, out) = ctx.apart();
         self.0.flat_map2(value, &mut key, out)
-    }
-    fn close(&mut self) -> Result<(), BoxError> {
-        self.0.close()
     }
 
     crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
@@ -448,9 +357,8 @@ struct Filtered<F>(F);
 impl<K: Key, T: Data, F: RichFilterFunction<K, T>> KeyedProcessFunction<K, T> for Filtered<F> {
     type Out = T;
 
-    fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
-        self.0.open(ctx)
-    }
+    crate::life::forward_open_and_close!(&mut OpenContext, 0);
+
     #[inline]
     fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
         let (mut key, out) = ctx.apart();
@@ -458,9 +366,6 @@ impl<K: Key, T: Data, F: RichFilterFunction<K, T>> KeyedProcessFunction<K, T> fo
             out.collect(value);
         }
         Ok(())
-    }
-    fn close(&mut self) -> Result<(), BoxError> {
-        self.0.close()
     }
 
     crate::checkpoint_hooks::forward_checkpoint_hooks!(0);

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 /// How many splits a generator has, so that its numbers can be shared by so many subtasks at most.
 pub(crate) const GENERATOR_LANES: u64 = 128;
-/// Records of one poll.
-const POLL_ROWS: u64 = 4096;
+/// Records of one poll: at most so many, and of so many bytes, which stay in a cache on their way through a chain.
+const POLL_ROWS: usize = 4096;
+const POLL_BYTES: usize = 48 * 1024;
 
 /// The records of the numbers from 0 to below `count`.
 pub(crate) struct Counted<T, F> {
@@ -195,7 +196,8 @@ where
     }
 
     fn reader(&self, ctx: &OperatorContext) -> Result<Box<dyn SourceReader>, TaskError> {
-        let most = ctx.task.batching()?.rows_or(POLL_ROWS as usize) as u64;
+        let of_size = POLL_BYTES / size_of::<T>().max(1);
+        let most = ctx.task.batching()?.rows_or(of_size.clamp(1, POLL_ROWS)) as u64;
         Ok(Box::new(CountedReader {
             make: self.make.clone(),
             most,

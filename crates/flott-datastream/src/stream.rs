@@ -10,9 +10,7 @@ use crate::operators::connected::{Connected, ConnectedLogic, One};
 use crate::operators::keyed::{KeyBy, Selector};
 use crate::operators::partition::PartitionBy;
 use crate::operators::sink::{ForEach, FunctionSink, Print};
-use crate::operators::stateless::{
-    FilterWith, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryFilterWith, TryMapWith,
-};
+use crate::operators::stateless::{Filter, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryMapWith};
 use crate::process::ProcessFunction;
 use crate::records::Data;
 use crate::side::OutputTag;
@@ -88,7 +86,8 @@ impl<T: Data> DataStream<T> {
 
     /// The records for which `keep` is true.
     pub fn filter(&self, keep: impl FnMut(&T) -> bool + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.transform("filter", "Filter", FilterWith(keep))
+        let mut keep = keep;
+        self.filtered(move |value| Ok(keep(value)))
     }
 
     /// The records for which `keep` is true, which may fail; its error fails the task.
@@ -96,7 +95,16 @@ impl<T: Data> DataStream<T> {
         &self,
         keep: impl FnMut(&T) -> Result<bool, E> + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.transform("filter", "Filter", TryFilterWith(keep))
+        let mut keep = keep;
+        self.filtered(move |value| keep(value).map_err(Into::into))
+    }
+
+    fn filtered(
+        &self,
+        keeps: impl FnMut(&T) -> Result<bool, BoxError> + Clone + Send + Sync + 'static,
+    ) -> DataStream<T> {
+        let make = move || Box::new(Filter::<T, _>::new(keeps.clone())) as Box<_>;
+        self.stateless("filter", "Filter", make)
     }
 
     /// Any number of records of each.
@@ -132,6 +140,16 @@ impl<T: Data> DataStream<T> {
         transform: X,
     ) -> DataStream<U> {
         let make = move || Box::new(Stateless::<T, U, X>::new(transform.clone())) as Box<_>;
+        self.stateless(operation, name, make)
+    }
+
+    /// Puts an operator that keeps no state behind the stream.
+    fn stateless<U: Data>(
+        &self,
+        operation: &'static str,
+        name: &str,
+        make: impl Fn() -> Box<dyn Operator> + Send + Sync + 'static,
+    ) -> DataStream<U> {
         let mut graph = self.env.graph().borrow_mut();
         let origin = graph.operator::<U>(operation, name, false, &[&self.origins], make);
         drop(graph);
@@ -239,7 +257,7 @@ impl<T: Data> DataStream<T> {
 
     /// Tells records apart by a key: those of one key come to one subtask, in order.
     pub fn key_by<K: Key>(&self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> KeyedStream<K, T> {
-        let selector: Selector<K, T> = Arc::new(key);
+        let selector: Selector<K, T> = Arc::new(move |values, keys| keys.extend(values.iter().map(&key)));
         let by = selector.clone();
         let origins = self.prepare("key-by", "Key By", &Partitioning::Keyed, move || {
             Box::new(KeyBy::new(by.clone()))

@@ -24,8 +24,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Gives a record its time, in milliseconds since the epoch; the second argument is the time that it has from its source.
-type Assigner<T> = Arc<dyn Fn(&T, Option<EventTime>) -> EventTime + Send + Sync>;
+/// Gives records their times, in milliseconds since the epoch, from themselves and the times that they have from their source.
+/// One call is for all records of a batch, in whose loop the program's function is inlined.
+type Assigner<T> = Arc<dyn Fn(&Records<T>, &mut Vec<EventTime>) + Send + Sync>;
 
 /// The watermark that a record justifies, with its time.
 type Justify<T> = Arc<dyn Fn(&T, EventTime) -> Option<EventTime> + Send + Sync>;
@@ -131,7 +132,10 @@ impl<T> WatermarkStrategy<T> {
         mut self,
         time_ms: impl Fn(&T, Option<EventTime>) -> EventTime + Send + Sync + 'static,
     ) -> Self {
-        self.assigner = Some(Arc::new(time_ms));
+        self.assigner = Some(Arc::new(move |records, times| {
+            let of = |(index, value)| time_ms(value, records.times.get(index));
+            times.extend(records.values.iter().enumerate().map(of));
+        }));
         self
     }
 
@@ -224,15 +228,8 @@ impl<T: Data> WatermarkStrategy<T> {
         let Some(assigner) = &self.assigner else {
             return Ok(());
         };
-        let mut times = Vec::with_capacity(records.values.len());
-        at_hand.guard(|at_hand| {
-            for (index, value) in records.values.iter().enumerate() {
-                let before = records.time(index);
-                at_hand.next(value, before);
-                times.push(assigner(value, before));
-            }
-            Ok(())
-        })?;
+        let times = at_hand.make(records, |records, times| assigner(records, times))?;
+        at_hand.count(times.len());
         records.times = times.into();
         Ok(())
     }

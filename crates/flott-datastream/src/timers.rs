@@ -6,10 +6,10 @@
 //! Under a backend with tiers, memory holds a part of them: those that are due first, and what was asked for lately. The latest go when it
 //! is full; when time comes to where the store may have an earlier one than memory, the next ones are fetched from there.
 
-use crate::key::Key;
+use crate::key::{Key, Keys};
+use arrow_array::Int64Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, Int64Array};
 use flott_core::hash::hash_columns;
 use flott_core::{CheckpointId, LogicalType, TypeKind};
 use flott_runtime::{OperatorContext, TaskError};
@@ -34,8 +34,6 @@ pub(crate) struct Timers<K> {
     placed_by: usize,
     /// The timers in memory.
     order: BTreeSet<(i64, u32)>,
-    /// No timer that is in the store alone is due before this.
-    elsewhere_from_ms: i64,
     /// No timer is added any more.
     is_closed: bool,
     requests: Vec<Request<K>>,
@@ -44,9 +42,7 @@ pub(crate) struct Timers<K> {
 /// Timers that are due, all at one time.
 pub(crate) struct Due<K> {
     pub(crate) time_ms: i64,
-    pub(crate) keys: Vec<K>,
-    /// The keys as columns.
-    pub(crate) columns: Vec<ArrayRef>,
+    pub(crate) keys: Keys<K>,
     /// By which they are placed.
     pub(crate) hashes: Vec<u64>,
 }
@@ -88,13 +84,12 @@ impl<K: Key> Timers<K> {
             table,
             placed_by,
             order: BTreeSet::new(),
-            elsewhere_from_ms: i64::MIN,
             is_closed: false,
             requests: vec![],
         };
         let slots: Vec<u32> = timers.table.live_slots().collect();
         timers.put_in_order(&slots)?;
-        if timers.table.has_rows_elsewhere() {
+        if timers.table.elsewhere_from().is_some() {
             timers.fetch()?;
         }
         Ok(timers)
@@ -115,15 +110,10 @@ impl<K: Key> Timers<K> {
         if count == 0 {
             return Ok(());
         }
-        if !self.table.has_rows_elsewhere() {
-            self.elsewhere_from_ms = i64::MAX;
-        }
         let latest: Vec<u32> = self.order.iter().rev().take(count).map(|(_, slot)| *slot).collect();
         self.table.send_to_store(&latest)?;
         for _ in latest {
-            if let Some((time_ms, _)) = self.order.pop_last() {
-                self.elsewhere_from_ms = self.elsewhere_from_ms.min(time_ms);
-            }
+            self.order.pop_last();
         }
         Ok(())
     }
@@ -131,19 +121,16 @@ impl<K: Key> Timers<K> {
     /// Brings the earliest timers that memory has not into it; whether some are left.
     fn fetch(&mut self) -> Result<bool, TaskError> {
         let mut slots = vec![];
-        let next_ms = self
-            .table
-            .fetch_from(self.elsewhere_from_ms, FETCHED_AT_ONCE, ORDER_BYTES, &mut slots)?;
-        self.elsewhere_from_ms = next_ms.unwrap_or(i64::MAX);
+        let is_more = self.table.fetch_earliest(FETCHED_AT_ONCE, ORDER_BYTES, &mut slots)?;
         self.put_in_order(&slots)?;
         self.relieve()?;
-        Ok(next_ms.is_some())
+        Ok(is_more)
     }
 
     /// Sees to it that memory has the first timer, if one is due at `now_ms`.
     fn bring_first(&mut self, now_ms: i64) -> Result<(), TaskError> {
-        while self.table.has_rows_elsewhere() && self.elsewhere_from_ms <= now_ms {
-            let is_in_memory = |(time_ms, _): &(i64, u32)| *time_ms <= self.elsewhere_from_ms;
+        while let Some(elsewhere_ms) = self.table.elsewhere_from().filter(|time_ms| *time_ms <= now_ms) {
+            let is_in_memory = |(time_ms, _): &(i64, u32)| *time_ms <= elsewhere_ms;
             if self.order.first().is_some_and(is_in_memory) || !self.fetch()? {
                 break;
             }
@@ -207,9 +194,8 @@ impl<K: Key> Timers<K> {
 
     /// The time of the first timer, or one before it.
     pub(crate) fn next_ms(&self) -> Option<i64> {
-        let elsewhere = self.table.has_rows_elsewhere().then_some(self.elsewhere_from_ms);
         let first = self.order.first().map(|(time_ms, _)| *time_ms);
-        first.into_iter().chain(elsewhere).min()
+        first.into_iter().chain(self.table.elsewhere_from()).min()
     }
 
     /// Takes the next timers that are due at `now_ms`: some of one time.
@@ -232,14 +218,10 @@ impl<K: Key> Timers<K> {
         let mut columns = self.table.keys(&slots)?;
         columns.pop();
         let hashes = hash_columns(&columns[..self.placed_by], slots.len())?;
-        let keys = (0..slots.len())
-            .map(|row| K::from_columns(&mut columns.iter(), row))
-            .collect();
         self.table.remove(&slots);
         Ok(Some(Due {
             time_ms,
-            keys,
-            columns,
+            keys: Keys::in_columns(columns, slots.len()),
             hashes,
         }))
     }
@@ -324,7 +306,7 @@ mod tests {
                 while let Some(due) = timers.take_due(now_ms).unwrap() {
                     assert!(due.time_ms <= now_ms && due.time_ms >= last_ms);
                     last_ms = due.time_ms;
-                    for (row, key) in due.keys.iter().enumerate() {
+                    for (row, key) in due.keys.values().iter().enumerate() {
                         assert!(model.get_mut(&due.time_ms).unwrap().remove(key), "fired twice");
                         let hash = hash_columns(&i64::columns(std::iter::once(key)), 1).unwrap()[0];
                         assert_eq!(due.hashes[row], hash);
@@ -337,7 +319,7 @@ mod tests {
             }
             while let Some(due) = timers.take_due(i64::MAX).unwrap() {
                 let of_time = model.get_mut(&due.time_ms).unwrap();
-                due.keys.iter().for_each(|key| assert!(of_time.remove(key)));
+                due.keys.values().iter().for_each(|key| assert!(of_time.remove(key)));
             }
             assert!(model.values().all(BTreeSet::is_empty));
             assert!(timers.table.is_empty() && timers.next_ms().is_none());

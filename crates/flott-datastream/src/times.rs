@@ -35,6 +35,18 @@ impl Times {
         self.0.iter().copied().max().filter(|time| *time != NO_TIME)
     }
 
+    /// The earliest and the latest time, if all records have one.
+    pub(crate) fn range(&self) -> Option<(EventTime, EventTime)> {
+        let earliest = self.0.iter().copied().min().filter(|time| *time != NO_TIME)?;
+        Some((earliest, self.latest()?))
+    }
+
+    /// Takes the times out of all records for which `kept` is false.
+    pub(crate) fn retain(&mut self, kept: &[bool]) {
+        let mut kept = kept.iter();
+        self.0.retain(|_| kept.next().is_some_and(|kept| *kept));
+    }
+
     /// Notes the time of a record behind `before` others.
     #[inline]
     pub(crate) fn push(&mut self, before: usize, time: Option<EventTime>) {

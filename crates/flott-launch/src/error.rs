@@ -57,6 +57,14 @@ pub enum LaunchError {
     /// The system does not tell of signals.
     #[error("signals cannot be listened for: {0}")]
     Signals(#[source] std::io::Error),
+    /// No savepoint could be written where one shall be at a stop.
+    #[error("--savepoint-on-stop {dir}: {reason}")]
+    SavepointDir {
+        /// Where.
+        dir: String,
+        /// Why not.
+        reason: String,
+    },
     /// The savepoint before a stop was not taken.
     #[error("job '{job}' was stopped without a savepoint: {reason}")]
     NoSavepoint {

@@ -2,7 +2,9 @@
 
 use crate::error::LaunchError;
 use crate::signals::StopSignal;
+use flott_checkpoint::Root;
 use flott_cluster::JobHandle;
+use flott_core::Options;
 use std::io::Write;
 use std::time::Duration;
 
@@ -11,12 +13,30 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long its tasks may then take to end; what hangs longer ends with the process.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Tries to write where jobs that are stopped shall leave a savepoint: before they start, and not when it is all that is wanted of them.
+///
+/// # Errors
+/// If nothing can be written there.
+pub async fn try_savepoint_dir(dir: &str, options: &Options) -> Result<(), LaunchError> {
+    let probed = match Root::open(dir, options) {
+        Ok(root) => root.probe().await,
+        Err(error) => Err(error),
+    };
+    probed.map_err(|error| LaunchError::SavepointDir {
+        dir: dir.to_owned(),
+        // The store knows of folders for checkpoints only.
+        reason: error
+            .to_string()
+            .replace("'execution.checkpointing.dir'", "--savepoint-on-stop"),
+    })
+}
+
 /// Stops a job behind a savepoint, or behind a last checkpoint of its own, also where the savepoint is not taken; cancels it if that takes too long.
 ///
 /// # Errors
 /// If the savepoint or the last checkpoint was not taken; the job has ended all the same.
 pub async fn stop(job: &JobHandle, savepoint_dir: Option<&str>) -> Result<(), LaunchError> {
-    if job.status().is_terminal() {
+    if job.status().is_globally_terminal_state() {
         return Ok(());
     }
     let mut failure = None;

@@ -9,15 +9,18 @@
 //! stops the chain until the task is woken. A batch of more rows than [`crate::batching`] asks for is cut before it reaches
 //! an operator.
 
+use crate::context::OperatorContext;
 use crate::element::{Barrier, Element, EndOfInput, Output};
-use crate::error::TaskError;
+use crate::error::{TaskError, panic_text};
 use crate::exchange::Router;
 use crate::metrics::OperatorMetrics;
-use crate::operator::{Flow, Operator};
+use crate::operator::{self, Flow, Operator};
 use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{CheckpointId, OperatorId};
-use flott_state::OperatorSnapshot;
+use flott_state::snapshot::RestoreNotes;
+use flott_state::{OperatorSnapshot, RestoredState};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Why [`Chain::run`] came back.
@@ -65,6 +68,25 @@ struct Link {
 }
 
 impl Link {
+    fn new(operator: ChainOperator) -> Self {
+        let ChainOperator {
+            id,
+            name,
+            operator,
+            metrics,
+        } = operator;
+        Self {
+            id,
+            name,
+            operator,
+            metrics,
+            inbox: VecDeque::new(),
+            open_call: None,
+            watermark: NO_WATERMARK,
+            has_ended: false,
+        }
+    }
+
     /// When its operator wants to be called, in processing time; never behind its end.
     fn next_timer(&self) -> Option<i64> {
         match self.has_ended {
@@ -86,7 +108,7 @@ pub struct ChainOperator {
     pub metrics: Arc<OperatorMetrics>,
 }
 
-/// The operators of one subtask and the exchanges behind them.
+/// The operators of one subtask and the exchanges behind them. They are closed with it, at the latest when it is dropped.
 pub struct Chain {
     links: Vec<Link>,
     router: Router,
@@ -94,6 +116,9 @@ pub struct Chain {
     snapshots: Vec<(OperatorId, OperatorSnapshot)>,
     events: VecDeque<ChainEvent>,
     out: Output,
+    is_closed: bool,
+    /// The last checkpoint that was given up: its barrier, and any before it, passes without a snapshot if it has not passed yet.
+    given_up: CheckpointId,
 }
 
 impl std::fmt::Debug for Chain {
@@ -105,33 +130,50 @@ impl std::fmt::Debug for Chain {
 impl Chain {
     /// A chain of opened operators in front of `router`. It may be empty: a source that feeds an exchange.
     pub fn new(operators: Vec<ChainOperator>, router: Router) -> Self {
-        let links = operators
-            .into_iter()
-            .map(
-                |ChainOperator {
-                     id,
-                     name,
-                     operator,
-                     metrics,
-                 }| Link {
-                    id,
-                    name,
-                    operator,
-                    metrics,
-                    inbox: VecDeque::new(),
-                    open_call: None,
-                    watermark: NO_WATERMARK,
-                    has_ended: false,
-                },
-            )
-            .collect();
         Self {
-            links,
+            links: operators.into_iter().map(Link::new).collect(),
             router,
             batch_rows: usize::MAX,
             snapshots: vec![],
             events: VecDeque::new(),
             out: Output::new(),
+            is_closed: false,
+            given_up: 0,
+        }
+    }
+
+    /// Opens an operator behind those that are there, restoring its state.
+    ///
+    /// # Errors
+    /// If it cannot be opened; the message names it.
+    pub fn open(&mut self, mut ctx: OperatorContext, operator: Box<dyn Operator>) -> Result<(), TaskError> {
+        let notes = ctx.restored.as_ref().map(RestoredState::notes);
+        self.links.push(Link::new(ChainOperator {
+            id: ctx.operator_id,
+            name: ctx.operator_name.clone(),
+            operator,
+            metrics: ctx.metrics.clone(),
+        }));
+        // It is among the others before it is open: what fails on half the way is closed, too.
+        if let Some(link) = self.links.last_mut() {
+            link.operator.open(&mut ctx).map_err(|e| e.at(&link.name))?;
+        }
+        drop(ctx.restored.take());
+        for note in notes.iter().flat_map(RestoreNotes::list) {
+            tracing::warn!(
+                operator = ctx.operator_name,
+                "not all is as it was in the restored state: {note}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Closes the operators, the last one first; nothing may be asked of them any more. Only the first call does anything.
+    pub fn close(&mut self) {
+        if !std::mem::replace(&mut self.is_closed, true) {
+            for link in self.links.iter_mut().rev() {
+                operator::close(&link.name, &mut *link.operator);
+            }
         }
     }
 
@@ -212,17 +254,38 @@ impl Chain {
     }
 
     /// Tells every operator that a checkpoint is complete.
-    pub fn checkpoint_complete(&mut self, checkpoint: CheckpointId) {
-        for link in &mut self.links {
-            link.operator.checkpoint_complete(checkpoint);
-        }
+    ///
+    /// # Errors
+    /// If an operator panics; the message names it.
+    pub fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<(), TaskError> {
+        let what = format!("checkpoint {checkpoint} is complete");
+        self.tell_all(&what, |operator| operator.checkpoint_complete(checkpoint))
     }
 
-    /// Tells every operator that a checkpoint was given up.
-    pub fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+    /// Tells every operator that a checkpoint was given up. None of them captures its state for it afterwards: its barrier, should it still be
+    /// on its way, passes those that it has not reached, and makes no [`ChainEvent::Snapshot`].
+    ///
+    /// # Errors
+    /// If an operator panics; the message names it.
+    pub fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) -> Result<(), TaskError> {
+        self.given_up = self.given_up.max(checkpoint);
+        let what = format!("checkpoint {checkpoint} was given up");
+        self.tell_all(&what, |operator| operator.checkpoint_aborted(checkpoint))
+    }
+
+    fn tell_all(&mut self, what: &str, tell: impl Fn(&mut dyn Operator)) -> Result<(), TaskError> {
         for link in &mut self.links {
-            link.operator.checkpoint_aborted(checkpoint);
+            catch_unwind(AssertUnwindSafe(|| tell(&mut *link.operator))).map_err(|panic| {
+                let said = panic_text(panic.as_ref());
+                TaskError::user(format!("it panicked when it was told that {what}: {said}")).at(&link.name)
+            })?;
         }
+        Ok(())
+    }
+
+    /// Whether a checkpoint was given up before its barrier came here.
+    pub fn has_given_up(&self, checkpoint: CheckpointId) -> bool {
+        checkpoint <= self.given_up
     }
 
     /// Memory held by the operators, in bytes.
@@ -253,10 +316,13 @@ impl Chain {
                 link.watermark = time;
                 (Call::Watermark(time), link.operator.on_watermark(time, &mut out))
             }
-            Element::Barrier(barrier) => (
-                Call::Barrier(barrier),
-                link.operator.before_barrier(barrier.checkpoint, &mut out),
-            ),
+            Element::Barrier(barrier) => {
+                let flow = match barrier.checkpoint <= self.given_up {
+                    true => Ok(Flow::Done),
+                    false => link.operator.before_barrier(barrier.checkpoint, &mut out),
+                };
+                (Call::Barrier(barrier), flow)
+            }
             Element::End(end) => {
                 link.has_ended = true;
                 let flow = match end {
@@ -307,6 +373,7 @@ impl Chain {
             }
             Call::Watermark(time) => Element::Watermark(time),
             Call::Finish(end) => Element::End(end),
+            Call::Barrier(barrier) if self.has_given_up(barrier.checkpoint) => Element::Barrier(barrier),
             Call::Barrier(barrier) => {
                 let link = &mut self.links[index];
                 let snapshot = link
@@ -334,13 +401,23 @@ impl Chain {
             return Ok(());
         }
         let event = match &element {
-            Element::Barrier(barrier) => Some(ChainEvent::Snapshot(*barrier, std::mem::take(&mut self.snapshots))),
+            Element::Barrier(barrier) => {
+                let snapshots = std::mem::take(&mut self.snapshots);
+                let is_wanted = !self.has_given_up(barrier.checkpoint);
+                is_wanted.then_some(ChainEvent::Snapshot(*barrier, snapshots))
+            }
             Element::End(end) => Some(ChainEvent::Ended(*end)),
             Element::LatencyMarker(sent_ms) => Some(ChainEvent::Marker(*sent_ms)),
             _ => None,
         };
         self.events.extend(event);
         self.router.route(element, now_ms)
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -485,6 +562,27 @@ mod tests {
             .map(|e| matches!(e, Element::Barrier(_)))
             .collect();
         assert_eq!(order, [false, false, true]);
+    }
+
+    #[test]
+    fn the_barrier_of_a_checkpoint_that_was_given_up_goes_on_without_a_snapshot() {
+        let (mut chain, rx) = chain(vec![repeat(1)], 1 << 20);
+        chain.checkpoint_aborted(7).unwrap();
+        for checkpoint in [7, 8] {
+            let barrier = Barrier {
+                checkpoint,
+                triggered_ms: 0,
+                then: AfterBarrier::Continue,
+            };
+            chain.push(0, Element::Barrier(barrier), 0).unwrap();
+            chain.run(0).unwrap();
+            assert!(matches!(rx.pop().unwrap(), Some(Element::Barrier(b)) if b.checkpoint == checkpoint));
+            let captured = match chain.next_event() {
+                Some(ChainEvent::Snapshot(_, snapshots)) => Some(snapshots.len()),
+                _ => None,
+            };
+            assert_eq!(captured, (checkpoint == 8).then_some(1));
+        }
     }
 
     #[test]

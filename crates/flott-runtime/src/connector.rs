@@ -289,7 +289,7 @@ pub trait SinkWriter: Send {
         let _ = checkpoint;
     }
 
-    /// `checkpoint` was given up; what it held is committed with a later one.
+    /// `checkpoint` was given up, and is not prepared any more if it was not yet; what it held is committed with a later one.
     fn aborted(&mut self, checkpoint: CheckpointId) {
         let _ = checkpoint;
     }
@@ -306,6 +306,14 @@ pub trait SinkWriter: Send {
     fn on_timer(&mut self, now_ms: i64) -> Result<Flow, TaskError> {
         let _ = now_ms;
         Ok(Flow::Done)
+    }
+
+    /// The task ends, in whatever way: [`crate::Operator::close`]. Nothing is written any more; what is uncommitted stays so.
+    ///
+    /// # Errors
+    /// They are told in the log.
+    fn close(&mut self) -> Result<(), TaskError> {
+        Ok(())
     }
 }
 

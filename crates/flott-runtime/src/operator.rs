@@ -2,10 +2,11 @@
 
 use crate::context::OperatorContext;
 use crate::element::Output;
-use crate::error::TaskError;
+use crate::error::{TaskError, panic_text};
 use flott_core::time::EventTime;
 use flott_core::{Batch, CheckpointId};
 use flott_state::OperatorSnapshot;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What the driver does next with an operator that was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,12 +107,13 @@ pub trait Operator: Send {
         let _ = checkpoint;
     }
 
-    /// The checkpoint was given up, before or behind its barrier here.
+    /// The checkpoint was given up, before or behind its barrier here; where it was before, no [`Operator::snapshot`] of it follows.
     fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
         let _ = checkpoint;
     }
 
-    /// All input was read and the last watermark has passed: emits what is left.
+    /// All input was read and the last watermark has passed: emits what is left. Checkpoints still follow, the last one for certain, so
+    /// nothing is given away yet: [`Operator::close`] does that.
     ///
     /// # Errors
     /// If it cannot be emitted.
@@ -120,8 +122,28 @@ pub trait Operator: Send {
         Ok(Flow::Done)
     }
 
+    /// The task ends, in whatever way: releases what `open` took, and emits nothing. Called once and last by whoever called `open`, also where
+    /// that has failed: behind the last checkpoint and word of it, and where the job is stopped or canceled or fails.
+    ///
+    /// # Errors
+    /// They are told in the log and change nothing: all that counts is committed, or something else has ended the task.
+    fn close(&mut self) -> Result<(), TaskError> {
+        Ok(())
+    }
+
     /// Memory that the operator holds, in bytes.
     fn state_bytes(&self) -> usize {
         0
     }
+}
+
+/// Closes an operator. What it fails or panics with is told in the log, so that it hides nothing that came before, and the next one is closed too.
+pub fn close(name: &str, operator: &mut dyn Operator) {
+    let closed = catch_unwind(AssertUnwindSafe(|| operator.close()));
+    let error = match closed {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.full_text(),
+        Err(panic) => format!("it panicked: {}", panic_text(panic.as_ref())),
+    };
+    tracing::warn!(operator = name, error, "an operator could not be closed");
 }

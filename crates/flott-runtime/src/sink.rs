@@ -99,4 +99,8 @@ impl Operator for SinkOperator {
         writer.on_watermark(END_OF_TIME);
         writer.flush()
     }
+
+    fn close(&mut self) -> Result<(), TaskError> {
+        self.writer.as_mut().map_or(Ok(()), |writer| writer.close())
+    }
 }

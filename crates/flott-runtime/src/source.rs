@@ -237,7 +237,7 @@ impl SourceDriver {
         let due = self.generator.is_some() && now_ms.saturating_sub(self.last_emit_ms) >= self.policy.interval_ms;
         if due {
             self.last_emit_ms = now_ms;
-            self.tick()?;
+            self.tick(out)?;
             if !is_ahead {
                 self.mark_idle(now_ms);
             }
@@ -287,22 +287,36 @@ impl SourceDriver {
         };
         generator.at_split(split);
         let times = generator.watermarks(&batch)?;
+        // Rows count, whatever the generator says of the time behind the last of them.
+        let goes_idle = generator.is_idle(split);
         let state = &mut self.splits[split];
         state.last_row_ms = now_ms;
-        state.idle = generator.is_idle(split);
-        if self.idle && !state.idle {
+        state.idle = false;
+        if self.idle {
             self.idle = false;
             out.push(Element::Idle(false));
         }
-        if !self.policy.on_event {
+        if self.policy.on_event {
+            self.emit_cut(split, batch, &times, out);
+        } else {
             if let Some(latest) = arrow_max(&times) {
                 state.watermark = state.watermark.max(latest);
             }
             out.emit(batch);
-            return Ok(());
         }
+        if goes_idle {
+            // Its own time first, for it counts no more behind this.
+            self.emit_watermark(out);
+            self.splits[split].idle = true;
+            self.emit_watermark(out);
+        }
+        Ok(())
+    }
+
+    /// Emits a batch with each watermark right behind the row that moves it.
+    fn emit_cut(&mut self, split: usize, batch: Batch, times: &Int64Array, out: &mut Output) {
         let (mut ends, mut said) = (vec![], vec![]);
-        for row in 0..rows {
+        for row in 0..batch.num_rows() {
             if times.is_null(row) || times.value(row) <= self.splits[split].watermark {
                 continue;
             }
@@ -319,7 +333,6 @@ impl SourceDriver {
             out.emit(piece);
             said.next().into_iter().flatten().for_each(|element| out.push(element));
         }
-        Ok(())
     }
 
     /// Whether the generator is asked at each interval; without one it is not, as in Flink.
@@ -327,8 +340,8 @@ impl SourceDriver {
         self.policy.interval_ms > 0 && self.generator.as_ref().is_some_and(|g| g.is_periodic())
     }
 
-    /// Lets the generator move the time of each split.
-    fn tick(&mut self) -> Result<(), TaskError> {
+    /// Lets the generator move the time of each split. Of one that holds time back no longer, the time it came to is told first.
+    fn tick(&mut self, out: &mut Output) -> Result<(), TaskError> {
         if !self.ticks() {
             return Ok(());
         }
@@ -339,7 +352,13 @@ impl SourceDriver {
             if let Some(watermark) = generator.on_periodic_emit(index)? {
                 split.watermark = split.watermark.max(watermark);
             }
-            split.idle = generator.is_idle(index);
+            split.idle &= generator.is_idle(index);
+        }
+        self.emit_watermark(out);
+        if let Some(generator) = &self.generator {
+            for (index, split) in self.splits.iter_mut().enumerate().filter(|(_, s)| !s.finished) {
+                split.idle = generator.is_idle(index);
+            }
         }
         Ok(())
     }
@@ -472,7 +491,40 @@ mod tests {
         }
     }
 
+    /// As [`FirstColumn`], and idle behind a batch whose last row's time ends with a 9.
+    #[derive(Default)]
+    struct EndsIdle {
+        split: usize,
+        idle: Vec<usize>,
+    }
+
+    impl WatermarkGenerator for EndsIdle {
+        fn watermarks(&mut self, batch: &Batch) -> Result<Int64Array, TaskError> {
+            let times = FirstColumn.watermarks(batch)?;
+            self.idle.retain(|split| *split != self.split);
+            if times.values().last().is_some_and(|time| time % 10 == 9) {
+                self.idle.push(self.split);
+            }
+            Ok(times)
+        }
+        fn at_split(&mut self, split: usize) {
+            self.split = split;
+        }
+        fn is_idle(&self, split: usize) -> bool {
+            self.idle.contains(&split)
+        }
+    }
+
     fn run(on_event: bool, idle: Option<i64>, script: Vec<(i64, ReaderPoll)>) -> Vec<String> {
+        run_by(FirstColumn, on_event, idle, script)
+    }
+
+    fn run_by(
+        generator: impl WatermarkGenerator + 'static,
+        on_event: bool,
+        idle: Option<i64>,
+        script: Vec<(i64, ReaderPoll)>,
+    ) -> Vec<String> {
         let (clock, polls): (Vec<i64>, VecDeque<ReaderPoll>) = script.into_iter().unzip();
         let policy = EmitPolicy {
             interval_ms: 0,
@@ -482,7 +534,7 @@ mod tests {
         };
         let mut driver = SourceDriver::new(
             Box::new(Script(polls)),
-            Some(Box::new(FirstColumn)),
+            Some(Box::new(generator)),
             policy,
             Arc::default(),
         );
@@ -520,6 +572,45 @@ mod tests {
         assert_eq!(
             run(true, None, script),
             ["[100]", "[1]", "wm 1", "[1, 4]", "wm 4", "[2]"]
+        );
+    }
+
+    #[test]
+    fn a_split_that_its_generator_makes_idle_counts_up_to_its_last_row() {
+        let script = || {
+            vec![
+                (0, rows(0, &[1000])),
+                (1, rows(1, &[5, 900, 909])),
+                (2, rows(0, &[1009])),
+            ]
+        };
+        assert_eq!(
+            run_by(EndsIdle::default(), true, None, script()),
+            [
+                "[1000]",
+                "[5]",
+                "wm 5",
+                "[900]",
+                "wm 900",
+                "[909]",
+                "wm 909",
+                "wm 1000",
+                "[1009]",
+                "wm 1009",
+                "idle true"
+            ]
+        );
+        assert_eq!(
+            run_by(EndsIdle::default(), false, None, script()),
+            [
+                "[1000]",
+                "[5, 900, 909]",
+                "wm 909",
+                "wm 1000",
+                "[1009]",
+                "wm 1009",
+                "idle true"
+            ]
         );
     }
 

@@ -2,14 +2,14 @@
 //!
 //! A task takes [`TaskCommand`]s and tells [`TaskEvent`]s; it knows nobody else. Its life: open the operators (restoring
 //! state), run until the input ends or it is told to stop, then stay until [`TaskCommand::Finish`], because a last
-//! checkpoint may still be asked of it. Checkpoints are triggered at sources, by command; at every other task the
+//! checkpoint may still be asked of it, and at every end, be it a failure or a panic, close the operators. Checkpoints are triggered at sources, by command; at every other task the
 //! barrier comes through the gate, unless all its input has ended: then the command itself is the barrier.
 //!
 //! A step never waits. Between steps the thread parks on its [`Waker`], so data, commands and timers wake it at once;
 //! the time between is counted as idle or back-pressured.
 
 use crate::batching::Batching;
-use crate::chain::{Chain, ChainEvent, ChainOperator, ChainState};
+use crate::chain::{Chain, ChainEvent, ChainState};
 use crate::connector::{Source, TimedSplit, WatermarkGenerator};
 use crate::context::{OperatorContext, TaskInfo};
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
@@ -23,9 +23,9 @@ use crate::waker::Waker;
 use flott_core::clock::SharedClock;
 use flott_core::time::{END_OF_TIME, EventTime};
 use flott_core::{CheckpointId, OperatorId};
-use flott_state::snapshot::RestoreNotes;
-use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute, RestoredState};
+use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -169,9 +169,7 @@ pub fn spawn(deployment: TaskDeployment, listener: impl TaskListener + 'static) 
     std::thread::Builder::new()
         .name(name)
         .spawn(move || {
-            let run = std::panic::AssertUnwindSafe(|| run(deployment, receiver, &listener));
-            let result = std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(of_panic(panic.as_ref())));
-            listener.on_event(match result {
+            listener.on_event(match unpanicked(|| live(deployment, receiver, &listener)) {
                 Ok(()) => TaskEvent::Ended,
                 Err(error) => TaskEvent::Failed(error),
             });
@@ -186,23 +184,31 @@ pub fn spawn(deployment: TaskDeployment, listener: impl TaskListener + 'static) 
     Ok(handle)
 }
 
-fn of_panic(panic: &(dyn std::any::Any + Send)) -> TaskError {
-    TaskError::internal(format!("a task panicked: {}", panic_text(panic)))
+/// Runs a part of a task's life; a panic is an error like others.
+fn unpanicked<R>(part: impl FnOnce() -> Result<R, TaskError>) -> Result<R, TaskError> {
+    catch_unwind(AssertUnwindSafe(part)).unwrap_or_else(|panic| {
+        let text = format!("a task panicked: {}", panic_text(panic.as_ref()));
+        Err(TaskError::internal(text))
+    })
 }
 
-fn run(
+/// The life of a task, from its opening to its close; all that it held is gone then.
+fn live(
     deployment: TaskDeployment,
     commands: Receiver<TaskCommand>,
     listener: &dyn TaskListener,
 ) -> Result<(), TaskError> {
     deployment.waker.listen();
-    let (waker, clock, metrics) = (
-        deployment.waker.clone(),
-        deployment.clock.clone(),
-        deployment.metrics.clone(),
-    );
+    let (waker, clock) = (deployment.waker.clone(), deployment.clock.clone());
     let mut task = Task::open(deployment, commands)?;
     listener.on_event(TaskEvent::Running);
+    let ended = unpanicked(|| run(&mut task, &waker, &clock, listener));
+    task.close();
+    ended
+}
+
+fn run(task: &mut Task, waker: &Waker, clock: &SharedClock, listener: &dyn TaskListener) -> Result<(), TaskError> {
+    let metrics = task.metrics.clone();
     let mut worked_since = Instant::now();
     loop {
         let now_ms = clock.now_ms();
@@ -299,26 +305,11 @@ impl Task {
     pub fn open(deployment: TaskDeployment, commands: Receiver<TaskCommand>) -> Result<Self, TaskError> {
         let metrics = deployment.metrics;
         let batching = Batching::of(&deployment.info.options)?;
-        let mut opened = Vec::with_capacity(deployment.operators.len());
-        for (mut ctx, mut operator) in deployment.operators {
-            let notes = ctx.restored.as_ref().map(RestoredState::notes);
-            operator.open(&mut ctx).map_err(|e| e.at(&ctx.operator_name))?;
-            drop(ctx.restored.take());
-            for note in notes.iter().flat_map(RestoreNotes::list) {
-                tracing::warn!(
-                    operator = ctx.operator_name,
-                    "not all is as it was in the restored state: {note}"
-                );
-            }
-            let (id, name, metrics) = (ctx.operator_id, ctx.operator_name, ctx.metrics);
-            opened.push(ChainOperator {
-                id,
-                name,
-                operator,
-                metrics,
-            });
-        }
         let router = Router::new(deployment.edges, metrics.clone(), deployment.flush_interval_ms);
+        let mut chain = Chain::new(vec![], router).cutting(batching.rows_or(usize::MAX));
+        for (ctx, operator) in deployment.operators {
+            chain.open(ctx, operator)?;
+        }
         let feed = match deployment.head {
             Head::Gate(gate) => Feed::Gate {
                 gate,
@@ -350,7 +341,7 @@ impl Task {
         };
         Ok(Self {
             feed,
-            chain: Chain::new(opened, router).cutting(batching.rows_or(usize::MAX)),
+            chain,
             pending: VecDeque::new(),
             commands,
             triggered: None,
@@ -365,6 +356,11 @@ impl Task {
             metrics,
             out: Output::new(),
         })
+    }
+
+    /// Closes the operators, whatever the end was; no step may follow.
+    pub fn close(&mut self) {
+        self.chain.close();
     }
 
     /// Does one piece of work: a batch, a barrier, a timer.
@@ -470,12 +466,12 @@ impl Task {
                 self.triggered = Some(barrier);
             }
             (TaskCommand::Checkpoint(_), _) => {}
-            (TaskCommand::CheckpointAborted(checkpoint), _) => self.chain.checkpoint_aborted(checkpoint),
+            (TaskCommand::CheckpointAborted(checkpoint), _) => self.chain.checkpoint_aborted(checkpoint)?,
             (TaskCommand::CheckpointComplete(checkpoint), feed) => {
                 if let Feed::Source { driver, .. } = feed {
                     driver.checkpoint_complete(checkpoint);
                 }
-                self.chain.checkpoint_complete(checkpoint);
+                self.chain.checkpoint_complete(checkpoint)?;
             }
         }
         Ok(())
@@ -503,7 +499,11 @@ impl Task {
                         // Positions then name rows that come only behind the barrier: what tests must find.
                         read_ahead(driver, now_ms, &mut self.out)?;
                     }
-                    self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
+                    // The barrier of one that was given up still goes: others may wait for it, who had it from elsewhere.
+                    self.source_splits = match self.chain.has_given_up(barrier.checkpoint) {
+                        true => None,
+                        false => Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?)),
+                    };
                     self.metrics
                         .start_delay_ns
                         .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
@@ -595,7 +595,9 @@ impl Task {
             return Ok(false);
         };
         self.passed = barrier.checkpoint;
-        if let Feed::Source { id, driver, .. } = &mut self.feed {
+        if let Feed::Source { id, driver, .. } = &mut self.feed
+            && !self.chain.has_given_up(barrier.checkpoint)
+        {
             self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
         }
         self.pending.push_back((0, Element::Barrier(barrier)));
@@ -654,185 +656,4 @@ fn splits_snapshot(splits: Vec<TimedSplit>) -> Result<OperatorSnapshot, TaskErro
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Flow;
-    use crate::connector::{ReaderPoll, SourceReader, Split};
-    use crate::exchange;
-    use flott_core::clock::SystemClock;
-    use flott_core::{Batch, JobId, Options};
-    use std::sync::Mutex;
-
-    fn barrier(checkpoint: CheckpointId) -> Barrier {
-        Barrier {
-            checkpoint,
-            triggered_ms: 0,
-            then: AfterBarrier::Continue,
-        }
-    }
-
-    /// A task without operators, its input and its commands.
-    fn task() -> (Task, exchange::Sender, Sender<TaskCommand>) {
-        let waker = Waker::new();
-        let (input, receiver) = exchange::channel(1 << 20, Waker::new(), waker.clone());
-        let info = TaskInfo {
-            job_id: JobId(1),
-            job_name: "job".into(),
-            task_name: "task".into(),
-            subtask: 0,
-            parallelism: 1,
-            max_parallelism: 128,
-            attempt: 1,
-            generation: 1,
-            options: Arc::new(Options::new()),
-        };
-        let deployment = TaskDeployment {
-            info: Arc::new(info),
-            head: Head::Gate(InputGate::new([(0, receiver)])),
-            operators: vec![],
-            edges: vec![],
-            flush_interval_ms: 0,
-            waker,
-            clock: Arc::new(SystemClock),
-            metrics: Arc::new(TaskMetrics::new([])),
-        };
-        let (commands, receiver) = channel();
-        (Task::open(deployment, receiver).unwrap(), input, commands)
-    }
-
-    /// Has read nothing of the splits that it was given.
-    struct Unread(Vec<Split>);
-
-    impl SourceReader for Unread {
-        fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), TaskError> {
-            self.0.extend(splits);
-            Ok(())
-        }
-        fn no_more_splits(&mut self) {}
-        fn poll(&mut self, _: i64) -> Result<ReaderPoll, TaskError> {
-            Ok(ReaderPoll::Idle { until_ms: None })
-        }
-        fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Split>, TaskError> {
-            Ok(self.0.clone())
-        }
-    }
-
-    #[test]
-    fn splits_that_come_behind_a_checkpoints_command_are_not_in_it() {
-        let (mut task, _input, commands) = task();
-        let (reader, generator, metrics) = (Box::new(Unread(vec![])), None, Arc::default());
-        let policy = EmitPolicy {
-            interval_ms: 0,
-            on_event: false,
-            report_interval_ms: None,
-            idle_timeout_ms: None,
-        };
-        task.feed = Feed::Source {
-            id: OperatorId(1),
-            driver: SourceDriver::new(reader, generator, policy, metrics),
-            finished: false,
-            stopping: false,
-            markers: Markers {
-                interval_ms: 0,
-                last_ms: 0,
-            },
-        };
-        let snapshots = Arc::new(Mutex::new(vec![]));
-        let listener = {
-            let snapshots = snapshots.clone();
-            move |event| {
-                if let TaskEvent::Snapshot { barrier, operators } = event {
-                    let splits = operators.iter().map(|(_, o)| o.operator_state.len()).sum::<usize>();
-                    snapshots.lock().unwrap().push((barrier.checkpoint, splits));
-                }
-            }
-        };
-        let split = |id: &str| {
-            let (id, state) = (id.to_owned(), vec![]);
-            TaskCommand::AddSplits(vec![Split { id, state }.into()])
-        };
-        // All are there before the task takes any: as if it could not before.
-        for command in [
-            split("a"),
-            TaskCommand::Checkpoint(barrier(1)),
-            split("b"),
-            TaskCommand::Checkpoint(barrier(2)),
-            split("c"),
-        ] {
-            commands.send(command).unwrap();
-        }
-        while task.step(0, &listener).unwrap() == Step::Progress {}
-        commands.send(TaskCommand::Checkpoint(barrier(3))).unwrap();
-        while task.step(0, &listener).unwrap() == Step::Progress {}
-        assert_eq!(*snapshots.lock().unwrap(), [(2, 2), (3, 3)]);
-    }
-
-    /// Has a timer that is due whenever it is asked.
-    struct AlwaysDue;
-
-    impl Operator for AlwaysDue {
-        fn open(&mut self, _: &mut OperatorContext) -> Result<(), TaskError> {
-            Ok(())
-        }
-        fn process(&mut self, _: usize, _: Batch, _: &mut Output) -> Result<Flow, TaskError> {
-            Ok(Flow::Done)
-        }
-        fn next_timer(&self) -> Option<i64> {
-            Some(0)
-        }
-    }
-
-    #[test]
-    fn timers_without_end_keep_no_barrier_waiting() {
-        let (mut task, input, _commands) = task();
-        let operator = ChainOperator {
-            id: OperatorId(1),
-            name: "due".into(),
-            operator: Box::new(AlwaysDue),
-            metrics: Arc::default(),
-        };
-        let router = Router::new(vec![], Arc::new(TaskMetrics::new([])), 0);
-        task.chain = Chain::new(vec![operator], router);
-        input.send(Element::Barrier(barrier(1))).unwrap();
-        let passed = Arc::new(Mutex::new(vec![]));
-        let listener = {
-            let passed = passed.clone();
-            move |event| {
-                if let TaskEvent::Snapshot { barrier, .. } = event {
-                    passed.lock().unwrap().push(barrier.checkpoint);
-                }
-            }
-        };
-        for _ in 0..20 {
-            task.step(0, &listener).unwrap();
-        }
-        assert_eq!(*passed.lock().unwrap(), [1]);
-    }
-
-    #[test]
-    fn a_command_that_comes_behind_its_barrier_makes_no_second_snapshot() {
-        let (mut task, input, commands) = task();
-        let events = Arc::new(Mutex::new(vec![]));
-        let listener = {
-            let events = events.clone();
-            move |event| {
-                events.lock().unwrap().push(match event {
-                    TaskEvent::Snapshot { barrier, .. } => format!("snapshot {}", barrier.checkpoint),
-                    other => format!("{other:?}"),
-                });
-            }
-        };
-        let mut run = || {
-            while task.step(0, &listener).unwrap() == Step::Progress {}
-            std::mem::take(&mut *events.lock().unwrap())
-        };
-        input.send(Element::Barrier(barrier(1))).unwrap();
-        assert_eq!(run(), ["snapshot 1"]);
-        commands.send(TaskCommand::Checkpoint(barrier(1))).unwrap();
-        assert!(run().is_empty());
-        input.send(Element::End(EndOfInput::Drained)).unwrap();
-        assert_eq!(run(), ["Drained"]);
-        commands.send(TaskCommand::Checkpoint(barrier(2))).unwrap();
-        assert_eq!(run(), ["snapshot 2"]);
-    }
-}
+mod tests;

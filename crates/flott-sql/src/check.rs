@@ -157,14 +157,40 @@ const KNOWN_PREFIXES: &[&str] = &[
     "process.",
 ];
 
-/// A warning for an option that nobody reads.
+/// Options of Flink's local recovery, which has nothing here that they could do.
+const LOCAL_RECOVERY: &[&str] = &[
+    "state.backend.local-recovery",
+    "execution.state-recovery.from-local",
+    "execution.checkpointing.local-backup.enabled",
+    "execution.checkpointing.local-backup.dirs",
+];
+
+/// What Flink's options of RocksDB begin with, of which [`KNOWN`] has those that are read.
+const ROCKSDB: &str = "state.backend.rocksdb.";
+
+/// A warning for an option that nobody reads. Who sets one that Flink has counts on what it does, so it is said what holds instead.
 pub fn unknown_option(key: &str) -> Option<String> {
-    if KNOWN.contains(&key)
-        || (KNOWN_PREFIXES.iter().any(|p| key.starts_with(p)) && nearest_hint(key, KNOWN).is_empty())
-    {
+    if KNOWN.contains(&key) {
         return None;
     }
-    Some(format!("the option '{key}' is not known{}", nearest_hint(key, KNOWN)))
+    let without_effect = |instead: &str| Some(format!("the option '{key}' has no effect: {instead}"));
+    if LOCAL_RECOVERY.contains(&key) {
+        return without_effect("there is no local recovery, a restart reads the checkpoint from where it lies");
+    }
+    let hint = nearest_hint(key, KNOWN);
+    if !hint.is_empty() {
+        return Some(format!("the option '{key}' is not known{hint}"));
+    }
+    if key.starts_with(ROCKSDB) {
+        return without_effect(
+            "of RocksDB its folder ('state.backend.rocksdb.localdir') and its memory ('state.backend.rocksdb.memory.fixed-per-slot' or \
+             'fixed-per-tm') can be set, and nothing else",
+        );
+    }
+    match KNOWN_PREFIXES.iter().any(|begin| key.starts_with(begin)) {
+        true => None,
+        false => Some(format!("the option '{key}' is not known")),
+    }
 }
 
 /// Warnings for the options that nobody reads, of those that a session begins with.

@@ -47,7 +47,7 @@ struct Disk {
     /// Folder of the stores' folders.
     local_dir: PathBuf,
     per_slot_bytes: usize,
-    /// Instead of it, for all slots of the process.
+    /// Instead of it, for all slots of the process, where no option says what a slot has.
     total_bytes: Option<usize>,
     /// Whether the bound holds for the store too.
     is_managed: bool,
@@ -101,10 +101,11 @@ impl Disk {
             Some((key, dirs)) => first_folder(key, dirs)?,
             None => std::env::temp_dir(),
         };
+        let (per_slot_bytes, total_bytes) = (bytes(PER_SLOT)?, bytes(PER_PROCESS)?);
         Ok(Self {
             local_dir,
-            per_slot_bytes: bytes(PER_SLOT)?.unwrap_or(DEFAULT_SLOT_BYTES),
-            total_bytes: bytes(PER_PROCESS)?,
+            per_slot_bytes: per_slot_bytes.unwrap_or(DEFAULT_SLOT_BYTES),
+            total_bytes: total_bytes.filter(|_| per_slot_bytes.is_none()),
             is_managed: options.boolean(MANAGED).map_err(wrong)?.unwrap_or(true)
                 || options.get(PER_SLOT).or(options.get(PER_PROCESS)).is_some(),
         })
@@ -406,9 +407,11 @@ mod tests {
         };
         assert_eq!(disk(&[]), Ok((2 * DEFAULT_SLOT_BYTES, true)));
         assert_eq!(disk(&[(PER_SLOT, "16 mb"), (MANAGED, "false")]), Ok((32 << 20, true)));
+        assert_eq!(disk(&[(PER_PROCESS, "24mb")]), Ok((24 << 20, true)));
         assert_eq!(
             disk(&[(PER_SLOT, "16 mb"), (PER_PROCESS, "24mb")]),
-            Ok((24 << 20, true))
+            Ok((32 << 20, true)),
+            "what a slot has wins, as in Flink"
         );
         assert_eq!(disk(&[(MANAGED, "false")]), Ok((2 * DEFAULT_SLOT_BYTES, false)));
         let error = disk(&[(PER_SLOT, "1kb")]).unwrap_err();

@@ -100,9 +100,15 @@ impl ColumnData {
         each_column!(self, c => c.bytes(), b => b.store().bytes(), v => v.0.bytes())
     }
 
-    /// Whether a slot holds nothing; a column that is not nullable always holds something.
-    pub(crate) fn is_null(&self, slot: u32) -> bool {
-        each_column!(self, c => c.is_null(slot), b => b.get(slot).is_none(), v => v.0.is_null(slot))
+    /// Those of some slots that hold nothing; a column that is not nullable always holds something.
+    pub(crate) fn null_among(&self, slots: &[u32]) -> Vec<u32> {
+        let all = slots.iter().copied();
+        each_column!(
+            self,
+            c => all.filter(|slot| c.is_null(*slot)).collect(),
+            b => all.filter(|slot| b.get(*slot).is_none()).collect(),
+            v => v.0.null_among(slots)
+        )
     }
 
     /// Appends the value of a slot, to be read by [`Self::read_slot`].

@@ -143,7 +143,7 @@ pub fn read_enum<E>(
             continue;
         }
         let member = member_of(members, &field.name).ok_or(DamagedValue)?;
-        let value = read(member, &field.ty.with_nullable(false), bytes)?;
+        let value = read(member, &field.ty, bytes)?;
         if *presence != 1 || found.replace(value).is_some() {
             return Err(DamagedValue);
         }

@@ -30,6 +30,7 @@ use flott_checkpoint::TableDescriptor;
 use flott_core::encoding::EncodedRows;
 use flott_core::key_group::key_group_of;
 use flott_core::{KeyGroup, KeyGroupRange};
+use std::any::Any;
 use std::sync::Arc;
 
 /// What [`KeyedTable::find`] gives for a key that the table does not have.
@@ -519,7 +520,7 @@ impl KeyedTable {
     /// If [`Self::keep_values`] was not told this type.
     pub fn values<V: StateValue>(&self, index: usize) -> &ValuesColumn<V> {
         let column = match &self.columns[index] {
-            ColumnData::Values(column) => column.0.as_any().downcast_ref(),
+            ColumnData::Values(column) => (&*column.0 as &dyn Any).downcast_ref(),
             _ => None,
         };
         column.expect("an operator asks for the column types that it has set")
@@ -531,15 +532,21 @@ impl KeyedTable {
     /// If [`Self::keep_values`] was not told this type.
     pub fn values_mut<V: StateValue>(&mut self, index: usize) -> &mut ValuesColumn<V> {
         let column = match &mut self.columns[index] {
-            ColumnData::Values(column) => column.0.as_any_mut().downcast_mut(),
+            ColumnData::Values(column) => (&mut *column.0 as &mut dyn Any).downcast_mut(),
             _ => None,
         };
         column.expect("an operator asks for the column types that it has set")
     }
 
-    /// Whether no column of a slot holds anything.
-    pub fn is_blank(&self, slot: u32) -> bool {
-        self.columns.iter().all(|c| c.is_null(slot))
+    /// Those of some slots of which no column holds anything.
+    pub fn blank_among(&self, slots: &[u32]) -> Vec<u32> {
+        let Some((first, others)) = self.columns.split_first() else {
+            return slots.to_vec();
+        };
+        let none_in_first = first.null_among(slots);
+        others
+            .iter()
+            .fold(none_in_first, |blank, column| column.null_among(&blank))
     }
 
     /// Memory that the table holds, in bytes.

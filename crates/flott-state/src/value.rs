@@ -37,7 +37,7 @@ pub trait StateValue: Clone + Send + Sync + 'static {
     /// What differs, in words for the person who changed the program.
     fn check(stored: &LogicalType) -> Result<(), String>;
 
-    /// Reads a value of `stored` from the front of `bytes`, and moves `bytes` behind it.
+    /// Reads a value of `stored` from the front of `bytes`, and moves `bytes` behind it. Whether `stored` may be NULL says nothing here.
     ///
     /// # Errors
     /// If the bytes are damaged.
@@ -292,7 +292,7 @@ impl<T: StateValue> StateValue for Option<T> {
     }
 
     fn read(stored: &LogicalType, bytes: &mut &[u8]) -> Result<Self, DamagedValue> {
-        T::read(&stored.with_nullable(false), bytes).map(Some)
+        T::read(stored, bytes).map(Some)
     }
 
     fn write_field(&self, out: &mut Vec<u8>) {
@@ -307,7 +307,7 @@ impl<T: StateValue> StateValue for Option<T> {
             *bytes = &bytes[1..];
             return Ok(None);
         }
-        T::read_field(&stored.with_nullable(false), bytes).map(Some)
+        T::read_field(stored, bytes).map(Some)
     }
 
     fn owned_bytes(&self) -> usize {
@@ -498,7 +498,8 @@ pub(crate) trait AnyValues: fmt::Debug + Send + Any {
     fn grow_to(&mut self, slots: usize);
     fn reset(&mut self, slot: u32);
     fn clear(&mut self);
-    fn is_null(&self, slot: u32) -> bool;
+    /// Those of some slots that have no value.
+    fn null_among(&self, slots: &[u32]) -> Vec<u32>;
     fn bytes(&self) -> usize;
     fn capture(&mut self) -> Arc<dyn CapturedValues>;
     /// Whether values of this type in a run can be loaded.
@@ -509,8 +510,6 @@ pub(crate) trait AnyValues: fmt::Debug + Send + Any {
     fn write(&self, slot: u32, out: &mut Vec<u8>);
     /// What a value takes in its slot, and how much more those of `slots` own, in bytes.
     fn bytes_of(&self, slots: &[u32]) -> (usize, usize);
-    fn as_any(&self) -> &dyn Any;
-    fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
 impl<V: StateValue> AnyValues for ValuesColumn<V> {
@@ -520,7 +519,7 @@ impl<V: StateValue> AnyValues for ValuesColumn<V> {
 
     fn reset(&mut self, slot: u32) {
         // A blank slot that a capture shares need not be copied.
-        if !self.is_null(slot) {
+        if self.get(slot).is_some() {
             self.set(slot, None);
         }
     }
@@ -529,8 +528,9 @@ impl<V: StateValue> AnyValues for ValuesColumn<V> {
         self.values.clear();
     }
 
-    fn is_null(&self, slot: u32) -> bool {
-        self.get(slot).is_none()
+    fn null_among(&self, slots: &[u32]) -> Vec<u32> {
+        let slots = slots.iter().copied();
+        slots.filter(|slot| self.get(*slot).is_none()).collect()
     }
 
     fn bytes(&self) -> usize {
@@ -572,14 +572,6 @@ impl<V: StateValue> AnyValues for ValuesColumn<V> {
     fn bytes_of(&self, slots: &[u32]) -> (usize, usize) {
         let owned = slots.iter().filter_map(|slot| self.get(*slot)).map(V::owned_bytes);
         (size_of::<Option<V>>(), owned.sum())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
     }
 }
 

@@ -337,7 +337,7 @@ impl MiniClusterJob {
     pub fn wait_until(&mut self, what: &str, happened: impl Fn(&Self) -> bool) -> Result<(), ClusterError> {
         let started = Instant::now();
         loop {
-            let has_ended = self.status().is_terminal();
+            let has_ended = self.status().is_globally_terminal_state();
             if happened(self) {
                 return Ok(());
             }
@@ -386,7 +386,7 @@ impl MiniClusterJob {
     /// # Errors
     /// If it fails, or after two minutes.
     pub fn wait(&mut self) -> Result<JobStatus, ClusterError> {
-        self.wait_until("its end", |job| job.status().is_terminal())?;
+        self.wait_until("its end", |job| job.status().is_globally_terminal_state())?;
         match self.status() {
             JobStatus::Failed => Err(ClusterError::Job {
                 job: self.handle.name.clone(),
@@ -439,7 +439,7 @@ impl MiniClusterJob {
     /// If it does not end.
     pub fn cancel(&mut self) -> Result<(), ClusterError> {
         self.handle.cancel();
-        self.wait_until("its end", |job| job.status().is_terminal())
+        self.wait_until("its end", |job| job.status().is_globally_terminal_state())
     }
 
     /// All metrics of the operators of its last attempt, those that functions registered included.
@@ -455,7 +455,7 @@ impl MiniClusterJob {
 
 impl Drop for MiniClusterJob {
     fn drop(&mut self) {
-        if !self.status().is_terminal() {
+        if !self.status().is_globally_terminal_state() {
             // Its threads must not go on in the tests that follow.
             let _ = self.cancel();
         }

@@ -229,7 +229,7 @@ impl Executor for NotExecuted {
 }
 
 /// Operators that a test drives, by hand and on its own thread. Each call returns when all that it caused has happened, timers that are due
-/// included.
+/// included. Functions are closed when the harness is dropped.
 pub struct Harness<I, U> {
     pub(crate) inputs: I,
     job: SteppedJob,
@@ -238,6 +238,13 @@ pub struct Harness<I, U> {
     sides: Sides,
     // Last: what is above may still use it.
     runtime: OwnRuntime,
+}
+
+impl<I, U> Drop for Harness<I, U> {
+    fn drop(&mut self) {
+        let Self { job, runtime, .. } = self;
+        runtime.within(|| job.close());
+    }
 }
 
 impl<I: fmt::Debug, U> fmt::Debug for Harness<I, U> {

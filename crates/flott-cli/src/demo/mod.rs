@@ -179,7 +179,7 @@ async fn drive(args: &DemoArgs, broker: &Broker, job: &JobHandle, signals: &mut 
 async fn await_running(job: &JobHandle) -> Result<()> {
     let deadline = Instant::now() + START;
     while job.status() != JobStatus::Running || job.stats.tasks().is_empty() {
-        if job.status().is_terminal() || Instant::now() > deadline {
+        if job.status().is_globally_terminal_state() || Instant::now() > deadline {
             job::result(job, job.status())?;
             bail!("the job is {} after {} s", job.status(), START.as_secs());
         }

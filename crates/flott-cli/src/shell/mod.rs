@@ -280,7 +280,7 @@ impl Shell {
             .block_on(start(&self.registry, planned, Restore::Fresh, false));
         let shown = started.and_then(|job| {
             let left = screen::run(&self.rows, &job, || self.ending.is_asked());
-            let is_running = !job.status().is_terminal();
+            let is_running = !job.status().is_globally_terminal_state();
             let ended = match is_running {
                 true => self.runtime.block_on(stop::cancel(&job)).map_err(Into::into),
                 false => job::result(&job, job.status()),
@@ -333,7 +333,7 @@ impl Shell {
     /// Stops one job of this shell.
     fn stop_job(&self, stop: &StopJob) -> Result<()> {
         let job = &self.job(&stop.id)?.handle;
-        if job.status().is_terminal() {
+        if job.status().is_globally_terminal_state() {
             bail!("the job '{}' has ended already: it is {}", stop.id, job.status());
         }
         let folder = self.session.options().get(SAVEPOINTS);
@@ -381,7 +381,7 @@ impl Shell {
     /// Stops the jobs that still run: they live in this process.
     fn stop_all(&mut self) -> Result<()> {
         let mut running = self.handles();
-        running.retain(|job| !job.status().is_terminal());
+        running.retain(|job| !job.status().is_globally_terminal_state());
         if running.is_empty() {
             return Ok(());
         }

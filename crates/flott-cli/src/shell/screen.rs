@@ -339,7 +339,7 @@ pub fn run(rows: &Rows, job: &JobHandle, is_over: impl Fn() -> bool) -> Result<(
     let mut was_running = true;
     let mut last_size = DEFAULT_SIZE;
     while !is_over() {
-        let is_running = !job.status().is_terminal();
+        let is_running = !job.status().is_globally_terminal_state();
         view.is_running = is_running;
         let size = tcgetwinsize(rustix::stdio::stdout());
         let size = size.map_or(DEFAULT_SIZE, |s| (usize::from(s.ws_col), usize::from(s.ws_row)));

@@ -8,8 +8,7 @@ use anyhow::{Result, bail};
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringArray};
 use flott_checkpoint::{
-    OperatorDescription, OperatorManifest, SnapshotDescription, SnapshotKind, StateDescription, TableDescriptor,
-    describe_manifest,
+    OperatorDescription, OperatorManifest, SnapshotDescription, StateDescription, TableDescriptor, describe_manifest,
 };
 use flott_connectors::savepoint::read::{self, RowChunk, SavedState, TableRows};
 use flott_connectors::savepoint::text;
@@ -285,13 +284,9 @@ fn text_of(snapshot: &SnapshotDescription, operators: &[ShownOperator<'_>], is_o
 
 /// What is said of the snapshot, with the day and time of its trigger.
 fn heading(snapshot: &SnapshotDescription) -> String {
-    let text = snapshot.heading();
-    let Some(at) = chrono::DateTime::from_timestamp_millis(snapshot.timestamp_ms) else {
-        return text;
-    };
-    let in_ms = format!("{} ms since the epoch", snapshot.timestamp_ms);
-    let in_words = at.format("%Y-%m-%d %H:%M:%S%.3f UTC");
-    text.replacen(&in_ms, &format!("{in_words} ({in_ms})"), 1)
+    let at = chrono::DateTime::from_timestamp_millis(snapshot.timestamp_ms);
+    let day = at.map(|at| at.format("%Y-%m-%d %H:%M:%S%.3f UTC").to_string());
+    snapshot.heading(day.as_deref())
 }
 
 /// `    "a.com" in the window to …: count 3, last {"id":1} (updated count 2026-…)`
@@ -324,10 +319,7 @@ fn sample_text(sample: &Sample) -> String {
 fn json_of(snapshot: &SnapshotDescription, operators: &[ShownOperator<'_>]) -> Value {
     json!({
         "path": snapshot.path,
-        "kind": match snapshot.kind {
-            SnapshotKind::Checkpoint => "checkpoint",
-            SnapshotKind::Savepoint => "savepoint",
-        },
+        "kind": snapshot.kind.to_string(),
         "job-name": snapshot.job_name,
         "job-id": snapshot.job_id,
         "checkpoint-id": snapshot.checkpoint_id,

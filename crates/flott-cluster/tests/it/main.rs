@@ -71,7 +71,7 @@ async fn failed_attempts_lose_and_double_nothing() {
         .unwrap();
     for restarts in 1..=3 {
         until("a restart", || {
-            job.stats.restarts() >= restarts || job.status().is_terminal()
+            job.stats.restarts() >= restarts || job.status().is_globally_terminal_state()
         })
         .await;
         world.fail_after.store(60_000, Ordering::SeqCst);
@@ -128,7 +128,7 @@ async fn what_is_known_to_be_committed_is_not_asked_of_a_sink_that_may_have_forg
         let before = world.committed.lock().unwrap().len();
         let job = start(&world, toys::plan(2, &options), from).await.unwrap();
         until("progress", || {
-            world.committed.lock().unwrap().len() > before + 5_000 || job.status().is_terminal()
+            world.committed.lock().unwrap().len() > before + 5_000 || job.status().is_globally_terminal_state()
         })
         .await;
         assert_eq!(job.status(), JobStatus::Running, "{round}: {:?}", job.stats.failure());
@@ -154,20 +154,20 @@ async fn a_restart_does_not_ask_for_what_this_process_has_committed() {
     for restarts in 1..=3 {
         let before = world.committed.lock().unwrap().len();
         until("progress", || {
-            world.committed.lock().unwrap().len() > before + 5_000 || job.status().is_terminal()
+            world.committed.lock().unwrap().len() > before + 5_000 || job.status().is_globally_terminal_state()
         })
         .await;
         // As brokers do with transactions after a week.
         world.seen.lock().unwrap().clear();
         world.fail_after.store(1, Ordering::SeqCst);
         until("a restart", || {
-            job.stats.restarts() >= restarts || job.status().is_terminal()
+            job.stats.restarts() >= restarts || job.status().is_globally_terminal_state()
         })
         .await;
-        assert!(!job.status().is_terminal(), "{:?}", job.stats.failure());
+        assert!(!job.status().is_globally_terminal_state(), "{:?}", job.stats.failure());
     }
     until("progress behind the last restart", || {
-        job.status() == JobStatus::Running || job.status().is_terminal()
+        job.status() == JobStatus::Running || job.status().is_globally_terminal_state()
     })
     .await;
     job.cancel();
@@ -214,9 +214,12 @@ async fn what_a_savepoint_made_visible_is_behind_restarts_and_latest() {
     job.savepoint(Some(savepoints.clone()), false).await.unwrap();
     let first = world.check();
     world.fail_after.store(1, Ordering::SeqCst);
-    until("a restart", || job.stats.restarts() >= 1 || job.status().is_terminal()).await;
+    until("a restart", || {
+        job.stats.restarts() >= 1 || job.status().is_globally_terminal_state()
+    })
+    .await;
     until("the job runs again", || {
-        job.status() == JobStatus::Running || job.status().is_terminal()
+        job.status() == JobStatus::Running || job.status().is_globally_terminal_state()
     })
     .await;
     let refused = job
@@ -241,7 +244,7 @@ async fn what_a_savepoint_made_visible_is_behind_restarts_and_latest() {
         "a checkpoint that is as new"
     );
     until("the job runs", || {
-        job.status() == JobStatus::Running || job.status().is_terminal()
+        job.status() == JobStatus::Running || job.status().is_globally_terminal_state()
     })
     .await;
     job.stop();
@@ -266,7 +269,7 @@ async fn a_job_whose_checkpoints_another_has_taken_over_ends_and_gives_nothing_u
     );
     let before = world.committed.lock().unwrap().len();
     until("progress of the newer job", || {
-        world.committed.lock().unwrap().len() > before + 1_000 || newer.status().is_terminal()
+        world.committed.lock().unwrap().len() > before + 1_000 || newer.status().is_globally_terminal_state()
     })
     .await;
     newer.stop();
@@ -364,13 +367,13 @@ async fn a_task_that_fails_while_the_manifest_is_written_gives_up_nothing() {
     for round in 0..5 {
         let job = start(&world, toys::plan(1, &options), Restore::Latest).await.unwrap();
         until("a running job", || {
-            job.status() == JobStatus::Running || job.status().is_terminal()
+            job.status() == JobStatus::Running || job.status().is_globally_terminal_state()
         })
         .await;
         world.fail_behind_snapshot.store(true, Ordering::SeqCst);
         until("a restart", || {
             let has_restarted = job.stats.restarts() > 0 && job.status() == JobStatus::Running;
-            has_restarted || job.status().is_terminal()
+            has_restarted || job.status().is_globally_terminal_state()
         })
         .await;
         // As a crash would: the next process starts from whatever exists.
@@ -387,7 +390,7 @@ async fn a_task_that_fails_while_the_manifest_is_written_gives_up_nothing() {
     }
     let job = start(&world, toys::plan(2, &options), Restore::Latest).await.unwrap();
     until("progress", || {
-        world.committed.lock().unwrap().len() > before || job.status().is_terminal()
+        world.committed.lock().unwrap().len() > before || job.status().is_globally_terminal_state()
     })
     .await;
     job.stop();
@@ -407,7 +410,7 @@ async fn a_committer_that_panics_starts_the_job_again() {
     until("progress behind a restart", || {
         let has_committed = !world.committed.lock().unwrap().is_empty();
         let goes_on = job.stats.restarts() > 0 && has_committed && job.status() == JobStatus::Running;
-        goes_on || job.status().is_terminal()
+        goes_on || job.status().is_globally_terminal_state()
     })
     .await;
     job.stop();
@@ -442,7 +445,7 @@ async fn a_savepoint_behind_which_the_job_did_not_stop_is_not_told_as_a_stop() {
     );
     until("progress", || {
         let has_committed = !world.committed.lock().unwrap().is_empty();
-        (has_committed && job.status() == JobStatus::Running) || job.status().is_terminal()
+        (has_committed && job.status() == JobStatus::Running) || job.status().is_globally_terminal_state()
     })
     .await;
     job.stop();
@@ -468,7 +471,7 @@ async fn the_state_of_the_latest_checkpoint_is_read_once() {
     assert!(!files.is_empty(), "the state is large enough to have files");
     files.iter().for_each(|f| std::fs::remove_file(f).unwrap());
     until("progress", || {
-        world.committed.lock().unwrap().len() > before || job.status().is_terminal()
+        world.committed.lock().unwrap().len() > before || job.status().is_globally_terminal_state()
     })
     .await;
     job.stop();

@@ -466,12 +466,13 @@ impl<T: Data + StateValue, F: AsyncFunction<T>> Operator for AsyncWait<T, F> {
 
     fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         self.waits = Waits::All;
-        let flow = self.resume(out)?;
-        if flow == Flow::Done {
-            let function = &self.opened()?.function;
-            guarded("close", || function.close())?;
-        }
-        Ok(flow)
+        self.resume(out)
+    }
+
+    fn close(&mut self) -> Result<(), TaskError> {
+        let opened = self.opened.as_ref().map(|opened| &*opened.function);
+        let function = opened.unwrap_or(&self.function);
+        guarded("close", || function.close())
     }
 }
 

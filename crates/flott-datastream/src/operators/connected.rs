@@ -10,7 +10,6 @@ use crate::process::{Context, ProcessFunction};
 use crate::records::{Data, Records};
 use crate::side::Sides;
 use crate::state::operator::OperatorStates;
-use crate::times::TimesCursor;
 use flott_core::clock::SharedClock;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
@@ -169,53 +168,27 @@ impl<A, B, F: BroadcastProcessFunction<A, B>> ConnectedLogic<A, B> for Broadcast
     crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
-/// Records of one input that are at hand.
-struct Input<T> {
-    values: std::vec::IntoIter<T>,
-    times: TimesCursor,
-    at_hand: AtHand<T>,
-}
-
-impl<T: Data> Input<T> {
-    fn new() -> Self {
-        Self {
-            values: vec![].into_iter(),
-            times: TimesCursor::default(),
-            at_hand: AtHand::new(),
+/// Gives records to `code` until none is left or enough was emitted.
+fn work<T: Data, U>(
+    at_hand: &mut AtHand<T>,
+    mut ctx: Context<'_, U>,
+    mut code: impl FnMut(T, &mut Context<'_, U>) -> Result<(), BoxError>,
+) -> Result<(), TaskError> {
+    at_hand.guard(|at_hand| {
+        while !ctx.collector.is_full() {
+            ctx.collector.time = at_hand.time(at_hand.place());
+            let Some(value) = at_hand.next() else { break };
+            code(value, &mut ctx)?;
         }
-    }
-
-    fn take(&mut self, batch: Batch) -> Result<(), TaskError> {
-        let Records { values, times } = Records::<T>::from_batch(batch)?;
-        (self.values, self.times) = (values.into_iter(), times.cursor());
         Ok(())
-    }
-
-    /// Gives records to `code` until none is left or enough was emitted.
-    fn work<U>(
-        &mut self,
-        mut ctx: Context<'_, U>,
-        mut code: impl FnMut(T, &mut Context<'_, U>) -> Result<(), BoxError>,
-    ) -> Result<(), TaskError> {
-        let Self { values, times, at_hand } = self;
-        at_hand.guard(|at_hand| {
-            while !ctx.collector.is_full()
-                && let Some(value) = values.next()
-            {
-                ctx.collector.time = times.next();
-                at_hand.next(&value, ctx.collector.time);
-                code(value, &mut ctx)?;
-            }
-            Ok(())
-        })
-    }
+    })
 }
 
 /// The operator around a [`ConnectedLogic`].
 pub(crate) struct Connected<A, B, L: ConnectedLogic<A, B>> {
     logic: L,
-    first: Input<A>,
-    second: Input<B>,
+    first: AtHand<A>,
+    second: AtHand<B>,
     collector: Collector<L::Out>,
     broadcast: BroadcastStates,
     lists: OperatorStates,
@@ -227,8 +200,8 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Connected<A, B, L> {
     pub(crate) fn new(logic: L, sides: Sides) -> Self {
         Self {
             logic,
-            first: Input::new(),
-            second: Input::new(),
+            first: AtHand::new(),
+            second: AtHand::new(),
             collector: Collector::with_sides(sides),
             broadcast: BroadcastStates::default(),
             lists: OperatorStates::default(),
@@ -251,8 +224,8 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> 
 
     fn process(&mut self, input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         match input {
-            0 => self.first.take(batch)?,
-            _ => self.second.take(batch)?,
+            0 => self.first.take(Records::from_batch(batch)?),
+            _ => self.second.take(Records::from_batch(batch)?),
         }
         self.resume(out)
     }
@@ -265,13 +238,12 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> 
             now_ms: self.clock.as_ref().map_or(0, |c| c.now_ms()),
             broadcast: &mut self.broadcast,
         };
-        if self.first.values.len() > 0 {
-            self.first.work(ctx, |value, ctx| logic.first(value, ctx))?;
-        } else {
-            self.second.work(ctx, |value, ctx| logic.second(value, ctx))?;
+        match self.first.len() {
+            0 => work(&mut self.second, ctx, |value, ctx| logic.second(value, ctx))?,
+            _ => work(&mut self.first, ctx, |value, ctx| logic.first(value, ctx))?,
         }
         self.collector.emit(out);
-        Ok(match self.first.values.len() + self.second.values.len() {
+        Ok(match self.first.len() + self.second.len() {
             0 => Flow::Done,
             _ => Flow::More,
         })
@@ -300,8 +272,7 @@ impl<A: Data, B: Data, L: ConnectedLogic<A, B>> Operator for Connected<A, B, L> 
         self.logic.notify_checkpoint_aborted(checkpoint);
     }
 
-    fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        guarded("close", || self.logic.close())?;
-        Ok(Flow::Done)
+    fn close(&mut self) -> Result<(), TaskError> {
+        guarded("close", || self.logic.close())
     }
 }

@@ -12,7 +12,7 @@ use crate::broadcast::{
 };
 use crate::connect::KeyedCoProcessFunction;
 use crate::function::{BoxError, Collector, RuntimeContext};
-use crate::key::Key;
+use crate::key::{Key, Keys};
 use crate::process::{Context, KeyedProcessFunction, OpenContext, ProcessContext};
 use crate::records::{Data, Records};
 use crate::runtime_mode;
@@ -20,7 +20,6 @@ use crate::side::Sides;
 use crate::state::KeyState;
 use crate::state::operator::OperatorStates;
 use crate::timers::{Due, Timers};
-use crate::times::{Times, TimesCursor};
 use crate::window::trigger::TimeDomain;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
@@ -39,10 +38,10 @@ use std::sync::Arc;
 /// Table of all states of a function.
 const VALUES_TABLE: &str = "values";
 
-/// How records find their keys.
-pub(crate) type Selector<K, T> = Arc<dyn Fn(&T) -> K + Send + Sync>;
+/// How records find their keys: one call for all of a batch, in whose loop the program's function is inlined.
+pub(crate) type Selector<K, T> = Arc<dyn Fn(&[T], &mut Vec<K>) + Send + Sync>;
 
-/// Notes the hash of each record's key, for the exchange behind it.
+/// Notes the key of each record and its hash, for the exchange and the operator behind it.
 pub(crate) struct KeyBy<K, T> {
     selector: Selector<K, T>,
     at_hand: AtHand<T>,
@@ -57,23 +56,39 @@ impl<K: Key, T: Data> KeyBy<K, T> {
     }
 }
 
-/// The keys of some records, which `at_hand` counts when they are worked on.
-pub(crate) fn keys_of<K: Key, T: Data>(
+/// The keys of some records, which count when they are worked on.
+fn keys_of<K: Key, T: Data>(
     selector: &Selector<K, T>,
-    at_hand: &mut AtHand<T>,
+    at_hand: &AtHand<T>,
     records: &Records<T>,
-) -> Result<Vec<K>, TaskError> {
-    let mut keys = Vec::with_capacity(records.values.len());
-    let before = at_hand.number;
-    at_hand.guard(|at_hand| {
-        for (index, value) in records.values.iter().enumerate() {
-            at_hand.next(value, records.time(index));
-            keys.push(selector(value));
-        }
-        Ok(())
-    })?;
-    at_hand.number = before;
-    Ok(keys)
+) -> Result<Keys<K>, TaskError> {
+    let keys = at_hand.make(records, |records, keys| selector(&records.values, keys))?;
+    Ok(Keys::of(keys))
+}
+
+/// A batch with its keys and their hashes.
+pub(crate) struct KeyedBatch<K, T> {
+    pub(crate) records: Records<T>,
+    pub(crate) keys: Keys<K>,
+    pub(crate) hashes: Arc<Vec<u64>>,
+}
+
+impl<K: Key, T: Data> KeyedBatch<K, T> {
+    /// Takes what [`KeyBy`] found out of a batch; what was left behind on the way is found again.
+    pub(crate) fn of(batch: Batch, selector: &Selector<K, T>, at_hand: &AtHand<T>) -> Result<Self, TaskError> {
+        let (columns, hashes) = (batch.columns().to_vec(), batch.hashes().cloned());
+        let records = Records::<T>::from_batch(batch)?;
+        let rows = records.values.len();
+        let keys = match columns.is_empty() {
+            true => keys_of(selector, at_hand, &records)?,
+            false => Keys::in_columns(columns, rows),
+        };
+        let hashes = match hashes {
+            Some(hashes) => hashes,
+            None => Arc::new(hash_columns(keys.columns(), rows)?),
+        };
+        Ok(Self { records, keys, hashes })
+    }
 }
 
 impl<K: Key, T: Data> Operator for KeyBy<K, T> {
@@ -83,10 +98,12 @@ impl<K: Key, T: Data> Operator for KeyBy<K, T> {
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         let records = Records::<T>::from_batch(batch)?;
-        let keys = keys_of(&self.selector, &mut self.at_hand, &records)?;
-        self.at_hand.number += keys.len() as u64;
-        let hashes = hash_columns(&K::columns(keys.iter()), keys.len())?;
-        out.emit(records.into_batch().with_hashes(Some(Arc::new(hashes))));
+        let rows = records.values.len();
+        let keys = keys_of(&self.selector, &self.at_hand, &records)?;
+        self.at_hand.count(rows);
+        let hashes = Arc::new(hash_columns(keys.columns(), rows)?);
+        let keyed = records.into_batch().with_hashes(Some(hashes));
+        out.emit(keyed.with_key_columns(keys.into_columns()));
         Ok(Flow::Done)
     }
 }
@@ -106,15 +123,11 @@ fn key_text(columns: &[ArrayRef], row: usize) -> String {
     columns.iter().map(field).collect::<Vec<_>>().join(",")
 }
 
-/// What is at hand of a batch.
-struct Work<K, T> {
-    values: std::vec::IntoIter<T>,
-    times: Times,
-    keys: std::vec::IntoIter<K>,
+/// The keys of a batch that is worked on, by the places of its records.
+struct Work<K> {
+    keys: Keys<K>,
     hashes: Arc<Vec<u64>>,
     slots: Vec<u32>,
-    /// The next record.
-    row: usize,
 }
 
 /// What is done with the records of the first input, and of the second, which is keyed too or broadcast.
@@ -241,7 +254,7 @@ impl<K: Key> Opened<K> {
 struct Input<K, T> {
     selector: Selector<K, T>,
     at_hand: AtHand<T>,
-    work: Option<Work<K, T>>,
+    work: Option<Work<K>>,
 }
 
 impl<K: Key, T: Data> Input<K, T> {
@@ -255,28 +268,15 @@ impl<K: Key, T: Data> Input<K, T> {
 
     /// Finds the keys of a batch.
     fn take(&mut self, batch: Batch, state: &mut KeyState) -> Result<(), TaskError> {
-        let hashes = batch.hashes().cloned();
-        let records = Records::<T>::from_batch(batch)?;
-        let keys = keys_of(&self.selector, &mut self.at_hand, &records)?;
-        let columns = K::columns(keys.iter());
-        let hashes = match hashes {
-            Some(hashes) => hashes,
-            None => Arc::new(hash_columns(&columns, keys.len())?),
-        };
+        let batch = KeyedBatch::of(batch, &self.selector, &self.at_hand)?;
+        let KeyedBatch { records, keys, hashes } = batch;
         let mut slots = Vec::new();
         if state.is_used() {
             state.table().relieve()?;
-            state.table().slots(&columns, &hashes, &mut slots)?;
+            state.table().slots(keys.columns(), &hashes, &mut slots)?;
         }
-        let Records { values, times } = records;
-        self.work = Some(Work {
-            values: values.into_iter(),
-            times,
-            keys: keys.into_iter(),
-            hashes,
-            slots,
-            row: 0,
-        });
+        self.at_hand.take(records);
+        self.work = Some(Work { keys, hashes, slots });
         Ok(())
     }
 
@@ -288,26 +288,23 @@ impl<K: Key, T: Data> Input<K, T> {
         watermark: EventTime,
         mut code: impl FnMut(T, &mut ProcessContext<'_, K, U>) -> Result<(), BoxError>,
     ) -> Result<(), TaskError> {
-        let Some(work) = &mut self.work else {
+        let Some(Work { keys, hashes, slots }) = &self.work else {
             return Ok(());
         };
         let now_ms = opened.clock.now_ms();
         let has_state = opened.state.is_used();
         opened.state.set_now(now_ms);
         self.at_hand.guard(|at_hand| {
-            while !collector.is_full()
-                && let Some((value, key)) = work.values.next().zip(work.keys.next())
-            {
-                let row = work.row;
-                work.row += 1;
-                collector.time = work.times.get(row);
-                at_hand.next(&value, collector.time);
+            while !collector.is_full() {
+                let row = at_hand.place();
+                let Some(value) = at_hand.next() else { break };
+                collector.time = at_hand.time(row);
                 if has_state {
-                    opened.state.select(work.slots[row]);
+                    opened.state.select(slots[row]);
                 }
                 let mut ctx = ProcessContext {
-                    key: &key,
-                    key_hash: work.hashes[row],
+                    key: keys.at(row),
+                    key_hash: hashes[row],
                     state: &mut opened.state,
                     event_timers: &mut opened.event_timers,
                     processing_timers: &mut opened.processing_timers,
@@ -322,9 +319,9 @@ impl<K: Key, T: Data> Input<K, T> {
             Ok(())
         })?;
         opened.apply_timers()?;
-        if work.values.len() == 0 {
+        if self.at_hand.len() == 0 {
             if has_state {
-                opened.state.forget_blank(&work.slots);
+                opened.state.forget_blank(slots);
             }
             self.work = None;
         }
@@ -332,17 +329,10 @@ impl<K: Key, T: Data> Input<K, T> {
     }
 }
 
-/// A second input without keys.
-struct Unkeyed<B> {
-    values: std::vec::IntoIter<B>,
-    times: TimesCursor,
-    at_hand: AtHand<B>,
-}
-
-/// The second input.
+/// The second input; without keys it is broadcast.
 enum Second<K, B> {
     Keyed(Input<K, B>),
-    Broadcast(Unkeyed<B>),
+    Broadcast(AtHand<B>),
 }
 
 /// What a call is about that has not come to its end.
@@ -379,11 +369,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
             first: Input::new(first),
             second: match second {
                 Some(selector) => Second::Keyed(Input::new(selector)),
-                None => Second::Broadcast(Unkeyed {
-                    values: vec![].into_iter(),
-                    times: TimesCursor::default(),
-                    at_hand: AtHand::new(),
-                }),
+                None => Second::Broadcast(AtHand::new()),
             },
             collector: Collector::with_sides(sides),
             watermark: NO_WATERMARK,
@@ -401,15 +387,13 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
                 input.work(opened, collector, watermark, |value, ctx| logic.second(value, ctx))?;
                 Ok(input.work.is_some())
             }
-            Second::Broadcast(Unkeyed { values, times, at_hand }) => {
+            Second::Broadcast(at_hand) => {
                 let now_ms = opened.clock.now_ms();
                 opened.state.set_now(now_ms);
                 at_hand.guard(|at_hand| {
-                    while !collector.is_full()
-                        && let Some(value) = values.next()
-                    {
-                        collector.time = times.next();
-                        at_hand.next(&value, collector.time);
+                    while !collector.is_full() {
+                        collector.time = at_hand.time(at_hand.place());
+                        let Some(value) = at_hand.next() else { break };
                         let mut ctx = KeyedBroadcastContext {
                             context: BroadcastContext(Context {
                                 collector,
@@ -424,7 +408,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
                     }
                     Ok(())
                 })?;
-                Ok(values.len() > 0)
+                Ok(at_hand.len() > 0)
             }
         }
     }
@@ -439,17 +423,12 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
         let Some(due) = timers.take_due(until_ms)? else {
             return Ok(false);
         };
-        let Due {
-            time_ms,
-            keys,
-            columns,
-            hashes,
-        } = due;
-        let mut slots = Vec::with_capacity(keys.len());
+        let Due { time_ms, keys, hashes } = due;
+        let mut slots = Vec::with_capacity(hashes.len());
         let has_state = opened.state.is_used();
         if has_state {
             opened.state.table().relieve()?;
-            opened.state.table().slots(&columns, &hashes, &mut slots)?;
+            opened.state.table().slots(keys.columns(), &hashes, &mut slots)?;
         }
         let (logic, collector, watermark) = (&mut self.logic, &mut self.collector, self.watermark);
         collector.time = is_event_time.then_some(time_ms);
@@ -460,15 +439,20 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
         let now_ms = opened.clock.now_ms();
         opened.state.set_now(now_ms);
         let at = Cell::new(0);
-        let place = || format!("timer of {time_ms} ms for the key {}", key_text(&columns, at.get()));
+        let place = || {
+            format!(
+                "timer of {time_ms} ms for the key {}",
+                key_text(keys.columns(), at.get())
+            )
+        };
         guarded_in(place, || {
-            for (row, key) in keys.iter().enumerate() {
+            for row in 0..hashes.len() {
                 at.set(row);
                 if has_state {
                     opened.state.select(slots[row]);
                 }
                 let mut ctx = ProcessContext {
-                    key,
+                    key: keys.at(row),
                     key_hash: hashes[row],
                     state: &mut opened.state,
                     event_timers: &mut opened.event_timers,
@@ -523,8 +507,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
                 Open::Second
             }
             (_, Second::Broadcast(second)) => {
-                let Records { values, times } = Records::<B>::from_batch(batch)?;
-                (second.values, second.times) = (values.into_iter(), times.cursor());
+                second.take(Records::from_batch(batch)?);
                 Open::Second
             }
         };
@@ -613,9 +596,8 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
         self.logic.notify_checkpoint_aborted(checkpoint);
     }
 
-    fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        guarded("close", || self.logic.close())?;
-        Ok(Flow::Done)
+    fn close(&mut self) -> Result<(), TaskError> {
+        guarded("close", || self.logic.close())
     }
 
     fn state_bytes(&self) -> usize {

@@ -36,15 +36,12 @@ impl<T: Data, F: FnMut(&T, usize) -> usize + Send> Operator for PartitionBy<T, F
             subtasks,
             at_hand,
         } = self;
-        at_hand.guard(|at_hand| {
-            for (index, value) in records.values.iter().enumerate() {
-                at_hand.next(value, records.time(index));
-                let target = partitioner(value, *subtasks);
-                if target >= *subtasks {
-                    return Err(format!("the partitioner names subtask {target} of {subtasks}").into());
-                }
-                targets.push(target as u64);
+        at_hand.each(&records, |value, _| {
+            let target = partitioner(value, *subtasks);
+            if target >= *subtasks {
+                return Err(format!("the partitioner names subtask {target} of {subtasks}").into());
             }
+            targets.push(target as u64);
             Ok(())
         })?;
         out.emit(records.into_batch().with_hashes(Some(Arc::new(targets))));

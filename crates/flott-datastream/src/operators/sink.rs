@@ -30,15 +30,19 @@ impl<T: Data, F: SinkFunction<T>> FunctionSink<T, F> {
 
 impl<T: Data, F: SinkFunction<T>> Sink for FunctionSink<T, F> {
     fn writer(&self, ctx: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
-        let mut function = self.function.clone();
-        let states = OperatorStates::default();
-        guarded("open", || function.open(&RuntimeContext::with_states(ctx, &states)))?;
-        states.restore(ctx)?;
-        Ok(Box::new(FunctionWriter {
-            function,
+        let mut writer = FunctionWriter {
+            function: self.function.clone(),
             at_hand: AtHand::<T>::new(),
-            states,
-        }))
+            states: OperatorStates::default(),
+        };
+        match writer.open(ctx) {
+            Ok(()) => Ok(Box::new(writer)),
+            // Nobody else has it who would close it; that it could not be opened is what counts.
+            Err(error) => {
+                drop(writer.close());
+                Err(error)
+            }
+        }
     }
 }
 
@@ -48,18 +52,24 @@ struct FunctionWriter<T, F> {
     states: OperatorStates,
 }
 
+impl<T: Data, F: SinkFunction<T>> FunctionWriter<T, F> {
+    fn open(&mut self, ctx: &OperatorContext) -> Result<(), TaskError> {
+        let runtime = RuntimeContext::with_states(ctx, &self.states);
+        guarded("open", || self.function.open(&runtime))?;
+        self.states.restore(ctx)
+    }
+}
+
 impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
     fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
-        let Records { values, times } = Records::<T>::from_batch(batch)?;
-        let mut times = times.cursor();
         let function = &mut self.function;
+        self.at_hand.take(Records::from_batch(batch)?);
         self.at_hand.guard(|at_hand| {
-            for value in values {
-                let time = times.next();
-                at_hand.next(&value, time);
+            loop {
+                let time = at_hand.time(at_hand.place());
+                let Some(value) = at_hand.next() else { return Ok(()) };
                 function.invoke(value, time)?;
             }
-            Ok(())
         })?;
         Ok(Flow::Done)
     }
@@ -80,6 +90,10 @@ impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
 
     fn aborted(&mut self, checkpoint: CheckpointId) {
         self.function.notify_checkpoint_aborted(checkpoint);
+    }
+
+    fn close(&mut self) -> Result<(), TaskError> {
+        guarded("close", || self.function.close())
     }
 }
 

@@ -1,23 +1,24 @@
 //! Record by record without state: map, filter, flat_map.
 //!
-//! A transform is inlined into the loop over a batch; between two operators of a chain a record is one push and one move.
+//! A function is inlined into the loop over a batch; between two operators of a chain a record is one push and one move, and what a filter
+//! keeps stays where it is.
 
 use super::{AtHand, BATCH_ROWS, guarded};
 use crate::function::{BoxError, Collector, FlatMapFunction, MapFunction, RuntimeContext};
 use crate::records::{Data, Records};
 use crate::state::operator::OperatorStates;
-use crate::times::TimesCursor;
 use flott_core::{Batch, CheckpointId};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::OperatorSnapshot;
 
-/// What is done with one record.
-pub(crate) trait Transform<T, U>: Send {
+/// What is done with records.
+pub(crate) trait Transform<T: Data, U>: Send {
     fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
         let _ = ctx;
         Ok(())
     }
-    fn apply(&mut self, value: T, out: &mut Collector<U>) -> Result<(), BoxError>;
+    /// Takes records until none is left or enough was emitted.
+    fn apply(&mut self, at_hand: &mut AtHand<T>, out: &mut Collector<U>) -> Result<(), BoxError>;
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
@@ -25,15 +26,42 @@ pub(crate) trait Transform<T, U>: Send {
     crate::checkpoint_hooks::checkpoint_hooks!();
 }
 
+/// Makes one record of each, which keep their times.
+#[inline]
+fn one_of_each<T: Data, U>(
+    at_hand: &mut AtHand<T>,
+    out: &mut Collector<U>,
+    mut make: impl FnMut(T) -> Result<U, BoxError>,
+) -> Result<(), BoxError> {
+    while let Some(value) = at_hand.next() {
+        out.records.values.push(make(value)?);
+    }
+    out.records.times = at_hand.take_times();
+    Ok(())
+}
+
+/// Makes any number of records of each, which have its time.
+#[inline]
+fn any_of_each<T: Data, U>(
+    at_hand: &mut AtHand<T>,
+    out: &mut Collector<U>,
+    mut make: impl FnMut(T, &mut Collector<U>) -> Result<(), BoxError>,
+) -> Result<(), BoxError> {
+    while !out.is_full() {
+        out.time = at_hand.time(at_hand.place());
+        let Some(value) = at_hand.next() else { break };
+        make(value, out)?;
+    }
+    Ok(())
+}
+
 /// A closure of one to one.
 #[derive(Clone)]
 pub(crate) struct MapWith<F>(pub F);
 
-impl<T, U, F: FnMut(T) -> U + Send> Transform<T, U> for MapWith<F> {
-    #[inline]
-    fn apply(&mut self, value: T, out: &mut Collector<U>) -> Result<(), BoxError> {
-        out.collect((self.0)(value));
-        Ok(())
+impl<T: Data, U, F: FnMut(T) -> U + Send> Transform<T, U> for MapWith<F> {
+    fn apply(&mut self, at_hand: &mut AtHand<T>, out: &mut Collector<U>) -> Result<(), BoxError> {
+        one_of_each(at_hand, out, |value| Ok((self.0)(value)))
     }
 }
 
@@ -41,39 +69,9 @@ impl<T, U, F: FnMut(T) -> U + Send> Transform<T, U> for MapWith<F> {
 #[derive(Clone)]
 pub(crate) struct TryMapWith<F>(pub F);
 
-impl<T, U, E: Into<BoxError>, F: FnMut(T) -> Result<U, E> + Send> Transform<T, U> for TryMapWith<F> {
-    #[inline]
-    fn apply(&mut self, value: T, out: &mut Collector<U>) -> Result<(), BoxError> {
-        out.collect((self.0)(value).map_err(Into::into)?);
-        Ok(())
-    }
-}
-
-/// A closure that says what stays.
-#[derive(Clone)]
-pub(crate) struct FilterWith<F>(pub F);
-
-impl<T, F: FnMut(&T) -> bool + Send> Transform<T, T> for FilterWith<F> {
-    #[inline]
-    fn apply(&mut self, value: T, out: &mut Collector<T>) -> Result<(), BoxError> {
-        if (self.0)(&value) {
-            out.collect(value);
-        }
-        Ok(())
-    }
-}
-
-/// A closure that says what stays, and may fail.
-#[derive(Clone)]
-pub(crate) struct TryFilterWith<F>(pub F);
-
-impl<T, E: Into<BoxError>, F: FnMut(&T) -> Result<bool, E> + Send> Transform<T, T> for TryFilterWith<F> {
-    #[inline]
-    fn apply(&mut self, value: T, out: &mut Collector<T>) -> Result<(), BoxError> {
-        if (self.0)(&value).map_err(Into::into)? {
-            out.collect(value);
-        }
-        Ok(())
+impl<T: Data, U, E: Into<BoxError>, F: FnMut(T) -> Result<U, E> + Send> Transform<T, U> for TryMapWith<F> {
+    fn apply(&mut self, at_hand: &mut AtHand<T>, out: &mut Collector<U>) -> Result<(), BoxError> {
+        one_of_each(at_hand, out, |value| (self.0)(value).map_err(Into::into))
     }
 }
 
@@ -81,11 +79,12 @@ impl<T, E: Into<BoxError>, F: FnMut(&T) -> Result<bool, E> + Send> Transform<T, 
 #[derive(Clone)]
 pub(crate) struct FlatMapWith<F>(pub F);
 
-impl<T, U, F: FnMut(T, &mut Collector<U>) + Send> Transform<T, U> for FlatMapWith<F> {
-    #[inline]
-    fn apply(&mut self, value: T, out: &mut Collector<U>) -> Result<(), BoxError> {
-        (self.0)(value, out);
-        Ok(())
+impl<T: Data, U, F: FnMut(T, &mut Collector<U>) + Send> Transform<T, U> for FlatMapWith<F> {
+    fn apply(&mut self, at_hand: &mut AtHand<T>, out: &mut Collector<U>) -> Result<(), BoxError> {
+        any_of_each(at_hand, out, |value, out| {
+            (self.0)(value, out);
+            Ok(())
+        })
     }
 }
 
@@ -93,14 +92,12 @@ impl<T, U, F: FnMut(T, &mut Collector<U>) + Send> Transform<T, U> for FlatMapWit
 #[derive(Clone)]
 pub(crate) struct MapBy<F>(pub F);
 
-impl<T, F: MapFunction<T>> Transform<T, F::Out> for MapBy<F> {
+impl<T: Data, F: MapFunction<T>> Transform<T, F::Out> for MapBy<F> {
     fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
         self.0.open(ctx)
     }
-    #[inline]
-    fn apply(&mut self, value: T, out: &mut Collector<F::Out>) -> Result<(), BoxError> {
-        out.collect(self.0.map(value)?);
-        Ok(())
+    fn apply(&mut self, at_hand: &mut AtHand<T>, out: &mut Collector<F::Out>) -> Result<(), BoxError> {
+        one_of_each(at_hand, out, |value| self.0.map(value))
     }
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
@@ -113,13 +110,12 @@ impl<T, F: MapFunction<T>> Transform<T, F::Out> for MapBy<F> {
 #[derive(Clone)]
 pub(crate) struct FlatMapBy<F>(pub F);
 
-impl<T, F: FlatMapFunction<T>> Transform<T, F::Out> for FlatMapBy<F> {
+impl<T: Data, F: FlatMapFunction<T>> Transform<T, F::Out> for FlatMapBy<F> {
     fn open(&mut self, ctx: &RuntimeContext) -> Result<(), BoxError> {
         self.0.open(ctx)
     }
-    #[inline]
-    fn apply(&mut self, value: T, out: &mut Collector<F::Out>) -> Result<(), BoxError> {
-        self.0.flat_map(value, out)
+    fn apply(&mut self, at_hand: &mut AtHand<T>, out: &mut Collector<F::Out>) -> Result<(), BoxError> {
+        any_of_each(at_hand, out, |value, out| self.0.flat_map(value, out))
     }
     fn close(&mut self) -> Result<(), BoxError> {
         self.0.close()
@@ -128,11 +124,46 @@ impl<T, F: FlatMapFunction<T>> Transform<T, F::Out> for FlatMapBy<F> {
     crate::checkpoint_hooks::forward_checkpoint_hooks!(0);
 }
 
+/// A closure that says which records stay; all others are taken out of their batch.
+pub(crate) struct Filter<T, F> {
+    keeps: F,
+    at_hand: AtHand<T>,
+    kept: Vec<bool>,
+}
+
+impl<T: Data, F> Filter<T, F> {
+    pub(crate) fn new(keeps: F) -> Self {
+        Self {
+            keeps,
+            at_hand: AtHand::new(),
+            kept: vec![],
+        }
+    }
+}
+
+impl<T: Data, F: FnMut(&T) -> Result<bool, BoxError> + Send> Operator for Filter<T, F> {
+    fn open(&mut self, _ctx: &mut OperatorContext) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        let mut records = Records::<T>::from_batch(batch)?;
+        let Self { keeps, at_hand, kept } = self;
+        kept.clear();
+        kept.reserve(records.values.len());
+        at_hand.each(&records, |value, _| {
+            kept.push(keeps(value)?);
+            Ok(())
+        })?;
+        records.retain(kept);
+        out.emit(records.into_batch());
+        Ok(Flow::Done)
+    }
+}
+
 /// The operator around a [`Transform`].
 pub(crate) struct Stateless<T, U, X> {
     transform: X,
-    input: std::vec::IntoIter<T>,
-    times: TimesCursor,
     at_hand: AtHand<T>,
     collector: Collector<U>,
     states: OperatorStates,
@@ -142,8 +173,6 @@ impl<T: Data, U: Data, X: Transform<T, U>> Stateless<T, U, X> {
     pub(crate) fn new(transform: X) -> Self {
         Self {
             transform,
-            input: vec![].into_iter(),
-            times: TimesCursor::default(),
             at_hand: AtHand::new(),
             collector: Collector::default(),
             states: OperatorStates::default(),
@@ -159,33 +188,21 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
-        let Records { values, times } = Records::<T>::from_batch(batch)?;
-        (self.input, self.times) = (values.into_iter(), times.cursor());
+        self.at_hand.take(Records::from_batch(batch)?);
         self.resume(out)
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         let Self {
             transform,
-            input,
-            times,
             at_hand,
             collector,
             ..
         } = self;
-        collector.records.values.reserve(input.len().min(BATCH_ROWS));
-        at_hand.guard(|at_hand| {
-            while !collector.is_full()
-                && let Some(value) = input.next()
-            {
-                collector.time = times.next();
-                at_hand.next(&value, collector.time);
-                transform.apply(value, collector)?;
-            }
-            Ok(())
-        })?;
+        collector.records.values.reserve(at_hand.len().min(BATCH_ROWS));
+        at_hand.guard(|at_hand| transform.apply(at_hand, collector))?;
         collector.emit(out);
-        Ok(match input.len() {
+        Ok(match at_hand.len() {
             0 => Flow::Done,
             _ => Flow::More,
         })
@@ -207,8 +224,7 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
         self.transform.notify_checkpoint_aborted(checkpoint);
     }
 
-    fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        guarded("close", || self.transform.close())?;
-        Ok(Flow::Done)
+    fn close(&mut self) -> Result<(), TaskError> {
+        guarded("close", || self.transform.close())
     }
 }

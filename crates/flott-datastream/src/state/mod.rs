@@ -333,7 +333,7 @@ impl KeyState {
                 self.evict(slot);
             }
         }
-        let blank: Vec<u32> = slots.iter().copied().filter(|s| self.table.is_blank(*s)).collect();
+        let blank = self.table.blank_among(slots);
         if !blank.is_empty() {
             self.table.remove(&blank);
         }

@@ -28,6 +28,13 @@ pub trait WindowAssigner<T>: Clone + Send + Sync + 'static {
         out: &mut Vec<Self::Window>,
     ) -> Result<(), BoxError>;
 
+    /// Appends the windows of all records whose event times lie between two, both included, if those are the same for all
+    /// ([`Self::assign_windows`] would say so of each); else `false`, and each is asked for.
+    fn assign_windows_to_all(&self, times: (EventTime, EventTime), now_ms: i64, out: &mut Vec<Self::Window>) -> bool {
+        let _ = (times, now_ms, out);
+        false
+    }
+
     /// The trigger that its windows have if none is set.
     fn default_trigger(&self) -> Self::Trigger;
 
@@ -84,6 +91,13 @@ impl Row {
         }
     }
 
+    /// Whether two times have the same windows: none begins and none has ended between them.
+    fn are_together(&self, from: EventTime, to: EventTime) -> bool {
+        let latest_start = |time: EventTime| window_start(time, self.offset_ms, self.slide_ms);
+        latest_start(from) == latest_start(to)
+            && latest_start(from.saturating_sub(self.size_ms)) == latest_start(to.saturating_sub(self.size_ms))
+    }
+
     fn check(&self, name: &str) -> Result<(), String> {
         let Self {
             size_ms,
@@ -133,6 +147,23 @@ macro_rules! row_windows {
                 let $time = (timestamp, now_ms);
                 self.0.windows_of($at, out);
                 Ok(())
+            }
+
+            fn assign_windows_to_all(
+                &self,
+                (from, to): (EventTime, EventTime),
+                now_ms: i64,
+                out: &mut Vec<TimeWindow>,
+            ) -> bool {
+                let at = |timestamp: EventTime| {
+                    let $time = (timestamp, now_ms);
+                    $at
+                };
+                let is_same = self.0.are_together(at(from), at(to));
+                if is_same {
+                    self.0.windows_of(at(from), out);
+                }
+                is_same
             }
 
             fn default_trigger(&self) -> $trigger {

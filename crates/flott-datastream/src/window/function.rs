@@ -41,10 +41,10 @@ pub trait ProcessWindowFunction<K, X, W>: Clone + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Called once at the end of the input.
+    /// Called once when the task ends, in whatever way: see [`MapFunction::close`](crate::MapFunction::close).
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// They are told in the log; the task ends as it would.
     fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }

@@ -102,7 +102,11 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
 impl<T: Data> DataStream<T> {
     fn all(&self) -> KeyedStream<AllKey, T> {
         let (env, origins) = (self.env().clone(), self.origins().to_vec());
-        KeyedStream::new(env, origins, Arc::new(|_| AllKey))
+        KeyedStream::new(
+            env,
+            origins,
+            Arc::new(|values, keys| keys.extend(values.iter().map(|_| AllKey))),
+        )
     }
 
     /// Cuts all records into windows, in one subtask.

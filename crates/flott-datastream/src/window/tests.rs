@@ -38,6 +38,41 @@ fn holding(time: i64, size: i64, slide: i64, offset: i64) -> Vec<TimeWindow> {
 }
 
 #[test]
+fn the_windows_of_all_between_two_times_are_those_of_each() {
+    let mut random = Random(11);
+    let mut said = [0, 0];
+    for _ in 0..3000 {
+        let (size, slide, from) = (random.below(60) + 1, random.below(40) + 1, random.time());
+        let to = from + random.below(20);
+        let of_ms = |ms: i64| Duration::from_millis(ms as u64);
+        let sliding = SlidingEventTimeWindows::of(of_ms(size), of_ms(slide)).with_offset_ms(random.below(slide));
+        let each: Vec<_> = (from..=to).map(|time| assigned(&sliding, time, 0)).collect();
+        let mut of_all = vec![];
+        let is_same = WindowAssigner::<()>::assign_windows_to_all(&sliding, (from, to), 0, &mut of_all);
+        assert_eq!(
+            is_same,
+            each.iter().all(|windows| *windows == each[0]),
+            "{size} {slide} {from} {to}"
+        );
+        if is_same {
+            assert_eq!(of_all, each[0]);
+        }
+        said[usize::from(is_same)] += 1;
+    }
+    assert!(said[0] > 300 && said[1] > 300, "{said:?}");
+    // By the clock, all of a batch are together.
+    let mut now = vec![];
+    let tumbling = TumblingProcessingTimeWindows::of(Duration::from_millis(10));
+    assert!(WindowAssigner::<()>::assign_windows_to_all(
+        &tumbling,
+        (0, 1000),
+        25,
+        &mut now
+    ));
+    assert_eq!(now, [TimeWindow::new(20, 30)]);
+}
+
+#[test]
 fn windows_in_a_row_are_those_that_hold_the_time() {
     let mut random = Random(7);
     for _ in 0..3000 {

@@ -7,6 +7,7 @@
 use super::Binder;
 use super::insert::{BoundInsert, fits, query_schema, relaxed};
 use super::values::cast_to;
+use crate::catalog::backquoted;
 use crate::error::{SqlError, SqlResult, Step};
 use crate::expr::Expr;
 use crate::rel::{ModifyKinds, Rel, TimeKind};
@@ -120,11 +121,6 @@ impl Binder<'_> {
     }
 }
 
-/// A name in backquotes.
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 fn error(message: String) -> SqlError {
     SqlError::new(Step::Sink, message)
 }
@@ -152,7 +148,7 @@ fn time_column(sink: &StreamSink, rel: &Rel) -> SqlResult<Option<usize>> {
     if let Some(name) = &sink.time {
         let index = found(rel, name).ok_or_else(|| {
             missing(rel, name, "the metadata 'rowtime' of the schema")
-                .remedy(format!("SELECT a timestamp AS {}", quoted(name)))
+                .remedy(format!("SELECT a timestamp AS {}", backquoted(name)))
         })?;
         let ty = &rel.fields[index].ty;
         if !ty.kind.is_timestamp() {
@@ -201,7 +197,7 @@ fn columns(sink: &StreamSink, rel: &Rel) -> SqlResult<Vec<(Field, usize)>> {
                 let index = found(rel, &field.name).ok_or_else(|| {
                     missing(rel, &field.name, "the record").remedy(format!(
                         "SELECT … AS {}, or take the field out of the record",
-                        quoted(&field.name)
+                        backquoted(&field.name)
                     ))
                 })?;
                 Ok((field.clone(), index))
@@ -236,7 +232,7 @@ fn columns(sink: &StreamSink, rel: &Rel) -> SqlResult<Vec<(Field, usize)>> {
             ))
             .remedy(format!(
                 "CAST({} AS {}) in the query, or give the field the column's type",
-                quoted(&column.name),
+                backquoted(&column.name),
                 field.ty.kind
             )));
         }
@@ -251,7 +247,7 @@ fn columns(sink: &StreamSink, rel: &Rel) -> SqlResult<Vec<(Field, usize)>> {
             .remedy(format!(
                 "if they are meant in this order, CAST({0} AS {1}) in the query; else build it of its fields, ROW({0}.…, …), in the \
                  order of the record",
-                quoted(&column.name),
+                backquoted(&column.name),
                 field.ty.kind
             )));
         }

@@ -267,7 +267,9 @@ impl Job<'_> {
                 StoppedBy::Crash if goes_on => {
                     // The one under way may have begun before the readers stopped.
                     let completed = job.stats.checkpoints().completed;
-                    while job.stats.checkpoints().completed < completed + 2 && !job.status().is_terminal() {
+                    while job.stats.checkpoints().completed < completed + 2
+                        && !job.status().is_globally_terminal_state()
+                    {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                     self.steps.go_on(stops.every_batches);

@@ -320,3 +320,31 @@ fn the_plan_survives_its_text() {
         assert_eq!(flott_plan::Plan::from_json(&json).unwrap().to_json().unwrap(), json);
     }
 }
+
+#[test]
+fn options_that_do_nothing_are_told_with_what_holds_instead() {
+    use flott_sql::check::unknown_option;
+    for key in [
+        "state.backend.local-recovery",
+        "execution.state-recovery.from-local",
+        "execution.checkpointing.local-backup.enabled",
+    ] {
+        let told = unknown_option(key).unwrap();
+        assert!(
+            told.contains(key) && told.contains("there is no local recovery"),
+            "{told}"
+        );
+    }
+    let told = unknown_option("state.backend.rocksdb.compaction.style").unwrap();
+    assert!(
+        told.contains("has no effect") && told.contains("fixed-per-slot"),
+        "{told}"
+    );
+    let mistyped = unknown_option("state.backend.rocksdb.local-dir").unwrap();
+    assert!(
+        mistyped.contains("did you mean 'state.backend.rocksdb.localdir'?"),
+        "{mistyped}"
+    );
+    assert_eq!(unknown_option("state.backend.rocksdb.localdir"), None);
+    assert_eq!(unknown_option("state.backend.type"), None);
+}

@@ -243,14 +243,6 @@ impl TableId {
         Some((u64::from_be_bytes(*bytes) ^ SIGN) as i64)
     }
 
-    /// Of a table by time: in front of the first row of a time.
-    pub(crate) fn rows_from(self, time: i64) -> Vec<u8> {
-        let mut from = vec![];
-        self.prefix(ROWS, &mut from);
-        from.extend_from_slice(&time_bytes(time));
-        from
-    }
-
     /// The first key of the rows, and the first behind them.
     pub(crate) fn rows(self) -> (Vec<u8>, Vec<u8>) {
         let (mut from, mut until) = (vec![], vec![]);

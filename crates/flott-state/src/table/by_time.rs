@@ -40,21 +40,29 @@ impl KeyedTable {
         self.send_away(slots)
     }
 
-    /// Brings the earliest rows that memory has not into it, of those of time `from` and later, at most `limit` and no more than fit. Their
-    /// slots are appended to `out`. Gives the time of the first row that is left behind them, if one is.
+    /// A time before which no row is due that is in the store alone; `None` where all are in memory.
+    pub fn elsewhere_from(&self) -> Option<i64> {
+        let tier = self.tier.as_ref().filter(|tier| tier.cold > 0)?;
+        Some(tier.id.time_of(&tier.cold_from).unwrap_or(i64::MIN))
+    }
+
+    /// Brings the earliest rows that memory has not into it, at most `limit` and no more than fit. Their slots are appended to `out`. Whether some
+    /// are left behind them.
+    ///
+    /// The next call goes on behind the last row, and not with its time again: many rows may have that, and a store goes step by step over
+    /// those that were removed of late.
     ///
     /// # Errors
     /// If rows cannot be read.
-    pub fn fetch_from(
+    pub fn fetch_earliest(
         &mut self,
-        from: i64,
         limit: usize,
         bytes_beside: usize,
         out: &mut Vec<u32>,
-    ) -> Result<Option<i64>, StateError> {
+    ) -> Result<bool, StateError> {
         let limit = match self.allowed_rows(bytes_beside) {
             Some(allowed) => limit.min(allowed / 2).max(1),
-            None => return Ok(None),
+            None => return Ok(false),
         };
         let Self {
             tier: Some(tier),
@@ -65,15 +73,17 @@ impl KeyedTable {
             ..
         } = self
         else {
-            return Ok(None);
+            return Ok(false);
         };
         let (mut fetched, mut next, mut problem) = (0, None, None);
         let settled = tier.settle();
         let (id, store) = (tier.id, Arc::clone(&tier.store));
+        let (first, until) = id.rows();
+        let from = std::mem::take(&mut tier.cold_from).max(first);
         let scanned = settled.and_then(|()| {
-            store.scan(&id.rows_from(from), &id.rows().1, &mut |key, value| {
+            store.scan(&from, &until, &mut |key, value| {
                 if fetched == limit {
-                    next = id.time_of(key);
+                    next = Some(key.to_vec());
                     return false;
                 }
                 let parts = (&mut *keys, &mut *rows, &mut columns[..]);
@@ -90,9 +100,124 @@ impl KeyedTable {
             })
         });
         scanned.map_err(|e| self.cold_error(e))?;
-        match problem {
-            Some(problem) => Err(problem),
-            None => Ok(next),
+        if let Some(problem) = problem {
+            return Err(problem);
         }
+        let is_more = next.is_some();
+        if let Some(tier) = &mut self.tier {
+            tier.cold_from = next.unwrap_or(until);
+        }
+        Ok(is_more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HotBudget, Tier};
+    use super::*;
+    use crate::TableDescriptor;
+    use crate::cold::{ColdBatch, ColdError, ColdRead, ColdStore, MemoryStore, RowOrder, TableId};
+    use arrow_array::{ArrayRef, Int64Array};
+    use flott_core::encoding::EncodedRows;
+    use flott_core::hash::hash_columns;
+    use flott_core::{KeyGroupRange, LogicalType, TypeKind};
+    use std::sync::Mutex;
+
+    const GROUPS: usize = 16;
+
+    /// Notes where walks begin, and how many keys were asked for.
+    #[derive(Debug, Default)]
+    struct Watched {
+        rows: MemoryStore,
+        walks: Mutex<Vec<Vec<u8>>>,
+        asked: Mutex<usize>,
+    }
+
+    impl ColdRead for Watched {
+        fn place(&self) -> String {
+            self.rows.place()
+        }
+        fn get(&self, keys: &EncodedRows, found: &mut dyn FnMut(usize, &[u8])) -> Result<(), ColdError> {
+            *self.asked.lock().unwrap() += keys.len();
+            self.rows.get(keys, found)
+        }
+        fn scan(&self, from: &[u8], until: &[u8], row: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ColdError> {
+            self.walks.lock().unwrap().push(from.to_vec());
+            self.rows.scan(from, until, row)
+        }
+    }
+
+    impl ColdStore for Watched {
+        fn write(&self, batch: &ColdBatch) -> Result<(), ColdError> {
+            self.rows.write(batch)
+        }
+        fn snapshot(&self) -> Arc<dyn ColdRead> {
+            self.rows.snapshot()
+        }
+    }
+
+    /// Gives the slots of keys with a time.
+    fn slots(table: &mut KeyedTable, keys: impl Iterator<Item = i64>, time: i64) -> Vec<u32> {
+        let keys: Int64Array = keys.collect();
+        let times: Int64Array = std::iter::repeat_n(time, keys.len()).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(times)];
+        let hashes = hash_columns(&columns, columns[0].len()).unwrap();
+        let placement = hash_columns(&columns[..1], columns[0].len()).unwrap();
+        let mut out = vec![];
+        table
+            .slots_with_placement(&columns, &hashes, &placement, &mut out)
+            .unwrap();
+        out
+    }
+
+    #[test]
+    fn rows_of_one_time_are_walked_over_once_and_what_is_due_before_them_is_not_looked_for() {
+        let time = LogicalType::not_null(TypeKind::BigInt);
+        let descriptor = TableDescriptor::new("timers", vec![time.clone(), time]).placed_by(1);
+        let store = Arc::<Watched>::default();
+        let tier = Tier::new(
+            Arc::<Watched>::clone(&store),
+            TableId(1, RowOrder::Time),
+            HotBudget::new(usize::MAX, Some(40)),
+        );
+        let mut table = KeyedTable::new(descriptor, GROUPS, KeyGroupRange::all(GROUPS)).with_tier(tier);
+        assert_eq!(table.elsewhere_from(), None);
+        for start in (0..1000).step_by(20) {
+            let made = slots(&mut table, start..start + 20, 7);
+            table.send_to_store(&made).unwrap();
+        }
+        assert_eq!(table.elsewhere_from(), Some(7));
+        let mut first = vec![];
+        assert!(table.fetch_earliest(20, 0, &mut first).unwrap());
+        assert_eq!((first.len(), table.elsewhere_from()), (20, Some(7)));
+        table.remove(&first);
+
+        let asked = |table: &mut KeyedTable, time| {
+            *store.asked.lock().unwrap() = 0;
+            let made = slots(table, 5000..5010, time);
+            table.remove(&made);
+            *store.asked.lock().unwrap()
+        };
+        assert_eq!((asked(&mut table, 6), asked(&mut table, 8)), (0, 10));
+
+        let mut fetched = first.len();
+        while table.elsewhere_from().is_some() {
+            let mut page = vec![];
+            table.fetch_earliest(20, 0, &mut page).unwrap();
+            fetched += page.len();
+            table.remove(&page);
+        }
+        assert_eq!((fetched, table.len()), (1000, 0));
+        let walks = store.walks.lock().unwrap();
+        assert!(walks.is_sorted_by(|a, b| a < b), "each walk goes on behind the last");
+
+        // What goes away is looked for again, also behind the end.
+        drop(walks);
+        let made = slots(&mut table, 0..3, 5);
+        table.send_to_store(&made).unwrap();
+        assert_eq!(table.elsewhere_from(), Some(5));
+        let mut page = vec![];
+        assert!(!table.fetch_earliest(20, 0, &mut page).unwrap());
+        assert_eq!((page.len(), table.elsewhere_from()), (3, None));
     }
 }

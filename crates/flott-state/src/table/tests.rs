@@ -150,7 +150,7 @@ fn values_are_kept_as_they_are_and_restored_into_a_later_type() {
             .values_mut::<Old>(0)
             .set(*slot, Some((format!("name {key}"), *key as i32)));
     }
-    assert!(table.is_blank(slots[0]) && !table.is_blank(slots[1]));
+    assert_eq!(table.blank_among(&slots), [slots[0]]);
     let capture = table.capture(1);
     table.values_mut::<Old>(0).set(slots[7], None);
     let run = capture.encode(RunMode::Full).unwrap();

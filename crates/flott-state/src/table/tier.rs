@@ -18,7 +18,7 @@ use super::budget::{HotBudget, Share};
 use super::{Full, KeyedTable, NO_SLOT, Rows};
 use crate::bitmap::SlotSet;
 use crate::cold::row::{self, KeyBytes};
-use crate::cold::{ColdBatch, ColdCapture, ColdError, ColdRead, ColdStore, TableId};
+use crate::cold::{ColdBatch, ColdCapture, ColdError, ColdRead, ColdStore, RowOrder, TableId};
 use crate::data::ColumnData;
 use crate::error::StateError;
 use crate::keys::{self, KeyStore};
@@ -76,6 +76,8 @@ pub(crate) struct Tier {
     made_list: Vec<u32>,
     /// Number of keys that are in the store alone.
     pub(super) cold: usize,
+    /// Of a table by time: none of them lies before this, in the order of the store.
+    pub(super) cold_from: Vec<u8>,
     /// How many markers there are, by the checkpoint before them.
     markers: BTreeMap<CheckpointId, u64>,
     last_capture: CheckpointId,
@@ -121,6 +123,7 @@ impl Tier {
             made: SlotSet::default(),
             made_list: vec![],
             cold: 0,
+            cold_from: vec![],
             markers: BTreeMap::new(),
             last_capture: 0,
             pending: ColdBatch::default(),
@@ -372,13 +375,26 @@ impl KeyedTable {
         };
         let probe = keys::probe(&self.descriptor, self.form, keys, index_hashes.len(), &mut self.scratch)?;
         let mut wanted = EncodedRows::default();
+        let is_by_time = tier.id.1 == RowOrder::Time;
+        let mut row_key = vec![];
         for &row in &tier.missing {
             let group = key_group_of(placement[row as usize], self.max_parallelism);
-            wanted.push_with(|out| {
-                tier.id.write_row_key(group, |out| probe.write(row as usize, out), out);
-            });
+            let write = |out: &mut Vec<u8>| tier.id.write_row_key(group, |out| probe.write(row as usize, out), out);
+            if !is_by_time {
+                wanted.push_with(write);
+                continue;
+            }
+            row_key.clear();
+            write(&mut row_key);
+            // What is due before all that is in the store alone is not there.
+            if row_key >= tier.cold_from {
+                wanted.push_with(|out| out.extend_from_slice(&row_key));
+            }
         }
         drop(probe);
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let wanted = sorted(&wanted);
         let (result, loaded) = {
             let parts = (&mut self.keys, &mut self.rows, &mut self.columns[..]);
@@ -551,9 +567,19 @@ impl KeyedTable {
         else {
             return;
         };
+        let mut row_key = vec![];
         for &slot in slots {
             if !rows.live.remove(slot) {
                 continue;
+            }
+            if tier.id.1 == RowOrder::Time {
+                let (group, is_null) = (rows.groups.get(slot as usize), rows.null_slot == Some(slot));
+                row_key.clear();
+                tier.id
+                    .write_row_key(group, |out| row::write_key(keys, slot, is_null, out), &mut row_key);
+                if tier.cold == 0 || row_key < tier.cold_from {
+                    tier.cold_from.clone_from(&row_key);
+                }
             }
             changes.left(slot);
             tier.stored.remove(slot);

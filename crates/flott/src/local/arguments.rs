@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(super) struct Arguments {
     /// `-p`, `-D` and `--config`.
     pub command_line: CommandLine,
-    /// `-s`, `--from-savepoint` or `--restore`: what the next job starts from, whatever the program says.
+    /// `-s`, `--from-savepoint` or `--restore`: what each job starts from, whatever the program says.
     pub restore: Option<String>,
     /// `--allow-non-restored-state`
     pub allow_non_restored_state: bool,

@@ -2,7 +2,8 @@
 
 use crate::local::process::wait_on;
 use flott_cluster::JobHandle;
-use flott_datastream::{AfterSavepoint, ExecuteError, JobExecutionResult, JobStatus, RunningJob};
+use flott_core::JobStatus;
+use flott_datastream::{AfterSavepoint, ExecuteError, JobExecutionResult, RunningJob};
 use flott_launch::stop;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ pub trait JobHost: Send + Sync {
     /// What drives them.
     fn runtime(&self) -> &Handle;
 
-    /// A job has ended, which is about to be told.
+    /// A job has ended, or it gives no savepoint, perhaps because it is ending: that is about to be told.
     fn job_ended(&self) {}
 }
 
@@ -42,7 +43,7 @@ impl LocalJob {
         }
     }
 
-    fn error(&self, status: flott_cluster::JobStatus) -> ExecuteError {
+    fn error(&self, status: JobStatus) -> ExecuteError {
         let cause = self.handle.stats.failure();
         let cause = cause.unwrap_or_else(|| "no cause was told".to_owned());
         ExecuteError::Job(format!("job '{}' is {status}: {cause}", self.handle.name))
@@ -55,17 +56,11 @@ impl RunningJob for LocalJob {
     }
 
     fn status(&self) -> JobStatus {
-        use flott_cluster::JobStatus as Status;
-        match self.handle.status() {
-            Status::Created => JobStatus::Created,
-            Status::Running => JobStatus::Running,
-            Status::Failing => JobStatus::Failing,
-            Status::Restarting => JobStatus::Restarting,
-            Status::Cancelling => JobStatus::Cancelling,
-            Status::Canceled => JobStatus::Canceled,
-            Status::Finished => JobStatus::Finished,
-            Status::Failed => JobStatus::Failed,
+        let status = self.handle.status();
+        if status.is_globally_terminal_state() {
+            self.host.job_ended();
         }
+        status
     }
 
     fn cancel(&self) -> Result<(), ExecuteError> {
@@ -89,7 +84,7 @@ impl RunningJob for LocalJob {
             }
             taken
         });
-        if after != AfterSavepoint::Continue && taken.is_ok() {
+        if after != AfterSavepoint::Continue || taken.is_err() {
             self.host.job_ended();
         }
         taken.map_err(|reason| ExecuteError::Job(format!("job '{}' has no savepoint: {reason}", job.name)))
@@ -99,7 +94,7 @@ impl RunningJob for LocalJob {
         let status = wait_on(self.host.runtime(), || self.handle.ended());
         self.host.job_ended();
         match status {
-            flott_cluster::JobStatus::Finished => Ok(JobExecutionResult {
+            JobStatus::Finished => Ok(JobExecutionResult {
                 job_id: self.job_id(),
                 net_runtime: self.started.elapsed(),
             }),

@@ -18,7 +18,7 @@ use arguments::Arguments;
 use flott_cluster::{Restore, Submission};
 use flott_core::Options;
 use flott_datastream::{ExecuteError, Executor, JobClient, Program, StreamExecutionEnvironment};
-use flott_launch::{LaunchError, config, logging};
+use flott_launch::{LaunchError, config, logging, stop};
 use process::Process;
 use std::sync::Arc;
 
@@ -86,6 +86,10 @@ impl Executor for LocalExecutor {
             if arguments.allow_non_restored_state {
                 plan.options.set(IGNORE_UNCLAIMED_STATE, "true");
             }
+            if let Some(dir) = &arguments.savepoint_on_stop {
+                let tried = process.wait(|| stop::try_savepoint_dir(dir, &plan.options));
+                tried.map_err(misread)?;
+            }
             process.heed_signals(arguments.savepoint_on_stop).map_err(misread)?;
         }
         let options = &plan.options;
@@ -110,11 +114,14 @@ pub trait GetExecutionEnvironment {
     /// | `-p N`, `--parallelism N` | sets `parallelism.default` |
     /// | `-D KEY=VALUE` | sets an option by Flink's name; may be repeated |
     /// | `--config FILE` | reads this configuration file |
-    /// | `-s PATH`, `--from-savepoint PATH` | starts the job from a savepoint or checkpoint, also if the program names another |
-    /// | `--restore latest` | starts it from the newest completed checkpoint of its name; a path goes here too |
+    /// | `-s PATH`, `--from-savepoint PATH` | starts the job from a savepoint or checkpoint, also if the program names another; with several `execute`, every one of them, as Flink's command does |
+    /// | `--restore latest` | starts it from the newest completed checkpoint of its name, each of several from its own; a path goes here too |
     /// | `--allow-non-restored-state` | lets state be left behind that the job no longer has |
-    /// | `--savepoint-on-stop DIR` | takes a savepoint when a signal stops the job |
+    /// | `--savepoint-on-stop DIR` | takes a savepoint when a signal stops the job; whether it can be written there is tried at the start |
     /// | `--check-state PATH` | runs nothing: prints what the first job would take from that state, and ends the process with 0 if it could start, else with 1 (`FLOTT_CHECK_STATE` does the same) |
+    ///
+    /// A program of several jobs of which one shall go on from a savepoint names it for that one, as `execution.state-recovery.path`, and is
+    /// started without `-s`: the others would find no state of theirs there, and refuse what is not theirs.
     ///
     /// Other arguments, and all behind a `--`, are the program's: [`program_arguments`]. What is wrong is said by `execute`.
     ///

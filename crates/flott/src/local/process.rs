@@ -28,7 +28,8 @@ pub(super) struct Process {
     runtime: Runtime,
     endpoints: tokio::sync::Mutex<Endpoints>,
     running: Mutex<Vec<JobHandle>>,
-    is_listening: AtomicBool,
+    /// Whether signals are heeded.
+    is_listening: Mutex<bool>,
     /// A signal has come.
     is_ending: AtomicBool,
 }
@@ -51,7 +52,7 @@ impl Process {
             runtime,
             endpoints: tokio::sync::Mutex::default(),
             running: Mutex::default(),
-            is_listening: AtomicBool::new(false),
+            is_listening: Mutex::new(false),
             is_ending: AtomicBool::new(false),
         });
         Ok(process.insert(made).clone())
@@ -70,12 +71,12 @@ impl Process {
     /// # Errors
     /// If the system refuses.
     pub(super) fn heed_signals(self: &Arc<Self>, savepoint_dir: Option<String>) -> Result<(), LaunchError> {
-        if self.is_listening.swap(true, Ordering::SeqCst) {
-            return Ok(());
-        }
-        let mut signals = {
+        let new = || {
             let _entered = self.runtime.enter();
-            StopSignal::new()?
+            StopSignal::new()
+        };
+        let Some(mut signals) = once(&self.is_listening, new)? else {
+            return Ok(());
         };
         let process = self.clone();
         let ending = self.runtime.spawn(async move {
@@ -106,8 +107,11 @@ impl Process {
         registry: Arc<Registry>,
         submission: Submission,
     ) -> Result<JobClient, ExecuteError> {
-        let handle = self.wait(|| self.submit(registry, submission))?;
-        Ok(JobClient::new(LocalJob::new(handle, self.clone())))
+        let submitted = self.wait(|| self.submit(registry, submission));
+        if submitted.is_err() {
+            self.job_ended();
+        }
+        Ok(JobClient::new(LocalJob::new(submitted?, self.clone())))
     }
 
     async fn submit(
@@ -163,6 +167,17 @@ impl JobHost for Process {
     }
 }
 
+/// Makes what there shall be one of; `None` if it was made before. What could not be made is tried again.
+fn once<T, E>(is_made: &Mutex<bool>, make: impl FnOnce() -> Result<T, E>) -> Result<Option<T>, E> {
+    let mut is_made = is_made.lock().unwrap_or_else(PoisonError::into_inner);
+    if *is_made {
+        return Ok(None);
+    }
+    let made = make()?;
+    *is_made = true;
+    Ok(Some(made))
+}
+
 /// Waits on a thread of its own for what `make` makes, driven by `runtime`.
 pub(super) fn wait_on<F: Future>(runtime: &Handle, make: impl FnOnce() -> F + Send) -> F::Output
 where
@@ -191,4 +206,17 @@ fn tell(jobs: &[JobHandle], stopped: Result<(), LaunchError>) -> i32 {
         code = 1;
     }
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_made_is_made_later_and_once() {
+        let is_made = Mutex::new(false);
+        assert_eq!(once(&is_made, || Err::<i32, _>("not yet")), Err("not yet"));
+        assert_eq!(once(&is_made, || Ok::<_, ()>(1)), Ok(Some(1)));
+        assert_eq!(once(&is_made, || Ok::<_, ()>(2)), Ok(None));
+    }
 }

@@ -48,6 +48,7 @@ pub(super) struct Columns {
 /// Records into columns.
 pub(super) struct StreamToTable<T> {
     columns: Columns,
+    shape: Shape,
     /// Places of the read columns in the written ones.
     places: Vec<usize>,
     decoder: RowDecoder,
@@ -71,6 +72,7 @@ impl<T: TableRecord> StreamToTable<T> {
         Ok(Self {
             places,
             decoder: Self::decoder(&columns),
+            shape: Shape::of::<T>(&columns.written),
             columns,
             bytes: vec![],
             watermarks,
@@ -100,7 +102,7 @@ impl<T: TableRecord> StreamToTable<T> {
     fn first_too_wide(&mut self, records: &[T]) -> TaskError {
         for (record, number) in records.iter().zip(self.records + 1..) {
             self.bytes.clear();
-            let is_written = record.write_columns(&self.columns.written, &mut self.bytes).is_ok();
+            let is_written = record.write_columns(&self.shape, &mut self.bytes).is_ok();
             let is_decoded = is_written && self.decoder.decode(&self.bytes).is_ok();
             let columns = self.decoder.finish().ok().filter(|_| is_decoded);
             if let Some(why) = columns.and_then(|columns| self.too_wide(&columns)) {
@@ -152,7 +154,7 @@ impl<T: TableRecord> Operator for StreamToTable<T> {
                 kinds.push(kind as u8);
             }
             self.bytes.clear();
-            let written = record.write_columns(&self.columns.written, &mut self.bytes);
+            let written = record.write_columns(&self.shape, &mut self.bytes);
             written.map_err(|why| self.failed(number, why))?;
             if let Err(error) = self.decoder.decode(&self.bytes) {
                 return Err(self.failed(number, error));
@@ -292,7 +294,7 @@ impl<T: TableRecord> TableToStream<T> {
     /// The operator behind a table of these columns.
     pub(super) fn new(columns: &[Field]) -> Self {
         Self {
-            shape: Shape::of(columns),
+            shape: Shape::of::<T>(columns),
             width: columns.len(),
             encoded: EncodedRows::default(),
             records: 0,

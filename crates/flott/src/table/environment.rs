@@ -4,12 +4,12 @@ use super::convert::{Columns, StreamToTable, TableToStream};
 use super::planner::{CHANGELOG, STREAM_NUMBER, StreamTable, Tables, changelog_text};
 use super::record::{ChangeRecord, RecordColumns, TableRecord, is_filled_by};
 use super::row::{Row, Value};
-use super::schema::{Schema, quoted};
+use super::schema::Schema;
 use flott_core::{Field, Options, suggest};
 use flott_datastream::{DataStream, ExecuteError, StreamExecutionEnvironment};
 use flott_runtime::connector::{ChangelogMode as Kinds, ScanSpec, TableSpec};
 use flott_sql::binder::{BoundInsert, ROWTIME, STREAM, StreamColumns, StreamSink};
-use flott_sql::catalog::{Home, Object, Path};
+use flott_sql::catalog::{Home, Object, Path, backquoted};
 use flott_sql::parser::ast::{Describe, Statement, StatementKind};
 use flott_sql::{Outcome, Script, Session, SqlError, table_text};
 use std::fmt;
@@ -189,7 +189,7 @@ impl StreamTableEnvironment {
         let name = format!("UnnamedTable${number}");
         let mut session = self.tables.session.borrow_mut();
         session.create_query_view(&name, &script)?;
-        Ok(self.table(quoted_path(&home_path(&session, name))))
+        Ok(self.table(home_path(&session, name).quoted()))
     }
 
     /// The table or view of this name, which stays what it is when `USE` changes what short names mean.
@@ -202,7 +202,7 @@ impl StreamTableEnvironment {
         match script.statements().iter().map(|s| &s.kind).collect::<Vec<_>>()[..] {
             [StatementKind::Describe(Describe::Table(name))] => {
                 let full = self.tables.session.borrow().catalog().path(name)?;
-                Ok(self.table(quoted_path(&full)))
+                Ok(self.table(full.quoted()))
             }
             _ => Err(no_name(path)),
         }
@@ -420,7 +420,7 @@ impl StreamTableEnvironment {
         changelog: Kinds,
     ) -> Result<Table, TableError> {
         let name = format!("{what}_{}", self.next_unnamed());
-        let path = quoted_path(&home_path(&self.tables.session.borrow(), name));
+        let path = home_path(&self.tables.session.borrow(), name).quoted();
         self.register(&path, stream, schema, changelog, false)?;
         Ok(self.table(path))
     }
@@ -498,13 +498,6 @@ fn home_path(session: &Session, name: String) -> Path {
     }
 }
 
-/// A full path, as statements write it.
-fn quoted_path(path: &Path) -> String {
-    [&path.catalog, &path.database, &path.name]
-        .map(|part| quoted(part))
-        .join(".")
-}
-
 fn no_name(path: &str) -> TableError {
     TableError::Record(format!(
         "'{path}' is no name of a table: write a name of up to three parts, in backquotes where it is more than a word, or sql_query for a query"
@@ -557,7 +550,7 @@ fn written_columns(table: &TableSpec, own: RecordColumns, record: &str) -> Resul
                 column.ty,
                 field.ty,
                 field.ty,
-                quoted(&column.name),
+                backquoted(&column.name),
                 column.ty.kind
             )));
         }

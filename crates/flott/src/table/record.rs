@@ -6,17 +6,20 @@ use flott_core::{Field, LogicalType, RowKind, TypeKind};
 use flott_datastream::{Data, StateValue};
 use std::sync::Arc;
 
-/// The columns of a record that is read from a table.
+/// The columns of a table whose rows are records of a type: what is to be known of them once, not with each record.
 #[derive(Debug, Clone)]
 pub struct Shape {
     fields: Vec<Field>,
     names: Arc<[String]>,
     row: LogicalType,
+    /// As [`TableRecord::is_row`].
+    is_row: bool,
 }
 
 impl Shape {
-    pub(super) fn of(fields: &[Field]) -> Self {
+    pub(super) fn of<T: TableRecord>(fields: &[Field]) -> Self {
         Self {
+            is_row: T::is_row(),
             fields: fields.to_vec(),
             names: fields.iter().map(|f| f.name.clone()).collect(),
             row: LogicalType::not_null(TypeKind::Row(fields.to_vec())),
@@ -68,16 +71,21 @@ pub trait TableRecord: Data {
     /// The columns, unless only the table knows them.
     fn columns() -> Option<RecordColumns>;
 
+    /// Whether its fields are columns; else it is one itself.
+    fn is_row() -> bool {
+        true
+    }
+
     /// What the record says about a table's change.
     fn kind(&self) -> RowKind {
         RowKind::Insert
     }
 
-    /// Appends the record's columns, which are `fields`.
+    /// Appends the record's columns.
     ///
     /// # Errors
     /// If a value is not what its column takes.
-    fn write_columns(&self, fields: &[Field], out: &mut Vec<u8>) -> Result<(), String>;
+    fn write_columns(&self, shape: &Shape, out: &mut Vec<u8>) -> Result<(), String>;
 
     /// Reads a record.
     ///
@@ -108,8 +116,13 @@ impl<T: Data + StateValue> TableRecord for T {
         })
     }
 
-    fn write_columns(&self, _fields: &[Field], out: &mut Vec<u8>) -> Result<(), String> {
-        match is_row::<T>() {
+    fn is_row() -> bool {
+        let ty = T::state_type();
+        matches!(ty.kind, TypeKind::Row(_)) && !ty.nullable
+    }
+
+    fn write_columns(&self, shape: &Shape, out: &mut Vec<u8>) -> Result<(), String> {
+        match shape.is_row {
             true => self.write(out),
             false => self.write_field(out),
         }
@@ -118,18 +131,12 @@ impl<T: Data + StateValue> TableRecord for T {
 
     fn read_columns(shape: &Shape, _kind: RowKind, bytes: &mut &[u8]) -> Result<Self, String> {
         let whole = *bytes;
-        let read = match is_row::<T>() {
+        let read = match shape.is_row {
             true => T::read(&shape.row, bytes),
             false => T::read_field(&shape.fields[0].ty, bytes),
         };
         read.map_err(|_| shape.unread(whole, whole.len() - bytes.len(), std::any::type_name::<T>()))
     }
-}
-
-/// Whether the fields of a value are columns; else it is one itself.
-fn is_row<T: StateValue>() -> bool {
-    let ty = T::state_type();
-    matches!(ty.kind, TypeKind::Row(_)) && !ty.nullable
 }
 
 impl TableRecord for Row {
@@ -141,8 +148,8 @@ impl TableRecord for Row {
         Row::kind(self)
     }
 
-    fn write_columns(&self, fields: &[Field], out: &mut Vec<u8>) -> Result<(), String> {
-        self.write(fields, out)
+    fn write_columns(&self, shape: &Shape, out: &mut Vec<u8>) -> Result<(), String> {
+        self.write(&shape.fields, out)
     }
 
     fn read_columns(shape: &Shape, kind: RowKind, bytes: &mut &[u8]) -> Result<Self, String> {
@@ -158,12 +165,16 @@ impl<T: TableRecord + StateValue> TableRecord for Change<T> {
         T::columns()
     }
 
+    fn is_row() -> bool {
+        T::is_row()
+    }
+
     fn kind(&self) -> RowKind {
         self.kind
     }
 
-    fn write_columns(&self, fields: &[Field], out: &mut Vec<u8>) -> Result<(), String> {
-        self.row.write_columns(fields, out)
+    fn write_columns(&self, shape: &Shape, out: &mut Vec<u8>) -> Result<(), String> {
+        self.row.write_columns(shape, out)
     }
 
     fn read_columns(shape: &Shape, kind: RowKind, bytes: &mut &[u8]) -> Result<Self, String> {

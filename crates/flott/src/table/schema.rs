@@ -1,6 +1,7 @@
 //! [`Schema`]: what a table declares about a stream, in the words of CREATE TABLE.
 
 use flott_core::Field;
+use flott_sql::catalog::{backquoted, quoted};
 use std::fmt::Write;
 
 /// A column as it is declared.
@@ -121,40 +122,36 @@ impl Schema {
     pub(super) fn create_table(&self, path: &str, own: &[Field], options: &[(&str, String)]) -> String {
         let mut lines = vec![];
         if !self.has_physical() {
-            lines.extend(own.iter().map(|field| format!("{} {}", quoted(&field.name), field.ty)));
+            lines.extend(
+                own.iter()
+                    .map(|field| format!("{} {}", backquoted(&field.name), field.ty)),
+            );
         }
         for column in &self.columns {
             lines.push(match column {
-                Declared::Physical { name, ty } => format!("{} {ty}", quoted(name)),
-                Declared::Computed { name, expression } => format!("{} AS {expression}", quoted(name)),
+                Declared::Physical { name, ty } => format!("{} {ty}", backquoted(name)),
+                Declared::Computed { name, expression } => format!("{} AS {expression}", backquoted(name)),
                 Declared::Metadata { name, ty, key } => {
-                    let key = key.as_ref().map_or(String::new(), |key| format!(" FROM {}", text(key)));
-                    format!("{} {ty} METADATA{key} VIRTUAL", quoted(name))
+                    let key = key
+                        .as_ref()
+                        .map_or(String::new(), |key| format!(" FROM {}", quoted(key)));
+                    format!("{} {ty} METADATA{key} VIRTUAL", backquoted(name))
                 }
             });
         }
         if let Some((column, expression)) = &self.watermark {
-            lines.push(format!("WATERMARK FOR {} AS {expression}", quoted(column)));
+            lines.push(format!("WATERMARK FOR {} AS {expression}", backquoted(column)));
         }
         if !self.primary_key.is_empty() {
-            let columns: Vec<String> = self.primary_key.iter().map(|c| quoted(c)).collect();
+            let columns: Vec<String> = self.primary_key.iter().map(|c| backquoted(c)).collect();
             lines.push(format!("PRIMARY KEY ({}) NOT ENFORCED", columns.join(", ")));
         }
         let mut statement = format!("CREATE TEMPORARY TABLE {path} (\n  {}\n) WITH (", lines.join(",\n  "));
         for (i, (key, value)) in options.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
-            let _ = write!(statement, "{comma}{} = {}", text(key), text(value));
+            let _ = write!(statement, "{comma}{} = {}", quoted(key), quoted(value));
         }
         statement.push(')');
         statement
     }
-}
-
-/// A name in backquotes.
-pub(super) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-fn text(value: &str) -> String {
-    format!("'{}'", value.replace('\'', "''"))
 }

@@ -1,9 +1,15 @@
 //! Jobs that run beside their program, and what a program is told from outside.
 
 use super::env;
+use flott::local::{JobHost, LocalJob};
 use flott::prelude::*;
+use flott_cluster::{Restore, Submission, submit};
+use flott_core::Options;
+use flott_core::clock::SystemClock;
+use flott_datastream::{Executor, Program};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -202,4 +208,73 @@ fn a_start_is_told_what_to_begin_from() {
     until("a sum", || !sums.lock().unwrap().is_empty());
     job.cancel().unwrap();
     assert_eq!(sums.lock().unwrap()[0], last + 1);
+}
+
+/// Counts how often it is asked before a job's end is told: where a signal ends the process, nothing is told behind that.
+struct Counting {
+    runtime: tokio::runtime::Runtime,
+    asked: AtomicUsize,
+}
+
+impl JobHost for Counting {
+    fn runtime(&self) -> &tokio::runtime::Handle {
+        self.runtime.handle()
+    }
+    fn job_ended(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct OnHost(Arc<Counting>);
+
+impl Executor for OnHost {
+    fn options(&self) -> Result<Options, ExecuteError> {
+        Ok(Options::new())
+    }
+    fn execute_async(&self, program: Program) -> Result<JobClient, ExecuteError> {
+        let (plan, registry) = program.into_parts(flott::registry());
+        let submission = Submission {
+            plan,
+            restore: Restore::Fresh,
+            allow_non_restored_state: false,
+        };
+        let submitted = submit(Arc::new(registry), Arc::new(SystemClock), submission);
+        let handle = self.0.runtime.block_on(submitted).unwrap();
+        Ok(JobClient::new(LocalJob::new(handle, self.0.clone())))
+    }
+}
+
+#[test]
+fn no_word_of_an_end_passes_the_process_by() {
+    let host = Arc::new(Counting {
+        runtime: tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap(),
+        asked: AtomicUsize::new(0),
+    });
+    let asked = || host.asked.swap(0, Ordering::SeqCst);
+    let env = StreamExecutionEnvironment::new(OnHost(host.clone()));
+    let sums = endless(&env);
+    let job = env.execute_async("sums").unwrap();
+    until("a sum", || !sums.lock().unwrap().is_empty());
+    assert_eq!((job.get_job_status(), asked()), (JobStatus::Running, 0));
+    job.trigger_savepoint(None).unwrap_err();
+    assert_eq!(asked(), 1, "it could be that the job is ending");
+    job.cancel().unwrap();
+    assert_eq!(asked(), 1);
+    assert_eq!((job.get_job_status(), asked()), (JobStatus::Canceled, 1));
+    job.trigger_savepoint(None).unwrap_err();
+    assert_eq!(asked(), 1);
+}
+
+#[test]
+fn where_a_stop_shall_leave_a_savepoint_is_tried_at_the_start() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = format!("{}/savepoints", file.path().display());
+    let env = StreamExecutionEnvironment::get_execution_environment_with_args(["--savepoint-on-stop", below.as_str()]);
+    env.from_sequence(1, i64::MAX).for_each(drop);
+    let error = env.execute("endless").unwrap_err().to_string();
+    assert!(error.contains(&format!("--savepoint-on-stop {below}")), "{error}");
 }

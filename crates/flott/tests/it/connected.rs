@@ -3,6 +3,7 @@
 use super::lives::{life, run};
 use super::{env, sorted};
 use flott::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Sends odd numbers aside, and multiples of ten to a third place.
@@ -133,22 +134,25 @@ fn side_outputs_that_cannot_be_are_refused() {
     );
 }
 
-/// Counts what both streams give.
+/// Counts what both streams give, and tells it when it is closed.
 #[derive(Clone, Default)]
-struct Both(u64);
+struct Both {
+    seen: u64,
+    told: Arc<AtomicU64>,
+}
 
 impl CoMapFunction<i64, String> for Both {
     type Out = String;
     fn map1(&mut self, value: i64) -> Result<String, BoxError> {
-        self.0 += 1;
+        self.seen += 1;
         Ok(format!("number {value}"))
     }
     fn map2(&mut self, value: String) -> Result<String, BoxError> {
-        self.0 += 1;
+        self.seen += 1;
         Ok(format!("text {value}"))
     }
     fn close(&mut self) -> Result<(), BoxError> {
-        assert_eq!(self.0, 5);
+        self.told.fetch_add(self.seen, Ordering::SeqCst);
         Ok(())
     }
 }
@@ -160,7 +164,9 @@ fn two_streams_meet_in_one_function() {
         env.from_sequence(1, 3).connect(&texts)
     };
     let expected = ["number 1", "number 2", "number 3", "text a", "text b"];
-    assert_eq!(sorted(connect(&env()).map_with(Both::default())), expected);
+    let both = Both::default();
+    assert_eq!(sorted(connect(&env()).map_with(both.clone())), expected);
+    assert_eq!(both.told.load(Ordering::SeqCst), 5);
     let mapped = connect(&env()).map(|n| format!("number {n}"), |t| format!("text {t}"));
     assert_eq!(sorted(mapped), expected);
     let many = connect(&env()).flat_map(

@@ -181,7 +181,7 @@ impl Executor for Stopping {
                 .await
                 .map_err(|e| ExecuteError::Job(e.to_string()))?;
             let mut waits = 0;
-            while !handle.status().is_terminal() {
+            while !handle.status().is_globally_terminal_state() {
                 if self.lives.is_over() {
                     handle.stop();
                     break;

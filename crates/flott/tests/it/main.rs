@@ -5,6 +5,7 @@
 mod alignment;
 mod batch;
 mod client;
+mod closing;
 mod connected;
 mod derived;
 #[cfg(feature = "connectors")]

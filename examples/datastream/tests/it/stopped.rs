@@ -35,23 +35,26 @@ fn ended(process: &mut Child) -> Option<ExitStatus> {
 
 #[test]
 fn a_signal_ends_a_program_behind_a_last_checkpoint() {
-    let log = stopped_by_a_signal_and_started_again(&[], 0);
+    let log = stopped_by_a_signal_and_started_again(&[], 0, || {});
     assert!(!log.contains("error: "), "{log}");
 }
 
 #[test]
 fn where_no_savepoint_can_be_taken_there_is_a_last_checkpoint_all_the_same() {
-    // Below a file there is no folder.
-    let arguments = [
-        "--savepoint-on-stop",
-        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/x"),
-    ];
-    let log = stopped_by_a_signal_and_started_again(&arguments, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let savepoints = folder.path().join("savepoints");
+    let arguments = ["--savepoint-on-stop", savepoints.to_str().unwrap()];
+    // It was tried at the start; a file takes its place when the program runs.
+    let log = stopped_by_a_signal_and_started_again(&arguments, 1, || {
+        std::fs::remove_dir_all(&savepoints).unwrap();
+        std::fs::write(&savepoints, "").unwrap();
+    });
     assert!(log.contains("was stopped without a savepoint: "), "{log}");
 }
 
-/// Stops a program that was started with these arguments, and goes on from its last checkpoint: each row is there once. Gives its log.
-fn stopped_by_a_signal_and_started_again(arguments: &[&str], code: i32) -> String {
+/// Stops a program that was started with these arguments, once `before` has run, and goes on from its last checkpoint: each row
+/// is there once. Gives its log.
+fn stopped_by_a_signal_and_started_again(arguments: &[&str], code: i32, before: impl FnOnce()) -> String {
     let sample = SAMPLES.iter().find(|s| s.name == "word-count").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -88,6 +91,7 @@ fn stopped_by_a_signal_and_started_again(arguments: &[&str], code: i32) -> Strin
         assert!(since.elapsed() < DEADLINE, "nothing is printed: {}", text(&path("log")));
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    before();
     let told = Command::new("kill").args(["-TERM", &stopped.id().to_string()]).status();
     assert!(told.unwrap().success());
     let status = ended(&mut stopped).expect("a signal ends the process");
@@ -130,6 +134,14 @@ fn what_is_wrong_on_the_command_line_is_said() {
             "the configuration file /no/such.yaml cannot be read",
         ),
         (&["-s", "/no/such/savepoint"], "/no/such/savepoint"),
+        // Below a file there is no folder.
+        (
+            &[
+                "--savepoint-on-stop",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/x"),
+            ],
+            "a file is in its place",
+        ),
     ] {
         let said = said(arguments);
         assert!(said.contains(expected), "{said}");

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!  batch ─► keys, window ends ─► groups of one end ─► slots in the table of the end ─► contents, record by record
+//!        └► all of the same windows, as most batches are: no groups
 //!  time passes an end ─► its table, a few thousand keys at a time ─► function ─► records; the table is dropped
 //! ```
 //! There is no timer and no trigger; a record costs its share of one look-up of keys.
 
 use super::super::BATCH_ROWS;
-use super::{Common, Keyed, event_time, guard_window, guarded};
+use super::{Common, KeyedBatch, event_time, guard_window, guarded, opened};
 use crate::key::Key;
-use crate::records::Data;
+use crate::records::{Data, Records};
 use crate::times::Times;
 use crate::window::Window;
 use crate::window::assigner::WindowAssigner;
@@ -17,7 +18,7 @@ use crate::window::contents::Contents;
 use crate::window::evictor::EvictorContext;
 use crate::window::function::{ProcessWindowFunction, WindowContext};
 use arrow_array::ArrayRef;
-use flott_core::time::END_OF_TIME;
+use flott_core::time::{END_OF_TIME, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::{LastPages, OperatorSnapshot, StateValue, TableDescriptor, WindowTables};
@@ -29,6 +30,9 @@ struct Group<T> {
     rows: Vec<u32>,
     values: Vec<T>,
 }
+
+/// The end of a window, and the place of a record in it.
+type Assigned = (EventTime, u32);
 
 /// Windows that are firing: those that end up to a time, from a page of the first on.
 struct Firing {
@@ -78,7 +82,7 @@ where
         common: Common<K, T, F::Out>,
         assigner: A,
         contents: C,
-        function: F,
+        function: &mut Option<F>,
         ctx: &OperatorContext,
     ) -> Result<Self, TaskError> {
         let descriptor = TableDescriptor::new("windows", K::types()).values("contents", C::Kept::state_type());
@@ -93,7 +97,7 @@ where
             common,
             assigner,
             contents,
-            function,
+            function: opened(function)?,
             tables,
             firing: None,
             windows: vec![],
@@ -101,32 +105,45 @@ where
         })
     }
 
-    /// The windows of all records, by their ends and the places of the records, in the order of the records; those that are too late
-    /// are left out.
-    fn assign(&mut self, batch: &Keyed<K, T>) -> Result<Vec<(EventTime, u32)>, TaskError> {
-        let Common {
-            at_hand,
-            clock,
-            watermark,
-            ..
-        } = &mut self.common;
-        let (now_ms, is_event_time, watermark) = (clock.now_ms(), self.is_event_time, *watermark);
-        let (assigner, windows) = (&self.assigner, &mut self.windows);
-        let mut assigned = Vec::with_capacity(batch.values.len());
-        at_hand.guard(|at_hand| {
-            for (row, value) in batch.values.iter().enumerate() {
-                let time = batch.times.get(row);
-                at_hand.next(value, time);
-                assigner.assign_windows(value, event_time(time, is_event_time)?, now_ms, windows)?;
-                for window in windows.drain(..) {
-                    let last = window.max_timestamp();
-                    if !is_event_time || last > watermark {
-                        assigned.push((last.saturating_add(1), row as u32));
-                    }
-                }
-            }
+    /// The end of a window that still takes records.
+    fn open_end(&self, window: &A::Window) -> Option<EventTime> {
+        let last = window.max_timestamp();
+        let is_open = !self.is_event_time || last > self.common.watermark;
+        is_open.then(|| last.saturating_add(1))
+    }
+
+    /// The ends of the windows that all records of a batch have, if those are the same and none is over.
+    fn shared_ends(&mut self, times: &Times) -> Option<Vec<EventTime>> {
+        let range = match self.is_event_time {
+            true => times.range()?,
+            false => (NO_WATERMARK, NO_WATERMARK),
+        };
+        self.windows.clear();
+        let now_ms = self.common.clock.now_ms();
+        let is_same = self.assigner.assign_windows_to_all(range, now_ms, &mut self.windows);
+        // Between windows with gaps some are late and others in time.
+        if !is_same || self.windows.is_empty() {
+            return None;
+        }
+        self.windows.iter().map(|window| self.open_end(window)).collect()
+    }
+
+    /// The windows of all records in the order of the records; those that are too late are left out.
+    fn assign(&mut self, records: &Records<T>) -> Result<Vec<Assigned>, TaskError> {
+        let (now_ms, is_event_time) = (self.common.clock.now_ms(), self.is_event_time);
+        let mut windows = std::mem::take(&mut self.windows);
+        windows.clear();
+        let mut assigned = Vec::with_capacity(records.values.len());
+        let mut row = 0;
+        self.common.at_hand.look(records, |value, time| {
+            let time = event_time(time, is_event_time)?;
+            self.assigner.assign_windows(value, time, now_ms, &mut windows)?;
+            let ends = windows.drain(..).filter_map(|window| self.open_end(&window));
+            assigned.extend(ends.map(|end| (end, row)));
+            row += 1;
             Ok(())
         })?;
+        self.windows = windows;
         Ok(assigned)
     }
 
@@ -136,8 +153,8 @@ where
         end: EventTime,
         columns: &[ArrayRef],
         hashes: &[u64],
-        values: Vec<T>,
-        time_of: impl Fn(usize) -> Option<EventTime>,
+        records: Records<T>,
+        rows: Vec<u32>,
     ) -> Result<(), TaskError> {
         let (contents, slots) = (&mut self.contents, &mut self.slots);
         slots.clear();
@@ -145,19 +162,53 @@ where
         table.slots(columns, hashes, slots)?;
         let column = table.values_mut::<C::Kept>(0);
         let at_hand = &mut self.common.at_hand;
-        at_hand.number -= values.len().min(at_hand.number as usize) as u64;
+        at_hand.take_part(records, rows);
         at_hand.guard(|at_hand| {
-            for (index, (value, slot)) in values.into_iter().zip(slots.iter()).enumerate() {
-                let time = time_of(index);
-                at_hand.next(&value, time);
-                contents.add(column.get_mut(*slot), value, time)?;
+            for (row, slot) in slots.iter().enumerate() {
+                let Some(value) = at_hand.next() else { break };
+                contents.add(column.get_mut(*slot), value, at_hand.time(row))?;
             }
             Ok(())
         })
     }
 
+    /// Adds a batch whose records have the same windows.
+    fn add_to_all(&mut self, ends: &[EventTime], batch: KeyedBatch<K, T>) -> Result<(), TaskError> {
+        let KeyedBatch {
+            mut records,
+            keys,
+            hashes,
+        } = batch;
+        for (index, end) in ends.iter().enumerate() {
+            let is_last = index + 1 == ends.len();
+            let part = match is_last {
+                true => std::mem::take(&mut records),
+                false => records.clone(),
+            };
+            self.add(*end, keys.columns(), &hashes, part, vec![])?;
+        }
+        Ok(())
+    }
+
+    /// Adds a batch record by record to the windows of each.
+    fn add_to_each(&mut self, batch: KeyedBatch<K, T>) -> Result<(), TaskError> {
+        let assigned = self.assign(&batch.records)?;
+        let KeyedBatch {
+            records: Records { values, times },
+            keys,
+            hashes,
+        } = batch;
+        for Group { end, rows, values } in self.group(values, &times, &assigned) {
+            let columns = keys.take(&rows)?;
+            let hashes: Vec<u64> = rows.iter().map(|row| hashes[*row as usize]).collect();
+            let times = times.take(&rows);
+            self.add(end, &columns, &hashes, Records { values, times }, rows)?;
+        }
+        Ok(())
+    }
+
     /// Moves records to the groups of their windows; copies those that have several. Those that have none are late.
-    fn group(&mut self, values: Vec<T>, times: &Times, assigned: &[(EventTime, u32)]) -> Vec<Group<T>> {
+    fn group(&mut self, values: Vec<T>, times: &Times, assigned: &[Assigned]) -> Vec<Group<T>> {
         let mut groups: Vec<Group<T>> = vec![];
         let mut last = 0;
         let mut put = |end: EventTime, row: u32, value: T| {
@@ -280,30 +331,14 @@ where
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         self.tables.relieve()?;
         let batch = self.common.keyed(batch)?;
-        let rows = batch.values.len();
-        let assigned = self.assign(&batch)?;
-        let first = assigned.first().copied();
-        let is_one = |(end, _): (EventTime, u32)| assigned.len() == rows && assigned.iter().all(|(e, _)| *e == end);
-        let Keyed {
-            values,
-            times,
-            keys,
-            columns,
-            hashes,
-        } = batch;
-        match first.filter(|first| is_one(*first)) {
-            // The whole batch lies in one window.
-            Some((end, _)) => self.add(end, &columns, &hashes, values, |row| times.get(row))?,
-            None => {
-                for Group { end, rows, values } in self.group(values, &times, &assigned) {
-                    let columns = K::columns(rows.iter().map(|row| &keys[*row as usize]));
-                    let hashes: Vec<u64> = rows.iter().map(|row| hashes[*row as usize]).collect();
-                    let time_of = |index: usize| times.get(rows[index] as usize);
-                    self.add(end, &columns, &hashes, values, time_of)?;
-                }
-                self.common.collector.emit(out);
-            }
+        let rows = batch.records.values.len();
+        match self.shared_ends(&batch.records.times) {
+            Some(ends) => self.add_to_all(&ends, batch)?,
+            None => self.add_to_each(batch)?,
         }
+        self.common.at_hand.count(rows);
+        // What came too late.
+        self.common.collector.emit(out);
         Ok(Flow::Done)
     }
 
@@ -344,9 +379,8 @@ where
         })
     }
 
-    fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        guarded("close", || self.function.close())?;
-        Ok(Flow::Done)
+    fn close(&mut self) -> Result<(), TaskError> {
+        guarded("close", || self.function.close())
     }
 
     fn state_bytes(&self) -> usize {

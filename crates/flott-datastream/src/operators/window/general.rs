@@ -7,12 +7,11 @@
 //! The rules are those of Flink's `WindowOperator`: a window's life is over at its last time plus the allowed lateness; windows of
 //! sessions are merged before the record is added. A window that holds nothing any more is given up with its key.
 
-use super::{Common, event_time, guard_window, guarded};
+use super::{Common, event_time, guard_window, guarded, opened};
 use crate::function::BoxError;
-use crate::key::Key;
+use crate::key::{Key, KeyAt, Keys};
 use crate::records::Data;
 use crate::timers::{Due, Timers};
-use crate::times::Times;
 use crate::window::Window;
 use crate::window::assigner::WindowAssigner;
 use crate::window::contents::Contents;
@@ -29,28 +28,25 @@ use std::sync::Arc;
 /// A window of a key: itself, its contents, its trigger's state.
 type Pane<W, C, S> = (W, Option<C>, S);
 
-/// Records of a batch that are still to be added.
-struct Work<K, T> {
-    values: std::vec::IntoIter<T>,
-    times: Times,
-    keys: std::vec::IntoIter<K>,
+/// The keys of a batch whose records are being added, by their places.
+struct Work<K> {
+    keys: Keys<K>,
     hashes: Arc<Vec<u64>>,
     slots: Vec<u32>,
     global_slots: Vec<u32>,
-    row: usize,
 }
 
 /// What a call is about that has not come to its end.
-enum Open<K, T> {
+enum Open<K> {
     Nothing,
-    Batch(Work<K, T>),
+    Batch(Work<K>),
     EventTimers(EventTime),
     ProcessingTimers(i64),
 }
 
 /// What is at hand: a key, and where its windows are.
 struct Place<'a, K> {
-    key: &'a K,
+    key: KeyAt<'a, K>,
     key_hash: u64,
     slot: u32,
 }
@@ -67,7 +63,7 @@ where
 {
     common: Common<K, T, F::Out>,
     windows: Windows<K, T, A, G, C, F>,
-    open_call: Open<K, T>,
+    open_call: Open<K>,
 }
 
 /// The windows of all keys and what works on them.
@@ -106,7 +102,7 @@ where
         assigner: A,
         trigger: G,
         contents: C,
-        function: F,
+        function: &mut Option<F>,
         lateness_ms: i64,
         ctx: &OperatorContext,
     ) -> Result<Self, TaskError> {
@@ -128,10 +124,10 @@ where
                 assigner,
                 trigger,
                 contents,
-                function,
                 table,
                 event_timers: Timers::open_placed("window-event-time-timers", key_fields, ctx)?,
                 processing_timers: Timers::open_placed("window-processing-time-timers", key_fields, ctx)?,
+                function: opened(function)?,
                 assigned: vec![],
                 requests: vec![],
                 window_slots: vec![],
@@ -141,7 +137,7 @@ where
     }
 
     /// Adds records until none is left or enough was emitted; gives back what is left.
-    fn work(&mut self, mut work: Work<K, T>) -> Result<Option<Work<K, T>>, TaskError> {
+    fn work(&mut self, work: Work<K>) -> Result<Option<Work<K>>, TaskError> {
         let Self { common, windows, .. } = self;
         let now_ms = common.clock.now_ms();
         common.global.set_now(now_ms);
@@ -149,18 +145,15 @@ where
         let has_global = common.global.is_used();
         let mut at_hand = std::mem::take(&mut common.at_hand);
         let ended = at_hand.guard(|at_hand| {
-            while !common.collector.is_full()
-                && let Some((value, key)) = work.values.next().zip(work.keys.next())
-            {
-                let row = work.row;
-                work.row += 1;
-                let time = work.times.get(row);
-                at_hand.next(&value, time);
+            while !common.collector.is_full() {
+                let row = at_hand.place();
+                let Some(value) = at_hand.next() else { break };
+                let time = at_hand.time(row);
                 if has_global {
                     common.global.select(work.global_slots[row]);
                 }
                 let place = Place {
-                    key: &key,
+                    key: work.keys.at(row),
                     key_hash: work.hashes[row],
                     slot: work.slots[row],
                 };
@@ -168,11 +161,10 @@ where
             }
             Ok(())
         });
-        at_hand.number += work.values.len() as u64;
         common.at_hand = at_hand;
         ended?;
         windows.apply_timers()?;
-        if work.values.len() > 0 {
+        if common.at_hand.len() > 0 {
             return Ok(Some(work));
         }
         windows.forget_blank(&work.slots);
@@ -190,14 +182,10 @@ where
         let Some(due) = timers.take_due(until_ms)? else {
             return Ok(false);
         };
-        let Due {
-            time_ms,
-            keys,
-            columns,
-            hashes,
-        } = due;
-        let columns = &columns[..K::types().len()];
-        let mut slots = Vec::with_capacity(keys.len());
+        let Due { time_ms, keys, hashes } = due;
+        let (columns, of_windows) = keys.columns().split_at(K::types().len());
+        let keys = Keys::<K>::in_columns(columns.to_vec(), hashes.len());
+        let mut slots = Vec::with_capacity(hashes.len());
         windows.relieve(common)?;
         windows.table.slots(columns, &hashes, &mut slots)?;
         let now_ms = common.clock.now_ms();
@@ -208,17 +196,18 @@ where
             common.global.table().slots(columns, &hashes, &mut global_slots)?;
         }
         guard_window(|at| {
-            for (row, (key, window)) in keys.iter().enumerate() {
+            for row in 0..hashes.len() {
+                let window = A::Window::from_columns(&mut of_windows.iter(), row);
                 *at = Some(window.clone());
                 if let Some(slot) = global_slots.get(row) {
                     common.global.select(*slot);
                 }
                 let place = Place {
-                    key,
+                    key: keys.at(row),
                     key_hash: hashes[row],
                     slot: slots[row],
                 };
-                windows.on_timer(common, &place, window, (time_ms, domain), now_ms)?;
+                windows.on_timer(common, &place, &window, (time_ms, domain), now_ms)?;
             }
             Ok(())
         })?;
@@ -278,7 +267,7 @@ where
         if self.requests.is_empty() && last.is_none() {
             return;
         }
-        let key = (place.key.clone(), window.clone());
+        let key = (place.key.get().clone(), window.clone());
         for TimerRequest {
             time_ms,
             domain,
@@ -585,7 +574,7 @@ fn select_window<K: Key, T: Data, U: Data, W: Window>(
     if !common.of_window.is_used() {
         return Ok(None);
     }
-    let mut columns = K::columns(std::iter::once(place.key));
+    let mut columns = place.key.columns();
     columns.extend(W::columns(std::iter::once(window)));
     let hashes = hash_columns(&columns, 1)?;
     let mut slots = vec![];
@@ -607,7 +596,7 @@ fn context<'a, K: Key, T, U, W: Window>(
 ) -> WindowContext<'a, K, W, U> {
     common.collector.time = Some(window.max_timestamp());
     WindowContext {
-        key: place.key,
+        key: place.key.get(),
         window,
         watermark: common.watermark,
         now_ms,
@@ -634,19 +623,19 @@ where
         self.windows.relieve(&mut self.common)?;
         let batch = self.common.keyed(batch)?;
         let (mut slots, mut global_slots) = (vec![], vec![]);
-        self.windows.table.slots(&batch.columns, &batch.hashes, &mut slots)?;
+        self.windows
+            .table
+            .slots(batch.keys.columns(), &batch.hashes, &mut slots)?;
         if self.common.global.is_used() {
             let table = self.common.global.table();
-            table.slots(&batch.columns, &batch.hashes, &mut global_slots)?;
+            table.slots(batch.keys.columns(), &batch.hashes, &mut global_slots)?;
         }
+        self.common.at_hand.take(batch.records);
         self.open_call = Open::Batch(Work {
-            values: batch.values.into_iter(),
-            times: batch.times,
-            keys: batch.keys.into_iter(),
+            keys: batch.keys,
             hashes: batch.hashes,
             slots,
             global_slots,
-            row: 0,
         });
         self.resume(out)
     }
@@ -722,9 +711,8 @@ where
         })
     }
 
-    fn finish(&mut self, _out: &mut Output) -> Result<Flow, TaskError> {
-        guarded("close", || self.windows.function.close())?;
-        Ok(Flow::Done)
+    fn close(&mut self) -> Result<(), TaskError> {
+        guarded("close", || self.windows.function.close())
     }
 
     fn state_bytes(&self) -> usize {

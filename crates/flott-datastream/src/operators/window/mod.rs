@@ -7,24 +7,21 @@
 mod aligned;
 mod general;
 
-use super::keyed::{Selector, keys_of};
+use super::keyed::{KeyedBatch, Selector};
 use super::{AtHand, guarded};
 use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
-use crate::records::{Data, Records};
+use crate::records::Data;
 use crate::runtime_mode;
 use crate::side::{OutputTag, Sides};
 use crate::state::operator::OperatorStates;
 use crate::state::{KeyState, StateDeclarations};
-use crate::times::Times;
 use crate::window::assigner::WindowAssigner;
 use crate::window::contents::Contents;
 use crate::window::function::{OpenWindowContext, ProcessWindowFunction};
 use crate::window::trigger::{TimeDomain, Trigger};
 use aligned::Aligned;
-use arrow_array::ArrayRef;
 use flott_core::clock::SharedClock;
-use flott_core::hash::hash_columns;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
 use flott_runtime::error::panic_text;
@@ -77,33 +74,9 @@ struct Common<K, T, U> {
     is_batch: bool,
 }
 
-/// A batch, and where its keys are.
-struct Keyed<K, T> {
-    values: Vec<T>,
-    times: Times,
-    keys: Vec<K>,
-    columns: Vec<ArrayRef>,
-    hashes: Arc<Vec<u64>>,
-}
-
 impl<K: Key, T: Data, U: Data> Common<K, T, U> {
-    fn keyed(&mut self, batch: Batch) -> Result<Keyed<K, T>, TaskError> {
-        let hashes = batch.hashes().cloned();
-        let records = Records::<T>::from_batch(batch)?;
-        let keys = keys_of(&self.selector, &mut self.at_hand, &records)?;
-        let columns = K::columns(keys.iter());
-        let hashes = match hashes {
-            Some(hashes) => hashes,
-            None => Arc::new(hash_columns(&columns, keys.len())?),
-        };
-        let Records { values, times } = records;
-        Ok(Keyed {
-            values,
-            times,
-            keys,
-            columns,
-            hashes,
-        })
+    fn keyed(&self, batch: Batch) -> Result<KeyedBatch<K, T>, TaskError> {
+        KeyedBatch::of(batch, &self.selector, &self.at_hand)
     }
 
     /// A record is too late for all its windows.
@@ -151,12 +124,21 @@ fn guard_window<W: fmt::Debug>(code: impl FnOnce(&mut Option<W>) -> Result<(), B
     }
 }
 
+/// Takes the function once nothing can fail any more: until then the operator around it would have to close it.
+fn opened<F>(function: &mut Option<F>) -> Result<F, TaskError> {
+    function
+        .take()
+        .ok_or_else(|| TaskError::internal("a window operator has no function"))
+}
+
 /// The operator before it is open, and then.
 pub(crate) struct WindowOperator<K, T, A, G, C, F> {
     /// Taken when it opens.
     settings: Option<WindowSettings<K, T, A, G, C, F>>,
     sides: Sides,
     lists: OperatorStates,
+    /// While it opens.
+    function: Option<F>,
     open: Option<Box<dyn Operator>>,
 }
 
@@ -166,6 +148,7 @@ impl<K, T, A, G, C, F> WindowOperator<K, T, A, G, C, F> {
             settings: Some(settings),
             sides,
             lists: OperatorStates::default(),
+            function: None,
             open: None,
         }
     }
@@ -195,7 +178,7 @@ where
             assigner,
             trigger,
             contents,
-            mut function,
+            function,
             lateness_ms,
             late,
         } = settings;
@@ -204,7 +187,8 @@ where
             global: StateDeclarations::default(),
             window: StateDeclarations::default(),
         };
-        guarded("open", || function.open(&mut open))?;
+        let opening = self.function.insert(function);
+        guarded("open", || opening.open(&mut open))?;
         self.lists.restore(ctx)?;
         let OpenWindowContext { global, window, .. } = open;
         if assigner.is_merging() && !window.is_empty() {
@@ -240,13 +224,13 @@ where
             && lateness_ms == 0
             && !has_state;
         self.open = Some(match is_aligned {
-            true => Box::new(Aligned::open(common, assigner, contents, function, ctx)?),
+            true => Box::new(Aligned::open(common, assigner, contents, &mut self.function, ctx)?),
             false => Box::new(General::open(
                 common,
                 assigner,
                 trigger,
                 contents,
-                function,
+                &mut self.function,
                 lateness_ms,
                 ctx,
             )?),
@@ -280,8 +264,12 @@ where
         Ok(snapshot)
     }
 
-    fn finish(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        self.opened()?.finish(out)
+    fn close(&mut self) -> Result<(), TaskError> {
+        match (&mut self.open, &mut self.function) {
+            (Some(open), _) => open.close(),
+            (None, Some(function)) => guarded("close", || function.close()),
+            (None, None) => Ok(()),
+        }
     }
 
     fn state_bytes(&self) -> usize {

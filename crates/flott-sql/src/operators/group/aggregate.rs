@@ -169,11 +169,12 @@ impl GroupAggregate {
             expiry.plan_sweep(self.clock.now_ms());
         }
         if self.aggregates.is_sized() {
-            let values = self
-                .table
-                .live_slots()
-                .map(|slot| self.aggregates.value_bytes(&self.table, slot));
-            self.longest = values.max().unwrap_or(0);
+            let values = (self.table.live_slots()).map(|slot| self.aggregates.value_bytes(&self.table, slot));
+            self.longest = match self.table.has_rows_elsewhere() {
+                // Those that memory has not may have any length.
+                true => usize::MAX,
+                false => values.max().unwrap_or(0),
+            };
         }
         load_extremes(&self.aggregates, &mut self.table, &self.sets, &mut self.ordered)
     }

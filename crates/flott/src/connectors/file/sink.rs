@@ -286,24 +286,20 @@ impl<T: Data, S: SerializationSchema<T>, B: BucketAssigner<T>> SinkWriter for En
             in_buckets,
             ..
         } = self;
-        self.at_hand.guard(|at_hand| {
-            for (index, value) in records.values.iter().enumerate() {
-                let time = records.time(index);
-                at_hand.next(value, time);
-                line.clear();
-                encoder.serialize(value, line)?;
-                lines.append_value(&*line);
-                if *in_buckets {
-                    let bucket = assigner.bucket_id(value, time, now_ms);
-                    if matches!(bucket.as_str(), "" | "." | "..") || bucket.starts_with(['.', '_']) {
-                        let reason = format!(
-                            "the bucket id '{bucket}' is no name of a folder that readers look into: it must not be empty nor \
-                             begin with '.' or '_'"
-                        );
-                        return Err(reason.into());
-                    }
-                    buckets.append_value(bucket);
+        self.at_hand.each(&records, |value, time| {
+            line.clear();
+            encoder.serialize(value, line)?;
+            lines.append_value(&*line);
+            if *in_buckets {
+                let bucket = assigner.bucket_id(value, time, now_ms);
+                if matches!(bucket.as_str(), "" | "." | "..") || bucket.starts_with(['.', '_']) {
+                    let reason = format!(
+                        "the bucket id '{bucket}' is no name of a folder that readers look into: it must not be empty nor \
+                         begin with '.' or '_'"
+                    );
+                    return Err(reason.into());
                 }
+                buckets.append_value(bucket);
             }
             Ok(())
         })?;

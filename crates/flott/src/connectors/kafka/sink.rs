@@ -243,18 +243,14 @@ impl<T: Data, S: KafkaRecordSerializationSchema<T>> FillRecords for Serialized<T
     fn fill(&mut self, batch: Batch, into: &mut ProducerRecords) -> Result<(), TaskError> {
         let records = Records::<T>::from_batch(batch)?;
         let schema = &mut self.schema;
-        self.at_hand.guard(|at_hand| {
-            for (index, value) in records.values.iter().enumerate() {
-                let time = records.time(index);
-                at_hand.next(value, time);
-                into.push(|record| {
-                    // As in Flink, times before the epoch are none of Kafka's.
-                    if let Some(time_ms) = time.filter(|t| *t >= 0) {
-                        record.set_timestamp(time_ms);
-                    }
-                    schema.serialize(value, time, record)
-                })?;
-            }
+        self.at_hand.each(&records, |value, time| {
+            into.push(|record| {
+                // As in Flink, times before the epoch are none of Kafka's.
+                if let Some(time_ms) = time.filter(|t| *t >= 0) {
+                    record.set_timestamp(time_ms);
+                }
+                schema.serialize(value, time, record)
+            })?;
             Ok(())
         })
     }
