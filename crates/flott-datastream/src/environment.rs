@@ -4,7 +4,7 @@ use crate::client::JobClient;
 use crate::connector::TypedSource;
 use crate::function::BoxError;
 use crate::graph::{Defaults, Graph, ProgramError, Register, Roots};
-use crate::operators::sink::{Collect, FunctionSink};
+use crate::operators::sink::Collect;
 use crate::records::Data;
 use crate::runtime_mode::{self, RuntimeMode};
 use crate::socket::{Reconnect, SocketSource};
@@ -342,7 +342,7 @@ impl StreamExecutionEnvironment {
         job_name: &str,
     ) -> Result<Vec<T>, ExecuteError> {
         let collected = Collect::new();
-        stream.add_sink("collect", "Collect", FunctionSink::<T, _>::new(collected.clone()));
+        stream.add_collect(&collected);
         self.execute(job_name)?;
         Ok(collected.take())
     }
@@ -355,7 +355,7 @@ impl StreamExecutionEnvironment {
         limit: usize,
     ) -> Result<Vec<T>, ExecuteError> {
         let collected = Collect::up_to(limit);
-        stream.add_sink("collect", "Collect", FunctionSink::<T, _>::new(collected.clone()));
+        stream.add_collect(&collected);
         let job = self.execute_async(job_name)?;
         let waiting = job.clone();
         let ended = collected.wait_while(move || !waiting.get_job_status().is_globally_terminal_state());

@@ -11,7 +11,7 @@
 use crate::environment::{ExecuteError, StreamExecutionEnvironment};
 use crate::function::BoxError;
 use crate::graph::Origin;
-use crate::operators::sink::{Collect, FunctionSink};
+use crate::operators::sink::Collect;
 use crate::records::Data;
 use crate::stream::DataStream;
 use flott_core::Options;
@@ -189,8 +189,7 @@ impl StreamExecutionEnvironment {
     ) -> Result<Vec<T>, E> {
         let collected = Collect::new();
         self.execute_aside(job_name, || {
-            let sink = FunctionSink::<T, _>::new(collected.clone());
-            describe()?.add_sink("collect", "Collect", sink);
+            describe()?.add_collect(&collected);
             Ok::<_, E>(())
         })?;
         Ok(collected.take())

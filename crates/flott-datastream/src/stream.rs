@@ -9,7 +9,7 @@ use crate::keyed::KeyedStream;
 use crate::operators::connected::{Connected, ConnectedLogic, One};
 use crate::operators::keyed::{KeyBy, Selector};
 use crate::operators::partition::PartitionBy;
-use crate::operators::sink::{ForEach, FunctionSink, Print};
+use crate::operators::sink::{Collect, ForEach, FunctionSink, Print};
 use crate::operators::stateless::{Filter, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryMapWith};
 use crate::process::ProcessFunction;
 use crate::records::Data;
@@ -431,6 +431,12 @@ impl<T: Data> DataStream<T> {
             env: self.env.clone(),
             node,
         }
+    }
+
+    /// Gives the records to `collected`, by one subtask as in Flink: of several, one would overtake another.
+    pub(crate) fn add_collect(&self, collected: &Collect<T>) {
+        let sink = FunctionSink::<T, _>::new(collected.clone());
+        self.add_sink("collect", "Collect", sink).set_parallelism(1);
     }
 
     /// Runs a job that ends with this stream, and gives its records in the order in which they came. For bounded streams; if the

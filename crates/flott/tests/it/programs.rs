@@ -36,6 +36,18 @@ fn map_times_two() {
     assert_eq!(chains(&env), [expected]);
 }
 
+/// What is collected is in its stream's order, though other operators of the job have more subtasks.
+#[test]
+fn what_is_collected_stays_in_order() {
+    let env = env();
+    env.set_parallelism(4).configure("execution.batch-rows", "1");
+    let numbers: Vec<i64> = (1..=2_000).collect();
+    let stream = env.from_collection(numbers.clone());
+    assert_eq!(stream.execute_and_collect("all").unwrap(), numbers);
+    let some = stream.execute_and_collect_limit("some", 500).unwrap();
+    assert_eq!(some, numbers[..500]);
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Visit {
     website: String,
