@@ -3,19 +3,19 @@
 //! On the way nothing is noted but a record's place in its batch: what it was is read from the batch when its function has failed.
 //! A record that is given away can only be read there if it was copied, which costs nothing where it owns nothing.
 
+use super::told;
 use crate::function::BoxError;
 use crate::records::{Data, Records};
 use crate::text::write_text;
 use crate::times::Times;
 use flott_core::EventTime;
-use flott_runtime::error::panic_text;
 use flott_runtime::{FailureLabel, TaskError};
 use serde::Serialize;
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::mem::needs_drop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 /// Runs user code for the records of batches: those that are lent ([`Self::each`]), or given away one by one.
 pub struct AtHand<T> {
@@ -84,7 +84,7 @@ impl<T: Data> AtHand<T> {
             }
             Ok(())
         }));
-        self.told(ended, records, place.get())
+        self.told_of(ended, records, place.get())
     }
 
     /// What `code` appends for each record, one after the other. They count later.
@@ -98,7 +98,7 @@ impl<T: Data> AtHand<T> {
             code(records, &mut made);
             Ok(())
         }));
-        self.told(ended, records, made.len())?;
+        self.told_of(ended, records, made.len())?;
         Ok(made)
     }
 
@@ -107,10 +107,15 @@ impl<T: Data> AtHand<T> {
         self.before += records as u64;
     }
 
-    fn told(&self, ended: Ended, records: &Records<T>, place: usize) -> Result<(), TaskError> {
-        failed(ended, || {
+    fn told_of(
+        &self,
+        ended: thread::Result<Result<(), BoxError>>,
+        records: &Records<T>,
+        place: usize,
+    ) -> Result<(), TaskError> {
+        told(ended, || {
             let number = self.before + place as u64 + 1;
-            describe(records.values.get(place), number, records.time(place))
+            at(records.values.get(place), number, records.time(place))
         })
     }
 
@@ -146,21 +151,16 @@ impl<T: Data> AtHand<T> {
         self.given
     }
 
-    /// Gives the next record away.
+    /// Gives the next record away, with its event time if it has one.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<T> {
+    pub(crate) fn next(&mut self) -> Option<(T, Option<EventTime>)> {
         let value = match needs_drop::<T>() {
             true => self.moved.next()?,
             false => self.copied.get(self.given)?.clone(),
         };
+        let time = self.times.get(self.given);
         self.given += 1;
-        Some(value)
-    }
-
-    /// The event time of the record at `place`, if it has one.
-    #[inline]
-    pub(crate) fn time(&self, place: usize) -> Option<EventTime> {
-        self.times.get(place)
+        Some((value, time))
     }
 
     /// The event times of the batch, for those who made one record of each.
@@ -174,11 +174,11 @@ impl<T: Data> AtHand<T> {
     /// As [`Self::each`].
     pub(crate) fn guard(&mut self, code: impl FnOnce(&mut Self) -> Result<(), BoxError>) -> Result<(), TaskError> {
         let ended = catch_unwind(AssertUnwindSafe(|| code(self)));
-        failed(ended, || {
+        told(ended, || {
             let place = self.given.saturating_sub(1);
             let in_batch = self.places.as_ref().and_then(|places| places.get(place).copied());
             let number = self.before + in_batch.map_or(place as u64, u64::from) + 1;
-            describe(self.copied.get(place), number, self.times.get(place))
+            at(self.copied.get(place), number, self.times.get(place))
         })?;
         if self.len() == 0 {
             let given = std::mem::take(&mut self.given);
@@ -194,27 +194,9 @@ impl<T: Data> AtHand<T> {
     }
 }
 
-type Ended = Result<Result<(), BoxError>, Box<dyn Any + Send>>;
-
-fn failed(ended: Ended, record: impl FnOnce() -> String) -> Result<(), TaskError> {
-    match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            let message = format!("the function failed at {}", record());
-            Err(TaskError::caused(FailureLabel::User, message, error))
-        }
-        Err(panic) => {
-            let said = panic_text(panic.as_ref());
-            Err(TaskError::user(format!(
-                "the function panicked at {}: {said}",
-                record()
-            )))
-        }
-    }
-}
-
-fn describe<T: Serialize>(value: Option<&T>, number: u64, time: Option<EventTime>) -> String {
-    let mut text = format!("record {number}");
+/// Where a function stood.
+fn at<T: Serialize>(value: Option<&T>, number: u64, time: Option<EventTime>) -> String {
+    let mut text = format!("at record {number}");
     let mut shown = String::new();
     if value.is_some_and(|value| write_text(value, &mut shown).is_ok()) {
         text.push_str(&format!(", {shown},"));
@@ -233,7 +215,7 @@ pub(crate) fn describe_failure<T: Serialize>(
     time: Option<EventTime>,
     error: BoxError,
 ) -> TaskError {
-    let message = format!("the function failed at {}", describe(Some(value), number, time));
+    let message = format!("the function failed {}", at(Some(value), number, time));
     TaskError::caused(FailureLabel::User, message, error)
 }
 
@@ -255,7 +237,7 @@ mod tests {
     /// Takes all records, and fails at `wrong`.
     fn take_all<T: Data + PartialEq>(at_hand: &mut AtHand<T>, wrong: &T) -> Result<(), TaskError> {
         at_hand.guard(|at_hand| {
-            while let Some(value) = at_hand.next() {
+            while let Some((value, _)) = at_hand.next() {
                 if value == *wrong {
                     return Err("no".into());
                 }

@@ -176,8 +176,8 @@ fn work<T: Data, U>(
 ) -> Result<(), TaskError> {
     at_hand.guard(|at_hand| {
         while !ctx.collector.is_full() {
-            ctx.collector.time = at_hand.time(at_hand.place());
-            let Some(value) = at_hand.next() else { break };
+            let Some((value, time)) = at_hand.next() else { break };
+            ctx.collector.time = time;
             code(value, &mut ctx)?;
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! ```
 //! A key whose state is empty behind a batch is given up.
 
-use super::{AtHand, guarded, guarded_in};
+use super::{AtHand, guarded, told};
 use crate::broadcast::{
     BroadcastContext, BroadcastStates, KeyedBroadcastContext, KeyedBroadcastProcessFunction, OpenKeyedBroadcastContext,
 };
@@ -33,6 +33,7 @@ use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::OperatorSnapshot;
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Table of all states of a function.
@@ -297,8 +298,8 @@ impl<K: Key, T: Data> Input<K, T> {
         self.at_hand.guard(|at_hand| {
             while !collector.is_full() {
                 let row = at_hand.place();
-                let Some(value) = at_hand.next() else { break };
-                collector.time = at_hand.time(row);
+                let Some((value, time)) = at_hand.next() else { break };
+                collector.time = time;
                 if has_state {
                     opened.state.select(slots[row]);
                 }
@@ -392,8 +393,8 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
                 opened.state.set_now(now_ms);
                 at_hand.guard(|at_hand| {
                     while !collector.is_full() {
-                        collector.time = at_hand.time(at_hand.place());
-                        let Some(value) = at_hand.next() else { break };
+                        let Some((value, time)) = at_hand.next() else { break };
+                        collector.time = time;
                         let mut ctx = KeyedBroadcastContext {
                             context: BroadcastContext(Context {
                                 collector,
@@ -439,13 +440,7 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
         let now_ms = opened.clock.now_ms();
         opened.state.set_now(now_ms);
         let at = Cell::new(0);
-        let place = || {
-            format!(
-                "timer of {time_ms} ms for the key {}",
-                key_text(keys.columns(), at.get())
-            )
-        };
-        guarded_in(place, || {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
             for row in 0..hashes.len() {
                 at.set(row);
                 if has_state {
@@ -466,6 +461,10 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Keyed<K, A, B, L> {
                 logic.on_timer(time_ms, &mut ctx)?;
             }
             Ok(())
+        }));
+        told(ended, || {
+            let key = key_text(keys.columns(), at.get());
+            format!("in its timer of {time_ms} ms for the key {key}")
         })?;
         opened.apply_timers()?;
         if has_state {

@@ -14,8 +14,10 @@ pub(crate) use at_hand::describe_failure;
 
 use crate::function::BoxError;
 use crate::state::WrongDeclaration;
+use flott_runtime::error::panic_text;
 use flott_runtime::{FailureLabel, TaskError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 /// Rows after which an operator lets the next one work.
 pub(crate) const BATCH_ROWS: usize = 8192;
@@ -25,27 +27,23 @@ pub(crate) const BATCH_ROWS: usize = 8192;
 /// # Errors
 /// What the code returned or panicked with.
 pub fn guarded(what: &str, code: impl FnOnce() -> Result<(), BoxError>) -> Result<(), TaskError> {
-    guarded_in(|| what.to_owned(), code)
+    told(catch_unwind(AssertUnwindSafe(code)), || format!("in its {what}"))
 }
 
-/// The same, for a place that is put into words when the code has failed.
-pub(crate) fn guarded_in(
-    place: impl FnOnce() -> String,
-    code: impl FnOnce() -> Result<(), BoxError>,
-) -> Result<(), TaskError> {
-    match catch_unwind(AssertUnwindSafe(code)) {
+/// What user code returned or panicked with, with the place where it stood: `place` puts it into words, once it has failed.
+fn told(ended: thread::Result<Result<(), BoxError>>, place: impl FnOnce() -> String) -> Result<(), TaskError> {
+    match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
             let is_declaration = error.is::<WrongDeclaration>();
-            let text = format!("the function failed in its {}", place());
+            let text = format!("the function failed {}", place());
             let error = TaskError::caused(FailureLabel::User, text, error);
             // The same program says the same again.
             Err(if is_declaration { error.fatal() } else { error })
         }
         Err(panic) => {
-            let said = flott_runtime::error::panic_text(panic.as_ref());
-            let text = format!("the function panicked in its {}: {said}", place());
-            Err(TaskError::user(text))
+            let said = panic_text(panic.as_ref());
+            Err(TaskError::user(format!("the function panicked {}: {said}", place())))
         }
     }
 }

@@ -65,11 +65,10 @@ impl<T: Data, F: SinkFunction<T>> SinkWriter for FunctionWriter<T, F> {
         let function = &mut self.function;
         self.at_hand.take(Records::from_batch(batch)?);
         self.at_hand.guard(|at_hand| {
-            loop {
-                let time = at_hand.time(at_hand.place());
-                let Some(value) = at_hand.next() else { return Ok(()) };
+            while let Some((value, time)) = at_hand.next() {
                 function.invoke(value, time)?;
             }
+            Ok(())
         })?;
         Ok(Flow::Done)
     }

@@ -33,7 +33,7 @@ fn one_of_each<T: Data, U>(
     out: &mut Collector<U>,
     mut make: impl FnMut(T) -> Result<U, BoxError>,
 ) -> Result<(), BoxError> {
-    while let Some(value) = at_hand.next() {
+    while let Some((value, _)) = at_hand.next() {
         out.records.values.push(make(value)?);
     }
     out.records.times = at_hand.take_times();
@@ -48,8 +48,8 @@ fn any_of_each<T: Data, U>(
     mut make: impl FnMut(T, &mut Collector<U>) -> Result<(), BoxError>,
 ) -> Result<(), BoxError> {
     while !out.is_full() {
-        out.time = at_hand.time(at_hand.place());
-        let Some(value) = at_hand.next() else { break };
+        let Some((value, time)) = at_hand.next() else { break };
+        out.time = time;
         make(value, out)?;
     }
     Ok(())

@@ -164,9 +164,9 @@ where
         let at_hand = &mut self.common.at_hand;
         at_hand.take_part(records, rows);
         at_hand.guard(|at_hand| {
-            for (row, slot) in slots.iter().enumerate() {
-                let Some(value) = at_hand.next() else { break };
-                contents.add(column.get_mut(*slot), value, at_hand.time(row))?;
+            for slot in slots.iter() {
+                let Some((value, time)) = at_hand.next() else { break };
+                contents.add(column.get_mut(*slot), value, time)?;
             }
             Ok(())
         })

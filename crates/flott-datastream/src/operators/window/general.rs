@@ -147,8 +147,7 @@ where
         let ended = at_hand.guard(|at_hand| {
             while !common.collector.is_full() {
                 let row = at_hand.place();
-                let Some(value) = at_hand.next() else { break };
-                let time = at_hand.time(row);
+                let Some((value, time)) = at_hand.next() else { break };
                 if has_global {
                     common.global.select(work.global_slots[row]);
                 }

@@ -8,7 +8,7 @@ mod aligned;
 mod general;
 
 use super::keyed::{KeyedBatch, Selector};
-use super::{AtHand, guarded};
+use super::{AtHand, guarded, told};
 use crate::function::{BoxError, Collector, RuntimeContext};
 use crate::key::Key;
 use crate::records::Data;
@@ -24,9 +24,8 @@ use aligned::Aligned;
 use flott_core::clock::SharedClock;
 use flott_core::time::NO_WATERMARK;
 use flott_core::{Batch, CheckpointId, EventTime};
-use flott_runtime::error::panic_text;
 use flott_runtime::metrics::OperatorMetrics;
-use flott_runtime::{FailureLabel, Flow, Operator, OperatorContext, Output, TaskError};
+use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
 use flott_state::OperatorSnapshot;
 use general::General;
 use std::fmt;
@@ -107,21 +106,10 @@ fn event_time(time: Option<EventTime>, is_event_time: bool) -> Result<EventTime,
 fn guard_window<W: fmt::Debug>(code: impl FnOnce(&mut Option<W>) -> Result<(), BoxError>) -> Result<(), TaskError> {
     let mut at = None;
     let ended = catch_unwind(AssertUnwindSafe(|| code(&mut at)));
-    let place = || match &at {
+    told(ended, || match &at {
         Some(window) => format!("for the window {window:?}"),
         None => "before its first window".to_owned(),
-    };
-    match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            let text = format!("the function failed {}", place());
-            Err(TaskError::caused(FailureLabel::User, text, error))
-        }
-        Err(panic) => {
-            let said = panic_text(panic.as_ref());
-            Err(TaskError::user(format!("the function panicked {}: {said}", place())))
-        }
-    }
+    })
 }
 
 /// Takes the function once nothing can fail any more: until then the operator around it would have to close it.
