@@ -9,23 +9,23 @@
 //! `checkpoint-commit` (between the commits of two transactions), `sink-commit` (`skip`, `twice`: bends the commit).
 
 use crate::alignment::Alignment;
+use crate::commit::{SharedCommitter, commit_with_retries, committables};
 use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::deploy::{Attempt, JobContext, JobSource};
 use crate::error::ClusterError;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
 use crate::prepare::{Prepared, prepare};
+use crate::savepoint::{SavepointAnswer, WantedSavepoint};
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
-use bytes::Bytes;
-use flott_checkpoint::Savepoint;
 use flott_core::{CheckpointId, EventTime, JobStatus, OperatorId};
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::error::panic_text;
-use flott_runtime::failpoint::{self, Action};
+use flott_runtime::failpoint;
 use flott_runtime::task::{TaskCommand, TaskEvent, TaskHandle, spawn};
-use flott_runtime::{Committer, SplitEnumerator, TaskError};
+use flott_runtime::{SplitEnumerator, TaskError};
 use flott_state::OperatorSnapshot;
 use flott_state::persist::WrittenSnapshots;
 use futures::FutureExt;
@@ -34,13 +34,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::{Mutex, oneshot, watch};
-
-/// How often a commit that failed for a passing reason is tried again before the job restarts.
-const COMMIT_ATTEMPTS: u32 = 10;
-
-/// A sink's committer, shared by commits and recoveries, which never overlap.
-pub(crate) type SharedCommitter = Arc<Mutex<Box<dyn Committer>>>;
+use tokio::sync::{oneshot, watch};
 
 /// What arrives in the inbox.
 pub(crate) enum Message {
@@ -76,32 +70,6 @@ pub(crate) enum Message {
         subtask: usize,
         answer: oneshot::Sender<Result<(), String>>,
     },
-}
-
-/// Gets a savepoint's path, or why there is none.
-pub(crate) type SavepointAnswer = oneshot::Sender<Result<String, String>>;
-
-/// A savepoint that waits for its checkpoint.
-pub(crate) struct WantedSavepoint {
-    place: Savepoint,
-    answer: SavepointAnswer,
-}
-
-impl WantedSavepoint {
-    /// Gives it up.
-    async fn give_up(self, reason: String) {
-        if let Err(error) = self.place.abandon().await {
-            tracing::warn!(%error, path = self.place.path(), "an unfinished savepoint could not be deleted");
-        }
-        let _ = self.answer.send(Err(reason));
-    }
-
-    /// It is there, and the job does not stop behind it.
-    fn not_stopped(self, why: &str) {
-        let path = self.place.path();
-        let text = format!("{path} was written, but before the job could stop behind it, {why}");
-        let _ = self.answer.send(Err(text));
-    }
 }
 
 /// A checkpoint whose parts arrive.
@@ -283,7 +251,7 @@ impl JobMaster {
                 tokio::spawn(async move {
                     match storage.savepoint(&dir).await {
                         Ok(place) => {
-                            let wanted = Box::new(WantedSavepoint { place, answer });
+                            let wanted = Box::new(WantedSavepoint::new(place, answer));
                             let _ = sender.send(Message::SavepointPlace(wanted, then));
                         }
                         Err(error) => {
@@ -405,7 +373,7 @@ impl JobMaster {
                 let collected = self.collecting.remove(&id);
                 self.stopped |= kind.stops();
                 if let Some(savepoint) = collected.and_then(|c| c.savepoint) {
-                    let _ = savepoint.answer.send(Ok(savepoint.place.path()));
+                    savepoint.written();
                 }
                 self.send_all(|| TaskCommand::CheckpointComplete(id));
                 let storage = self.storage.clone();
@@ -685,7 +653,7 @@ impl JobMaster {
                 storage.committed(&point).await;
             }
             let taken = match savepoint {
-                Some(savepoint) => take_savepoint(&storage, &point, savepoint, result, stops).await,
+                Some(savepoint) => savepoint.take(&storage, &point, result, stops).await,
                 None => result.map(|()| None),
             };
             match taken {
@@ -744,86 +712,6 @@ impl JobMaster {
         self.status.send_replace(self.machine.status());
         tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
     }
-}
-
-/// The committables of every sink that has a committer, from the parts of a checkpoint.
-pub(crate) fn committables(
-    ctx: &JobContext,
-    committers: &BTreeMap<NodeId, SharedCommitter>,
-    parts: &BTreeMap<SubtaskId, WrittenSnapshots>,
-) -> Vec<(SharedCommitter, Vec<Bytes>)> {
-    let of = |id: OperatorId| parts.values().flat_map(|p| &p.parts).filter(move |p| p.id == id);
-    let listed = |node: &NodeId| {
-        let id = ctx.plan.nodes[*node].operator_id;
-        of(id)
-            .flat_map(|p| p.subtask.committables.iter().map(|c| c.0.clone()))
-            .collect()
-    };
-    committers
-        .iter()
-        .map(|(node, committer)| (committer.clone(), listed(node)))
-        .collect()
-}
-
-/// Copies the checkpoint whose sinks are committed, and answers; where the job stops behind it the answer waits for that. A
-/// job that was to stop behind its savepoint, and has none, is started again; one that runs on is not troubled.
-async fn take_savepoint(
-    storage: &Storage,
-    point: &RestorePoint,
-    savepoint: WantedSavepoint,
-    committed: Result<(), Failure>,
-    stops: bool,
-) -> Result<Option<WantedSavepoint>, Failure> {
-    if let Err(failure) = committed {
-        savepoint.give_up(failure.text.clone()).await;
-        return Err(failure);
-    }
-    let path = savepoint.place.path();
-    let Err(error) = storage.copy(point, &savepoint.place).await else {
-        if stops {
-            return Ok(Some(savepoint));
-        }
-        let _ = savepoint.answer.send(Ok(path));
-        return Ok(None);
-    };
-    let text = format!("the savepoint {path} could not be written: {error}");
-    savepoint.give_up(text.clone()).await;
-    if stops {
-        return Err(Failure { text, retryable: true });
-    }
-    tracing::warn!("{text}");
-    Ok(None)
-}
-
-/// Commits one by one, so that a crash between two is the hard case that tests ask for.
-pub(crate) async fn commit_with_retries(committer: &SharedCommitter, committables: &[Bytes]) -> Result<(), Failure> {
-    let times = match failpoint::hit("sink-commit") {
-        Some(Action::Skip) => 0,
-        Some(Action::Twice) => 2,
-        _ => 1,
-    };
-    for committable in committables {
-        for _ in 0..times {
-            let mut attempt = 1;
-            loop {
-                let error = match committer.lock().await.commit(std::slice::from_ref(committable)).await {
-                    Ok(()) => break,
-                    Err(error) => TaskError::from(error),
-                };
-                if !error.is_retryable() || attempt == COMMIT_ATTEMPTS {
-                    return Err(Failure {
-                        text: error.full_text(),
-                        retryable: error.is_retryable(),
-                    });
-                }
-                tracing::warn!(attempt, error = error.full_text(), "a commit failed and is tried again");
-                tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
-                attempt += 1;
-            }
-        }
-        failpoint::hit("checkpoint-commit");
-    }
-    Ok(())
 }
 
 /// Looks for new splits at each interval and reports them, until it is ended or finds what it cannot take: a restart tells at

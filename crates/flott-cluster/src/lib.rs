@@ -9,6 +9,7 @@
 //! same job without threads, for tests of operators.
 
 mod alignment;
+mod commit;
 pub mod coordinator;
 mod deploy;
 mod error;
@@ -18,6 +19,7 @@ mod prepare;
 pub mod report;
 pub mod restart;
 pub mod restore_check;
+mod savepoint;
 pub mod settings;
 pub mod stats;
 pub mod stepped;

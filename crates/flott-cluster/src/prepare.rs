@@ -1,8 +1,8 @@
 //! What comes before every attempt: settle the sinks, find splits, lay out the state to restore.
 
+use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource, RestoredStates};
 use crate::error::ClusterError;
-use crate::job_master::SharedCommitter;
 use crate::storage::{RestorePoint, Storage};
 use bytes::Bytes;
 use flott_core::CheckpointId;

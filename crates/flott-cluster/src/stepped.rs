@@ -5,10 +5,10 @@
 //! has happened when the call returns. There is one attempt: a failure ends the job.
 
 use crate::alignment::Alignment;
+use crate::commit::{SharedCommitter, commit_with_retries, committables};
 use crate::coordinator::SubtaskId;
 use crate::deploy::JobContext;
 use crate::error::ClusterError;
-use crate::job_master::{SharedCommitter, commit_with_retries, committables};
 use crate::prepare::prepare;
 use crate::stats::TaskView;
 use crate::storage::Storage;

@@ -1,8 +1,9 @@
 //! Submission: from a plan to a running job in this process, and the handle by which it is watched and stopped.
 
+use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
-use crate::job_master::{JobMaster, Message, SharedCommitter};
+use crate::job_master::{JobMaster, Message};
 use crate::job_state::JobMachine;
 use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
