@@ -294,6 +294,79 @@ fn trees_of_expressions() {
     );
 }
 
+/// What sqlparser reads again as something else where it fails, in itself.
+#[test]
+fn errors_deep_inside() {
+    let reread = [
+        "SUBSTRING(",
+        "SUBSTR(",
+        "POSITION(",
+        "FLOOR(",
+        "CEIL(",
+        "CEILING(",
+        "OVERLAY(",
+        "EXTRACT(",
+        "CONVERT(",
+        "TRIM(",
+        "CASE (",
+        "NOT (",
+        "CAST(",
+        "SAFE_CAST(",
+        "LOCALTIME(",
+        "CURRENT_DATE(",
+        "INTERVAL ",
+        "INTERVAL (",
+        "ARRAY(",
+        "ARRAY[",
+        "MAP[",
+        "EXISTS (",
+        "i IN (VALUES (",
+        "i IN (SELECT (",
+        "i IN ((",
+        "i BETWEEN (",
+        "r.f(",
+        "r.x[",
+        "MAP(",
+        "ROW(",
+        "STRUCT(",
+        "{fn f(",
+        "JSON_VALUE(",
+        "f(a => ",
+        "(a, b) OVERLAPS (",
+        "CASE WHEN ",
+        "DATE (",
+        "ARRAY<",
+        "IF(",
+        "CAST(x AS ROW<a ",
+    ];
+    let mut bombs = vec![];
+    for open in reread {
+        for inside in ["", "i FROM", "1 2", "* *"] {
+            bombs.push((open, nested("SELECT ", open, inside, "", " FROM t", 100)));
+            let closed = ")".repeat(open.matches('(').count());
+            bombs.push((open, nested("SELECT ", open, inside, &closed, " FROM t", 100)));
+        }
+    }
+    for open in [
+        "((SELECT * FROM ",
+        "(((SELECT * FROM ",
+        "(WITH x AS ((SELECT * FROM ",
+        "((VALUES (SELECT * FROM ",
+        "(t JOIN ((SELECT * FROM ",
+    ] {
+        let closed = ")".repeat(open.matches('(').count());
+        for n in [12, 70] {
+            for inside in ["", "t", "t t t"] {
+                bombs.push((open, nested("SELECT * FROM ", open, inside, "", "", n)));
+                bombs.push((open, nested("SELECT * FROM ", open, inside, &closed, "", n)));
+                let named = format!(" a CROSS JOIN t{closed}");
+                bombs.push((open, nested("SELECT * FROM ", open, inside, &named, "", n)));
+            }
+        }
+    }
+    all("sql", bombs);
+}
+
 #[test]
 fn scripts() {
     let sink = "WITH ('connector' = 'print')";

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 /// An expression over the columns of a table with their names in backquotes.
 pub fn expr_text(expr: &Expr, columns: &[&str]) -> String {
     let text = expr.to_string();
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::default();
     // Where names stand is known of the expression that this text is; words like SECOND can be names or not.
     let (Ok(tokens), Ok(parsed)) = (
         Tokenizer::new(&dialect, &text).tokenize_with_location(),

@@ -3,6 +3,9 @@
 //! The type id is GenericDialect's, because sqlparser gates much of its grammar on that; what Flink does not have is
 //! switched off here. [`Dialect::parse_prefix`] reads `CAST` (Flink's types), `MAP[…]`, `TABLE name` (the argument of window
 //! functions), `(a - b) DAY` and others, which no built-in dialect does.
+//!
+//! sqlparser goes back where it fails and tries something else: a `SUBSTRING(…)` it cannot read is read once more as a call, so an
+//! error deep inside of twenty would be read a million times. The dialect counts the expressions that are begun, and ends that.
 
 use super::difference;
 use super::json::{JsonArguments, json_test};
@@ -14,8 +17,9 @@ use sqlparser::ast::{
 use sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Location, Token};
 use std::any::TypeId;
+use std::cell::Cell;
 
 /// Name of the function that a `TABLE name` argument is turned into.
 pub const TABLE_ARGUMENT: &str = "$TABLE";
@@ -25,9 +29,46 @@ pub const MAP_CONSTRUCTOR: &str = "MAP";
 /// Prefix that stands before the lower bound of `BETWEEN SYMMETRIC`.
 pub const SYMMETRIC: &str = "$SYMMETRIC";
 
+/// Expressions that may be begun in any statement, and more for each of its tokens. What can be read at once begins at most
+/// one with a token.
+const EXPRESSIONS: usize = 20_000;
+const EXPRESSIONS_PER_TOKEN: usize = 16;
+
 /// Flink SQL.
-#[derive(Debug, Default)]
-pub struct FlinkDialect;
+#[derive(Debug)]
+pub struct FlinkDialect {
+    /// How many expressions may still be begun.
+    left: Cell<usize>,
+    /// Where the furthest of them began.
+    furthest: Cell<Location>,
+}
+
+impl Default for FlinkDialect {
+    /// For text of our own making.
+    fn default() -> Self {
+        Self {
+            left: Cell::new(usize::MAX),
+            furthest: Cell::new(Location::empty()),
+        }
+    }
+}
+
+impl FlinkDialect {
+    /// For a statement of so many tokens: when it has been read over and over, all further expressions are errors that sqlparser does not
+    /// try to read as something else ([`ParserError::RecursionLimitExceeded`]).
+    pub fn of(tokens: usize) -> Self {
+        let left = EXPRESSIONS.saturating_add(tokens.saturating_mul(EXPRESSIONS_PER_TOKEN));
+        Self {
+            left: Cell::new(left),
+            ..Self::default()
+        }
+    }
+
+    /// Where the furthest expression began, if reading was given up.
+    pub fn given_up_at(&self) -> Option<Location> {
+        (self.left.get() == 0).then(|| self.furthest.get())
+    }
+}
 
 impl Dialect for FlinkDialect {
     fn dialect(&self) -> TypeId {
@@ -105,6 +146,12 @@ impl Dialect for FlinkDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        };
+        self.left.set(left);
+        self.furthest
+            .set(self.furthest.get().max(parser.peek_token_ref().span.start));
         let [first, second] = parser.peek_tokens();
         if first == Token::LParen && difference::comes_next(parser) {
             return Some(parse_difference(parser));

@@ -215,7 +215,7 @@ impl<'p, 'a> JsonArguments<'p, 'a> {
                     self.words(&["KEY"]);
                 }
                 // A colon ends the key.
-                let above_colon = FlinkDialect.prec_value(Precedence::Colon);
+                let above_colon = FlinkDialect::default().prec_value(Precedence::Colon);
                 let key = self.parser.parse_subexpr(above_colon)?;
                 if !self.words(&["VALUE"]) {
                     self.parser.expect_token(&Token::Colon)?;

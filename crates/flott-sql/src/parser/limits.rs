@@ -21,6 +21,9 @@ const MAX_TERMS: usize = 1000;
 pub(crate) const MAX_TYPE_NESTING: usize = 64;
 /// Views in each other.
 pub(crate) const MAX_VIEW_NESTING: usize = 64;
+/// How often a query may be read: one that stands in several parentheses is read as a table in them once more for each if there is
+/// an error inside, and queries of this kind in each other multiply that.
+const MAX_READINGS: usize = 4096;
 /// Tables and parts of queries in a statement, once views and common table expressions are put in: using one twice in the
 /// next one, and that twice again, doubles them each time.
 pub(crate) const MAX_RELATIONS: usize = 10_000;
@@ -38,6 +41,13 @@ const KINDS: usize = 7;
 /// Lengths of the open chains inside one pair of parentheses.
 type Chains = [usize; KINDS];
 
+/// What is around an open parenthesis.
+struct Around {
+    chains: Chains,
+    /// How often what is in it may be read, for what is around it once.
+    readings: usize,
+}
+
 /// Depth of chains inside each other, in parts of the limits.
 fn depth(chains: &Chains) -> usize {
     let weight = |kind: usize| if matches!(kind, AND | OR) { MAX_CHAIN } else { MAX_TERMS };
@@ -49,10 +59,17 @@ fn depth(chains: &Chains) -> usize {
 /// # Errors
 /// At the operator that is one too many.
 pub fn check(tokens: &StatementTokens) -> SqlResult<()> {
-    let mut around: Vec<Chains> = vec![];
+    let mut around: Vec<Around> = vec![];
+    // Parentheses without anything between them, and how often what is inside may be read.
+    let (mut opened, mut readings) = (0, 1);
     let mut chains: Chains = [0; KINDS];
     let mut depth_around = 0;
     for token in tokens {
+        let opened_before = opened;
+        opened = match token.token {
+            Token::LParen => opened + 1,
+            _ => 0,
+        };
         let kind = match &token.token {
             Token::LParen | Token::LBracket => {
                 if token.token == Token::LBracket {
@@ -60,14 +77,15 @@ pub fn check(tokens: &StatementTokens) -> SqlResult<()> {
                     within(depth_around + depth(&chains), token)?;
                 }
                 depth_around += depth(&chains);
-                around.push(chains);
+                around.push(Around { chains, readings: 1 });
                 chains = [0; KINDS];
                 continue;
             }
             Token::RParen | Token::RBracket => {
                 if let Some(outer) = around.pop() {
-                    chains = outer;
+                    chains = outer.chains;
                     depth_around -= depth(&chains);
+                    readings /= outer.readings;
                 }
                 continue;
             }
@@ -80,6 +98,17 @@ pub fn check(tokens: &StatementTokens) -> SqlResult<()> {
                 "OR" => OR,
                 "AND" => AND,
                 "IS" | "BETWEEN" | "LIKE" | "SIMILAR" | "IN" => COMPARISON,
+                "SELECT" | "WITH" | "VALUES" if opened_before > 1 => {
+                    if let Some(innermost) = around.last_mut() {
+                        innermost.readings = opened_before;
+                        readings *= opened_before;
+                    }
+                    if readings > MAX_READINGS {
+                        return Err(too_many_parentheses(token));
+                    }
+                    chains[UNION + 1..].fill(0);
+                    continue;
+                }
                 "SELECT" | "FROM" | "WHERE" | "GROUP" | "HAVING" | "WHEN" | "THEN" | "ELSE" | "INSERT" => {
                     chains[UNION + 1..].fill(0);
                     continue;
@@ -111,6 +140,13 @@ fn within(depth: usize, token: &TokenWithSpan) -> SqlResult<()> {
     Err(SqlError::new(Step::Syntax, message)
         .at_span(token.span)
         .remedy("use IN (…) for many alternatives, or compute parts in a view"))
+}
+
+fn too_many_parentheses(token: &TokenWithSpan) -> SqlError {
+    let message = "this query stands in too many parentheses, in queries that do so, too";
+    SqlError::new(Step::Syntax, message)
+        .at_span(token.span)
+        .remedy("leave out parentheses directly inside others, or name parts of the statement, in WITH or in views")
 }
 
 #[cfg(test)]
@@ -145,5 +181,18 @@ mod tests {
         assert!(is_refused(&format!("SELECT {sum} + ({sum} + ({sum}))")));
         assert!(is_refused(&format!("SELECT a{}", "[1]".repeat(MAX_CHAIN + 1))));
         assert!(is_refused(&vec!["SELECT 1"; MAX_CHAIN + 2].join(" UNION ALL ")));
+    }
+
+    #[test]
+    fn parentheses_around_queries_multiply_in_each_other_only() {
+        let nested = |open: &str, n: usize| {
+            let closed = ")".repeat(open.matches('(').count() * n);
+            format!("SELECT * FROM {}t{closed}", open.repeat(n))
+        };
+        assert!(!is_refused(&nested("((SELECT * FROM ", 12)));
+        assert!(is_refused(&nested("((SELECT * FROM ", 13)));
+        assert!(is_refused(&nested("((((SELECT * FROM ", 7)));
+        assert!(!is_refused(&nested("(SELECT * FROM ", 100)));
+        assert!(!is_refused(&format!("SELECT {}", vec!["((SELECT 1))"; 500].join(", "))));
     }
 }

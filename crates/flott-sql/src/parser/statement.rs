@@ -65,7 +65,7 @@ pub fn parse(places: &mut Places<'_>, tokens: StatementTokens) -> SqlResult<Stat
     places.offset(location);
     let start = *places;
     let statement_text = places.slice(location, end).to_owned();
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::of(tokens.len());
     let mut statement = StatementParser {
         p: Parser::new(&dialect)
             .with_recursion_limit(MAX_NESTING)
@@ -84,7 +84,10 @@ pub fn parse(places: &mut Places<'_>, tokens: StatementTokens) -> SqlResult<Stat
             location,
             text: statement_text,
         })
-        .map_err(|e| furthest(e, &tokens, end))
+        .map_err(|e| match dialect.given_up_at() {
+            Some(place) => given_up(place),
+            None => furthest(e, &tokens, end),
+        })
 }
 
 /// Finds places of a text, one after the other.
@@ -132,6 +135,14 @@ impl<'a> Places<'a> {
     }
 }
 
+/// The error of a statement that was read over and over; `place` is where reading came furthest.
+fn given_up(place: Location) -> SqlError {
+    let message = "there is an error here, or shortly before or behind: it lies so deep in calls and parentheses that reading was given up";
+    SqlError::new(Step::Syntax, message)
+        .at(place)
+        .remedy("see that each parenthesis is closed, or name parts of the statement, in WITH or in views, to be told the error itself")
+}
+
 /// Tokens that are read once more for a better place: each try may take the whole statement.
 const MAX_TRIED_TOKENS: usize = 300_000;
 
@@ -142,7 +153,7 @@ fn furthest(error: ParserError, tokens: &[TokenWithSpan], end: Location) -> SqlE
     if error == ParserError::RecursionLimitExceeded {
         return best;
     }
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::of(tokens.len());
     let mut p = Parser::new(&dialect)
         .with_recursion_limit(MAX_NESTING)
         .with_tokens_with_locations(tokens.to_vec());
@@ -166,7 +177,9 @@ fn furthest(error: ParserError, tokens: &[TokenWithSpan], end: Location) -> SqlE
             };
             Err(ParserError::RecursionLimitExceeded)
         });
-        if let Err(inner) = read {
+        if let Err(inner) = read
+            && inner != ParserError::RecursionLimitExceeded
+        {
             let inner = to_error(&inner, end);
             let place = |e: &SqlError| e.place.as_ref().map(|p| (p.line, p.column));
             if place(&inner) > place(&best) {
@@ -761,6 +774,6 @@ impl StatementParser<'_> {
 
 /// Parses an expression by itself.
 pub fn parse_expr(text: &str) -> Parsed<sqlparser::ast::Expr> {
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::default();
     Parser::new(&dialect).try_with_sql(text)?.parse_expr()
 }

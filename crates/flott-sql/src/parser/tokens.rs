@@ -27,7 +27,7 @@ pub type StatementTokens = Vec<TokenWithSpan>;
 /// # Errors
 /// If a string, name or comment is not closed, or a hint is not understood.
 pub fn split(text: &str) -> SqlResult<(Vec<StatementTokens>, Hints)> {
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::default();
     let tokens = Tokenizer::new(&dialect, text)
         .tokenize_with_location()
         .map_err(|e| tokenizer_error(&e))?;
@@ -77,7 +77,7 @@ fn read_hint(hint: &str, before: Option<Location>, hints: &mut Hints) -> SqlResu
                 .remedy("OPTIONS('key' = 'value') behind a table's name is supported; other hints are not yet"),
         );
     };
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::default();
     let tokens: Vec<Token> = Tokenizer::new(&dialect, inner)
         .tokenize()
         .map_err(|e| SqlError::new(Step::Syntax, format!("in the hint: {}", e.message)))?
@@ -106,7 +106,7 @@ fn read_hint(hint: &str, before: Option<Location>, hints: &mut Hints) -> SqlResu
 /// Whether the last statement of `text` has its semicolon. The error says whether a string, name or comment is still open,
 /// so that more text may follow.
 pub fn is_complete(text: &str) -> Result<bool, bool> {
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::default();
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| {
         ["Unterminated", "Unexpected EOF", "Expected close delimiter"]
             .iter()

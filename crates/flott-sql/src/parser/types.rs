@@ -65,7 +65,7 @@ pub fn parse(parser: &mut Parser) -> Result<LogicalType, ParserError> {
 /// # Errors
 /// If the text is no type.
 pub fn parse_text(text: &str) -> Result<LogicalType, ParserError> {
-    let dialect = FlinkDialect;
+    let dialect = FlinkDialect::default();
     let mut parser = Parser::new(&dialect).try_with_sql(text)?;
     let ty = parse(&mut parser)?;
     match parser.peek_token().token {
