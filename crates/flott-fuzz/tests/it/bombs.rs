@@ -342,9 +342,9 @@ fn errors_deep_inside() {
     let mut bombs = vec![];
     for open in reread {
         for inside in ["", "i FROM", "1 2", "* *"] {
-            bombs.push((open, nested("SELECT ", open, inside, "", " FROM t", 100)));
+            bombs.push((open, nested("SELECT ", open, inside, "", " FROM t", 60)));
             let closed = ")".repeat(open.matches('(').count());
-            bombs.push((open, nested("SELECT ", open, inside, &closed, " FROM t", 100)));
+            bombs.push((open, nested("SELECT ", open, inside, &closed, " FROM t", 60)));
         }
     }
     for open in [
@@ -355,7 +355,7 @@ fn errors_deep_inside() {
         "(t JOIN ((SELECT * FROM ",
     ] {
         let closed = ")".repeat(open.matches('(').count());
-        for n in [12, 70] {
+        for n in [12, 60] {
             for inside in ["", "t", "t t t"] {
                 bombs.push((open, nested("SELECT * FROM ", open, inside, "", "", n)));
                 bombs.push((open, nested("SELECT * FROM ", open, inside, &closed, "", n)));

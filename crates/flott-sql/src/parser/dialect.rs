@@ -31,7 +31,7 @@ pub const SYMMETRIC: &str = "$SYMMETRIC";
 
 /// Expressions that may be begun in any statement, and more for each of its tokens. What can be read at once begins at most
 /// one with a token.
-const EXPRESSIONS: usize = 20_000;
+const EXPRESSIONS: usize = 4_000;
 const EXPRESSIONS_PER_TOKEN: usize = 16;
 
 /// Flink SQL.

@@ -1,0 +1,1 @@
+SELECT SUBSTRING(POSITION(FLOOR('a' 'b') IN 'c'), 2);
