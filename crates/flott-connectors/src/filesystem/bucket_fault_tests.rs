@@ -52,6 +52,8 @@ struct Book {
 struct Faulty {
     inner: Arc<InMemory>,
     book: Mutex<Book>,
+    /// Pieces are stored while nobody holds it.
+    storing: tokio::sync::Mutex<()>,
 }
 
 impl Faulty {
@@ -165,6 +167,7 @@ impl MultipartStore for Faulty {
 
     async fn put_part(&self, key: &Key, id: &MultipartId, index: usize, content: PutPayload) -> Result<PartId> {
         self.with(|book| book.parts.push(content.content_length()));
+        let _storing = self.storing.lock().await;
         self.inner.put_part(key, id, index, content).await
     }
 
@@ -184,6 +187,7 @@ fn faulty(book: Book) -> (Memory, Arc<Faulty>) {
     let store = Arc::new(Faulty {
         inner: inner.clone(),
         book: Mutex::new(book),
+        storing: tokio::sync::Mutex::default(),
     });
     let memory = Memory {
         objects: inner,
@@ -314,8 +318,10 @@ async fn a_dropped_writer_gives_up_what_no_checkpoint_lists() {
     let flow = writer.flush().unwrap();
     done(&mut writer, flow).await;
     // Acknowledged, and the writer has not heard of it.
+    let held = store.storing.lock().await;
     writer.write(rows(20..30)).unwrap();
     assert_eq!(writer.flush().unwrap(), Flow::Blocked);
+    drop(held);
     store.until(|book| book.parts.len() == 3).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     // Open.
