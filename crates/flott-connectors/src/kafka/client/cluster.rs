@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -99,15 +100,16 @@ pub struct KafkaClient {
     cluster: RwLock<Arc<Cluster>>,
     slots: Mutex<HashMap<(i32, Purpose), Arc<Slot>>>,
     coordinators: Mutex<HashMap<(CoordinatorKind, String), i32>>,
-    /// When a person was told last that the cluster is out of reach.
+    /// When a person was told last that the cluster does not do what is asked.
     told: Mutex<Option<Instant>>,
 }
 
 /// How long a topic that the cluster does not know is asked for again: a broker may learn of a new topic a moment later.
 const UNKNOWN_TOPIC_GRACE: Duration = Duration::from_millis(1_500);
 
-/// How long a cluster may be out of reach before a person is told of it, and how long they are not told again.
-const TELL_AFTER: Duration = Duration::from_secs(2);
+/// How long requests may fail before a person is told of it, how long one may have no answer, and how long they are not told again.
+pub(super) const TELL_AFTER: Duration = Duration::from_secs(2);
+const TELL_SILENCE_AFTER: Duration = Duration::from_secs(5);
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// A name in the protocol's type.
@@ -142,8 +144,8 @@ impl KafkaClient {
         })
     }
 
-    /// Whether a person was not told lately that the cluster is out of reach; then they are now.
-    fn may_tell(&self) -> bool {
+    /// Whether a person was not told lately that the cluster does not do what is asked; then they are now.
+    pub(super) fn may_tell(&self) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let may = told.is_none_or(|at| at.elapsed() >= TELL_AGAIN_AFTER);
         if may {
@@ -189,12 +191,25 @@ impl KafkaClient {
         let mut backoff = Backoff::new(self.config.retry_backoff, self.config.retry_backoff_max);
         for number in 0.. {
             let left = budget.saturating_sub(started.elapsed());
-            let failure = match attempt(number).await {
+            let mut work = pin!(attempt(number));
+            let outcome = match tokio::time::timeout(TELL_SILENCE_AFTER, &mut work).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    if self.may_tell() {
+                        tracing::warn!(
+                            "{what}: no answer for {} s; it is waited for as long as 'request.timeout.ms' says",
+                            TELL_SILENCE_AFTER.as_secs()
+                        );
+                    }
+                    work.await
+                }
+            };
+            let failure = match outcome {
                 Ok(value) => return Ok(value),
                 Err(e) if !e.is_retriable() => return Err(e),
                 Err(e) => e,
             };
-            if started.elapsed() >= TELL_AFTER && failure.is_connection() && self.may_tell() {
+            if started.elapsed() >= TELL_AFTER && self.may_tell() {
                 tracing::warn!(
                     "{what}: {failure}; it is tried again for up to {} s ('{option}')",
                     budget.as_secs()

@@ -61,6 +61,14 @@ impl Partition {
     fn is_idle(&self) -> bool {
         self.open.is_none() && self.ready.is_empty() && self.in_flight.is_empty()
     }
+
+    /// When the oldest batch that is not acknowledged was opened.
+    fn oldest(&self) -> Option<Instant> {
+        let flying = self.in_flight.front().map(|f| f.opened_at);
+        flying
+            .or(self.ready.front().map(|b| b.opened_at))
+            .or(self.open.as_ref().map(|b| b.opened_at))
+    }
 }
 
 #[derive(Debug)]
@@ -476,14 +484,8 @@ impl State {
             return Plan::Wait(None);
         }
         let mut next: Option<Instant> = None;
-        let oldest = |p: &Partition| {
-            let flying = p.in_flight.front().map(|f| f.opened_at);
-            flying
-                .or(p.ready.front().map(|b| b.opened_at))
-                .or(p.open.as_ref().map(|b| b.opened_at))
-        };
         for p in &self.partitions {
-            let Some(deadline) = oldest(p).map(|at| at + delivery_timeout) else {
+            let Some(deadline) = p.oldest().map(|at| at + delivery_timeout) else {
                 continue;
             };
             // Without a transaction to write into, waiting is the caller's choice.
@@ -555,6 +557,16 @@ impl State {
     pub fn lead(&mut self, partition: usize, node: i32) -> bool {
         self.partitions[partition].leader = Some(node);
         self.brokers.insert(node)
+    }
+
+    /// A partition whose next try is put off, since when its oldest records wait, and why it was tried again last.
+    pub fn put_off_since(&self, now: Instant) -> Option<(TopicPartition, Instant, KafkaError)> {
+        let error = self.last_error.as_ref()?;
+        let put_off = self.partitions.iter().filter(|p| p.retry_at.is_some_and(|at| at > now));
+        let (p, since) = put_off
+            .filter_map(|p| Some((p, p.oldest()?)))
+            .min_by_key(|(_, since)| *since)?;
+        Some((p.key.clone(), since, error.clone()))
     }
 
     /// Looks for a leader again later.

@@ -241,3 +241,23 @@ fn a_transaction_begins_with_its_first_record() {
         Plan::Do(Chore::Identify(Some(_)))
     ));
 }
+
+#[test]
+fn records_that_are_put_off_are_told_with_their_age_and_the_reason() {
+    let config = config(&[]);
+    let mut state = ready(&config, 2);
+    let now = Instant::now();
+    introduce(&mut state, &config, 1, now);
+    send(&mut state, &config, 1, now, 10);
+    state.seal();
+    let out = planned(&mut state, &config, now);
+    assert!(state.put_off_since(now).is_none(), "nothing has failed");
+    let later = now + 3 * SECOND;
+    state.resend(1, out[0].number, lost(), false, later + SECOND);
+    let (key, since, error) = state.put_off_since(later).unwrap();
+    assert_eq!((key, since), (TopicPartition::new("t", 1), now));
+    assert_eq!(error.to_string(), lost().to_string());
+    assert!(state.put_off_since(later + SECOND).is_none(), "it is tried now");
+    state.acknowledged(1, out[0].number);
+    assert!(state.put_off_since(later).is_none(), "no record waits");
+}

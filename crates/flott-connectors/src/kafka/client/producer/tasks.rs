@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::state::{Chore, Outgoing, Plan};
 use super::{Acks, Shared};
-use crate::kafka::client::cluster::{Purpose, stale, topic_name};
+use crate::kafka::client::cluster::{Purpose, TELL_AFTER, stale, topic_name};
 use crate::kafka::client::connection::{Connection, PendingCall};
 use crate::kafka::client::error::{ErrorCode, KafkaError};
 use crate::kafka::client::offsets::TopicPartition;
@@ -36,13 +36,24 @@ pub(super) async fn keep_house(shared: Arc<Shared>) {
     let mut changed = shared.changed.subscribe();
     loop {
         changed.mark_unchanged();
-        let (plan, has_failed) = {
+        let (plan, has_failed, put_off) = {
             let mut state = shared.lock();
+            let now = Instant::now();
             (
-                state.plan_chore(shared.config.delivery_timeout, Instant::now()),
+                state.plan_chore(shared.config.delivery_timeout, now),
                 state.check().is_err(),
+                state.put_off_since(now),
             )
         };
+        if let Some((key, since, error)) = put_off
+            && since.elapsed() >= TELL_AFTER
+            && shared.client.may_tell()
+        {
+            tracing::warn!(
+                "writing to kafka {key}: {error}; it is tried again for up to {} s ('delivery.timeout.ms')",
+                shared.config.delivery_timeout.as_secs()
+            );
+        }
         if has_failed {
             shared.notify_caller();
         }
