@@ -603,13 +603,18 @@ impl JobMaster {
             &collecting.parts,
             &collecting.enumerators,
         );
-        let (storage, stats) = (self.storage.clone(), self.stats.clone());
+        let (storage, stats, job) = (self.storage.clone(), self.stats.clone(), self.ctx.job_id);
         let failed = move |failure| Message::Fact(attempt, Event::CheckpointFailed(id, failure));
         let work = async move {
             let bytes = manifest.state_bytes();
             match storage.complete(manifest).await {
                 Ok(point) => {
-                    stats.completed(id, bytes, &point.path());
+                    let path = point.path();
+                    let duration_ms = stats.completed(id, bytes, &path);
+                    // In Flink's words, which tools look for.
+                    tracing::info!(
+                        "Completed checkpoint {id} for job {job} ({bytes} bytes, checkpointDuration={duration_ms} ms) at {path}."
+                    );
                     failpoint::hit("checkpoint-complete");
                     Message::Written(attempt, id, point)
                 }

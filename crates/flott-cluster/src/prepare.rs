@@ -5,6 +5,7 @@ use crate::deploy::{JobContext, JobSource, RestoredStates};
 use crate::error::ClusterError;
 use crate::storage::{RestorePoint, Storage};
 use bytes::Bytes;
+use flott_checkpoint::SnapshotKind;
 use flott_core::CheckpointId;
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
@@ -63,7 +64,14 @@ pub(crate) async fn prepare(
         storage.committed(point).await;
     }
     let (states, mut splits) = match &point {
-        Some(point) => storage.restored(ctx, point).await?,
+        Some(point) => {
+            let kind = match point.manifest().kind {
+                SnapshotKind::Checkpoint => "Checkpoint",
+                SnapshotKind::Savepoint => "Savepoint",
+            };
+            tracing::info!("Restoring job {} from {kind} {}.", ctx.job_id, point.path());
+            storage.restored(ctx, point).await?
+        }
         None => Default::default(),
     };
     let mut enumerated = vec![];

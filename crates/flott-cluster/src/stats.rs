@@ -153,7 +153,8 @@ impl JobStats {
         self.lock().triggered.push((id, Instant::now()));
     }
 
-    pub(crate) fn completed(&self, id: CheckpointId, bytes: u64, path: &str) {
+    /// Notes a completed checkpoint; milliseconds since it was triggered.
+    pub(crate) fn completed(&self, id: CheckpointId, bytes: u64, path: &str) -> i64 {
         let mut inner = self.lock();
         let since = inner
             .triggered
@@ -164,9 +165,11 @@ impl JobStats {
         let checkpoints = &mut inner.checkpoints;
         checkpoints.completed += 1;
         checkpoints.last_id = Some(id);
-        checkpoints.last_duration_ms = since.map_or(0, |d| d.as_millis() as i64);
+        let duration_ms = since.map_or(0, |d| d.as_millis() as i64);
+        checkpoints.last_duration_ms = duration_ms;
         checkpoints.last_bytes = bytes;
         checkpoints.last_path = Some(path.to_owned());
+        duration_ms
     }
 
     pub(crate) fn checkpoint_failed(&self, id: CheckpointId, reason: &str) {
