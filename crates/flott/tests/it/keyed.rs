@@ -1,6 +1,7 @@
 //! State, timers and event time of keyed streams.
 
 use super::{env, sorted};
+use flott::CheckpointId;
 use flott::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -90,6 +91,22 @@ fn clicks_are_counted() {
     assert_eq!(counts.execute_and_collect("clicks").unwrap(), expected);
 }
 
+/// Counts completed checkpoints.
+#[derive(Clone)]
+struct CountCheckpoints(Arc<AtomicUsize>);
+
+impl MapFunction<Click> for CountCheckpoints {
+    type Out = i64;
+
+    fn map(&mut self, click: Click) -> Result<i64, BoxError> {
+        Ok(click.1)
+    }
+
+    fn notify_checkpoint_complete(&mut self, _: CheckpointId) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// G6 with a failure before the fourth event: it is still 8, and what came before the checkpoint is not read again.
 #[test]
 fn a_count_survives_a_failure() {
@@ -102,21 +119,28 @@ fn a_count_survives_a_failure() {
     env.enable_checkpointing(Duration::from_millis(20));
     let (has_failed, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let first_reads = reads.clone();
+    let completed = Arc::new(AtomicUsize::new(0));
+    let (told, mut before) = (completed.clone(), 0);
     let counts = env
         .from_generator(4, move |n| {
             if n == 0 {
                 first_reads.fetch_add(1, Ordering::SeqCst);
             }
-            // Time for a checkpoint behind the third event, before the fourth is there.
-            if n >= 2 {
+            // So long that a checkpoint is asked for, which the fourth event waits for.
+            if n == 2 {
+                before = told.load(Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(300));
+            }
+            let since = Instant::now();
+            while n == 3 && told.load(Ordering::SeqCst) <= before && since.elapsed() < Duration::from_secs(60) {
+                std::thread::sleep(Duration::from_millis(1));
             }
             assert!(n < 3 || has_failed.swap(true, Ordering::SeqCst), "the machine fails");
             clicks()[n as usize].clone()
         })
         .key_by(|c| c.0.clone())
         .process(RunningCount::default())
-        .map(|c| c.1);
+        .map_with(CountCheckpoints(completed));
     assert_eq!(counts.execute_and_collect("clicks").unwrap().last(), Some(&8));
     assert_eq!(reads.load(Ordering::SeqCst), 1, "the state came from a checkpoint");
 }

@@ -1,5 +1,5 @@
 //! Each sample as a process: a function of it fails and the job restarts, the process is killed, another goes on (where it can, at another
-//! parallelism).
+//! parallelism), with its state in memory, on disk, or moved from one to the other.
 //!
 //! Lines are appended while it runs, so that all this happens in the middle of its input. Nothing is timed: whatever a checkpoint
 //! held when the failure or the kill came, the committed rows must be the golden ones, each once.
@@ -14,6 +14,16 @@ use std::time::{Duration, Instant};
 
 /// Nothing that is waited for takes so long.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Where a process keeps state.
+#[derive(Clone, Copy)]
+enum Backend {
+    Memory,
+    /// In RocksDB, where it is built in, but for a few keys: elsewhere in what stands for it.
+    Disk,
+}
+
+use Backend::{Disk, Memory};
 
 /// A sample in a folder of its own.
 struct Trial {
@@ -37,7 +47,7 @@ impl Trial {
         }
     }
 
-    fn start(&self, more: &[&str]) -> Child {
+    fn start(&self, backend: Backend, more: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flott-examples"));
         command.arg(self.sample.name);
         for (option, file) in [
@@ -56,6 +66,17 @@ impl Trial {
             "pipeline.auto-watermark-interval=0",
         ] {
             command.args(["-D", define]);
+        }
+        if matches!(backend, Disk) {
+            let backend = match cfg!(feature = "rocksdb") {
+                true => "rocksdb",
+                false => "hashmap",
+            };
+            let local = format!("state.backend.rocksdb.localdir={}", self.path("local").display());
+            let backend = format!("state.backend.type={backend}");
+            for define in [&*backend, &*local, "state.backend.hot-rows=2"] {
+                command.args(["-D", define]);
+            }
         }
         command
             .args(more)
@@ -108,7 +129,7 @@ impl Trial {
     }
 }
 
-fn fails_is_killed_and_goes_on(name: &str) {
+fn fails_is_killed_and_goes_on(name: &str, backend: Backend, next_backend: Backend) {
     let sample = SAMPLES.iter().find(|s| s.name == name).unwrap();
     let trial = Trial {
         sample,
@@ -121,7 +142,7 @@ fn fails_is_killed_and_goes_on(name: &str) {
     trial.append(first);
     // Fails in the middle of the second third, restarts, and is killed.
     let fail_behind = (first.len() + second.len() / 2).to_string();
-    let mut killed = trial.start(&["--fail-behind", &fail_behind]);
+    let mut killed = trial.start(backend, &["--fail-behind", &fail_behind]);
     trial.wait_for_checkpoints(&mut killed, 2);
     trial.append(second);
     trial.wait(&mut killed, || trial.said().contains("failing once"));
@@ -134,7 +155,7 @@ fn fails_is_killed_and_goes_on(name: &str) {
     trial.append(&third[third.len() / 2..]);
     trial.append(&[END]);
     let parallelism = if sample.needs_order { "1" } else { "2" };
-    let mut last = trial.start(&["-p", parallelism]);
+    let mut last = trial.start(next_backend, &["-p", parallelism]);
     let status = last.wait().unwrap();
     assert!(status.success(), "{name}: {status}: {}", trial.said());
 
@@ -150,9 +171,28 @@ fn fails_is_killed_and_goes_on(name: &str) {
 
 macro_rules! killed {
     ($($test:ident: $name:literal),*) => {
-        $(#[test]
-        fn $test() {
-            fails_is_killed_and_goes_on($name);
+        $(mod $test {
+            use super::*;
+
+            #[test]
+            fn in_memory() {
+                fails_is_killed_and_goes_on($name, Memory, Memory);
+            }
+
+            #[test]
+            fn on_disk() {
+                fails_is_killed_and_goes_on($name, Disk, Disk);
+            }
+
+            #[test]
+            fn moved_to_disk() {
+                fails_is_killed_and_goes_on($name, Memory, Disk);
+            }
+
+            #[test]
+            fn moved_to_memory() {
+                fails_is_killed_and_goes_on($name, Disk, Memory);
+            }
         })*
 
         #[test]
