@@ -7,7 +7,7 @@ Random keys of a generator are summed in groups; what was not touched within the
 increments, one every 10 s. Resident size is sampled each second. The mean of the last third must be within 5 % of that of the second, and the folder on local disk and
 that of the checkpoints must not have grown by more than half in between. Exit code 1 if not. --flott wants a release build with the feature rocksdb.
 """
-import argparse, shutil, signal, subprocess, sys, tempfile, time
+import argparse, os, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 
 JOB = """
@@ -36,11 +36,13 @@ def resident_mib(pid):
 
 def folder_mib(path):
     total = 0
-    for file in path.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() else 0
-        except FileNotFoundError:
-            pass  # Gone since it was listed.
+    # Folders that are gone since they were listed are passed over.
+    for folder, _, files in os.walk(path):
+        for file in files:
+            try:
+                total += os.stat(os.path.join(folder, file)).st_size
+            except FileNotFoundError:
+                pass
     return total / 2**20
 
 
