@@ -107,7 +107,7 @@ impl Batch {
         self
     }
 
-    /// The same typed rows with the columns of the key whose hashes they have. They are lost where rows are spread, cut or joined.
+    /// The same typed rows with the columns of the key whose hashes they have. They are lost where rows are spread or cut.
     pub fn with_key_columns(mut self, columns: Vec<ArrayRef>) -> Self {
         debug_assert!(self.typed.is_some() && columns.iter().all(|c| c.len() == self.rows));
         self.columns = columns;
@@ -258,11 +258,7 @@ impl Batch {
             return Ok(Self::new(vec![], 0));
         };
         let rows = batches.iter().map(|b| b.rows).sum();
-        let mut columns = Vec::with_capacity(first.columns.len());
-        for i in 0..first.columns.len() {
-            let parts: Vec<&dyn Array> = batches.iter().map(|b| b.columns[i].as_ref()).collect();
-            columns.push(arrow_select::concat::concat(&parts)?);
-        }
+        let columns = joined_columns(batches, first.columns.len())?;
         let kinds = batches.iter().any(|b| b.kinds.is_some()).then(|| {
             batches
                 .iter()
@@ -291,10 +287,13 @@ impl Batch {
             return Ok(Self::concat(&batches)?);
         }
         let hashes = joined_hashes(&batches);
+        let keys = batches.iter().map(|b| b.columns.len()).min().unwrap_or(0);
+        let keys = joined_columns(&batches, keys)?;
         let typed: Option<Vec<_>> = batches.into_iter().map(Self::into_typed).collect();
         let mut typed = typed.ok_or(BatchError::Mixed)?.into_iter();
         let first = typed.next().ok_or(BatchError::Mixed)?;
-        Ok(Self::of_rows(first.append(typed.collect())?).with_hashes(hashes))
+        let joined = Self::of_rows(first.append(typed.collect())?).with_hashes(hashes);
+        Ok(joined.with_key_columns(keys))
     }
 
     /// The rows in pieces that end before the rows `ends`, ascending, and the rest; a piece without rows is left out. Typed rows
@@ -371,6 +370,15 @@ pub enum BatchError {
 }
 
 /// The hashes of all rows, if every batch has them.
+/// The first `count` columns of several batches.
+fn joined_columns(batches: &[Batch], count: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+    let joined = |column: usize| {
+        let parts: Vec<&dyn Array> = batches.iter().map(|b| b.columns[column].as_ref()).collect();
+        arrow_select::concat::concat(&parts)
+    };
+    (0..count).map(joined).collect()
+}
+
 fn joined_hashes(batches: &[Batch]) -> Option<Arc<Vec<u64>>> {
     batches.iter().all(|b| b.hashes.is_some()).then(|| {
         let all = batches.iter().filter_map(|b| b.hashes.as_ref());

@@ -23,6 +23,11 @@ pub trait Key: Clone + PartialEq + Send + Sync + 'static {
     where
         Self: 'a;
 
+    /// The same of keys that nobody needs any more.
+    fn into_columns(keys: Vec<Self>) -> Vec<ArrayRef> {
+        Self::columns(keys.iter())
+    }
+
     /// The key of a row; takes its columns from the front.
     fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self;
 }
@@ -40,6 +45,11 @@ macro_rules! integers {
             }
             fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
                 vec![Arc::new(<$array>::from_iter_values(keys.map(|k| <$kept>::from(*k))))]
+            }
+            fn into_columns(keys: Vec<Self>) -> Vec<ArrayRef> {
+                // In the memory of the keys, where they are of one size with what is kept.
+                let kept: Vec<$kept> = keys.into_iter().map(<$kept>::from).collect();
+                vec![Arc::new(<$array>::from(kept))]
             }
             fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
                 // Only what was made of this type is kept, so it fits.
@@ -219,9 +229,9 @@ impl<K: Key> Keys<K> {
     /// These keys.
     pub(crate) fn of(values: Vec<K>) -> Self {
         Self {
-            columns: K::columns(values.iter()),
             rows: values.len(),
-            values: OnceCell::from(values),
+            columns: K::into_columns(values),
+            values: OnceCell::new(),
         }
     }
 
@@ -296,6 +306,7 @@ mod tests {
         for (row, key) in keys.iter().enumerate() {
             assert_eq!(K::from_columns(&mut columns.iter(), row), *key);
         }
+        assert_eq!(&K::into_columns(keys.clone()), &columns);
         let kept = Keys::<K>::in_columns(columns, keys.len());
         assert_eq!(kept.values(), keys);
         assert_eq!(

@@ -1,6 +1,7 @@
 //! [`KeyedStream`]: records of one key come to one subtask, in order.
 
 use crate::environment::StreamExecutionEnvironment;
+use crate::fold::{self, ByValue, Fold};
 use crate::function::BoxError;
 use crate::graph::Origin;
 use crate::key::Key;
@@ -105,11 +106,11 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
 impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
     /// Joins each record with what came of those of its key before.
     pub fn reduce(&self, f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.apply("reduce", "Keyed Reduce", Reduce::new(f))
+        self.apply("reduce", "Keyed Reduce", Reduce::new(ByValue(f)))
     }
 
-    fn aggregate(&self, f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.apply("aggregate", "Keyed Aggregation", Reduce::new(f))
+    fn aggregate(&self, fold: impl Fold<T>) -> DataStream<T> {
+        self.apply("aggregate", "Keyed Aggregation", Reduce::new(fold))
     }
 
     /// Sums a field; the others stay those of the key's first record.
@@ -126,7 +127,7 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.aggregate(sum_of(field))
+        self.aggregate(fold::sum_of(field))
     }
 
     /// Keeps the smallest value of a field; the others stay those of the key's first record.
@@ -134,7 +135,7 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.aggregate(min_of(field))
+        self.aggregate(fold::min_of(field))
     }
 
     /// Keeps the largest value of a field; the others stay those of the key's first record.
@@ -142,92 +143,41 @@ impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.aggregate(max_of(field))
+        self.aggregate(fold::max_of(field))
     }
 
     /// Keeps the record with the smallest value; of equal ones the first.
     pub fn min_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.aggregate(min_by_of(value))
+        self.aggregate(fold::min_by_of(value))
     }
 
     /// Keeps the record with the largest value; of equal ones the first.
     pub fn max_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.aggregate(max_by_of(value))
+        self.aggregate(fold::max_by_of(value))
     }
 
     /// Keeps the record with the smallest value; of equal ones the last (Flink's `minBy(field, false)`).
     pub fn min_by_last<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.aggregate(move |kept: T, next: T| if value(&next) <= value(&kept) { next } else { kept })
+        self.aggregate(fold::min_by_last_of(value))
     }
 
     /// Keeps the record with the largest value; of equal ones the last (Flink's `maxBy(field, false)`).
     pub fn max_by_last<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.aggregate(move |kept: T, next: T| if value(&next) >= value(&kept) { next } else { kept })
+        self.aggregate(fold::max_by_last_of(value))
     }
 }
 
-/// Joins two records into one.
-pub(crate) trait Join<T>: Fn(T, T) -> T + Clone + Send + Sync + 'static {}
-
-impl<T, F: Fn(T, T) -> T + Clone + Send + Sync + 'static> Join<T> for F {}
-
-/// The first record, with the sum of both fields.
-pub(crate) fn sum_of<T, N: AddAssign + Copy>(
-    field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
-) -> impl Join<T> {
-    move |mut sum: T, mut next: T| {
-        *field(&mut sum) += *field(&mut next);
-        sum
-    }
-}
-
-/// The first record, with the smaller of both fields.
-pub(crate) fn min_of<T, N: PartialOrd>(
-    field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
-) -> impl Join<T> {
-    move |mut kept: T, mut next: T| {
-        let (least, candidate) = (field(&mut kept), field(&mut next));
-        if *candidate < *least {
-            std::mem::swap(least, candidate);
-        }
-        kept
-    }
-}
-
-/// The first record, with the larger of both fields.
-pub(crate) fn max_of<T, N: PartialOrd>(
-    field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
-) -> impl Join<T> {
-    move |mut kept: T, mut next: T| {
-        let (most, candidate) = (field(&mut kept), field(&mut next));
-        if *candidate > *most {
-            std::mem::swap(most, candidate);
-        }
-        kept
-    }
-}
-
-/// The record with the smaller value; of equal ones the first.
-pub(crate) fn min_by_of<T, N: PartialOrd>(value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> impl Join<T> {
-    move |kept: T, next: T| if value(&next) < value(&kept) { next } else { kept }
-}
-
-/// The record with the larger value; of equal ones the first.
-pub(crate) fn max_by_of<T, N: PartialOrd>(value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> impl Join<T> {
-    move |kept: T, next: T| if value(&next) > value(&kept) { next } else { kept }
-}
-
-/// A closure of two to one, over a state of one record.
+/// A fold over a state of one record.
 struct Reduce<T, F> {
-    f: F,
+    fold: F,
     state: ValueState<T>,
     is_batch: bool,
 }
 
 impl<T, F> Reduce<T, F> {
-    fn new(f: F) -> Self {
+    fn new(fold: F) -> Self {
         Self {
-            f,
+            fold,
             state: ValueState::default(),
             is_batch: false,
         }
@@ -237,17 +187,14 @@ impl<T, F> Reduce<T, F> {
 impl<T, F: Clone> Clone for Reduce<T, F> {
     fn clone(&self) -> Self {
         Self {
-            f: self.f.clone(),
+            fold: self.fold.clone(),
             state: self.state,
             is_batch: self.is_batch,
         }
     }
 }
 
-impl<K: Key, T: Data + StateValue, F> KeyedProcessFunction<K, T> for Reduce<T, F>
-where
-    F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
-{
+impl<K: Key, T: Data + StateValue, F: Fold<T>> KeyedProcessFunction<K, T> for Reduce<T, F> {
     type Out = T;
 
     fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
@@ -258,18 +205,13 @@ where
 
     fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
         let entry = self.state.entry(ctx);
-        let before = entry.take();
-        let is_first = before.is_none();
-        let reduced = match before {
-            Some(before) => (self.f)(before, value),
-            None => value,
-        };
         if !self.is_batch {
-            *entry = Some(reduced.clone());
+            let reduced = self.fold.fold_and_copy(entry, value);
             ctx.collect(reduced);
             return Ok(());
         }
-        *entry = Some(reduced);
+        let is_first = entry.is_none();
+        self.fold.fold(entry, value);
         if is_first {
             ctx.register_event_time_timer(END_OF_TIME);
         }

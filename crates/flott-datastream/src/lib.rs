@@ -16,6 +16,7 @@ pub mod connect;
 pub mod connector;
 mod entries;
 pub mod environment;
+pub mod fold;
 pub mod function;
 mod graph;
 pub mod interval_join;

@@ -100,8 +100,21 @@ impl<T: Data> Records<T> {
             return;
         }
         self.times.retain(kept);
-        let mut kept = kept.iter();
-        self.values.retain(|_| kept.next().is_some_and(|kept| *kept));
+        match std::mem::needs_drop::<T>() {
+            true => {
+                let mut kept = kept.iter();
+                self.values.retain(|_| kept.next().is_some_and(|kept| *kept));
+            }
+            // What owns nothing is copied to its place, whether it stays there or not: a loop without a branch.
+            false => {
+                let mut place = 0;
+                for (index, kept) in kept.iter().enumerate() {
+                    self.values[place] = self.values[index].clone();
+                    place += usize::from(*kept);
+                }
+                self.values.truncate(place);
+            }
+        }
         // Where few are left they must not hold the memory of all, wherever they wait.
         if count < self.values.capacity() / 4 {
             self.values.shrink_to_fit();

@@ -10,55 +10,81 @@ use serde::{Deserialize, Serialize};
 const NO_TIME: EventTime = EventTime::MIN;
 
 /// Event times in milliseconds, by the place of their records.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Times(Vec<EventTime>);
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Times {
+    times: Vec<EventTime>,
+    /// The least and the greatest in any place, where they are known: windows ask for nothing else.
+    #[serde(skip)]
+    range: Option<(EventTime, EventTime)>,
+}
+
+impl PartialEq for Times {
+    fn eq(&self, other: &Self) -> bool {
+        self.times == other.times
+    }
+}
+
+impl Eq for Times {}
+
+fn range_of(times: &[EventTime]) -> Option<(EventTime, EventTime)> {
+    let first = *times.first()?;
+    let widened = |(least, greatest): (EventTime, EventTime), time: &EventTime| (least.min(*time), greatest.max(*time));
+    Some(times.iter().fold((first, first), widened))
+}
 
 impl Times {
     /// Whether no record has a time.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.times.is_empty()
     }
 
     /// How many places there are; 0 if no record has a time.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.times.len()
     }
 
     /// The time of record `index`, if it has one.
     #[inline]
     pub fn get(&self, index: usize) -> Option<EventTime> {
-        self.0.get(index).copied().filter(|time| *time != NO_TIME)
+        self.times.get(index).copied().filter(|time| *time != NO_TIME)
     }
 
     /// The latest time.
     pub fn latest(&self) -> Option<EventTime> {
-        self.0.iter().copied().max().filter(|time| *time != NO_TIME)
+        let (_, latest) = self.range.or_else(|| range_of(&self.times))?;
+        Some(latest).filter(|time| *time != NO_TIME)
     }
 
     /// The earliest and the latest time, if all records have one.
     pub(crate) fn range(&self) -> Option<(EventTime, EventTime)> {
-        let earliest = self.0.iter().copied().min().filter(|time| *time != NO_TIME)?;
-        Some((earliest, self.latest()?))
+        let range = self.range.or_else(|| range_of(&self.times));
+        range.filter(|(earliest, _)| *earliest != NO_TIME)
     }
 
     /// Takes the times out of all records for which `kept` is false.
     pub(crate) fn retain(&mut self, kept: &[bool]) {
-        let mut kept = kept.iter();
-        self.0.retain(|_| kept.next().is_some_and(|kept| *kept));
+        self.range = None;
+        let mut place = 0;
+        for (index, kept) in kept.iter().enumerate().take(self.times.len()) {
+            self.times[place] = self.times[index];
+            place += usize::from(*kept);
+        }
+        self.times.truncate(place);
     }
 
     /// Notes the time of a record behind `before` others.
     #[inline]
     pub(crate) fn push(&mut self, before: usize, time: Option<EventTime>) {
+        self.range = None;
         match time {
             Some(time) => {
-                if self.0.len() < before {
-                    self.0.resize(before, NO_TIME);
+                if self.times.len() < before {
+                    self.times.resize(before, NO_TIME);
                 }
-                self.0.push(time);
+                self.times.push(time);
             }
-            None if self.0.is_empty() => {}
-            None => self.0.push(NO_TIME),
+            None if self.times.is_empty() => {}
+            None => self.times.push(NO_TIME),
         }
     }
 
@@ -67,16 +93,17 @@ impl Times {
         if more.is_empty() && self.is_empty() {
             return;
         }
-        self.0.resize(before, NO_TIME);
-        self.0.extend(more.0);
-        self.0.resize(before + count, NO_TIME);
+        self.range = None;
+        self.times.resize(before, NO_TIME);
+        self.times.extend(more.times);
+        self.times.resize(before + count, NO_TIME);
     }
 
     /// The times of the records at `indices`.
     pub(crate) fn take(&self, indices: &[u32]) -> Self {
         match self.is_empty() {
             true => Self::default(),
-            false => Self(indices.iter().map(|i| self.0[*i as usize]).collect()),
+            false => Self::unranged(indices.iter().map(|i| self.times[*i as usize]).collect()),
         }
     }
 
@@ -84,21 +111,26 @@ impl Times {
     pub(crate) fn scatter(&self, targets: &[u32], counts: &[usize]) -> Vec<Self> {
         let room = |count: &usize| if self.is_empty() { 0 } else { *count };
         let mut parts: Vec<Vec<EventTime>> = counts.iter().map(|n| Vec::with_capacity(room(n))).collect();
-        for (time, target) in self.0.iter().zip(targets) {
+        for (time, target) in self.times.iter().zip(targets) {
             parts[*target as usize].push(*time);
         }
-        parts.into_iter().map(Self).collect()
+        parts.into_iter().map(Self::unranged).collect()
+    }
+
+    fn unranged(times: Vec<EventTime>) -> Self {
+        Self { times, range: None }
     }
 
     /// The times one after the other.
     pub(crate) fn cursor(self) -> TimesCursor {
-        TimesCursor(self.0.into_iter())
+        TimesCursor(self.times.into_iter())
     }
 }
 
 impl From<Vec<EventTime>> for Times {
     fn from(times: Vec<EventTime>) -> Self {
-        Self(times)
+        let range = range_of(&times);
+        Self { times, range }
     }
 }
 
@@ -134,6 +166,15 @@ mod tests {
         let parts = times.scatter(&[0, 1, 0, 1, 0, 0, 1], &[4, 3]);
         assert_eq!(parts[1], Times::from(vec![5, 7, 9]));
         assert_eq!(times.take(&[6, 0]).get(1), None);
+        assert_eq!((times.range(), parts[1].range()), (None, Some((5, 9))));
+        let mut ranged = Times::from(vec![4, 2, 8]);
+        assert_eq!((ranged.range(), ranged.latest()), (Some((2, 8)), Some(8)));
+        ranged.retain(&[true, false, false]);
+        assert_eq!(ranged.range(), Some((4, 4)));
+        ranged.push(1, Some(1));
+        assert_eq!(ranged.range(), Some((1, 4)));
+        ranged.append(2, Times::from(vec![9]), 1);
+        assert_eq!(ranged.range(), Some((1, 9)));
         let mut none = Times::default();
         none.append(3, Times::default(), 2);
         assert!(none.is_empty());

@@ -3,7 +3,7 @@
 use crate::attributes::Attributes;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Error, Field, Fields, Result, Variant};
+use syn::{Data, DeriveInput, Error, Field, Fields, Index, Member, Result, Variant};
 
 /// The implementation.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -119,6 +119,23 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// The method that copies field by field, which those that are skipped may not know how to.
+    fn copy_from(&self) -> TokenStream {
+        if self.all.iter().any(|p| p.attributes.is_skipped) {
+            return quote!();
+        }
+        let members = (0..).zip(&self.all).map(|(index, part)| match &part.field.ident {
+            Some(ident) => Member::Named(ident.clone()),
+            None => Member::Unnamed(Index::from(index)),
+        });
+        quote! {
+            #[inline]
+            fn copy_from(&mut self, other: &Self) {
+                #(::flott::StateValue::copy_from(&mut self.#members, &other.#members);)*
+            }
+        }
+    }
+
     /// Bytes that the fields, whose variables are references, own.
     fn owned_bytes(&self) -> TokenStream {
         let variables = self.kept().map(|p| &p.variable);
@@ -190,7 +207,8 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
         parts.read(&members),
         parts.owned_bytes(),
     );
-    Ok(methods(
+    let copy_from = parts.copy_from();
+    let methods = methods(
         &members,
         &quote!(check_struct),
         &quote! {
@@ -205,7 +223,8 @@ fn of_struct(input: &DeriveInput, fields: &Fields) -> Result<TokenStream> {
             let Self #variables = self;
             #owned
         },
-    ))
+    );
+    Ok(quote!(#methods #copy_from))
 }
 
 fn of_enum(input: &DeriveInput, variants: &[&Variant]) -> Result<TokenStream> {

@@ -183,7 +183,9 @@ impl BlobStore {
     /// Whether a slot holds exactly this string.
     #[inline]
     pub(crate) fn is(&self, slot: u32, value: &[u8]) -> bool {
-        let view = self.views.get(slot as usize);
+        let Some(view) = self.views.find_ref(slot as usize) else {
+            return false;
+        };
         let wanted = View::of(value);
         if value.len() <= INLINE {
             return view.bits() == wanted.bits();

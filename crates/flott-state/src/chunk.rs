@@ -71,6 +71,13 @@ impl<T> Chunked<T> {
         &self.chunks[index >> Self::SHIFT].as_slice()[index & Self::MASK]
     }
 
+    /// The element at `index`, if there is one.
+    #[inline]
+    pub fn find_ref(&self, index: usize) -> Option<&T> {
+        let chunk = self.chunks.get(index >> Self::SHIFT)?;
+        chunk.as_slice().get(index & Self::MASK)
+    }
+
     /// Removes all elements.
     pub fn clear(&mut self) {
         self.chunks.clear();

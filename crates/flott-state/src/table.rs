@@ -72,6 +72,7 @@ pub(crate) struct Rows {
 /// The keys of a store, as the look-up loop needs them.
 trait SlotKeys<'k> {
     type Key: Copy;
+    /// Whether the slot has this key; one that does not exist has none.
     fn is(&self, slot: u32, key: Self::Key) -> bool;
     /// Sets the key of a slot; a slot equal to the number of slots is appended.
     fn put(&mut self, slot: u32, key: Option<Self::Key>, slots: usize);
@@ -81,7 +82,7 @@ impl SlotKeys<'_> for Chunked<i64> {
     type Key = i64;
     #[inline]
     fn is(&self, slot: u32, key: i64) -> bool {
-        self.get(slot as usize) == key
+        self.find_ref(slot as usize) == Some(&key)
     }
     #[inline]
     fn put(&mut self, slot: u32, key: Option<i64>, slots: usize) {
@@ -251,10 +252,18 @@ impl KeyedTable {
                 for start in (0..index_hashes.len()).step_by(HINTED_ROWS) {
                     let end = index_hashes.len().min(start + HINTED_ROWS);
                     rows.index.hint(&index_hashes[start..end], &mut hints);
-                    for (row, &hint) in (start..end).zip(&hints) {
+                    let hints = &hints[..end - start];
+                    let hinted = || (start..end).zip(hints.iter().copied());
+                    let is_at = |slot, key: Option<_>| key.is_some_and(|k| SlotKeys::is(store, slot, k));
+                    // Mostly all keys are known: loops without a branch between rows.
+                    if hinted().fold(true, |all, (row, hint)| all & is_at(hint, key_of(row))) {
+                        hints.iter().for_each(|slot| changes.mark(*slot));
+                        out.extend_from_slice(hints);
+                        continue;
+                    }
+                    for (row, hint) in hinted() {
                         let key = key_of(row);
-                        let is_found = hint != NO_HINT && key.is_some_and(|k| SlotKeys::is(store, hint, k));
-                        let slot = if is_found {
+                        let slot = if key.is_some_and(|k| SlotKeys::is(store, hint, k)) {
                             hint
                         } else {
                             let group = || key_group_of(placement_hashes[row], max_parallelism);

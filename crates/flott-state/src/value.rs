@@ -65,6 +65,12 @@ pub trait StateValue: Clone + Send + Sync + 'static {
         0
     }
 
+    /// Becomes what `other` is, in memory that it has already where it can.
+    #[inline]
+    fn copy_from(&mut self, other: &Self) {
+        self.clone_from(other);
+    }
+
     /// What a field of this type is where state has none, since an earlier program had no such field.
     fn when_absent() -> Option<Self> {
         None
@@ -433,6 +439,11 @@ macro_rules! tuples {
                     return Err(DamagedValue);
                 };
                 Ok(($($t::read_field(&fields[$index].ty, bytes)?,)*))
+            }
+
+            #[inline]
+            fn copy_from(&mut self, other: &Self) {
+                $(self.$index.copy_from(&other.$index);)*
             }
 
             fn owned_bytes(&self) -> usize {

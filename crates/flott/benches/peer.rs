@@ -1,7 +1,8 @@
 //! Programs whose twins for Apache Flink are in `bench/gen/StreamJobs.java`; `bench/streams.py` runs both and compares:
 //! `cargo bench -p flott --no-default-features --features connectors,rocksdb --bench peer -- CASE EVENTS [KEY=VALUE…]`.
 //!
-//! Prints one JSON line. Keys: `kafka`, `topic` (instead of the generator), `keys`, `span` (its tenth root, less one); those with a dot are options of the job.
+//! Prints one JSON line. Keys: `kafka`, `topic` (instead of the generator), `keys`, `span` (its tenth root, less one), `hold` (after so many clicks says so and
+//! makes but a few thousand a second), `until=first` (ends with the first result, and tells when that came); those with a dot are options of the job.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -14,7 +15,8 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: flott::Allocator = flott::Allocator;
@@ -65,6 +67,16 @@ impl<K: Key + Hash> KeyedProcessFunction<K, (K, i64)> for Clicks {
     }
 }
 
+/// Behind so many clicks little more comes: for a state of a known size.
+fn hold_at(number: u64, hold: u64) {
+    if number == hold {
+        eprintln!("held");
+    }
+    if number >= hold {
+        sleep(Duration::from_micros(100));
+    }
+}
+
 fn words(lines: &DataStream<String>) -> DataStream<i64> {
     lines
         .flat_map(|line: String, out| line.split(' ').for_each(|word| out.collect((word.to_owned(), 1i64))))
@@ -80,7 +92,7 @@ fn window_sum(readings: &DataStream<(i64, i64, i64)>) -> DataStream<i64> {
         .filter(|reading| reading.1 % 5 != 0)
         .assign_timestamps_and_watermarks(&times)
         .key_by(|reading| reading.0)
-        .window(TumblingEventTimeWindows::of(std::time::Duration::from_secs(1)))
+        .window(TumblingEventTimeWindows::of(Duration::from_secs(1)))
         .sum(|reading| &mut reading.1)
         .map(|reading| (reading.0 + 1) * reading.1)
 }
@@ -103,6 +115,7 @@ fn describe(
         env.from_source(source, WatermarkStrategy::no_watermarks(), "kafka")
     });
     let keys: u64 = options.get("keys").map_or(20_000_000, |k| k.parse().unwrap());
+    let hold: u64 = options.get("hold").map_or(u64::MAX, |h| h.parse().unwrap());
     match (case, lines) {
         ("words", None) => words(&env.from_generator(events, line)),
         ("words", Some(lines)) => words(&lines),
@@ -123,11 +136,17 @@ fn describe(
         ("window-sum", None) => window_sum(&env.from_generator(events, reading)),
         ("zipf", None) => {
             let span: f64 = options["span"].parse().unwrap();
-            let clicks = env.from_generator(events, move |number| skewed(number, keys, span));
+            let clicks = env.from_generator(events, move |number| {
+                hold_at(number, hold);
+                skewed(number, keys, span)
+            });
             clicks.key_by(|click| click.0).process(Clicks::default())
         }
         ("uniform", None) => {
-            let clicks = env.from_generator(events, move |number| even(number, keys));
+            let clicks = env.from_generator(events, move |number| {
+                hold_at(number, hold);
+                even(number, keys)
+            });
             clicks.key_by(|click| click.0).process(Clicks::default())
         }
         _ => panic!("no such case: {case}"),
@@ -154,12 +173,17 @@ fn main() {
     }
     let sum = Arc::new(AtomicU64::new(0));
     let adds = sum.clone();
+    let (since, cpu_before) = (Instant::now(), cpu_time());
+    let is_until_first = options.contains_key("until");
     describe(&env, case, events, &options).for_each(move |grown| {
+        if is_until_first {
+            println!("{{\"first_s\": {:.3}}}", since.elapsed().as_secs_f64());
+            std::process::exit(0);
+        }
         // One thread adds: a plain load and store do.
         let sum = adds.load(Ordering::Relaxed).wrapping_add(grown as u64);
         adds.store(sum, Ordering::Relaxed);
     });
-    let (since, cpu_before) = (Instant::now(), cpu_time());
     env.execute(case).unwrap();
     println!(
         "{{\"case\": \"{case}\", \"wall_s\": {:.3}, \"cpu_s\": {:.3}, \"result\": {}, \"peak_mb\": {}}}",

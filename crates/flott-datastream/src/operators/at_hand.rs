@@ -163,6 +163,23 @@ impl<T: Data> AtHand<T> {
         Some((value, time))
     }
 
+    /// Gives all records away, and appends what `f` makes of each.
+    ///
+    /// The loop has no branch but its end: what is made has its room before, and places are counted once.
+    #[inline]
+    pub(crate) fn give_all<U>(&mut self, made: &mut Vec<U>, f: impl FnMut(T) -> U) {
+        let from = self.given;
+        let made = CountMade {
+            before: made.len(),
+            made,
+            given: &mut self.given,
+        };
+        match needs_drop::<T>() {
+            true => made.made.extend(std::mem::take(&mut self.moved).map(f)),
+            false => made.made.extend(self.copied[from..].iter().cloned().map(f)),
+        }
+    }
+
     /// The event times of the batch, for those who made one record of each.
     pub(crate) fn take_times(&mut self) -> Times {
         std::mem::take(&mut self.times)
@@ -191,6 +208,19 @@ impl<T: Data> AtHand<T> {
             self.times = Times::default();
         }
         Ok(())
+    }
+}
+
+/// Counts the records from which others were made, also where the function that makes them panics.
+struct CountMade<'a, U> {
+    made: &'a mut Vec<U>,
+    before: usize,
+    given: &'a mut usize,
+}
+
+impl<U> Drop for CountMade<'_, U> {
+    fn drop(&mut self) {
+        *self.given += self.made.len() - self.before + usize::from(thread::panicking());
     }
 }
 
@@ -287,6 +317,44 @@ mod tests {
             error.contains("panicked at record 3, 0,") && error.contains("divide by zero"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_given_away_at_once_tells_the_one_that_failed() {
+        let half = |n: usize| match n {
+            0 => panic!("nothing to halve"),
+            n => n / 2,
+        };
+        let mut at_hand = AtHand::new();
+        let mut made = vec![9];
+        at_hand.take(records(&[2, 4, 6]));
+        let _ = at_hand.next();
+        at_hand
+            .guard(|at_hand| {
+                at_hand.give_all(&mut made, half);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!((made, at_hand.len()), (vec![9, 2, 3], 0));
+        at_hand.take(records(&[8, 0, 10]));
+        let error = at_hand.guard(|at_hand| {
+            at_hand.give_all(&mut vec![], half);
+            Ok(())
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("record 5, 0,") && error.contains("nothing to halve"),
+            "{error}"
+        );
+
+        let mut at_hand = AtHand::new();
+        at_hand.take(texts());
+        let error = at_hand.guard(|at_hand| {
+            at_hand.give_all(&mut vec![], |text| half(text.find('c').map_or(1, |_| 0)));
+            Ok(())
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("record 3 of type"), "{error}");
     }
 
     #[test]

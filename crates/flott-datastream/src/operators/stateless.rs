@@ -61,7 +61,9 @@ pub(crate) struct MapWith<F>(pub F);
 
 impl<T: Data, U, F: FnMut(T) -> U + Send> Transform<T, U> for MapWith<F> {
     fn apply(&mut self, at_hand: &mut AtHand<T>, out: &mut Collector<U>) -> Result<(), BoxError> {
-        one_of_each(at_hand, out, |value| Ok((self.0)(value)))
+        at_hand.give_all(&mut out.records.values, &mut self.0);
+        out.records.times = at_hand.take_times();
+        Ok(())
     }
 }
 
@@ -150,9 +152,12 @@ impl<T: Data, F: FnMut(&T) -> Result<bool, BoxError> + Send> Operator for Filter
         let mut records = Records::<T>::from_batch(batch)?;
         let Self { keeps, at_hand, kept } = self;
         kept.clear();
-        kept.reserve(records.values.len());
+        kept.resize(records.values.len(), false);
+        let mut places = kept.iter_mut();
         at_hand.each(&records, |value, _| {
-            kept.push(keeps(value)?);
+            if let Some(is_kept) = places.next() {
+                *is_kept = keeps(value)?;
+            }
             Ok(())
         })?;
         records.retain(kept);

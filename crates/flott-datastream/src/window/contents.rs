@@ -1,6 +1,7 @@
 //! What a window keeps of its records until it fires: all of them, what they were folded into, or all for an evictor.
 
 use super::evictor::{Evictor, EvictorContext, TimestampedValue};
+use crate::fold::Fold;
 use crate::function::{AggregateFunction, BoxError};
 use flott_core::EventTime;
 use flott_state::StateValue;
@@ -126,29 +127,22 @@ impl<T: StateValue, W> Contents<T, W> for Gathered<T> {
     }
 }
 
-/// One record, into which all are folded by a closure.
+/// One record, into which all are folded.
 #[derive(Clone)]
 pub struct Reduced<F>(pub(crate) F);
 
-impl<T, W, F> Contents<T, W> for Reduced<F>
-where
-    T: StateValue,
-    F: FnMut(T, T) -> T + Clone + Send + Sync + 'static,
-{
+impl<T: StateValue, W, F: Fold<T>> Contents<T, W> for Reduced<F> {
     type Kept = T;
     type Item = T;
 
     #[inline]
     fn add(&mut self, kept: &mut Option<T>, value: T, _time: Option<EventTime>) -> Result<(), BoxError> {
-        *kept = Some(match kept.take() {
-            Some(before) => (self.0)(before, value),
-            None => value,
-        });
+        self.0.fold(kept, value);
         Ok(())
     }
 
     fn merge(&mut self, a: T, b: T) -> T {
-        (self.0)(a, b)
+        self.0.join(a, b)
     }
 
     fn elements(&mut self, kept: &mut T, _: &W, _: &EvictorContext) -> Result<Elements<T>, BoxError> {

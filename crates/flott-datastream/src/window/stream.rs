@@ -6,10 +6,11 @@ use super::contents::{Aggregated, Contents, Elements, EvictWith, Eviction, Gathe
 use super::evictor::{CountEvictor, Evictor};
 use super::function::{Apply, PassOn, ProcessWindowFunction};
 use super::trigger::{CountTrigger, PurgingTrigger, Trigger};
+use crate::fold::{self, ByValue, Fold};
 use crate::function::{AggregateFunction, Collector};
 use crate::graph::ProgramError;
 use crate::key::Key;
-use crate::keyed::{self, KeyedStream};
+use crate::keyed::KeyedStream;
 use crate::operators::window::{WindowOperator, WindowSettings};
 use crate::records::Data;
 use crate::side::OutputTag;
@@ -271,7 +272,7 @@ where
 {
     /// Joins the records of a window, as they come.
     pub fn reduce(&self, f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.apply_to(Reduced(f), PassOn)
+        self.apply_to(Reduced(ByValue(f)), PassOn)
     }
 
     /// Joins the records of a window, as they come, and gives the result to a function.
@@ -280,7 +281,11 @@ where
         f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static,
         function: F,
     ) -> DataStream<F::Out> {
-        self.apply_to(Reduced(f), function)
+        self.apply_to(Reduced(ByValue(f)), function)
+    }
+
+    fn fold(&self, fold: impl Fold<T>) -> DataStream<T> {
+        self.apply_to(Reduced(fold), PassOn)
     }
 
     /// Sums a field; the others stay those of the window's first record.
@@ -288,7 +293,7 @@ where
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.reduce(keyed::sum_of(field))
+        self.fold(fold::sum_of(field))
     }
 
     /// Keeps the smallest value of a field; the others stay those of the window's first record.
@@ -296,7 +301,7 @@ where
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.reduce(keyed::min_of(field))
+        self.fold(fold::min_of(field))
     }
 
     /// Keeps the largest value of a field; the others stay those of the window's first record.
@@ -304,16 +309,16 @@ where
         &self,
         field: impl Fn(&mut T) -> &mut N + Clone + Send + Sync + 'static,
     ) -> DataStream<T> {
-        self.reduce(keyed::max_of(field))
+        self.fold(fold::max_of(field))
     }
 
     /// Keeps the record with the smallest value; of equal ones the first.
     pub fn min_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.reduce(keyed::min_by_of(value))
+        self.fold(fold::min_by_of(value))
     }
 
     /// Keeps the record with the largest value; of equal ones the first.
     pub fn max_by<N: PartialOrd>(&self, value: impl Fn(&T) -> N + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.reduce(keyed::max_by_of(value))
+        self.fold(fold::max_by_of(value))
     }
 }

@@ -29,7 +29,7 @@ impl Random {
 }
 
 /// Parts smaller than this wait for more.
-const JOIN_ROWS: usize = 2048;
+const JOIN_ROWS: usize = 1024;
 
 /// One exchange out of a chain.
 #[derive(Debug)]
