@@ -25,10 +25,13 @@ import org.apache.flink.util.Collector;
  * The jobs of crates/flott/benches/peer.rs as DataStream programs of Apache Flink, in one process (its mini cluster, parallelism 1, object reuse on):
  * java -cp 'CLASSES:FLINK_LIB/*:FLINK_EXTRA/*' StreamJobs CASE EVENTS WARMUP [KEY=VALUE...]
  * The job runs once over WARMUP events, so that the compiler is done, then over EVENTS. Prints one JSON line, with CPU seconds of the whole process
- * (of the second run) and a sum that stands for the results. Keys: kafka, topic (instead of the generator), keys, span (its tenth root, less one); those with a dot are Flink's options.
+ * (of the second run) and a sum that stands for the results. Keys: kafka, topic (instead of the generator), keys, span (its tenth root, less one), hold (after so many clicks
+ * says so and makes but a few thousand a second), until=first (ends with the first result, and tells when that came); those with a dot are Flink's options.
  */
 public final class StreamJobs {
   static final AtomicLong RESULT = new AtomicLong();
+  static boolean isUntilFirst;
+  static long since;
 
   /** Adds up what a stream gives, and forgets it. */
   static final class AddUp implements Sink<Long> {
@@ -38,7 +41,14 @@ public final class StreamJobs {
         long sum;
 
         @Override
-        public void write(Long value, Context context) { sum += value; }
+        public void write(Long value, Context context) {
+          if (isUntilFirst) {
+            System.out.printf(Locale.ROOT, "{\"first_s\": %.3f}%n", (System.nanoTime() - since) / 1e9);
+            System.out.flush();
+            Runtime.getRuntime().halt(0);
+          }
+          sum += value;
+        }
 
         @Override
         public void flush(boolean endOfInput) { RESULT.addAndGet(sum); sum = 0; }
@@ -91,6 +101,12 @@ public final class StreamJobs {
     return n ^ n >>> 33;
   }
 
+  /** Behind so many clicks little more comes: for a state of a known size. */
+  static void holdAt(long number, long hold) throws InterruptedException {
+    if (number == hold) System.err.println("held");
+    if (number >= hold) Thread.sleep(0, 100_000);
+  }
+
   /** Running clicks of a user; what comes out is by how much the square of its sum grew, so that the total does not hang on the order. */
   static final class Clicks<K> extends RichFlatMapFunction<Tuple2<K, Long>, Long> {
     transient ValueState<Long> count;
@@ -141,7 +157,11 @@ public final class StreamJobs {
         long keys = Long.parseLong(options.getOrDefault("keys", "20000000"));
         double span = Double.parseDouble(options.getOrDefault("span", "0"));
         boolean isSkewed = job.equals("zipf");
-        return env.fromSource(new DataGeneratorSource<>(n -> isSkewed ? skewed(n, keys, span) : even(n, keys), events, Types.TUPLE(Types.LONG, Types.LONG)), WatermarkStrategy.noWatermarks(), "generator")
+        long hold = Long.parseLong(options.getOrDefault("hold", String.valueOf(Long.MAX_VALUE)));
+        return env.fromSource(new DataGeneratorSource<>(n -> {
+          holdAt(n, hold);
+          return isSkewed ? skewed(n, keys, span) : even(n, keys);
+        }, events, Types.TUPLE(Types.LONG, Types.LONG)), WatermarkStrategy.noWatermarks(), "generator")
             .keyBy(click -> click.f0).flatMap(new Clicks<Long>());
       }
       default:
@@ -165,7 +185,8 @@ public final class StreamJobs {
     env.getConfig().enableObjectReuse();
     RESULT.set(0);
     describe(env, job, events, options).sinkTo(new AddUp()).name("sum");
-    long since = System.nanoTime();
+    since = System.nanoTime();
+    isUntilFirst = options.containsKey("until");
     env.execute(job);
     return (System.nanoTime() - since) / 1e9;
   }
