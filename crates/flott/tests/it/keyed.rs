@@ -91,19 +91,33 @@ fn clicks_are_counted() {
     assert_eq!(counts.execute_and_collect("clicks").unwrap(), expected);
 }
 
-/// Counts completed checkpoints.
-#[derive(Clone)]
-struct CountCheckpoints(Arc<AtomicUsize>);
+/// Tells when a checkpoint is complete that covers a click.
+#[derive(Clone, Default)]
+struct Covered {
+    has_click: bool,
+    first: Option<CheckpointId>,
+    is_complete: Arc<AtomicBool>,
+}
 
-impl MapFunction<Click> for CountCheckpoints {
+impl MapFunction<Click> for Covered {
     type Out = i64;
 
     fn map(&mut self, click: Click) -> Result<i64, BoxError> {
+        self.has_click = true;
         Ok(click.1)
     }
 
-    fn notify_checkpoint_complete(&mut self, _: CheckpointId) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+    fn snapshot_state(&mut self, checkpoint: CheckpointId) -> Result<(), BoxError> {
+        if self.has_click {
+            self.first.get_or_insert(checkpoint);
+        }
+        Ok(())
+    }
+
+    fn notify_checkpoint_complete(&mut self, checkpoint: CheckpointId) {
+        if self.first.is_some_and(|first| checkpoint >= first) {
+            self.is_complete.store(true, Ordering::SeqCst);
+        }
     }
 }
 
@@ -119,8 +133,8 @@ fn a_count_survives_a_failure() {
     env.enable_checkpointing(Duration::from_millis(20));
     let (has_failed, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let first_reads = reads.clone();
-    let completed = Arc::new(AtomicUsize::new(0));
-    let (told, mut before) = (completed.clone(), 0);
+    let covered = Covered::default();
+    let is_covered = covered.is_complete.clone();
     let counts = env
         .from_generator(4, move |n| {
             if n == 0 {
@@ -128,11 +142,10 @@ fn a_count_survives_a_failure() {
             }
             // So long that a checkpoint is asked for, which the fourth event waits for.
             if n == 2 {
-                before = told.load(Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(300));
             }
             let since = Instant::now();
-            while n == 3 && told.load(Ordering::SeqCst) <= before && since.elapsed() < Duration::from_secs(60) {
+            while n == 3 && !is_covered.load(Ordering::SeqCst) && since.elapsed() < Duration::from_secs(60) {
                 std::thread::sleep(Duration::from_millis(1));
             }
             assert!(n < 3 || has_failed.swap(true, Ordering::SeqCst), "the machine fails");
@@ -140,7 +153,7 @@ fn a_count_survives_a_failure() {
         })
         .key_by(|c| c.0.clone())
         .process(RunningCount::default())
-        .map_with(CountCheckpoints(completed));
+        .map_with(covered);
     assert_eq!(counts.execute_and_collect("clicks").unwrap().last(), Some(&8));
     assert_eq!(reads.load(Ordering::SeqCst), 1, "the state came from a checkpoint");
 }
