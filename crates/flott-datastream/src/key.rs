@@ -3,6 +3,8 @@
 //! A key is hashed and kept as the columns of SQL's keys are ([`flott_core::hash`], [`flott_core::encoding`]), so that equal values
 //! have one owner and one form in files, wherever they come from.
 
+use crate::operators::one_of_each;
+use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{
@@ -10,7 +12,7 @@ use arrow_array::{
 };
 use flott_core::{Batch, LogicalType, TypeKind};
 use flott_runtime::TaskError;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 /// A value by which records are told apart. Floating-point numbers are none: they have no equality that holds for all.
@@ -26,6 +28,12 @@ pub trait Key: Clone + PartialEq + Send + Sync + 'static {
     /// The same of keys that nobody needs any more.
     fn into_columns(keys: Vec<Self>) -> Vec<ArrayRef> {
         Self::columns(keys.iter())
+    }
+
+    /// The columns of the keys that `key` finds in `records`; where it panics, `place` tells in which.
+    fn columns_of<T>(records: &[T], key: impl Fn(&T) -> Self, place: &Cell<usize>) -> Vec<ArrayRef> {
+        let keys = one_of_each(records.len(), place, |keys| keys.extend(records.iter().map(key)));
+        Self::into_columns(keys)
     }
 
     /// The key of a row; takes its columns from the front.
@@ -100,6 +108,15 @@ impl Key for String {
     }
     fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
         vec![Arc::new(StringArray::from_iter_values(keys))]
+    }
+    fn columns_of<T>(records: &[T], key: impl Fn(&T) -> Self, place: &Cell<usize>) -> Vec<ArrayRef> {
+        // One by one: the memory of each key is that of the one before.
+        let mut texts = StringBuilder::with_capacity(records.len(), records.len() * 16);
+        for (index, record) in records.iter().enumerate() {
+            place.set(index);
+            texts.append_value(key(record));
+        }
+        vec![Arc::new(texts.finish())]
     }
     fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
         next(columns).as_string::<i32>().value(row).to_owned()
@@ -226,15 +243,6 @@ impl<K: Key> Keys<K> {
         }
     }
 
-    /// These keys.
-    pub(crate) fn of(values: Vec<K>) -> Self {
-        Self {
-            rows: values.len(),
-            columns: K::into_columns(values),
-            values: OnceCell::new(),
-        }
-    }
-
     pub(crate) fn columns(&self) -> &[ArrayRef] {
         &self.columns
     }
@@ -307,6 +315,7 @@ mod tests {
             assert_eq!(K::from_columns(&mut columns.iter(), row), *key);
         }
         assert_eq!(&K::into_columns(keys.clone()), &columns);
+        assert_eq!(&K::columns_of(&keys, K::clone, &Cell::new(0)), &columns);
         let kept = Keys::<K>::in_columns(columns, keys.len());
         assert_eq!(kept.values(), keys);
         assert_eq!(

@@ -2,14 +2,15 @@
 
 use crate::environment::StreamExecutionEnvironment;
 use crate::fold::{self, ByValue, Fold};
-use crate::function::BoxError;
+use crate::function::{BoxError, Collector};
 use crate::graph::Origin;
 use crate::key::Key;
+use crate::operators::AtHand;
 use crate::operators::keyed::{Keyed, KeyedLogic, KeyedOne, Selector};
 use crate::process::{KeyedProcessFunction, OpenContext, ProcessContext};
 use crate::records::Data;
 use crate::runtime_mode::{self, RuntimeMode};
-use crate::state::ValueState;
+use crate::state::{KeyState, ValueState};
 use crate::stream::DataStream;
 use flott_core::time::END_OF_TIME;
 use flott_state::StateValue;
@@ -106,11 +107,11 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
 impl<K: Key, T: Data + StateValue> KeyedStream<K, T> {
     /// Joins each record with what came of those of its key before.
     pub fn reduce(&self, f: impl FnMut(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
-        self.apply("reduce", "Keyed Reduce", Reduce::new(ByValue(f)))
+        self.connected::<(), _>("reduce", "Keyed Reduce", (&[], None), Reduce::new(ByValue(f)))
     }
 
     fn aggregate(&self, fold: impl Fold<T>) -> DataStream<T> {
-        self.apply("aggregate", "Keyed Aggregation", Reduce::new(fold))
+        self.connected::<(), _>("aggregate", "Keyed Aggregation", (&[], None), Reduce::new(fold))
     }
 
     /// Sums a field; the others stay those of the key's first record.
@@ -194,7 +195,7 @@ impl<T, F: Clone> Clone for Reduce<T, F> {
     }
 }
 
-impl<K: Key, T: Data + StateValue, F: Fold<T>> KeyedProcessFunction<K, T> for Reduce<T, F> {
+impl<K: Key, T: Data + StateValue, F: Fold<T>> KeyedLogic<K, T, ()> for Reduce<T, F> {
     type Out = T;
 
     fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError> {
@@ -203,7 +204,7 @@ impl<K: Key, T: Data + StateValue, F: Fold<T>> KeyedProcessFunction<K, T> for Re
         Ok(())
     }
 
-    fn process_element(&mut self, value: T, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
+    fn first(&mut self, value: T, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
         let entry = self.state.entry(ctx);
         if !self.is_batch {
             let reduced = self.fold.fold_and_copy(entry, value);
@@ -218,10 +219,27 @@ impl<K: Key, T: Data + StateValue, F: Fold<T>> KeyedProcessFunction<K, T> for Re
         Ok(())
     }
 
+    fn first_all(&mut self, at_hand: &mut AtHand<T>, slots: &[u32], state: &mut KeyState, out: &mut Collector<T>) {
+        if self.is_batch {
+            return;
+        }
+        let (kept, fold) = (self.state.column(state), &mut self.fold);
+        let mut slots = slots.iter();
+        at_hand.give_all(&mut out.records.values, |value| match slots.next() {
+            Some(slot) => fold.fold_and_copy(kept.get_mut(*slot), value),
+            None => value,
+        });
+        out.records.times = at_hand.take_times();
+    }
+
     fn on_timer(&mut self, _: i64, ctx: &mut ProcessContext<'_, K, T>) -> Result<(), BoxError> {
         if let Some(reduced) = self.state.entry(ctx).take() {
             ctx.collect(reduced);
         }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 }

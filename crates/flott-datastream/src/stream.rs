@@ -7,7 +7,7 @@ use crate::graph::{Graph, Origin, ProgramError};
 use crate::key::Key;
 use crate::keyed::KeyedStream;
 use crate::operators::connected::{Connected, ConnectedLogic, One};
-use crate::operators::keyed::{KeyBy, Selector};
+use crate::operators::keyed::{KeyBy, selector};
 use crate::operators::partition::PartitionBy;
 use crate::operators::sink::{Collect, ForEach, FunctionSink, Print};
 use crate::operators::stateless::{Filter, FlatMapBy, FlatMapWith, MapBy, MapWith, Stateless, Transform, TryMapWith};
@@ -19,7 +19,6 @@ use flott_plan::{Chaining, NodeId, Partitioning};
 use flott_runtime::{Operator, Sink};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// A stream of records of type `T`. Cloning it reads it twice.
 #[must_use = "a stream that nothing reads is no job: end it in a sink, such as print()"]
@@ -257,7 +256,7 @@ impl<T: Data> DataStream<T> {
 
     /// Tells records apart by a key: those of one key come to one subtask, in order.
     pub fn key_by<K: Key>(&self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> KeyedStream<K, T> {
-        let selector: Selector<K, T> = Arc::new(move |values, keys| keys.extend(values.iter().map(&key)));
+        let selector = selector(key);
         let by = selector.clone();
         let origins = self.prepare("key-by", "Key By", &Partitioning::Keyed, move || {
             Box::new(KeyBy::new(by.clone()))

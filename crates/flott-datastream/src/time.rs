@@ -5,7 +5,7 @@
 //! `pipeline.auto-watermark-interval`.
 
 use crate::graph::ProgramError;
-use crate::operators::AtHand;
+use crate::operators::{AtHand, one_of_each};
 use crate::records::{Data, Records};
 use crate::runtime_mode;
 use crate::watermarks::{Generating, MakeGenerator, WatermarkGenerator};
@@ -228,7 +228,9 @@ impl<T: Data> WatermarkStrategy<T> {
         let Some(assigner) = &self.assigner else {
             return Ok(());
         };
-        let times = at_hand.make(records, |records, times| assigner(records, times))?;
+        let times = at_hand.make(records, |records, place| {
+            one_of_each(records.values.len(), place, |times| assigner(records, times))
+        })?;
         at_hand.count(times.len());
         records.times = times.into();
         Ok(())

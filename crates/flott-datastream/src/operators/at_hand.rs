@@ -11,6 +11,7 @@ use crate::times::Times;
 use flott_core::EventTime;
 use flott_runtime::{FailureLabel, TaskError};
 use serde::Serialize;
+use std::alloc::Layout;
 use std::cell::Cell;
 use std::fmt;
 use std::mem::needs_drop;
@@ -87,19 +88,20 @@ impl<T: Data> AtHand<T> {
         self.told_of(ended, records, place.get())
     }
 
-    /// What `code` appends for each record, one after the other. They count later.
-    pub(crate) fn make<U>(
+    /// What `code` makes of all records, one after the other; it tells the place of the one that it is at. They count later.
+    pub(crate) fn make<M>(
         &self,
         records: &Records<T>,
-        code: impl FnOnce(&Records<T>, &mut Vec<U>),
-    ) -> Result<Vec<U>, TaskError> {
-        let mut made = Vec::with_capacity(records.values.len());
+        code: impl FnOnce(&Records<T>, &Cell<usize>) -> M,
+    ) -> Result<M, TaskError> {
+        let place = Cell::new(0);
+        let mut made = None;
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            code(records, &mut made);
+            made = Some(code(records, &place));
             Ok(())
         }));
-        self.told_of(ended, records, made.len())?;
-        Ok(made)
+        self.told_of(ended, records, place.get())?;
+        made.ok_or_else(|| TaskError::internal("a function of records ended without what it makes"))
     }
 
     /// Notes that so many records were worked on.
@@ -167,7 +169,17 @@ impl<T: Data> AtHand<T> {
     ///
     /// The loop has no branch but its end: what is made has its room before, and places are counted once.
     #[inline]
-    pub(crate) fn give_all<U>(&mut self, made: &mut Vec<U>, f: impl FnMut(T) -> U) {
+    pub(crate) fn give_all<U>(&mut self, made: &mut Vec<U>, mut f: impl FnMut(T) -> U) {
+        if needs_drop::<T>() && made.is_empty() && Layout::new::<T>() == Layout::new::<U>() {
+            // In the memory that the records lie in.
+            let (moved, given) = (std::mem::take(&mut self.moved), &mut self.given);
+            let made_of = |value| {
+                *given += 1;
+                f(value)
+            };
+            *made = moved.map(made_of).collect();
+            return;
+        }
         let from = self.given;
         let made = CountMade {
             before: made.len(),
@@ -209,6 +221,19 @@ impl<T: Data> AtHand<T> {
         }
         Ok(())
     }
+}
+
+/// What `make` appends for each of so many records; where it panics, `place` tells how many it had made.
+pub(crate) fn one_of_each<U>(records: usize, place: &Cell<usize>, make: impl FnOnce(&mut Vec<U>)) -> Vec<U> {
+    struct Made<'a, U>(Vec<U>, &'a Cell<usize>);
+    impl<U> Drop for Made<'_, U> {
+        fn drop(&mut self) {
+            self.1.set(self.0.len());
+        }
+    }
+    let mut made = Made(Vec::with_capacity(records), place);
+    make(&mut made.0);
+    std::mem::take(&mut made.0)
 }
 
 /// Counts the records from which others were made, also where the function that makes them panics.
@@ -309,8 +334,8 @@ mod tests {
     #[test]
     fn a_panic_while_something_is_made_of_each_tells_the_one_that_failed() {
         let at_hand = AtHand::new();
-        let made = at_hand.make(&records(&[1, 2, 0, 4]), |records, made| {
-            made.extend(records.values.iter().map(|n| 12 / n));
+        let made = at_hand.make(&records(&[1, 2, 0, 4]), |records, place| {
+            one_of_each(4, place, |made| made.extend(records.values.iter().map(|n| 12 / n)))
         });
         let error = made.unwrap_err().to_string();
         assert!(

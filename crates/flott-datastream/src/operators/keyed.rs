@@ -39,8 +39,14 @@ use std::sync::Arc;
 /// Table of all states of a function.
 const VALUES_TABLE: &str = "values";
 
-/// How records find their keys: one call for all of a batch, in whose loop the program's function is inlined.
-pub(crate) type Selector<K, T> = Arc<dyn Fn(&[T], &mut Vec<K>) + Send + Sync>;
+/// How records find their keys: one call for all of a batch, in whose loop the program's function is inlined. It tells the place of the record
+/// that it is at.
+pub(crate) type Selector<K, T> = Arc<dyn Fn(&[T], &Cell<usize>) -> Keys<K> + Send + Sync>;
+
+/// Finds keys by a program's function.
+pub(crate) fn selector<K: Key, T>(key: impl Fn(&T) -> K + Send + Sync + 'static) -> Selector<K, T> {
+    Arc::new(move |records, place| Keys::in_columns(K::columns_of(records, &key, place), records.len()))
+}
 
 /// Notes the key of each record and its hash, for the exchange and the operator behind it.
 pub(crate) struct KeyBy<K, T> {
@@ -63,8 +69,7 @@ fn keys_of<K: Key, T: Data>(
     at_hand: &AtHand<T>,
     records: &Records<T>,
 ) -> Result<Keys<K>, TaskError> {
-    let keys = at_hand.make(records, |records, keys| selector(&records.values, keys))?;
-    Ok(Keys::of(keys))
+    at_hand.make(records, |records, place| selector(&records.values, place))
 }
 
 /// A batch with its keys and their hashes.
@@ -137,6 +142,17 @@ pub(crate) trait KeyedLogic<K: Key, A, B>: Clone + Send + Sync + 'static {
 
     fn open(&mut self, ctx: &mut OpenContext) -> Result<(), BoxError>;
     fn first(&mut self, value: A, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError>;
+    /// May work on all records that are at hand, whose keys have these slots, where that takes less than one by one. What it leaves comes to
+    /// [`Self::first`].
+    fn first_all(
+        &mut self,
+        at_hand: &mut AtHand<A>,
+        slots: &[u32],
+        state: &mut KeyState,
+        out: &mut Collector<Self::Out>,
+    ) {
+        let _ = (at_hand, slots, state, out);
+    }
     /// A record of a second input that is keyed.
     fn second(&mut self, value: B, ctx: &mut ProcessContext<'_, K, Self::Out>) -> Result<(), BoxError> {
         let _ = (value, ctx);
@@ -279,6 +295,21 @@ impl<K: Key, T: Data> Input<K, T> {
         self.at_hand.take(records);
         self.work = Some(Work { keys, hashes, slots });
         Ok(())
+    }
+
+    /// Lets `all` work on records that nothing has begun with yet.
+    fn work_all(
+        &mut self,
+        opened: &mut Opened<K>,
+        all: impl FnOnce(&mut AtHand<T>, &[u32], &mut KeyState),
+    ) -> Result<(), TaskError> {
+        let Some(Work { slots, .. }) = &self.work else {
+            return Ok(());
+        };
+        self.at_hand.guard(|at_hand| {
+            all(at_hand, slots, &mut opened.state);
+            Ok(())
+        })
     }
 
     /// Gives records to `code` until none is left or enough was emitted.
@@ -499,6 +530,10 @@ impl<K: Key, A: Data, B: Data, L: KeyedLogic<K, A, B>> Operator for Keyed<K, A, 
         self.open_call = match (input, &mut self.second) {
             (0, _) => {
                 self.first.take(batch, state)?;
+                let (logic, opened) = (&mut self.logic, opened(&mut self.opened)?);
+                self.first.work_all(opened, |at_hand, slots, state| {
+                    logic.first_all(at_hand, slots, state, &mut self.collector)
+                })?;
                 Open::First
             }
             (_, Second::Keyed(second)) => {

@@ -33,6 +33,7 @@ fn one_of_each<T: Data, U>(
     out: &mut Collector<U>,
     mut make: impl FnMut(T) -> Result<U, BoxError>,
 ) -> Result<(), BoxError> {
+    out.records.values.reserve(at_hand.len());
     while let Some((value, _)) = at_hand.next() {
         out.records.values.push(make(value)?);
     }
@@ -47,6 +48,7 @@ fn any_of_each<T: Data, U>(
     out: &mut Collector<U>,
     mut make: impl FnMut(T, &mut Collector<U>) -> Result<(), BoxError>,
 ) -> Result<(), BoxError> {
+    out.records.values.reserve(at_hand.len().min(BATCH_ROWS));
     while !out.is_full() {
         let Some((value, time)) = at_hand.next() else { break };
         out.time = time;
@@ -204,7 +206,6 @@ impl<T: Data, U: Data, X: Transform<T, U>> Operator for Stateless<T, U, X> {
             collector,
             ..
         } = self;
-        collector.records.values.reserve(at_hand.len().min(BATCH_ROWS));
         at_hand.guard(|at_hand| transform.apply(at_hand, collector))?;
         collector.emit(out);
         Ok(match at_hand.len() {

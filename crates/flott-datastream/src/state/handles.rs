@@ -3,10 +3,10 @@
 //! A handle is a number of a column (and the time to live of what it holds); the value lies in [`super::KeyState`], which the
 //! context of a function gives. Within one call a read of an expired value gives the same answer each time.
 
-use super::AsState;
 use super::ttl::{Evicted, Ttl};
+use super::{AsState, KeyState};
 use crate::function::AggregateFunction;
-use flott_state::{KeyedTable, StateValue};
+use flott_state::{KeyedTable, StateValue, ValuesColumn};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -121,6 +121,12 @@ impl<V: StateValue> ValueState<V> {
     /// Removes the value of the key at hand.
     pub fn clear(&self, state: &mut impl AsState) {
         *self.entry(state) = None;
+    }
+
+    /// The values of all keys, by slot. For a state without a time to live.
+    pub(crate) fn column<'s>(&self, state: &'s mut KeyState) -> &'s mut ValuesColumn<V> {
+        debug_assert!(self.ttl.is_none());
+        state.table.values_mut::<V>(self.index())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::function::{AggregateFunction, Collector};
 use crate::graph::ProgramError;
 use crate::key::Key;
 use crate::keyed::KeyedStream;
+use crate::operators::keyed::selector;
 use crate::operators::window::{WindowOperator, WindowSettings};
 use crate::records::Data;
 use crate::side::OutputTag;
@@ -18,7 +19,6 @@ use crate::stream::DataStream;
 use flott_state::StateValue;
 use std::fmt;
 use std::ops::AddAssign;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A stream whose records lie in windows of `A` until the trigger `G` fires them. [`KeyedStream::window`] makes it.
@@ -103,11 +103,7 @@ impl<K: Key, T: Data> KeyedStream<K, T> {
 impl<T: Data> DataStream<T> {
     fn all(&self) -> KeyedStream<AllKey, T> {
         let (env, origins) = (self.env().clone(), self.origins().to_vec());
-        KeyedStream::new(
-            env,
-            origins,
-            Arc::new(|values, keys| keys.extend(values.iter().map(|_| AllKey))),
-        )
+        KeyedStream::new(env, origins, selector(|_| AllKey))
     }
 
     /// Cuts all records into windows, in one subtask.
