@@ -2,7 +2,7 @@
 
 use crate::descriptor::ColumnDescriptor;
 use crate::error::CheckpointError;
-use crate::manifest::{Manifest, OperatorManifest, Redistribute, SnapshotKind};
+use crate::manifest::{Manifest, OperatorManifest, Redistribute, RunRef, SnapshotKind};
 use crate::snapshot::Snapshot;
 use flott_core::{KeyGroupRange, Options};
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,15 +106,15 @@ fn describe_operator(operator: &OperatorManifest) -> OperatorDescription {
         let columns: Vec<String> = table.columns.iter().map(|c| format!("{} {}", c.name, ty(c))).collect();
         let mut key_groups: Vec<KeyGroupRange> = Vec::new();
         for run in runs() {
-            if !key_groups.contains(&run.key_groups) {
-                key_groups.push(run.key_groups);
+            if !key_groups.contains(&run.groups()) {
+                key_groups.push(run.groups());
             }
         }
         StateDescription {
             name: table.name.clone(),
             types: format!("({}) -> ({})", key.join(", "), columns.join(", ")),
-            rows: runs().map(|r| r.rows).sum(),
-            bytes: runs().map(|r| r.location.len()).sum(),
+            rows: runs().map(RunRef::row_count).sum(),
+            bytes: runs().map(RunRef::bytes).sum(),
             slices: runs().filter_map(|r| r.namespace).collect::<BTreeSet<_>>().len(),
             key_groups,
             files: runs().filter_map(|r| r.location.path()).collect::<BTreeSet<_>>().len(),

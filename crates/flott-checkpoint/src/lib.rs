@@ -10,13 +10,16 @@
 //!
 //! Read in this order: [`layout`] (names), [`manifest`] (the file that makes a checkpoint exist), [`protocol`] (the rules, as
 //! pure decisions), [`store`] (the I/O around them), [`snapshot`] (restoring by path, savepoints), [`restore`] (who gets what),
-//! [`descriptor`] (what tables hold), [`describe`] (for people). [`root`] and [`local`] are the way to the bytes.
+//! [`descriptor`] (what tables hold), [`describe`] (for people). [`root`] and [`local`] are the way to the bytes, [`copies`] a
+//! shorter one.
 
+pub mod copies;
 pub mod describe;
 pub mod descriptor;
 pub mod error;
 pub mod layout;
 pub mod local;
+pub mod local_folder;
 pub mod manifest;
 pub mod protocol;
 pub mod restore;
@@ -28,9 +31,11 @@ pub mod store;
 pub mod testing;
 pub mod writer;
 
+pub use copies::LocalCopies;
 pub use describe::{OperatorDescription, SnapshotDescription, StateDescription, describe, describe_manifest};
 pub use descriptor::{ColumnDescriptor, ColumnType, TableDescriptor};
 pub use error::{CheckpointError, IoCause};
+pub use local_folder::LocalFolder;
 pub use manifest::{
     CoordinatorState, EntryRef, InlineBytes, Location, Manifest, OperatorManifest, OperatorPart, Redistribute, RunKind,
     RunRef, SnapshotKind, SubtaskManifest,

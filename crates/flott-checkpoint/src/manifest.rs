@@ -1,9 +1,9 @@
 //! What a checkpoint consists of: [`Manifest`], the one file that makes it exist.
 //!
-//! Format version 1. A manifest is text of two lines, so that a person can read it and a tool can tell damage:
+//! Format version 2, which knows runs of which only some key groups count ([`RunRef::within`]). A manifest is text of two lines, so that a person can read it and a tool can tell damage:
 //!
 //! ```text
-//! {"format":"flott-checkpoint","version":1,"crc32c":"9a2b01ff","bytes":1234}
+//! {"format":"flott-checkpoint","version":2,"crc32c":"9a2b01ff","bytes":1234}
 //! {"job_name":"website traffic","job_id":"…","generation":3,"checkpoint_id":17, … }
 //! ```
 //!
@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// Version that this module writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const FORMAT_NAME: &str = "flott-checkpoint";
 
@@ -141,8 +141,12 @@ pub struct RunRef {
     pub namespace: Option<i64>,
     /// Whether it stands alone.
     pub kind: RunKind,
-    /// Key groups of the subtask that wrote it.
+    /// Key groups in it: those of the subtask that wrote it, or fewer.
     pub key_groups: KeyGroupRange,
+    /// Of these, the ones for which the run is read; none: all. Subtasks that took over a part each, since the parallelism changed, refer
+    /// to one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<KeyGroupRange>,
     /// Rows in it.
     pub rows: u64,
     /// Removed keys in it.
@@ -154,6 +158,40 @@ pub struct RunRef {
     pub header_crc32c: u32,
     /// Where its bytes are.
     pub location: Location,
+}
+
+impl RunRef {
+    /// The key groups for which it is read.
+    pub fn groups(&self) -> KeyGroupRange {
+        self.within.unwrap_or(self.key_groups)
+    }
+
+    /// The run as it is read for those of its groups that lie in `range`; `None` if none does.
+    pub fn clipped(&self, range: &KeyGroupRange) -> Option<Self> {
+        let groups = self.groups().intersection(range)?;
+        Some(Self {
+            within: (groups != self.key_groups).then_some(groups),
+            ..self.clone()
+        })
+    }
+
+    /// What its groups have of a number for the whole run, if all groups have the same.
+    fn share_of(&self, whole: u64) -> u64 {
+        match self.within {
+            None => whole,
+            Some(within) => (whole as f64 * within.len() as f64 / self.key_groups.len() as f64) as u64,
+        }
+    }
+
+    /// Bytes of its groups; an estimate where only some are read.
+    pub fn bytes(&self) -> u64 {
+        self.share_of(self.location.len())
+    }
+
+    /// Rows of its groups; an estimate where only some are read.
+    pub fn row_count(&self) -> u64 {
+        self.share_of(self.rows)
+    }
 }
 
 /// Whether a run holds all rows or changes.
@@ -261,7 +299,8 @@ impl SubtaskManifest {
 
     /// Bytes of its state.
     pub fn state_bytes(&self) -> u64 {
-        self.locations().map(Location::len).sum()
+        let entries = self.entries.iter().map(|e| e.location.len());
+        self.runs.iter().map(RunRef::bytes).chain(entries).sum()
     }
 
     pub(crate) fn locations_mut(&mut self) -> impl Iterator<Item = &mut Location> {

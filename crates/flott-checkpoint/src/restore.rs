@@ -1,6 +1,6 @@
 //! Who gets which state when a job starts from a snapshot: [`restore_plan`].
 //!
-//! Keyed state goes by key group: a subtask opens the runs that overlap its range. Entries of operator state go as their
+//! Keyed state goes by key group: a subtask opens the runs that overlap its range, and reads of them what lies in it. Entries of operator state go as their
 //! [`Redistribute`] says; at an unchanged parallelism split entries stay where they were. Committables go to the subtasks in
 //! turn, each to one.
 
@@ -16,7 +16,7 @@ pub struct SubtaskRestore {
     pub index: usize,
     /// Its key groups.
     pub key_groups: KeyGroupRange,
-    /// Runs with keys of its groups, in the order in which they are applied.
+    /// Runs with keys of its groups, to be read within these, in the order in which they are applied.
     pub runs: Vec<RunRef>,
     /// Its entries of operator state.
     pub entries: Vec<EntryRef>,
@@ -52,8 +52,9 @@ pub fn restore_plan(operator: &OperatorManifest, parallelism: usize) -> Result<V
     let mut next_committable = 0;
     for old in &operator.subtasks {
         for run in &old.runs {
-            let owners = plan.iter_mut().filter(|s| s.key_groups.overlaps(&run.key_groups));
-            owners.for_each(|s| s.runs.push(run.clone()));
+            for subtask in &mut plan {
+                subtask.runs.extend(run.clipped(&subtask.key_groups));
+            }
         }
         for entry in &old.entries {
             match entry.redistribute {

@@ -1,5 +1,6 @@
 //! A folder in a store: [`Root`], what all reading and writing goes through, with errors that name the file.
 
+use crate::copies::LocalCopies;
 use crate::error::CheckpointError;
 use crate::local::DurableLocal;
 use crate::manifest::Location;
@@ -22,6 +23,8 @@ pub struct Root {
     prefix: Path,
     /// How people name the folder.
     display: String,
+    /// Of its state files, on local disk.
+    copies: Option<Arc<LocalCopies>>,
 }
 
 /// A file that a listing found.
@@ -83,6 +86,7 @@ impl Root {
             store,
             prefix: Path::from(prefix),
             display: display.trim_end_matches('/').to_owned(),
+            copies: None,
         }
     }
 
@@ -92,7 +96,23 @@ impl Root {
             store: Arc::clone(&self.store),
             prefix: self.place(name),
             display: format!("{}/{name}", self.display),
+            copies: None,
         }
+    }
+
+    /// The same folder, of whose state files there are copies on local disk.
+    pub fn with_copies(self, copies: Option<Arc<LocalCopies>>) -> Self {
+        Self { copies, ..self }
+    }
+
+    /// The same folder read from the store alone; `None` if it is read so anyway.
+    pub fn without_copies(&self) -> Option<Self> {
+        self.copies.as_ref()?;
+        Some(self.clone().with_copies(None))
+    }
+
+    pub(crate) fn copies(&self) -> Option<&Arc<LocalCopies>> {
+        self.copies.as_ref()
     }
 
     fn place(&self, path: &str) -> Path {
@@ -169,6 +189,11 @@ impl Root {
                     return Ok(Bytes::new());
                 }
                 let wanted = offset + range.start..offset + range.end;
+                if let Some(copies) = &self.copies
+                    && let Some(bytes) = copies.read(path, wanted.clone()).await
+                {
+                    return Ok(bytes);
+                }
                 let length = wanted.end - wanted.start;
                 let read = self
                     .store

@@ -1,5 +1,6 @@
 //! The checkpoints of a job: [`CheckpointStore`] reads them, a [`Leader`] writes them by the rules of [`crate::protocol`].
 
+use crate::copies::LocalCopies;
 use crate::error::{CheckpointError, IoCause};
 use crate::layout;
 use crate::manifest::{Location, Manifest};
@@ -30,7 +31,11 @@ impl CheckpointStore {
     pub async fn open(dir: &str, job_name: &str, options: &Options) -> Result<Self, CheckpointError> {
         let root = Root::open(dir, options)?;
         root.probe().await?;
-        Ok(Self::of_root(&root, job_name))
+        let copies = LocalCopies::from_options(dir, options)?;
+        let Self { root } = Self::of_root(&root, job_name);
+        Ok(Self {
+            root: root.with_copies(copies),
+        })
     }
 
     /// The checkpoints of a job in a folder that was opened and probed before.
@@ -260,6 +265,9 @@ impl Leader {
         let path = layout::manifest(id.generation, id.checkpoint);
         self.store.root.put_own(&path, manifest.encode()?).await?;
         self.check_leadership().await?;
+        if let Some(copies) = self.store.root.copies() {
+            copies.keep(id.checkpoint, &files).await;
+        }
         let mut kept = self.kept();
         kept.manifests.retain(|(other, _)| *other != id);
         kept.manifests.push((id, files));

@@ -79,7 +79,11 @@ impl StateWriter {
         if self.wanted.as_ref().is_some_and(|w| w.strong_count() == 0) {
             return Err(CheckpointError::GivenUp { path });
         }
-        self.root.put_own(&path, content).await?;
+        let content = content.into();
+        self.root.put_own(&path, content.clone()).await?;
+        if let Some(copies) = self.root.copies() {
+            copies.add(&path, content).await;
+        }
         Ok(path)
     }
 }

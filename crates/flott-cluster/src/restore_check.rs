@@ -8,7 +8,7 @@ use crate::deploy::JobContext;
 use crate::error::ClusterError;
 use crate::prepare::read_split;
 use crate::submit::fit_node;
-use flott_checkpoint::{OperatorManifest, Snapshot, restore_plan};
+use flott_checkpoint::{OperatorManifest, RunRef, Snapshot, restore_plan};
 use flott_core::clock::SharedClock;
 use flott_core::{JobId, OperatorId};
 use flott_plan::{JobGraph, Node, Plan, Role};
@@ -178,7 +178,7 @@ pub async fn check_restore(
 fn restored(state: &OperatorManifest, notes: BTreeSet<String>) -> Fit {
     let runs = state.subtasks.iter().flat_map(|s| &s.runs);
     Fit::Restored {
-        rows: runs.map(|r| r.rows).sum(),
+        rows: runs.map(RunRef::row_count).sum(),
         bytes: state.subtasks.iter().map(|s| s.state_bytes()).sum(),
         notes: notes.into_iter().collect(),
     }

@@ -442,7 +442,7 @@ impl Storage {
                 continue;
             };
             let states = point.states(manifest, node.parallelism).await?;
-            let is_same = (manifest.parallelism, manifest.max_parallelism) == (node.parallelism, node.max_parallelism);
+            let is_same = manifest.max_parallelism == node.max_parallelism;
             for (subtask, mut state) in states.into_iter().enumerate() {
                 if let Some(id) = of_job.filter(|_| is_same) {
                     state.continue_from(id.checkpoint);

@@ -50,6 +50,14 @@ impl KeyGroupRange {
         self.start <= other.end && other.start <= self.end
     }
 
+    /// The groups that both have.
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        self.overlaps(other).then(|| Self {
+            start: self.start.max(other.start),
+            end: self.end.min(other.end),
+        })
+    }
+
     /// Number of groups.
     pub fn len(&self) -> usize {
         usize::from(self.end) - usize::from(self.start) + 1

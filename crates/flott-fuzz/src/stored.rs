@@ -75,6 +75,7 @@ pub(crate) fn state_run(data: &[u8]) {
         namespace: None,
         kind: RunKind::Base,
         key_groups: range,
+        within: None,
         rows: 0,
         tombstones: 0,
         header_bytes: header_bytes as u32,

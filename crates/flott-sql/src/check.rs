@@ -78,6 +78,11 @@ const KNOWN: &[&str] = &[
     "state.checkpoints.dir",
     "state.savepoints.dir",
     "state.backend.hot-rows",
+    "state.backend.local-recovery",
+    "execution.state-recovery.from-local",
+    "execution.checkpointing.local-backup.enabled",
+    "execution.checkpointing.local-backup.dirs",
+    "taskmanager.state.local.root-dirs",
     "state.backend.rocksdb.localdir",
     "state.backend.rocksdb.memory.managed",
     "state.backend.rocksdb.memory.fixed-per-slot",
@@ -157,14 +162,6 @@ const KNOWN_PREFIXES: &[&str] = &[
     "process.",
 ];
 
-/// Options of Flink's local recovery, which has nothing here that they could do.
-const LOCAL_RECOVERY: &[&str] = &[
-    "state.backend.local-recovery",
-    "execution.state-recovery.from-local",
-    "execution.checkpointing.local-backup.enabled",
-    "execution.checkpointing.local-backup.dirs",
-];
-
 /// What Flink's options of RocksDB begin with, of which [`KNOWN`] has those that are read.
 const ROCKSDB: &str = "state.backend.rocksdb.";
 
@@ -174,9 +171,6 @@ pub fn unknown_option(key: &str) -> Option<String> {
         return None;
     }
     let without_effect = |instead: &str| Some(format!("the option '{key}' has no effect: {instead}"));
-    if LOCAL_RECOVERY.contains(&key) {
-        return without_effect("there is no local recovery, a restart reads the checkpoint from where it lies");
-    }
     let hint = nearest_hint(key, KNOWN);
     if !hint.is_empty() {
         return Some(format!("the option '{key}' is not known{hint}"));

@@ -8,6 +8,7 @@ use crate::cold::{ColdStore, MemoryStore, RowOrder, TableId};
 use crate::error::StateError;
 use crate::table::{HotBudget, KeyedTable, Share, Tier};
 use flott_checkpoint::TableDescriptor;
+use flott_checkpoint::local_folder::first_folder;
 use flott_core::options::OptionError;
 use flott_core::{KeyGroupRange, Options, TypeKind};
 use std::path::PathBuf;
@@ -98,7 +99,7 @@ impl Disk {
             .into_iter()
             .find(|key| options.get(key).is_some());
         let local_dir = match key.map(|key| (key, options.get(key).unwrap_or_default())) {
-            Some((key, dirs)) => first_folder(key, dirs)?,
+            Some((key, dirs)) => first_folder(key, dirs).map_err(StateError::Backend)?,
             None => std::env::temp_dir(),
         };
         let (per_slot_bytes, total_bytes) = (bytes(PER_SLOT)?, bytes(PER_PROCESS)?);
@@ -109,23 +110,6 @@ impl Disk {
             is_managed: options.boolean(MANAGED).map_err(wrong)?.unwrap_or(true)
                 || options.get(PER_SLOT).or(options.get(PER_PROCESS)).is_some(),
         })
-    }
-}
-
-/// The first of the folders that an option names: several are Flink's way to use several disks, one is used here.
-fn first_folder(key: &str, dirs: &str) -> Result<PathBuf, StateError> {
-    let first = dirs
-        .split(',')
-        .map(str::trim)
-        .find(|dir| !dir.is_empty())
-        .unwrap_or_default();
-    let path = first.strip_prefix("file://").unwrap_or(first);
-    let path = PathBuf::from(path.split(':').next().unwrap_or_default());
-    match path.is_absolute() {
-        true => Ok(path),
-        false => Err(StateError::Backend(format!(
-            "'{key}' is '{dirs}': '{first}' is no absolute path of a folder on local disk, such as '/ssd/flott'"
-        ))),
     }
 }
 
@@ -362,27 +346,6 @@ mod tests {
         );
         let error = read(&[("state.backend", "fs"), ("state.backend.type", "disk")]).unwrap_err();
         assert!(error.starts_with("'state.backend.type' is 'disk'"), "{error}");
-    }
-
-    #[test]
-    fn the_first_folder_is_taken_and_must_be_absolute() {
-        let first = |dirs: &str| first_folder(LOCAL_DIR, dirs).map_err(|e| e.to_string());
-        for dirs in [
-            "/ssd",
-            " , /ssd , /other",
-            "/ssd:/other",
-            "file:///ssd",
-            "file:///ssd,/other",
-        ] {
-            assert_eq!(first(dirs), Ok(PathBuf::from("/ssd")), "{dirs}");
-        }
-        for dirs in ["", "ssd", "file://ssd", "s3://bucket/ssd"] {
-            let error = first(dirs).unwrap_err();
-            assert!(
-                error.contains(&format!("'{LOCAL_DIR}' is '{dirs}'")) && error.contains("absolute"),
-                "{error}"
-            );
-        }
     }
 
     #[cfg(not(feature = "rocksdb"))]

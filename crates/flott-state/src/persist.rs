@@ -301,7 +301,7 @@ impl EncodedSnapshots {
                     books.push(book);
                 }
                 if !chain.is_tiered {
-                    in_memory += runs.iter().map(|r| r.location.len()).sum::<u64>();
+                    in_memory += runs.iter().map(RunRef::bytes).sum::<u64>();
                 }
                 subtask.runs.extend(runs);
             }
@@ -353,8 +353,23 @@ pub async fn load_operator(
 /// Reads the state of one new subtask: of each run its header and the blocks of the subtask's key groups.
 ///
 /// # Errors
-/// If files are damaged or missing.
+/// If files are damaged or missing. A damaged local copy is not: then the store is read.
 pub async fn load_subtask(
+    root: &Root,
+    operator: &OperatorManifest,
+    subtask: &SubtaskRestore,
+) -> Result<RestoredState, StateError> {
+    let store = root.without_copies();
+    match (load_from(root, operator, subtask).await, store) {
+        (Err(error), Some(store)) => {
+            tracing::warn!(operator = operator.name, %error, "the local copy of state cannot be used; the store is read");
+            load_from(&store, operator, subtask).await
+        }
+        (loaded, _) => loaded,
+    }
+}
+
+async fn load_from(
     root: &Root,
     operator: &OperatorManifest,
     subtask: &SubtaskRestore,
@@ -363,7 +378,7 @@ pub async fn load_subtask(
     let mut reads: Vec<BoxFuture<'_, Result<Option<LoadedRun>, StateError>>> = Vec::new();
     let mut run_bytes = 0;
     for run in &subtask.runs {
-        run_bytes += run.location.len();
+        run_bytes += run.bytes();
         let is_kept = run_bytes <= KEPT_BYTES;
         let descriptor = tables.iter().find(|t| t.name == run.table).cloned();
         let descriptor = descriptor.ok_or_else(|| StateError::DamagedRun {
@@ -371,7 +386,7 @@ pub async fn load_subtask(
             place: "the manifest".to_owned(),
             problem: "it does not say what the table holds".to_owned(),
         })?;
-        reads.push(Box::pin(load_run(root, run, descriptor, subtask, is_kept)));
+        reads.push(Box::pin(load_run(root, run, descriptor, is_kept)));
     }
     let runs: Vec<Option<LoadedRun>> = futures::stream::iter(reads)
         .buffered(CONCURRENT_READS)
@@ -399,12 +414,11 @@ pub async fn load_subtask(
     ))
 }
 
-/// A run with the blocks of the subtask's key groups; `None` if it has none.
+/// A run with the blocks of the key groups for which it is read; `None` if it has none.
 async fn load_run(
     root: &Root,
     run: &RunRef,
     descriptor: Arc<TableDescriptor>,
-    subtask: &SubtaskRestore,
     is_kept: bool,
 ) -> Result<Option<LoadedRun>, StateError> {
     let header_bytes = u64::from(run.header_bytes);
@@ -419,7 +433,8 @@ async fn load_run(
         None => root.read(&run.location, 0..header_bytes).await?,
     };
     let reader = RunReader::new(run, &descriptor, &header)?;
-    let Some(wanted) = reader.bytes_of(subtask.key_groups) else {
+    let groups = run.groups();
+    let Some(wanted) = reader.bytes_of(groups) else {
         return Ok(None);
     };
     let later = (!is_kept).then(|| LaterBlocks {
@@ -430,9 +445,9 @@ async fn load_run(
     });
     let blocks = match &whole {
         _ if !is_kept => {
-            for piece in reader.pieces_of(subtask.key_groups, PIECE_BYTES) {
+            for piece in reader.pieces_of(groups, PIECE_BYTES) {
                 let blocks = root.read(&run.location, piece.clone()).await?;
-                reader.verify_piece(&blocks, piece, subtask.key_groups)?;
+                reader.verify_piece(&blocks, piece, groups)?;
             }
             Bytes::new()
         }
@@ -443,7 +458,7 @@ async fn load_run(
         None => root.read(&run.location, wanted.clone()).await?,
     };
     if is_kept {
-        reader.verify(&blocks, wanted.start, subtask.key_groups)?;
+        reader.verify(&blocks, wanted.start, groups)?;
     }
     Ok(Some(LoadedRun {
         descriptor,

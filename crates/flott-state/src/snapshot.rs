@@ -7,7 +7,7 @@ use crate::run::RunReader;
 use crate::table::KeyedTable;
 use crate::windows::WindowTables;
 use bytes::Bytes;
-use flott_checkpoint::{Location, Redistribute, Root, RunRef, TableDescriptor};
+use flott_checkpoint::{Location, Redistribute, Root, RunKind, RunRef, TableDescriptor};
 use flott_core::CheckpointId;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,7 +142,7 @@ impl RestoredState {
     }
 
     /// Says that this is the state of `checkpoint` of the same job, whose files are kept as long as newer checkpoints refer to them, and of
-    /// the same key groups. Tables that are of the same form then write increments to it; others begin with a full run.
+    /// as many key groups. Tables that are of the same form then write increments to it; others begin with a full run.
     pub fn continue_from(&mut self, checkpoint: CheckpointId) {
         self.continued = Some(checkpoint);
     }
@@ -150,13 +150,13 @@ impl RestoredState {
     /// Notes in a table what it was filled from; it `was_empty` before.
     fn filled(&self, table: &mut KeyedTable, runs: &[&LoadedRun], was_empty: bool) {
         let range = table.key_group_range();
-        let is_same = |run: &&LoadedRun| {
-            let groups = run.reference.key_groups;
-            run.descriptor == *table.descriptor() && range.contains(groups.start) && range.contains(groups.end)
-        };
+        let is_same = runs.iter().all(|run| run.descriptor == *table.descriptor());
+        let mut continued: Vec<RunRef> = runs.iter().filter_map(|r| r.reference.clipped(&range)).collect();
+        // Those of several subtasks before have no key in common: an increment finds its bases in front.
+        continued.sort_by_key(|run| run.kind == RunKind::Delta);
         match self.continued {
-            Some(checkpoint) if was_empty && !runs.is_empty() && runs.iter().all(is_same) => {
-                table.continue_chain(checkpoint, runs.iter().map(|r| r.reference.clone()).collect());
+            Some(checkpoint) if was_empty && is_same && !continued.is_empty() => {
+                table.continue_chain(checkpoint, continued);
             }
             _ => table.changes.restored(),
         }
@@ -248,7 +248,7 @@ impl LoadedRun {
         match &self.later {
             None => reader.apply(&self.blocks, self.blocks_from, table),
             Some(later) => {
-                let pieces = reader.pieces_of(table.key_group_range(), PIECE_BYTES);
+                let pieces = reader.pieces_of(self.reference.groups(), PIECE_BYTES);
                 pieces.into_iter().try_for_each(|piece| {
                     let bytes = later.read(piece.clone())?;
                     reader.apply_piece(&bytes, piece, table)

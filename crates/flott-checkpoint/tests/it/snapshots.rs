@@ -42,7 +42,7 @@ async fn a_damaged_newest_checkpoint_is_skipped_for_the_one_before_it() {
         std::fs::write(&path, bad).unwrap();
         assert_eq!(store.latest().await.unwrap().unwrap().manifest.checkpoint_id, 1);
     }
-    std::fs::write(&path, good.replace("\"version\":1", "\"version\":9")).unwrap();
+    std::fs::write(&path, good.replace("\"version\":2", "\"version\":9")).unwrap();
     let error = store.latest().await.unwrap_err();
     assert!(error.to_string().contains("format version 9"), "{error}");
     std::fs::write(&path, "").unwrap();
@@ -248,6 +248,27 @@ fn state_goes_to_new_subtasks_by_key_group_and_by_mode() {
     assert_eq!(files(&three[0]), ["f0"]);
     assert_eq!(files(&three[1]), ["f0", "f1"]);
     assert_eq!(files(&three[2]), ["f1"]);
+    // What two read of one run has no group in common, and nothing is read by nobody.
+    let groups = |s: &SubtaskRestore| {
+        s.runs
+            .iter()
+            .map(|r| (r.groups().start, r.groups().end))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        three.iter().map(groups).collect::<Vec<_>>(),
+        [vec![(0, 42)], vec![(43, 63), (64, 85)], vec![(86, 127)]]
+    );
+    let (whole, part) = (&operator.subtasks[0].runs[0], &three[1].runs[0]);
+    assert_eq!(
+        (whole.bytes(), part.bytes()),
+        (whole.location.len(), whole.location.len() * 21 / 64)
+    );
+    assert_eq!(
+        part.clipped(&KeyGroupRange { start: 60, end: 70 }).unwrap().groups(),
+        KeyGroupRange { start: 60, end: 63 }
+    );
+    assert_eq!(part.clipped(&KeyGroupRange { start: 0, end: 42 }), None);
     let offsets: Vec<Vec<u8>> = three.iter().map(|s| names(s, "offsets")).collect();
     assert_eq!(offsets, [vec![0, 11], vec![10], vec![1]]);
     for subtask in &three {

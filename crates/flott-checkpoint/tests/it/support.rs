@@ -17,6 +17,7 @@ pub fn manifest(generation: u64, checkpoint: u64, files: &[String]) -> Manifest 
         namespace: None,
         kind: RunKind::Base,
         key_groups: KeyGroupRange::all(128),
+        within: None,
         rows: 1,
         tombstones: 0,
         header_bytes: 4,

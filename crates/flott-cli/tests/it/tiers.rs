@@ -164,10 +164,11 @@ fn increments_go_on_behind_a_restart() {
         assert!(wait_for(|| totals.is_right() || !job.is_running()), "{}", job.err());
         job.kill();
         let mut lives = vec![totals.latest().manifest];
-        // The first life may end with a chain that is as long as it may get: then the second writes all anew, and the third builds on that.
-        for _ in 0..2 {
+        // The first life may end with a chain that is as long as it may get: then the second writes all anew, and the third builds on that. Each
+        // has another parallelism.
+        for parallelism in ["2", "1"] {
             totals.feed_some(50, |n| n % 7);
-            let mut job = totals.start(is_tiered, "1", Some("latest"), "");
+            let mut job = totals.start(is_tiered, parallelism, Some("latest"), "");
             assert!(wait_for(|| totals.is_right() || !job.is_running()), "{}", job.err());
             lives.push(totals.latest().manifest);
             job.kill();

@@ -52,11 +52,11 @@ impl SavedState {
         table: &TableDescriptor,
         range: KeyGroupRange,
     ) -> Result<LoadedTable, StateError> {
-        let runs = runs_of(operator, table).filter(|r| r.key_groups.overlaps(&range));
+        let runs = runs_of(operator, table).filter_map(|r| r.clipped(&range));
         let wanted = SubtaskRestore {
             index: 0,
             key_groups: range,
-            runs: runs.cloned().collect(),
+            runs: runs.collect(),
             entries: vec![],
             committables: vec![],
         };
@@ -77,7 +77,7 @@ fn runs_of<'a>(operator: &'a OperatorManifest, table: &'a TableDescriptor) -> im
 
 /// Ranges of key groups that hold a table together, each small enough to be held in memory.
 pub fn ranges(operator: &OperatorManifest, table: &TableDescriptor) -> Vec<KeyGroupRange> {
-    let bytes: u64 = runs_of(operator, table).map(|r| r.location.len()).sum();
+    let bytes: u64 = runs_of(operator, table).map(RunRef::bytes).sum();
     let count = bytes
         .div_ceil(RANGE_BYTES)
         .clamp(1, operator.max_parallelism.max(1) as u64) as usize;

@@ -2,24 +2,20 @@
 //!
 //! * One database holds all tables of an attempt; it keeps no log, since what it holds dies with the attempt.
 //! * Block cache and write buffers take their memory from one cache of fixed size; index and filter blocks lie in it too.
-//! * The database has a folder of its own below the local directory, beside a file that its process holds locked. Whoever opens another
-//!   one there removes the folders whose file nobody holds any more: what a killed process left behind goes with the next job.
+//! * The database has a folder of its own below the local directory, which goes with the process ([`LocalFolder`]).
 
 use super::{ColdBatch, ColdError, ColdRead, ColdStore, ColdWrite};
+use flott_checkpoint::LocalFolder;
 use flott_core::encoding::EncodedRows;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, DEFAULT_COLUMN_FAMILY_NAME,
     Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager,
 };
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names of folders and of their lock files begin so.
 const NAME: &str = "flott-rocksdb-";
-const LOCK: &str = ".lock";
 /// Bits of the filter for each key: one look-up of a missing key in a hundred reads a block.
 const FILTER_BITS: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 * 1024;
@@ -48,83 +44,12 @@ pub(crate) struct RocksStore(Arc<Database>);
 struct Database {
     /// Closed before its folder goes.
     db: Option<DB>,
-    folder: Folder,
+    folder: LocalFolder,
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         drop(self.db.take());
-    }
-}
-
-/// A folder that is removed in the end.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    lock_path: PathBuf,
-    /// Held as long as the folder is in use.
-    _lock: File,
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed by the next one to open a folder here.
-        let _ = fs::remove_dir_all(&self.path).and_then(|()| fs::remove_file(&self.lock_path));
-    }
-}
-
-impl Folder {
-    fn make(local_dir: &Path) -> std::io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        fs::create_dir_all(local_dir)?;
-        sweep(local_dir);
-        loop {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{NAME}{}-{:x}-{number}", std::process::id(), since.as_nanos());
-            let lock_path = local_dir.join(format!("{name}{LOCK}"));
-            let lock = File::create_new(&lock_path)?;
-            lock.lock()?;
-            // Whoever swept before it was locked took it for that of a dead process.
-            if !lock_path.exists() {
-                continue;
-            }
-            let path = local_dir.join(name);
-            fs::create_dir(&path)?;
-            return Ok(Self {
-                path,
-                lock_path,
-                _lock: lock,
-            });
-        }
-    }
-}
-
-/// Removes folders whose process is gone.
-fn sweep(local_dir: &Path) {
-    let Ok(entries) = fs::read_dir(local_dir) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(folder) = name
-            .to_str()
-            .filter(|n| n.starts_with(NAME))
-            .and_then(|n| n.strip_suffix(LOCK))
-        else {
-            continue;
-        };
-        let Ok(lock) = File::open(entry.path()) else { continue };
-        match lock.try_lock() {
-            Ok(()) => {
-                tracing::info!(folder, "removing the local state of a process that is gone");
-                let removed = fs::remove_dir_all(local_dir.join(folder)).or_else(|e| match e.kind() {
-                    std::io::ErrorKind::NotFound => Ok(()),
-                    _ => Err(e),
-                });
-                // Without its file nobody would come back to what is left of the folder.
-                let _ = removed.and_then(|()| fs::remove_file(entry.path()));
-            }
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
-        }
     }
 }
 
@@ -138,10 +63,10 @@ impl RocksStore {
             place: settings.local_dir.display().to_string(),
             problem,
         };
-        let folder = Folder::make(&settings.local_dir).map_err(|e| failed(e.to_string()))?;
+        let folder = LocalFolder::make(&settings.local_dir, NAME).map_err(|e| failed(e.to_string()))?;
         let options = options(settings);
         let family = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options.clone());
-        let db = DB::open_cf_descriptors(&options, &folder.path, [family]).map_err(|e| failed(e.into_string()))?;
+        let db = DB::open_cf_descriptors(&options, folder.path(), [family]).map_err(|e| failed(e.into_string()))?;
         Ok(Self(Arc::new(Database { db: Some(db), folder })))
     }
 }
@@ -179,7 +104,7 @@ impl Database {
 
     fn failed(&self, problem: String) -> ColdError {
         ColdError {
-            place: self.folder.path.display().to_string(),
+            place: self.folder.path().display().to_string(),
             problem,
         }
     }
@@ -232,7 +157,7 @@ fn until_only(until: &[u8]) -> ReadOptions {
 
 impl ColdRead for RocksStore {
     fn place(&self) -> String {
-        self.0.folder.path.display().to_string()
+        self.0.folder.path().display().to_string()
     }
 
     fn get(&self, keys: &EncodedRows, found: &mut dyn FnMut(usize, &[u8])) -> Result<(), ColdError> {
@@ -297,7 +222,7 @@ impl RocksSnapshot {
 
 impl ColdRead for RocksSnapshot {
     fn place(&self) -> String {
-        self.database.folder.path.display().to_string()
+        self.database.folder.path().display().to_string()
     }
 
     fn get(&self, keys: &EncodedRows, found: &mut dyn FnMut(usize, &[u8])) -> Result<(), ColdError> {
@@ -318,6 +243,7 @@ impl ColdRead for RocksSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, File};
     use std::os::unix::fs::FileExt;
 
     #[test]
@@ -391,7 +317,7 @@ mod tests {
         assert_eq!(rows, 200_000);
         // So that no file goes or comes while they are spoilt.
         store.0.db().unwrap().compact_range(None::<&[u8]>, None::<&[u8]>);
-        let files: Vec<PathBuf> = fs::read_dir(&store.0.folder.path)
+        let files: Vec<PathBuf> = fs::read_dir(store.0.folder.path())
             .unwrap()
             .map(|e| e.unwrap().path())
             .filter(|p| p.extension().is_some_and(|e| e == "sst"))

@@ -200,7 +200,7 @@ impl<'a> RunReader<'a> {
             .try_for_each(|span| self.block(span, bytes, from).map(drop))
     }
 
-    /// Applies all blocks of the table's key groups; `bytes` are those of the run from `from` on.
+    /// Applies all blocks of the table's key groups for which the run is read; `bytes` are those of the run from `from` on.
     ///
     /// # Errors
     /// If a block is damaged, or was written for a table of another shape.
@@ -224,7 +224,9 @@ impl<'a> RunReader<'a> {
         table: &mut KeyedTable,
     ) -> Result<(), StateError> {
         self.check_fit(table)?;
-        let range = table.key_group_range();
+        let Some(range) = table.key_group_range().intersection(&self.reference.groups()) else {
+            return Ok(());
+        };
         // Bases of a table have no key in common, and nothing else comes before them.
         table.expect_new_keys(self.reference.kind == RunKind::Base);
         let applied = self.blocks_in(range, piece).try_for_each(|span| {

@@ -44,7 +44,7 @@ impl TableCapture {
         // What a table has elsewhere makes a base of several runs.
         let bases = increment.base.iter().take_while(|r| r.kind == RunKind::Base).count();
         let (base, deltas) = increment.base.split_at(bases);
-        let bytes = |runs: &[RunRef]| runs.iter().map(|r| r.location.len()).sum::<u64>() as f64;
+        let bytes = |runs: &[RunRef]| runs.iter().map(RunRef::bytes).sum::<u64>() as f64;
         let marked: u64 = self.cold.iter().flatten().map(|c| c.markers).sum();
         let changed = increment.changed.len() as f64 + marked as f64;
         !base.is_empty()
@@ -143,6 +143,7 @@ impl TableCapture {
                 namespace: self.namespace,
                 kind,
                 key_groups: self.range,
+                within: None,
                 rows: order.len() as u64,
                 tombstones: tombstones.len() as u64,
                 header_bytes: header_bytes as u32,

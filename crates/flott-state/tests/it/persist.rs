@@ -36,10 +36,11 @@ fn union(parts: &[WindowTables]) -> BTreeMap<(i64, String), Row> {
     all
 }
 
-/// Checkpoints behind which the job is restarted.
-const RESTARTED: [u64; 2] = [3, 6];
+/// Checkpoints behind which the job is restarted, and with how many subtasks.
+const RESTARTED: [(u64, usize); 4] = [(2, 2), (4, 3), (5, 1), (9, 2)];
 
-/// Two subtasks take checkpoints, full or as increments, also behind restarts; each is restored at 1, 2 and 3 subtasks and compared.
+/// Subtasks take checkpoints, full or as increments, also behind restarts with more of them and with fewer; each is restored at 1, 2 and 3
+/// subtasks and compared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
     for mode in [RunMode::Full, RunMode::Incremental] {
@@ -54,7 +55,7 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
             .map(|i| format!("https://website-{i}.example.com/index.html"))
             .collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let mut deltas = 0;
+        let (mut deltas, mut is_restarted) = (0, false);
         for checkpoint in 1..=12u64 {
             for windows in &mut job {
                 if checkpoint == 1 {
@@ -67,6 +68,7 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
                     windows.remove(2000);
                 }
             }
+            let (mut written_bytes, mut state_bytes) = (0, 0);
             let mut parts = vec![];
             let mut tickets = vec![];
             for (subtask, windows) in job.iter_mut().enumerate() {
@@ -74,15 +76,17 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
                 count(windows, 1000, &keys[..1]);
                 let encoded = encode_snapshots(checkpoint, subtask, taken, mode).unwrap();
                 let written = encoded.write(&leader.writer(checkpoint, 1)).await.unwrap();
+                written_bytes += written.written_bytes;
+                state_bytes += written.state_bytes;
                 parts.extend(written.parts);
                 tickets.push(written.ticket);
             }
             let runs = parts.iter().flat_map(|p| &p.subtask.runs);
             let of_checkpoint = runs.filter(|r| r.kind == RunKind::Delta).count();
-            // Behind a restart as well: one slice of each subtask goes on.
+            // Behind a restart as well, whoever has the keys now.
             assert!(
-                mode == RunMode::Full || !RESTARTED.contains(&(checkpoint - 1)) || of_checkpoint >= 2,
-                "checkpoint {checkpoint} is full"
+                mode == RunMode::Full || !is_restarted || written_bytes * 4 < state_bytes,
+                "checkpoint {checkpoint} writes {written_bytes} of {state_bytes} bytes"
             );
             deltas += of_checkpoint;
             // What the captures held: without the count that came behind them.
@@ -90,8 +94,11 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
             if let Some(row) = expected.get_mut(&(1000, keys[0].to_owned())) {
                 row.0 -= 1;
             }
-            let permit = leader.complete(&manifest(1, checkpoint, 2, parts)).await.unwrap();
-            if checkpoint != 5 {
+            let permit = leader
+                .complete(&manifest(1, checkpoint, job.len(), parts))
+                .await
+                .unwrap();
+            if checkpoint != 7 {
                 tickets.iter().for_each(ConfirmationTicket::confirm);
             }
             leader.mark_committed(permit.id).await.unwrap();
@@ -109,12 +116,12 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
                 .await
                 .unwrap();
             let texts: Vec<_> = splits[0].operator_state("splits").collect();
-            assert_eq!(
-                texts,
-                [&format!("split 0 at {checkpoint}"), &format!("split 1 at {checkpoint}")]
-            );
-            if RESTARTED.contains(&checkpoint) {
-                job = restore_as(&latest, 2, mode == RunMode::Incremental).await;
+            let told: Vec<_> = (0..job.len()).map(|s| format!("split {s} at {checkpoint}")).collect();
+            assert_eq!(texts, told.iter().collect::<Vec<_>>());
+            let restarted = RESTARTED.iter().find(|(behind, _)| *behind == checkpoint);
+            is_restarted = restarted.is_some();
+            if let Some((_, parallelism)) = restarted {
+                job = restore_as(&latest, *parallelism, mode == RunMode::Incremental).await;
             }
         }
         assert_eq!(deltas > 10, mode == RunMode::Incremental, "{mode:?}: {deltas} deltas");
@@ -149,4 +156,55 @@ async fn damaged_state_is_refused_when_it_is_loaded() {
     let operator = latest.manifest.operator(aggregate()).unwrap();
     let error = load_operator(&latest.root, operator, 1).await.unwrap_err().to_string();
     assert!(error.contains("'counts'") && error.contains(&file), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_copy_on_local_disk_costs_nothing_but_the_way_to_the_store() {
+    let (dir, local) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options: Options = [
+        ("state.backend.local-recovery", "true"),
+        (
+            "execution.checkpointing.local-backup.dirs",
+            local.path().to_str().unwrap(),
+        ),
+    ]
+    .into_iter()
+    .collect();
+    let store = CheckpointStore::open(dir.path().to_str().unwrap(), "job", &options)
+        .await
+        .unwrap();
+    let leader = store.claim("test").await.unwrap();
+    leader.start_from(None).await.unwrap();
+    let mut windows = windows(1, 0);
+    let keys: Vec<String> = (0..1000).map(|i| format!("a key of some length {i}")).collect();
+    count(&mut windows, 1000, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+    let expected = dump(&windows);
+    let encoded = encode_snapshots(1, 0, snapshots(1, 0, &mut windows), RunMode::Full).unwrap();
+    let written = encoded.write(&leader.writer(1, 1)).await.unwrap();
+    let file = written.parts[1].subtask.runs[0].location.path().unwrap().to_owned();
+    let permit = leader.complete(&manifest(1, 1, 1, written.parts)).await.unwrap();
+    let job = std::path::Path::new(&permit.path).parent().unwrap().to_owned();
+    let latest = store.latest().await.unwrap().unwrap();
+
+    // The copy alone is enough, and so is the store.
+    let good = std::fs::read(job.join(&file)).unwrap();
+    std::fs::write(job.join(&file), vec![0; good.len()]).unwrap();
+    assert_eq!(dump(&restore(&latest, 1).await[0]), expected);
+    let folder = std::fs::read_dir(local.path())
+        .unwrap()
+        .flatten()
+        .find(|e| e.path().is_dir());
+    let copy = std::fs::read_dir(folder.unwrap().path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert_eq!(std::fs::read(&copy).unwrap(), good);
+    std::fs::write(&copy, vec![0; good.len()]).unwrap();
+    let operator = latest.manifest.operator(aggregate()).unwrap();
+    let error = load_operator(&latest.root, operator, 1).await.unwrap_err().to_string();
+    assert!(error.contains("'counts'") && error.contains(&file), "{error}");
+    std::fs::write(job.join(&file), good).unwrap();
+    assert_eq!(dump(&restore(&latest, 1).await[0]), expected);
 }
