@@ -2,6 +2,7 @@
 
 use crate::binder::BoundInsert;
 use crate::nodes::{OverFrame, kind};
+use crate::operators::has_tiered_windows;
 use crate::physical::{PlannedJob, SCAN_KIND, SINK_KIND};
 use crate::rel::{Rel, RelOp, Scan, TimeKind};
 use crate::script::nearest_hint;
@@ -449,7 +450,11 @@ fn in_memory(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
     for node in &job.plan.nodes {
         let holds = match node.kind.as_str() {
             kind::WINDOW_AGGREGATE | kind::GLOBAL_WINDOW_AGGREGATE | kind::GROUP_WINDOW_AGGREGATE => {
-                "the windows that are open"
+                // What cannot be read is told where it is made.
+                match has_tiered_windows(node) {
+                    Ok(false) => "the windows that are open",
+                    _ => continue,
+                }
             }
             kind::OVER_AGGREGATE => "the rows that its frames need",
             kind::INCREMENTAL_GROUP_AGGREGATE => "the distinct values",

@@ -183,15 +183,27 @@ fn state_that_no_backend_leaves_on_disk_is_warned_of() {
         );
         flott(&["check", "-e", &sql]).expect(0).out
     };
-    let windows = check(
-        "SELECT n, COUNT(*) FROM TABLE(TUMBLE(TABLE g, DESCRIPTOR(t), INTERVAL '1' MINUTE)) GROUP BY n, window_start, window_end",
+    let windows = |count: &str, function: &str| {
+        check(&format!(
+            "SELECT n, {count} FROM TABLE({function}, INTERVAL '1' MINUTE)) GROUP BY n, window_start, window_end"
+        ))
+    };
+    let (tumble, session) = (
+        "TUMBLE(TABLE g, DESCRIPTOR(t)",
+        "SESSION(TABLE g PARTITION BY n, DESCRIPTOR(t)",
     );
-    assert!(
-        windows.contains("keeps the windows that are open in memory"),
-        "{windows}"
-    );
-    let groups = check("SELECT n, COUNT(*) FROM g GROUP BY n");
-    assert!(!groups.contains("in memory"), "{groups}");
+    for in_memory in [windows("COUNT(*)", session), windows("COUNT(DISTINCT t)", tumble)] {
+        assert!(
+            in_memory.contains("keeps the windows that are open in memory"),
+            "{in_memory}"
+        );
+    }
+    for bounded in [
+        windows("COUNT(*)", tumble),
+        check("SELECT n, COUNT(*) FROM g GROUP BY n"),
+    ] {
+        assert!(!bounded.contains("in memory"), "{bounded}");
+    }
 }
 
 #[test]

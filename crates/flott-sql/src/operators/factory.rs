@@ -187,6 +187,24 @@ fn window_state(spec: &WindowAggregateSpec) -> Result<Vec<TableDescriptor>, Task
     })
 }
 
+/// Whether the windows of a window aggregation may lie on disk, where the backend has one.
+///
+/// # Errors
+/// If the node's spec cannot be read or cannot run.
+pub(crate) fn has_tiered_windows(node: &Node) -> Result<bool, TaskError> {
+    let mut spec: WindowAggregateSpec = spec(node)?;
+    if node.kind == kind::GLOBAL_WINDOW_AGGREGATE {
+        return Ok(WindowAggregate::new(&spec, WindowInput::Partials)?.can_be_tiered());
+    }
+    while let Some((_, aggregate)) = spec.expanded() {
+        spec = aggregate;
+    }
+    Ok(match form_of(&spec) {
+        Form::Sliced => WindowAggregate::new(&spec, WindowInput::Rows)?.can_be_tiered(),
+        Form::Sessions | Form::Emitting => false,
+    })
+}
+
 fn boxed<O: Operator + 'static>(operator: Result<O, TaskError>) -> Result<Box<dyn Operator>, TaskError> {
     Ok(Box::new(operator?))
 }

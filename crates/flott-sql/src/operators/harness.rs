@@ -67,7 +67,12 @@ fn type_of(name: &str) -> DataType {
 impl Harness {
     /// The only subtask, opened without state.
     pub(crate) fn new(operator: Box<dyn Operator>, schema: &str) -> Self {
-        Self::open(operator, schema, (0, 1), None)
+        Self::with_backend(operator, schema, StateBackend::default())
+    }
+
+    /// The same over a state backend.
+    pub(crate) fn with_backend(operator: Box<dyn Operator>, schema: &str, backend: StateBackend) -> Self {
+        Self::open(operator, schema, (0, 1), None, backend)
     }
 
     /// Subtask `index` of `parallelism`, opened with the state of `snapshots`.
@@ -77,7 +82,13 @@ impl Harness {
         subtask: (usize, usize),
         snapshots: Vec<OperatorSnapshot>,
     ) -> Self {
-        Self::open(operator, schema, subtask, Some(restore(snapshots)))
+        Self::open(
+            operator,
+            schema,
+            subtask,
+            Some(restore(snapshots)),
+            StateBackend::default(),
+        )
     }
 
     fn open(
@@ -85,6 +96,7 @@ impl Harness {
         schema: &str,
         (subtask, parallelism): (usize, usize),
         restored: Option<RestoredState>,
+        backend: StateBackend,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (clock, metrics) = (ManualClock::at(0), Arc::new(OperatorMetrics::default()));
@@ -108,7 +120,7 @@ impl Harness {
             runtime: runtime.handle().clone(),
             metrics: metrics.clone(),
             restored,
-            backend: StateBackend::default(),
+            backend,
         };
         operator.open(&mut context).unwrap();
         Self {
@@ -202,6 +214,11 @@ impl Harness {
             "drain with 'barrier' before a snapshot"
         );
         self.operator.snapshot(1).unwrap()
+    }
+
+    /// Memory that its state takes, in bytes.
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.operator.state_bytes()
     }
 
     /// When the operator wants to be called.

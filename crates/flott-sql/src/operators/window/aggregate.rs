@@ -19,7 +19,10 @@ use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, KeyGroupRange};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{KeyedTable, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState, WindowTables};
+use flott_state::{
+    KeyedTable, LastPages, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState, StateBackend, TableCursor,
+    WindowTables,
+};
 use std::sync::Arc;
 
 /// Name of the keyed state, as Flink's.
@@ -46,7 +49,8 @@ pub(crate) enum Input {
 /// counts for the others.
 ///
 /// State: `window-aggs` (a table a slice: group key -> partial columns), `window-distinct-N` (group key and value), and
-/// the watermark up to which windows have fired, of which a restored subtask takes the smallest.
+/// the watermark up to which windows have fired, of which a restored subtask takes the smallest. Where the backend has tiers, slices lie in
+/// them, and so does what is put together of several ([`Self::can_be_tiered`]); keys of a window come in the order of the store then.
 ///
 /// Processing time: a row belongs to the slice of the moment when it is met; a window fires when the clock is at its end.
 /// When the input ends, open windows fire at once (Flink drops them).
@@ -74,6 +78,8 @@ pub(crate) struct WindowAggregate {
     key_groups: KeyGroupRange,
     clock: SharedClock,
     metrics: Arc<OperatorMetrics>,
+    /// Of the slices, and of what is put together of several.
+    backend: StateBackend,
     // State.
     slices: Slices,
     tables: WindowTables,
@@ -95,13 +101,25 @@ pub(crate) struct WindowAggregate {
 struct Firing {
     window_end: i64,
     source: FiringSource,
-    /// The slot to go on with.
-    next: u32,
+    pages: Pages,
+    /// Slots of the page at hand that are not emitted yet.
+    left: Vec<u32>,
+    /// Whether there are pages behind it.
+    has_pages: bool,
+}
+
+/// How the keys of a window are read, and where to go on.
+#[derive(Debug)]
+enum Pages {
+    /// Of a table that stays.
+    Some(TableCursor),
+    /// Of one that is dropped then.
+    Last(LastPages),
 }
 
 #[derive(Debug)]
 enum FiringSource {
-    /// The table of the only slice.
+    /// The table of a slice.
     Slice(i64),
     /// The slices of the window put together.
     Merged(Box<KeyedTable>),
@@ -171,12 +189,19 @@ impl WindowAggregate {
             key_groups,
             clock: Arc::new(SystemClock),
             metrics: Arc::default(),
+            backend: StateBackend::default(),
             progress: NO_WATERMARK,
             fired_window: i64::MIN,
             target: NO_WATERMARK,
             firing: None,
             scratch: vec![],
         })
+    }
+
+    /// Whether its state may lie on disk: not sets of distinct values, nor the values of a MIN or MAX over input that retracts, which are found
+    /// by slots that outlive a call.
+    pub(crate) fn can_be_tiered(&self) -> bool {
+        self.sets_state.is_empty() && !self.settles
     }
 
     /// What is kept in checkpoints.
@@ -289,15 +314,14 @@ impl WindowAggregate {
                     None => break,
                 },
             };
-            let next = self.emit(&firing, room, out)?;
+            let mut firing = firing;
+            let is_more = self.emit(&mut firing, room, out)?;
             room -= self.scratch.len();
-            match next {
-                Some(next) => {
-                    self.firing = Some(Firing { next, ..firing });
-                    return Ok(Flow::More);
-                }
-                None => self.close(firing.window_end)?,
+            if is_more {
+                self.firing = Some(firing);
+                return Ok(Flow::More);
             }
+            self.close(firing.window_end)?;
             if room == 0 {
                 return Ok(Flow::More);
             }
@@ -320,9 +344,15 @@ impl WindowAggregate {
             }
             slices if self.runs => {
                 let mut running = self.running.take();
-                let content = running.get_or_insert_with(|| Running::new(&self.aggregates, &self.state));
+                let content = match &mut running {
+                    Some(content) => content,
+                    none => none.insert(Running::new(&self.aggregates, &self.state, &self.backend)?),
+                };
                 for &slice in slices {
-                    if let Some(table) = self.tables.get(slice).filter(|_| !content.holds(slice)) {
+                    if content.holds(slice) {
+                        continue;
+                    }
+                    if let Some(table) = self.tables.get_mut(slice) {
                         content.add(&self.aggregates, slice, table)?;
                     }
                 }
@@ -331,10 +361,17 @@ impl WindowAggregate {
             }
             slices => FiringSource::Merged(Box::new(self.merge(slices)?)),
         };
+        let pages = match &source {
+            FiringSource::Merged(_) => Pages::Last(LastPages::default()),
+            FiringSource::Slice(_) if self.slices.are_windows() => Pages::Last(LastPages::default()),
+            FiringSource::Slice(_) | FiringSource::Running => Pages::Some(TableCursor::default()),
+        };
         Ok(Firing {
             window_end,
             source,
-            next: 0,
+            pages,
+            left: vec![],
+            has_pages: true,
         })
     }
 
@@ -345,10 +382,11 @@ impl WindowAggregate {
             return Ok(None);
         };
         for &slice in later {
-            let Some(from) = self.tables.remove(slice) else {
+            let Some(mut from) = self.tables.remove(slice) else {
                 continue;
             };
-            merge_table(&self.aggregates, &from, self.tables.table_mut(first))?;
+            let to = self.tables.table_mut(first);
+            for_each_last_page(&mut from, |from, page| merge_page(&self.aggregates, from, page, to))?;
             for (index, sets) in self.sets.iter_mut().enumerate() {
                 let Some(from) = sets.remove(slice) else { continue };
                 let to = (self.tables.table_mut(first), sets.table_mut(first));
@@ -359,8 +397,9 @@ impl WindowAggregate {
     }
 
     /// The content of several slices in one table; of a window function the youngest first, as Flink puts lists together.
-    fn merge(&self, slices: &[i64]) -> Result<KeyedTable, TaskError> {
-        let mut merged = KeyedTable::new(Arc::clone(&self.state), self.max_parallelism, self.key_groups);
+    fn merge(&mut self, slices: &[i64]) -> Result<KeyedTable, TaskError> {
+        let state = Arc::clone(&self.state);
+        let mut merged = self.backend.table(state, self.max_parallelism, self.key_groups)?;
         let mut merged_sets: Vec<KeyedTable> = self
             .sets_state
             .iter()
@@ -371,8 +410,10 @@ impl WindowAggregate {
             false => Box::new(slices.iter().rev()),
         };
         for slice in order {
-            if let Some(table) = self.tables.get(*slice) {
-                merge_table(&self.aggregates, table, &mut merged)?;
+            if let Some(table) = self.tables.get_mut(*slice) {
+                for_each_page(table, |from, page| {
+                    merge_page(&self.aggregates, from, page, &mut merged)
+                })?;
             }
             for (index, set) in merged_sets.iter_mut().enumerate() {
                 if let Some(table) = self.sets[index].get(*slice) {
@@ -383,26 +424,37 @@ impl WindowAggregate {
         Ok(merged)
     }
 
-    /// Emits at most `room` rows of a window (their slots are then in `scratch`); where to go on.
-    fn emit(&mut self, firing: &Firing, room: usize, out: &mut Output) -> Result<Option<u32>, TaskError> {
+    /// Emits at most `room` rows of a window (their slots are then in `scratch`); whether there are more.
+    fn emit(&mut self, firing: &mut Firing, room: usize, out: &mut Output) -> Result<bool, TaskError> {
+        let Firing {
+            source,
+            pages,
+            left,
+            has_pages,
+            ..
+        } = firing;
         self.scratch.clear();
-        let table = match &firing.source {
-            FiringSource::Slice(slice) => match self.tables.get(*slice) {
-                Some(table) => table,
-                None => return Ok(None),
-            },
-            FiringSource::Merged(table) => table,
-            FiringSource::Running => match &self.running {
-                Some(running) => running.table(),
-                None => return Ok(None),
-            },
-        };
-        let mut next = table.scan(firing.next, room, &mut self.scratch);
-        let fit = self.aggregates.slots_with_room(table, &self.scratch);
-        if let Some(first) = self.scratch.get(fit) {
-            next = Some(*first);
-            self.scratch.truncate(fit);
+        let (is_next, is_running) = (left.is_empty(), matches!(source, FiringSource::Running));
+        if is_next && matches!((&source, &pages), (FiringSource::Slice(_), Pages::Some(_))) {
+            self.tables.relieve()?;
         }
+        let table = match source {
+            FiringSource::Slice(slice) => self.tables.get_mut(*slice),
+            FiringSource::Merged(table) => Some(&mut **table),
+            FiringSource::Running => self.running.as_mut().map(Running::table),
+        };
+        let Some(table) = table else { return Ok(false) };
+        if is_next && is_running {
+            table.relieve()?;
+        }
+        match pages {
+            _ if !is_next => {}
+            Pages::Last(pages) => *has_pages = table.last_page(pages, room, left)?,
+            Pages::Some(cursor) => *has_pages = table.next_page(cursor, room, left)?,
+        }
+        let fit = self.aggregates.slots_with_room(table, left).min(room);
+        self.scratch.extend(left.drain(..fit));
+        let is_more = *has_pages || !left.is_empty();
         if let (true, Some(counter)) = (self.input_retracts, self.aggregates.row_count()) {
             let counts = table.column::<i64>(counter);
             self.scratch.retain(|s| counts.get(*s) > 0);
@@ -420,7 +472,7 @@ impl WindowAggregate {
             columns.push(column);
         }
         out.emit(Batch::new(columns, slots.len()));
-        Ok(next)
+        Ok(is_more)
     }
 
     /// A window is emitted: slices that no later window needs are dropped.
@@ -431,8 +483,8 @@ impl WindowAggregate {
             .first()
             .filter(|s| self.slices.last_window(*s) <= window_end)
         {
-            let closed = self.tables.remove(first);
-            if let (Some(running), Some(closed)) = (&mut self.running, &closed)
+            let mut closed = self.tables.remove(first);
+            if let (Some(running), Some(closed)) = (&mut self.running, &mut closed)
                 && running.holds(first)
                 && !running.evict(&self.aggregates, first, closed, &mut self.tables)?
             {
@@ -462,21 +514,19 @@ pub(super) fn restored_progress(restored: &RestoredState) -> EventTime {
     watermarks.min().unwrap_or(NO_WATERMARK)
 }
 
-/// Adds the content of a table to another.
-fn merge_table(aggregates: &Aggregates, from: &KeyedTable, to: &mut KeyedTable) -> Result<(), TaskError> {
-    for_each_chunk(from, |chunk| {
-        let keys = from.keys(chunk)?;
-        let hashes = hash_columns(&keys, chunk.len())?;
-        let mut slots = Vec::with_capacity(chunk.len());
-        to.slots(&keys, &hashes, &mut slots)?;
-        let mut into = slots.as_slice();
-        for piece in aggregates.pieces(from, chunk) {
-            let (of_piece, rest) = into.split_at(piece.len());
-            aggregates.merge(to, of_piece, &aggregates.gather(from, piece)?)?;
-            into = rest;
-        }
-        Ok(())
-    })
+/// Adds a page of a table to another, which makes room behind it.
+fn merge_page(aggregates: &Aggregates, from: &KeyedTable, page: &[u32], to: &mut KeyedTable) -> Result<(), TaskError> {
+    let keys = from.keys(page)?;
+    let hashes = hash_columns(&keys, page.len())?;
+    let mut slots = Vec::with_capacity(page.len());
+    to.slots(&keys, &hashes, &mut slots)?;
+    let mut into = slots.as_slice();
+    for piece in aggregates.pieces(from, page) {
+        let (of_piece, rest) = into.split_at(piece.len());
+        aggregates.merge(to, of_piece, &aggregates.gather(from, piece)?)?;
+        into = rest;
+    }
+    Ok(to.relieve()?)
 }
 
 /// Adds distinct set `index` to another, and the values that it had not to the aggregates of its table.
@@ -508,7 +558,40 @@ fn merge_set(
     })
 }
 
-/// Calls `visit` with the live slots of a table, some thousands at a time.
+/// Calls `visit` with the slots of all rows of a table, some thousands at a time, wherever they lie; the table makes room behind each page.
+pub(super) fn for_each_page(
+    table: &mut KeyedTable,
+    mut visit: impl FnMut(&KeyedTable, &[u32]) -> Result<(), TaskError>,
+) -> Result<(), TaskError> {
+    let (mut cursor, mut slots) = (TableCursor::default(), vec![]);
+    loop {
+        slots.clear();
+        let is_more = table.next_page(&mut cursor, MAX_EMITTED_ROWS, &mut slots)?;
+        visit(table, &slots)?;
+        table.relieve()?;
+        if !is_more {
+            return Ok(());
+        }
+    }
+}
+
+/// The same of a table that is dropped then.
+pub(super) fn for_each_last_page(
+    table: &mut KeyedTable,
+    mut visit: impl FnMut(&KeyedTable, &[u32]) -> Result<(), TaskError>,
+) -> Result<(), TaskError> {
+    let (mut pages, mut slots) = (LastPages::default(), vec![]);
+    loop {
+        slots.clear();
+        let is_more = table.last_page(&mut pages, MAX_EMITTED_ROWS, &mut slots)?;
+        visit(table, &slots)?;
+        if !is_more {
+            return Ok(());
+        }
+    }
+}
+
+/// Calls `visit` with the live slots of a table in memory, some thousands at a time.
 pub(super) fn for_each_chunk(
     table: &KeyedTable,
     mut visit: impl FnMut(&[u32]) -> Result<(), TaskError>,
@@ -532,6 +615,10 @@ impl Operator for WindowAggregate {
         };
         self.sets = self.sets_state.iter().map(&tables).collect();
         self.tables = tables(&self.state);
+        if self.can_be_tiered() {
+            self.backend = ctx.backend.clone();
+            self.tables = tables(&self.state).tiered(&self.backend)?;
+        }
         if let Some(restored) = ctx.restored.take() {
             for tables in self.sets.iter_mut().chain([&mut self.tables]) {
                 restored.load_windows(tables)?;
@@ -542,6 +629,7 @@ impl Operator for WindowAggregate {
     }
 
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<Flow, TaskError> {
+        self.tables.relieve()?;
         for (slice_end, part) in self.parts(&batch)? {
             if self.is_late(slice_end) {
                 self.metrics.late_records_dropped.add(part.len(batch.num_rows()) as u64);

@@ -10,7 +10,7 @@
 //! slice that goes is put together anew where its values cannot be subtracted ([`Aggregates::irreversible`]). It is no
 //! state: after a restore, and after a late row for a slice that it holds, it is made anew of the slices.
 
-use super::aggregate::for_each_chunk;
+use super::aggregate::{for_each_last_page, for_each_page};
 use crate::operators::aggregate::Aggregates;
 use arrow_array::{Array, ArrayRef, UInt32Array};
 use arrow_select::take::take;
@@ -18,7 +18,7 @@ use flott_checkpoint::{ColumnType, TableDescriptor};
 use flott_core::KeyGroupRange;
 use flott_core::hash::hash_columns;
 use flott_runtime::TaskError;
-use flott_state::{KeyedTable, NO_SLOT, WindowTables};
+use flott_state::{KeyedTable, NO_SLOT, StateBackend, WindowTables};
 use std::collections::BTreeSet;
 
 /// The slices of the last window, put together.
@@ -35,7 +35,14 @@ pub(super) struct Running {
 
 impl Running {
     /// No slice yet, for slices of this state.
-    pub(super) fn new(aggregates: &Aggregates, state: &TableDescriptor) -> Self {
+    ///
+    /// # Errors
+    /// If the backend has no disk for it.
+    pub(super) fn new(
+        aggregates: &Aggregates,
+        state: &TableDescriptor,
+        backend: &StateBackend,
+    ) -> Result<Self, TaskError> {
         let slices_of_key = state.columns.len();
         let mut descriptor = state.clone().column("slices", ColumnType::I64);
         let mut sums = vec![];
@@ -43,13 +50,13 @@ impl Running {
             sums.push((sum, descriptor.columns.len()));
             descriptor = descriptor.column(format!("slices${sum}"), ColumnType::I64);
         }
-        Self {
+        Ok(Self {
             // It is in no checkpoint, so its key groups mean nothing.
-            table: KeyedTable::new(descriptor, 1, KeyGroupRange::all(1)),
+            table: backend.table(descriptor, 1, KeyGroupRange::all(1))?,
             slices_of_key,
             sums,
             slices: BTreeSet::new(),
-        }
+        })
     }
 
     /// Whether a slice is in it.
@@ -58,24 +65,24 @@ impl Running {
     }
 
     /// The window's content.
-    pub(super) fn table(&self) -> &KeyedTable {
-        &self.table
+    pub(super) fn table(&mut self) -> &mut KeyedTable {
+        &mut self.table
     }
 
     /// Adds a slice that it does not hold.
     ///
     /// # Errors
     /// If the keys cannot be read, which is a defect of ours.
-    pub(super) fn add(&mut self, aggregates: &Aggregates, slice: i64, from: &KeyedTable) -> Result<(), TaskError> {
+    pub(super) fn add(&mut self, aggregates: &Aggregates, slice: i64, from: &mut KeyedTable) -> Result<(), TaskError> {
         self.slices.insert(slice);
-        for_each_chunk(from, |chunk| {
+        for_each_page(from, |from, chunk| {
             let keys = from.keys(chunk)?;
             let hashes = hash_columns(&keys, chunk.len())?;
             self.merge(aggregates, &keys, &hashes, &aggregates.gather(from, chunk)?)
         })
     }
 
-    /// Takes a slice out that it holds; `others` are the tables of the other ones. If it does not hold what the slice has,
+    /// Takes a slice out that it holds, and which is dropped then; `others` are the tables of the other ones. If it does not hold what the slice has,
     /// which is a defect of ours, it gives false and must be made anew.
     ///
     /// # Errors
@@ -84,12 +91,12 @@ impl Running {
         &mut self,
         aggregates: &Aggregates,
         slice: i64,
-        from: &KeyedTable,
+        from: &mut KeyedTable,
         others: &mut WindowTables,
     ) -> Result<bool, TaskError> {
         self.slices.remove(&slice);
         let mut fits = true;
-        for_each_chunk(from, |chunk| {
+        for_each_last_page(from, |from, chunk| {
             let keys = from.keys(chunk)?;
             let hashes = hash_columns(&keys, chunk.len())?;
             let mut slots = Vec::with_capacity(chunk.len());
@@ -100,6 +107,7 @@ impl Running {
             }
             let partials = aggregates.gather(from, chunk)?;
             let irreversible = aggregates.irreversible(&self.table, &slots, &partials);
+            self.table.mark_changed(&slots);
             let slices = self.table.column_mut::<i64>(self.slices_of_key);
             slices.update(&slots, |_, n| *n -= 1);
             let (mut gone, mut anew, mut kept) = (vec![], vec![], vec![]);
@@ -116,7 +124,7 @@ impl Running {
             self.subtract(aggregates, &slots, &partials, kept)?;
             self.table.remove(&gone);
             if anew.is_empty() {
-                return Ok(());
+                return Ok(self.table.relieve()?);
             }
             let hashes: Vec<u64> = anew.iter().map(|row| hashes[*row as usize]).collect();
             let keys = rows_of(&keys, anew)?;
@@ -173,6 +181,7 @@ impl Running {
             let keys = rows_of(keys, rows)?;
             found.retain(|slot| *slot != NO_SLOT);
             self.merge(aggregates, &keys, &hashes, &aggregates.gather(other, &found)?)?;
+            other.relieve()?;
         }
         Ok(())
     }
@@ -196,7 +205,7 @@ impl Running {
                 counter.set(slot, counter.get(slot) + 1);
             }
         }
-        Ok(())
+        Ok(self.table.relieve()?)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::nodes::*;
 use crate::operators::harness::{Harness, lines, owner};
 use arrow_array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
 use flott_core::{Batch, Field, LogicalType, TypeKind};
+use flott_state::{BackendSettings, StateBackend};
 use std::sync::Arc;
 
 pub(super) const SCHEMA: &str = "site STRING, n BIGINT, ts TIMESTAMP(3)";
@@ -179,6 +180,59 @@ fn growing_windows_hold_what_came_before() {
 +I a 8 1 8 6 12";
     assert_eq!(one_phase(&spec).run(script), expected);
     assert_eq!(two_phases(&spec, script), expected);
+}
+
+#[test]
+fn windows_larger_than_memory_give_what_they_give_in_memory() {
+    const KEYS: u64 = 3_000;
+    let two_slices = WindowSpec::Hop {
+        size_ms: 4,
+        slide_ms: 2,
+        offset_ms: 0,
+    };
+    let run = |window: WindowSpec, backend: StateBackend| {
+        let calls = ["SUM", "MIN", "MAX"].map(|function| call(function, &[1]));
+        let operator = WindowAggregate::new(&spec(window, calls.to_vec()), Input::Rows).unwrap();
+        let mut op = Harness::with_backend(Box::new(operator), SCHEMA, backend);
+        let (mut given, mut held) = (vec![], 0);
+        for time in 0..14 {
+            for batch in 0..KEYS / 100 {
+                let row = |n: u64| {
+                    let (key, value) = ((batch * 100 + n) * 7919 % KEYS, (time * 31 + n * 17) % 100);
+                    // Some keys come seldom, so that they leave a window.
+                    let key = if n.is_multiple_of(5) { key + time * KEYS } else { key };
+                    format!("+I key-{key} {value} {time}")
+                };
+                let rows: Vec<String> = (0..100).map(row).collect();
+                assert!(
+                    op.process(op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>()))
+                        .is_empty()
+                );
+            }
+            if time == 1 {
+                held = op.state_bytes();
+            }
+            given.extend(op.watermark(time as i64));
+        }
+        given.extend(op.watermark(100));
+        let mut lines: Vec<String> = given.iter().flat_map(lines).collect();
+        lines.sort();
+        (lines, held)
+    };
+    for window in [tumble(), hop(), two_slices, cumulate()] {
+        let options = [("state.backend.hot-rows", "50")].into_iter().collect();
+        let tiers = StateBackend::new(&BackendSettings::from_options(&options).unwrap(), 1);
+        let (expected, in_memory) = run(window, StateBackend::default());
+        let (given, in_tiers) = run(window, tiers);
+        assert!(expected.len() > KEYS as usize, "{window:?}: {} rows", expected.len());
+        assert!(
+            given == expected,
+            "{window:?}: {} rows, not {}",
+            given.len(),
+            expected.len()
+        );
+        assert!(in_tiers * 4 < in_memory, "{window:?}: {in_tiers} bytes of {in_memory}");
+    }
 }
 
 #[test]
