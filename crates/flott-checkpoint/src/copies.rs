@@ -44,6 +44,21 @@ struct Copies {
     /// Number of the copy, which is its name, by the path of its file.
     numbers: BTreeMap<String, u64>,
     next: u64,
+    /// Files of the newest checkpoint that exists.
+    needed: BTreeSet<String>,
+}
+
+/// Checkpoints of which copies are held while they are in the making; those before them were given up.
+const IN_THE_MAKING: u64 = 2;
+
+impl Copies {
+    /// Takes out those of checkpoints up to `checkpoint` that nobody needs: their numbers.
+    fn superseded(&mut self, checkpoint: CheckpointId) -> Vec<u64> {
+        let Self { numbers, needed, .. } = self;
+        let is_newer = |path: &str| matches!(layout::parse(path), Entry::State(of) if of > checkpoint);
+        let gone = numbers.extract_if(.., |path, _| !needed.contains(path) && !is_newer(path));
+        gone.map(|(_, number)| number).collect()
+    }
 }
 
 impl LocalCopies {
@@ -71,8 +86,13 @@ impl LocalCopies {
             Some((key, dirs)) => first_folder(key, dirs).map_err(bad)?,
             None => std::env::temp_dir(),
         };
-        let folder =
-            LocalFolder::make(&dir, NAME).map_err(|e| CheckpointError::folder(dir.display().to_string(), &e))?;
+        let folder = LocalFolder::make(&dir, NAME).map_err(|e| {
+            bad(format!(
+                "no folder for local copies of state can be made in {}: {e}; name another with '{}', or switch local recovery off",
+                dir.display(),
+                DIRS[0]
+            ))
+        })?;
         Ok(Some(Arc::new(Self {
             folder,
             copies: Mutex::default(),
@@ -101,7 +121,13 @@ impl LocalCopies {
             content.iter().try_for_each(|part| file.write_all(part))
         });
         match written.await {
-            Ok(()) => drop(self.copies().numbers.insert(path.to_owned(), number)),
+            Ok(()) => {
+                self.copies().numbers.insert(path.to_owned(), number);
+                if let Entry::State(checkpoint) = layout::parse(path) {
+                    let given_up = self.copies().superseded(checkpoint.saturating_sub(IN_THE_MAKING));
+                    self.remove(given_up).await;
+                }
+            }
             Err(error) => {
                 let _ = std::fs::remove_file(self.place(number));
                 if !self.has_failed.swap(true, Ordering::Relaxed) {
@@ -126,20 +152,30 @@ impl LocalCopies {
 
     /// Removes what `checkpoint`, which exists and consists of these files, has no more need of.
     pub(crate) async fn keep(&self, checkpoint: CheckpointId, files: &BTreeSet<String>) {
-        let is_newer = |path: &str| matches!(layout::parse(path), Entry::State(of) if of > checkpoint);
-        let places: Vec<PathBuf> = {
+        let gone = {
             let mut copies = self.copies();
-            let gone = copies
-                .numbers
-                .extract_if(.., |path, _| !files.contains(path) && !is_newer(path));
-            gone.map(|(_, number)| self.place(number)).collect()
+            copies.needed.clone_from(files);
+            copies.superseded(checkpoint)
         };
+        self.remove(gone).await;
+    }
+
+    async fn remove(&self, numbers: Vec<u64>) {
+        if numbers.is_empty() {
+            return;
+        }
+        let places: Vec<PathBuf> = numbers.into_iter().map(|number| self.place(number)).collect();
         // One that stays for whatever reason goes with the folder.
         let _ = blocking(move || {
             places.iter().for_each(|place| drop(std::fs::remove_file(place)));
             Ok(())
         })
         .await;
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.copies().numbers.is_empty()
     }
 
     /// Bytes that a test damages: the file of the copy.
@@ -192,6 +228,10 @@ mod tests {
         assert!(error.contains(BOTH) && error.contains("s3://b"), "{error}");
         let error = of_options(&[(BOTH, "true"), (DIRS[1], "ssd")]).unwrap_err().to_string();
         assert!(error.contains(DIRS[1]) && error.contains("absolute"), "{error}");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = of_options(&[(BOTH, "true"), (DIRS[0], file.to_str().unwrap())]).unwrap_err();
+        assert!(error.to_string().contains(DIRS[0]), "{error}");
     }
 
     #[tokio::test]
@@ -216,12 +256,10 @@ mod tests {
         }
         let path = |checkpoint: usize| locations[checkpoint - 1].path().unwrap();
         let calls = store.calls();
-        assert_eq!(root.read(&locations[0], 1..4).await.unwrap(), "345");
+        assert_eq!(root.read(&locations[1], 1..4).await.unwrap(), "345");
         assert_eq!(store.calls(), calls, "the store is not asked");
-        assert_eq!(
-            root.without_copies().unwrap().read(&locations[0], 1..4).await.unwrap(),
-            "345"
-        );
+        let store_alone = root.without_copies().unwrap();
+        assert_eq!(store_alone.read(&locations[1], 1..4).await.unwrap(), "345");
         assert_eq!(store.calls(), calls + 1);
 
         // The second one exists and needs nothing of the first; the third is in the making.
@@ -236,6 +274,21 @@ mod tests {
             "what is cut off is no copy"
         );
         assert_eq!(store.calls(), calls + 3);
+
+        // Checkpoints that are given up one after the other leave no more than a few behind.
+        for checkpoint in 4..8 {
+            let writer = StateWriter::new(root.clone(), &layout::checkpoint_folder(checkpoint), 1, 1);
+            writer
+                .write(OperatorId::of("o"), 0, Bytes::from("0123456789"))
+                .await
+                .unwrap();
+        }
+        let of_folder = std::fs::read_dir(copies.folder.path()).unwrap().count();
+        assert_eq!(
+            (of_folder, has_copy(2), has_copy(3)),
+            (3, true, false),
+            "2, which exists, 6 and 7"
+        );
         assert!(
             root.folder("x").without_copies().is_none(),
             "paths of another folder are not these"

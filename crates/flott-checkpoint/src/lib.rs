@@ -38,7 +38,7 @@ pub use error::{CheckpointError, IoCause};
 pub use local_folder::LocalFolder;
 pub use manifest::{
     CoordinatorState, EntryRef, InlineBytes, Location, Manifest, OperatorManifest, OperatorPart, Redistribute, RunKind,
-    RunRef, SnapshotKind, SubtaskManifest,
+    RunPart, RunRef, SnapshotKind, SubtaskManifest,
 };
 pub use object_store::PutPayload;
 pub use protocol::{Facts, Leadership, SnapshotId};

@@ -143,10 +143,9 @@ pub struct RunRef {
     pub kind: RunKind,
     /// Key groups in it: those of the subtask that wrote it, or fewer.
     pub key_groups: KeyGroupRange,
-    /// Of these, the ones for which the run is read; none: all. Subtasks that took over a part each, since the parallelism changed, refer
-    /// to one run.
+    /// The part of it that is read; none: all. Subtasks that took over a part each, since the parallelism changed, refer to one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub within: Option<KeyGroupRange>,
+    pub within: Option<RunPart>,
     /// Rows in it.
     pub rows: u64,
     /// Removed keys in it.
@@ -160,37 +159,50 @@ pub struct RunRef {
     pub location: Location,
 }
 
+/// Key groups of a run that are read, and what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPart {
+    /// The groups.
+    pub key_groups: KeyGroupRange,
+    /// Their rows.
+    pub rows: u64,
+    /// Bytes of their blocks.
+    pub bytes: u64,
+}
+
 impl RunRef {
     /// The key groups for which it is read.
     pub fn groups(&self) -> KeyGroupRange {
-        self.within.unwrap_or(self.key_groups)
+        self.within.map_or(self.key_groups, |part| part.key_groups)
     }
 
-    /// The run as it is read for those of its groups that lie in `range`; `None` if none does.
+    /// The run as it is read for those of its groups that lie in `range`; `None` if none does. What they hold is an estimate until the run's
+    /// header was read.
     pub fn clipped(&self, range: &KeyGroupRange) -> Option<Self> {
-        let groups = self.groups().intersection(range)?;
+        let of = self.groups();
+        let key_groups = of.intersection(range)?;
+        if key_groups == of {
+            return Some(self.clone());
+        }
+        let share_of = |whole: u64| (whole as f64 * key_groups.len() as f64 / of.len() as f64) as u64;
         Some(Self {
-            within: (groups != self.key_groups).then_some(groups),
+            within: Some(RunPart {
+                key_groups,
+                rows: share_of(self.row_count()),
+                bytes: share_of(self.bytes()),
+            }),
             ..self.clone()
         })
     }
 
-    /// What its groups have of a number for the whole run, if all groups have the same.
-    fn share_of(&self, whole: u64) -> u64 {
-        match self.within {
-            None => whole,
-            Some(within) => (whole as f64 * within.len() as f64 / self.key_groups.len() as f64) as u64,
-        }
-    }
-
-    /// Bytes of its groups; an estimate where only some are read.
+    /// Bytes of what is read.
     pub fn bytes(&self) -> u64 {
-        self.share_of(self.location.len())
+        self.within.map_or(self.location.len(), |part| part.bytes)
     }
 
-    /// Rows of its groups; an estimate where only some are read.
+    /// Rows of what is read.
     pub fn row_count(&self) -> u64 {
-        self.share_of(self.rows)
+        self.within.map_or(self.rows, |part| part.rows)
     }
 }
 

@@ -107,7 +107,7 @@ impl Root {
 
     /// The same folder read from the store alone; `None` if it is read so anyway.
     pub fn without_copies(&self) -> Option<Self> {
-        self.copies.as_ref()?;
+        self.copies.as_ref().filter(|copies| !copies.is_empty())?;
         Some(self.clone().with_copies(None))
     }
 

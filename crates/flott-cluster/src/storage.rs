@@ -476,8 +476,7 @@ async fn load_all(snapshot: &Snapshot, plan: &Plan) -> Result<Result<LoadedState
                     all.insert(operator.id, states);
                 }
             }
-            Err(error @ StateError::DamagedRun { .. })
-            | Err(error @ StateError::Store(CheckpointError::DamagedFile { .. })) => return Ok(Err(error)),
+            Err(error) if error.is_damage() => return Ok(Err(error)),
             Err(error) => return Err(TaskError::from(error).into()),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::binder::BoundInsert;
 use crate::nodes::{OverFrame, kind};
-use crate::operators::has_tiered_windows;
+use crate::operators::keeps_windows_in_memory;
 use crate::physical::{PlannedJob, SCAN_KIND, SINK_KIND};
 use crate::rel::{Rel, RelOp, Scan, TimeKind};
 use crate::script::nearest_hint;
@@ -449,13 +449,14 @@ fn in_memory(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
     }
     for node in &job.plan.nodes {
         let holds = match node.kind.as_str() {
-            kind::WINDOW_AGGREGATE | kind::GLOBAL_WINDOW_AGGREGATE | kind::GROUP_WINDOW_AGGREGATE => {
+            kind::WINDOW_AGGREGATE
+            | kind::GLOBAL_WINDOW_AGGREGATE
+            | kind::GROUP_WINDOW_AGGREGATE
+            | kind::WINDOW_TABLE_FUNCTION => match keeps_windows_in_memory(node) {
+                Ok(true) => "the windows that are open",
                 // What cannot be read is told where it is made.
-                match has_tiered_windows(node) {
-                    Ok(false) => "the windows that are open",
-                    _ => continue,
-                }
-            }
+                Ok(false) | Err(_) => continue,
+            },
             kind::OVER_AGGREGATE => "the rows that its frames need",
             kind::INCREMENTAL_GROUP_AGGREGATE => "the distinct values",
             kind::SORT_LIMIT | kind::TEMPORAL_SORT => "the rows that it sorts",

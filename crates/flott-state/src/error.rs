@@ -1,5 +1,6 @@
 //! What can go wrong with state.
 
+use flott_checkpoint::CheckpointError;
 use flott_core::encoding::EncodingError;
 
 /// State could not be used, written or read.
@@ -93,10 +94,18 @@ pub enum StateError {
     },
     /// A file could not be written or read.
     #[error(transparent)]
-    Store(#[from] flott_checkpoint::CheckpointError),
+    Store(#[from] CheckpointError),
 }
 
 impl StateError {
+    /// Whether what was read is not what was written: an older checkpoint may be whole, or another copy.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::DamagedRun { .. } | Self::Store(CheckpointError::DamagedFile { .. })
+        )
+    }
+
     /// A failure of a store once more, for everyone who asks.
     pub(crate) fn again(&self) -> Self {
         match self {

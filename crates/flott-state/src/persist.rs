@@ -20,8 +20,8 @@ use crate::run::{EncodedRun, RunMode, RunReader};
 use crate::snapshot::{LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
 use bytes::Bytes;
 use flott_checkpoint::{
-    CheckpointError, EntryRef, InlineBytes, Location, OperatorManifest, OperatorPart, PutPayload, Root, RunRef,
-    StateWriter, SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
+    CheckpointError, EntryRef, InlineBytes, Location, OperatorManifest, OperatorPart, PutPayload, Root, RunPart,
+    RunRef, StateWriter, SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
 };
 use flott_core::{CheckpointId, OperatorId};
 use futures::future::BoxFuture;
@@ -33,6 +33,9 @@ pub const INLINE_BYTES: usize = 20 * 1024;
 
 /// Runs of one subtask that are read at the same time.
 const CONCURRENT_READS: usize = 8;
+
+/// Bytes that a subtask's tables have elsewhere than in memory and that wait for its one file; what is beyond is written at once.
+const TOGETHER_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of one subtask's runs that are kept from the check to the restore; what is beyond is read again.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
@@ -184,7 +187,7 @@ impl EncodedSnapshots {
     /// Writes what tables have elsewhere than in memory, run by run; what fits into one run goes with the rest.
     async fn write_cold(&mut self, writer: &StateWriter) -> Result<u64, StateError> {
         let owner = self.operators.first().map_or(OperatorId(0), |o| o.id);
-        let (mut written_bytes, mut files) = (0, 0);
+        let (mut written_bytes, mut files, mut together_bytes) = (0, 0, 0);
         for chain in self.operators.iter_mut().flat_map(|o| &mut o.chains) {
             let mut is_first = true;
             while let Some(mut parts) = chain.cold.take() {
@@ -198,12 +201,14 @@ impl EncodedSnapshots {
                 let Some(EncodedRun { mut reference, bytes }) = run? else {
                     break;
                 };
-                if is_first && parts.is_done() {
+                let length = bytes.len() as u64;
+                // Of many tables, such as the slices of windows, each may fit while all together do not.
+                if is_first && parts.is_done() && together_bytes + length <= TOGETHER_BYTES {
+                    together_bytes += length;
                     chain.new.insert(0, EncodedRun { reference, bytes });
                     break;
                 }
                 is_first = false;
-                let length = bytes.len() as u64;
                 let path = writer
                     .write_part(owner, self.subtask, files, Bytes::from(bytes))
                     .await?;
@@ -361,7 +366,7 @@ pub async fn load_subtask(
 ) -> Result<RestoredState, StateError> {
     let store = root.without_copies();
     match (load_from(root, operator, subtask).await, store) {
-        (Err(error), Some(store)) => {
+        (Err(error), Some(store)) if error.is_damage() => {
             tracing::warn!(operator = operator.name, %error, "the local copy of state cannot be used; the store is read");
             load_from(&store, operator, subtask).await
         }
@@ -437,6 +442,33 @@ async fn load_run(
     let Some(wanted) = reader.bytes_of(groups) else {
         return Ok(None);
     };
+    if let (Some(_), Some(whole), Location::Inline(_)) = (&run.within, &whole, &run.location) {
+        // A part of what lies in the manifest does not bring the rest along.
+        let blocks = whole
+            .get(wanted.start as usize..wanted.end as usize)
+            .unwrap_or_default();
+        let reference = reader.cut(&header, groups, blocks);
+        let bytes = root.read(&reference.location, 0..reference.location.len()).await?;
+        let (header, blocks) = (
+            bytes.slice(..reference.header_bytes as usize),
+            bytes.slice(reference.header_bytes as usize..),
+        );
+        let blocks_from = u64::from(reference.header_bytes);
+        RunReader::new(&reference, &descriptor, &header)?.verify(&blocks, blocks_from, groups)?;
+        return Ok(Some(LoadedRun {
+            descriptor,
+            reference,
+            header,
+            blocks,
+            blocks_from,
+            later: None,
+        }));
+    }
+    let part = RunPart {
+        key_groups: groups,
+        rows: reader.blocks_of(groups).map(|block| block.rows as u64).sum(),
+        bytes: wanted.end - wanted.start,
+    };
     let later = (!is_kept).then(|| LaterBlocks {
         root: root.clone(),
         location: run.location.clone(),
@@ -462,7 +494,10 @@ async fn load_run(
     }
     Ok(Some(LoadedRun {
         descriptor,
-        reference: run.clone(),
+        reference: RunRef {
+            within: run.within.map(|_| part),
+            ..run.clone()
+        },
         header,
         blocks,
         blocks_from: wanted.start,

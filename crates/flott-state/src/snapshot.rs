@@ -121,7 +121,24 @@ pub struct LaterBlocks {
 impl LaterBlocks {
     /// Reads a piece of the run. On a thread of its own, since whoever restores may be a task of the runtime that reads.
     fn read(&self, piece: Range<u64>) -> Result<Bytes, StateError> {
-        let read = || self.runtime.block_on(self.root.read(&self.location, piece.clone()));
+        self.read_from(&self.root, piece)
+    }
+
+    /// The same, of which a local copy is not damaged.
+    fn read_whole(
+        &self,
+        piece: Range<u64>,
+        verify: impl Fn(&Bytes) -> Result<(), StateError>,
+    ) -> Result<Bytes, StateError> {
+        let bytes = self.read(piece.clone())?;
+        match self.root.without_copies() {
+            Some(store) if verify(&bytes).is_err() => self.read_from(&store, piece),
+            _ => Ok(bytes),
+        }
+    }
+
+    fn read_from(&self, root: &Root, piece: Range<u64>) -> Result<Bytes, StateError> {
+        let read = || self.runtime.block_on(root.read(&self.location, piece.clone()));
         let bytes = std::thread::scope(|scope| scope.spawn(read).join());
         let bytes = bytes.map_err(|_| StateError::Broken("the thread that read a run of state is gone".to_owned()))?;
         Ok(bytes?)
@@ -250,7 +267,8 @@ impl LoadedRun {
             Some(later) => {
                 let pieces = reader.pieces_of(self.reference.groups(), PIECE_BYTES);
                 pieces.into_iter().try_for_each(|piece| {
-                    let bytes = later.read(piece.clone())?;
+                    let groups = self.reference.groups();
+                    let bytes = later.read_whole(piece.clone(), |b| reader.verify_piece(b, piece.clone(), groups))?;
                     reader.apply_piece(&bytes, piece, table)
                 })
             }

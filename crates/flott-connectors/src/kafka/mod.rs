@@ -11,6 +11,7 @@ pub mod client;
 mod access;
 mod committer;
 mod enumerator;
+mod group_commits;
 mod metadata;
 mod options;
 pub mod program;

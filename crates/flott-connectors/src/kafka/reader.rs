@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flott_core::CheckpointId;
 use flott_runtime::connector::{ReaderPoll, SourceReader, Split};
@@ -21,6 +20,7 @@ use super::client::fetch::{FetchConfig, FetchEvent, Fetcher};
 use super::client::offsets::{Isolation, TopicPartition};
 use super::client::producer::{PartitionIndex, Producer, ProducerConfig};
 use super::client::{KafkaClient, KafkaError};
+use super::group_commits::{GroupCommits, offset_gauge};
 use super::options::{Reset, ScanOptions};
 use super::records::{Assemble, ConsumerRecord, Unreadable};
 use super::split::KafkaSplit;
@@ -54,7 +54,6 @@ enum BadRowSink {
 pub(super) struct KafkaReader<A> {
     access: Access,
     scan: ScanOptions,
-    client: Arc<KafkaClient>,
     fetcher: Fetcher,
     walk: WalkOptions,
     rows: A,
@@ -75,7 +74,8 @@ pub(super) struct KafkaReader<A> {
     snapshots: BTreeMap<CheckpointId, Vec<(TopicPartition, i64)>>,
     /// Ends of splits that were finished since the last snapshot.
     ended: Vec<(TopicPartition, i64)>,
-    is_committing: Arc<AtomicBool>,
+    /// `None`: there is no group, or its options say not to.
+    commits: Option<GroupCommits>,
 }
 
 impl<A: Assemble> KafkaReader<A> {
@@ -104,10 +104,11 @@ impl<A: Assemble> KafkaReader<A> {
                 BadRowSink::Topic(opened.map_err(|e| task_error(label, e))?)
             }
         };
+        let group = scan.group.as_ref().filter(|_| scan.commit_offsets);
+        let commits = group.map(|group| GroupCommits::new(client.clone(), group, &access.name, ctx.metrics.clone()));
         Ok(Self {
             access: access.clone(),
             scan: scan.clone(),
-            client,
             fetcher,
             walk,
             rows,
@@ -124,7 +125,7 @@ impl<A: Assemble> KafkaReader<A> {
             dropped_before: 0,
             snapshots: BTreeMap::new(),
             ended: Vec::new(),
-            is_committing: Arc::new(AtomicBool::new(false)),
+            commits,
         })
     }
 
@@ -291,40 +292,6 @@ impl<A: Assemble> KafkaReader<A> {
             self.finished.push_back(index);
         }
     }
-
-    fn commit(&mut self, offsets: Vec<(TopicPartition, i64)>) {
-        let Some(group) = self.scan.group.clone() else { return };
-        // The offsets are for monitoring only: one commit at a time, and the next checkpoint brings newer ones.
-        if offsets.is_empty() || self.is_committing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (client, metrics, busy) = (self.client.clone(), self.metrics.clone(), self.is_committing.clone());
-        let table = self.access.name.clone();
-        self.client.runtime().spawn(async move {
-            let (name, outcome) = match client.commit_offsets(&group, &offsets).await {
-                Ok(()) => ("KafkaSourceReader.commitsSucceeded", None),
-                Err(e) => ("KafkaSourceReader.commitsFailed", Some(e)),
-            };
-            let gauge = metrics.gauge(name);
-            gauge.set(gauge.get() + 1);
-            match outcome {
-                None => {
-                    for (key, offset) in &offsets {
-                        metrics.gauge(&offset_gauge(key, "committedOffset")).set(*offset);
-                    }
-                }
-                Some(error) => tracing::warn!(table, %error, "kafka offsets could not be committed"),
-            }
-            busy.store(false, Ordering::Release);
-        });
-    }
-}
-
-fn offset_gauge(key: &TopicPartition, what: &str) -> String {
-    format!(
-        "KafkaSourceReader.topic.{}.partition.{}.{what}",
-        key.topic, key.partition
-    )
 }
 
 /// Fails, counts or keeps a record that is no row.
@@ -485,7 +452,7 @@ impl<A: Assemble> SourceReader for KafkaReader<A> {
             BadRowSink::File(file) => file.sync().map_err(TaskError::from)?,
             BadRowSink::Topic(topic) => topic.flush().map_err(|e| task_error(&self.access.label, e))?,
         }
-        if self.scan.commit_offsets {
+        if self.commits.is_some() {
             let open = self.readings.iter().filter(|r| !r.is_finished);
             let mut offsets: Vec<_> = open.map(|r| (r.key.clone(), r.split.offset)).collect();
             offsets.append(&mut self.ended);
@@ -505,7 +472,9 @@ impl<A: Assemble> SourceReader for KafkaReader<A> {
         let done = std::mem::replace(&mut self.snapshots, later);
         // Ends of splits stand in one snapshot only; newer positions win.
         let offsets: BTreeMap<TopicPartition, i64> = done.into_values().flatten().collect();
-        self.commit(offsets.into_iter().collect());
+        if let Some(commits) = &self.commits {
+            commits.commit(offsets);
+        }
     }
 
     fn set_paused(&mut self, split: usize, paused: bool) {

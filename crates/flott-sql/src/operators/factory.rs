@@ -187,21 +187,24 @@ fn window_state(spec: &WindowAggregateSpec) -> Result<Vec<TableDescriptor>, Task
     })
 }
 
-/// Whether the windows of a window aggregation may lie on disk, where the backend has one.
+/// Whether the windows of a node stay in memory, whatever the backend.
 ///
 /// # Errors
 /// If the node's spec cannot be read or cannot run.
-pub(crate) fn has_tiered_windows(node: &Node) -> Result<bool, TaskError> {
+pub(crate) fn keeps_windows_in_memory(node: &Node) -> Result<bool, TaskError> {
+    if node.kind == kind::WINDOW_TABLE_FUNCTION {
+        return Ok(spec::<WindowTableFunctionSpec>(node)?.window.is_session());
+    }
     let mut spec: WindowAggregateSpec = spec(node)?;
     if node.kind == kind::GLOBAL_WINDOW_AGGREGATE {
-        return Ok(WindowAggregate::new(&spec, WindowInput::Partials)?.can_be_tiered());
+        return Ok(!WindowAggregate::new(&spec, WindowInput::Partials)?.can_be_tiered());
     }
     while let Some((_, aggregate)) = spec.expanded() {
         spec = aggregate;
     }
     Ok(match form_of(&spec) {
-        Form::Sliced => WindowAggregate::new(&spec, WindowInput::Rows)?.can_be_tiered(),
-        Form::Sessions | Form::Emitting => false,
+        Form::Sliced => !WindowAggregate::new(&spec, WindowInput::Rows)?.can_be_tiered(),
+        Form::Sessions | Form::Emitting => true,
     })
 }
 

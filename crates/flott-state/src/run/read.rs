@@ -8,7 +8,7 @@ use crate::keys::{self, KeyForm};
 use crate::pack::Packing;
 use crate::table::{KeyedTable, NO_SLOT};
 use arrow_array::ArrayRef;
-use flott_checkpoint::{ColumnDescriptor, RunKind, RunRef, TableDescriptor};
+use flott_checkpoint::{ColumnDescriptor, InlineBytes, Location, RunKind, RunRef, TableDescriptor};
 use flott_core::hash::hash_columns;
 use flott_core::key_group::key_group_of;
 use flott_core::{KeyGroup, KeyGroupRange};
@@ -149,6 +149,34 @@ impl<'a> RunReader<'a> {
             }
         }
         pieces
+    }
+
+    /// The blocks of `range` as a run of its own that lies in the manifest; `header` is this run's, `blocks` the bytes of those blocks.
+    pub fn cut(&self, header: &[u8], range: KeyGroupRange, blocks: &[u8]) -> RunRef {
+        let list = header.len() - self.header.blocks.len() * HEADER_BLOCK_BYTES;
+        let before = self
+            .header
+            .blocks
+            .iter()
+            .take_while(|b| !range.contains(b.group))
+            .count();
+        let count = self.blocks_of(range).count();
+        let entries = list + before * HEADER_BLOCK_BYTES..list + (before + count) * HEADER_BLOCK_BYTES;
+        let mut bytes = header[..list - size_of::<u32>()].to_vec();
+        bytes.extend_from_slice(&(count as u32).to_le_bytes());
+        bytes.extend_from_slice(&header[entries]);
+        let (header_bytes, header_crc32c) = (bytes.len() as u32, crc32c::crc32c(&bytes));
+        bytes.extend_from_slice(blocks);
+        RunRef {
+            key_groups: range,
+            within: None,
+            rows: self.blocks_of(range).map(|b| b.rows as u64).sum(),
+            tombstones: self.blocks_of(range).map(|b| b.tombstones as u64).sum(),
+            header_bytes,
+            header_crc32c,
+            location: Location::Inline(InlineBytes(bytes.into())),
+            ..self.reference.clone()
+        }
     }
 
     /// The blocks of `range` that lie in a piece of the run.

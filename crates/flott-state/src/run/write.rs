@@ -31,12 +31,18 @@ pub struct EncodedRun {
 
 /// Deltas may grow to this share of their base before all is written again.
 const MAX_DELTA_SHARE: f64 = 0.5;
-/// Runs of a table that a restore has to read at most.
+/// Runs that a restore has to read of a key group at most.
 const MAX_CHAIN: usize = 32;
+
+/// The most runs that one key group has: those of several subtasks before a rescale lie side by side.
+fn depth(runs: &[RunRef]) -> usize {
+    let at = |group| runs.iter().filter(|run| run.groups().contains(group)).count();
+    runs.iter().map(|run| at(run.groups().start)).max().unwrap_or_default()
+}
 
 impl TableCapture {
     /// Whether [`RunMode::Incremental`] yields a delta: there is a confirmed chain to continue, neither its deltas nor the
-    /// changes at hand pass half of its base, and it is not too long.
+    /// changes at hand pass half of its base, and it is not too long for any key group.
     pub fn is_delta_worth_it(&self) -> bool {
         let Some(increment) = &self.increment else {
             return false;
@@ -48,7 +54,7 @@ impl TableCapture {
         let marked: u64 = self.cold.iter().flatten().map(|c| c.markers).sum();
         let changed = increment.changed.len() as f64 + marked as f64;
         !base.is_empty()
-            && deltas.len() + 1 < MAX_CHAIN
+            && depth(deltas) + 1 < MAX_CHAIN
             && bytes(deltas) <= MAX_DELTA_SHARE * bytes(base)
             && changed <= MAX_DELTA_SHARE * self.len() as f64
     }

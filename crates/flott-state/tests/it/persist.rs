@@ -1,7 +1,7 @@
 //! Checkpoints of a running job, restored at other parallelisms.
 
 use crate::support::*;
-use flott_checkpoint::{CheckpointStore, RunKind, Snapshot};
+use flott_checkpoint::{CheckpointStore, Location, RunKind, Snapshot};
 use flott_core::Options;
 use flott_state::*;
 use std::collections::BTreeMap;
@@ -89,6 +89,23 @@ async fn checkpoints_restore_at_any_parallelism_in_both_modes() {
                 "checkpoint {checkpoint} writes {written_bytes} of {state_bytes} bytes"
             );
             deltas += of_checkpoint;
+            // What subtasks read of one run adds up to it.
+            let mut read: BTreeMap<(&str, u64), (u64, u64)> = BTreeMap::new();
+            for run in parts.iter().flat_map(|p| &p.subtask.runs) {
+                if let Location::File { path, offset, .. } = &run.location {
+                    let (rows, whole) = read.entry((path, *offset)).or_default();
+                    (*rows, *whole) = (*rows + run.row_count(), run.rows);
+                }
+            }
+            assert!(read.values().all(|(rows, whole)| rows == whole), "{read:?}");
+            let mut in_manifest = parts
+                .iter()
+                .flat_map(|p| &p.subtask.runs)
+                .filter(|r| r.location.path().is_none());
+            assert!(
+                in_manifest.all(|r| r.within.is_none()),
+                "a part of a run brings all of it along"
+            );
             // What the captures held: without the count that came behind them.
             let mut expected = union(&job);
             if let Some(row) = expected.get_mut(&(1000, keys[0].to_owned())) {

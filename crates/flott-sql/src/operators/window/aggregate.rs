@@ -354,6 +354,7 @@ impl WindowAggregate {
                     }
                     if let Some(table) = self.tables.get_mut(slice) {
                         content.add(&self.aggregates, slice, table)?;
+                        self.tables.relieve()?;
                     }
                 }
                 self.running = running;
@@ -414,6 +415,7 @@ impl WindowAggregate {
                 for_each_page(table, |from, page| {
                     merge_page(&self.aggregates, from, page, &mut merged)
                 })?;
+                self.tables.relieve()?;
             }
             for (index, set) in merged_sets.iter_mut().enumerate() {
                 if let Some(table) = self.sets[index].get(*slice) {

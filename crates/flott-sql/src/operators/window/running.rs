@@ -181,7 +181,7 @@ impl Running {
             let keys = rows_of(keys, rows)?;
             found.retain(|slot| *slot != NO_SLOT);
             self.merge(aggregates, &keys, &hashes, &aggregates.gather(other, &found)?)?;
-            other.relieve()?;
+            others.relieve()?;
         }
         Ok(())
     }
