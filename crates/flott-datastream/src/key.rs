@@ -3,7 +3,7 @@
 //! A key is hashed and kept as the columns of SQL's keys are ([`flott_core::hash`], [`flott_core::encoding`]), so that equal values
 //! have one owner and one form in files, wherever they come from.
 
-use crate::operators::one_of_each;
+use crate::operators::made_of_each;
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
@@ -32,7 +32,7 @@ pub trait Key: Clone + PartialEq + Send + Sync + 'static {
 
     /// The columns of the keys that `key` finds in `records`; where it panics, `place` tells in which.
     fn columns_of<T>(records: &[T], key: impl Fn(&T) -> Self, place: &Cell<usize>) -> Vec<ArrayRef> {
-        let keys = one_of_each(records.len(), place, |keys| keys.extend(records.iter().map(key)));
+        let keys = made_of_each(records.len(), place, |keys| keys.extend(records.iter().map(key)));
         Self::into_columns(keys)
     }
 

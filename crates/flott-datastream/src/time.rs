@@ -5,7 +5,7 @@
 //! `pipeline.auto-watermark-interval`.
 
 use crate::graph::ProgramError;
-use crate::operators::{AtHand, one_of_each};
+use crate::operators::{AtHand, made_of_each};
 use crate::records::{Data, Records};
 use crate::runtime_mode;
 use crate::watermarks::{Generating, MakeGenerator, WatermarkGenerator};
@@ -229,7 +229,7 @@ impl<T: Data> WatermarkStrategy<T> {
             return Ok(());
         };
         let times = at_hand.make(records, |records, place| {
-            one_of_each(records.values.len(), place, |times| assigner(records, times))
+            made_of_each(records.values.len(), place, |times| assigner(records, times))
         })?;
         at_hand.count(times.len());
         records.times = times.into();

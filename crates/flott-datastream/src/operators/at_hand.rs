@@ -224,7 +224,7 @@ impl<T: Data> AtHand<T> {
 }
 
 /// What `make` appends for each of so many records; where it panics, `place` tells how many it had made.
-pub(crate) fn one_of_each<U>(records: usize, place: &Cell<usize>, make: impl FnOnce(&mut Vec<U>)) -> Vec<U> {
+pub(crate) fn made_of_each<U>(records: usize, place: &Cell<usize>, make: impl FnOnce(&mut Vec<U>)) -> Vec<U> {
     struct Made<'a, U>(Vec<U>, &'a Cell<usize>);
     impl<U> Drop for Made<'_, U> {
         fn drop(&mut self) {
@@ -335,7 +335,7 @@ mod tests {
     fn a_panic_while_something_is_made_of_each_tells_the_one_that_failed() {
         let at_hand = AtHand::new();
         let made = at_hand.make(&records(&[1, 2, 0, 4]), |records, place| {
-            one_of_each(4, place, |made| made.extend(records.values.iter().map(|n| 12 / n)))
+            made_of_each(4, place, |made| made.extend(records.values.iter().map(|n| 12 / n)))
         });
         let error = made.unwrap_err().to_string();
         assert!(

@@ -10,7 +10,7 @@ pub(crate) mod stateless;
 pub(crate) mod window;
 
 pub use at_hand::AtHand;
-pub(crate) use at_hand::{describe_failure, one_of_each};
+pub(crate) use at_hand::{describe_failure, made_of_each};
 
 use crate::function::BoxError;
 use crate::state::WrongDeclaration;
