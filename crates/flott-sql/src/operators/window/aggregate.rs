@@ -307,14 +307,13 @@ impl WindowAggregate {
     fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         let mut room = MAX_EMITTED_ROWS;
         loop {
-            let firing = match self.firing.take() {
+            let mut firing = match self.firing.take() {
                 Some(firing) => firing,
                 None => match self.next_window().filter(|w| self.slices.has_fired(*w, self.target)) {
                     Some(window_end) => self.begin(window_end)?,
                     None => break,
                 },
             };
-            let mut firing = firing;
             let is_more = self.emit(&mut firing, room, out)?;
             room -= self.scratch.len();
             if is_more {
@@ -565,16 +564,14 @@ pub(super) fn for_each_page(
     table: &mut KeyedTable,
     mut visit: impl FnMut(&KeyedTable, &[u32]) -> Result<(), TaskError>,
 ) -> Result<(), TaskError> {
-    let (mut cursor, mut slots) = (TableCursor::default(), vec![]);
-    loop {
+    let (mut cursor, mut slots, mut is_more) = (TableCursor::default(), vec![], true);
+    while is_more {
         slots.clear();
-        let is_more = table.next_page(&mut cursor, MAX_EMITTED_ROWS, &mut slots)?;
+        is_more = table.next_page(&mut cursor, MAX_EMITTED_ROWS, &mut slots)?;
         visit(table, &slots)?;
         table.relieve()?;
-        if !is_more {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// The same of a table that is dropped then.
@@ -582,15 +579,13 @@ pub(super) fn for_each_last_page(
     table: &mut KeyedTable,
     mut visit: impl FnMut(&KeyedTable, &[u32]) -> Result<(), TaskError>,
 ) -> Result<(), TaskError> {
-    let (mut pages, mut slots) = (LastPages::default(), vec![]);
-    loop {
+    let (mut pages, mut slots, mut is_more) = (LastPages::default(), vec![], true);
+    while is_more {
         slots.clear();
-        let is_more = table.last_page(&mut pages, MAX_EMITTED_ROWS, &mut slots)?;
+        is_more = table.last_page(&mut pages, MAX_EMITTED_ROWS, &mut slots)?;
         visit(table, &slots)?;
-        if !is_more {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// Calls `visit` with the live slots of a table in memory, some thousands at a time.
