@@ -119,24 +119,16 @@ pub struct LaterBlocks {
 }
 
 impl LaterBlocks {
-    /// Reads a piece of the run. On a thread of its own, since whoever restores may be a task of the runtime that reads.
-    fn read(&self, piece: Range<u64>) -> Result<Bytes, StateError> {
-        self.read_from(&self.root, piece)
-    }
-
-    /// The same, of which a local copy is not damaged.
-    fn read_whole(
-        &self,
-        piece: Range<u64>,
-        verify: impl Fn(&Bytes) -> Result<(), StateError>,
-    ) -> Result<Bytes, StateError> {
-        let bytes = self.read(piece.clone())?;
+    /// Reads a piece of the run; from the store, where a local copy is not what `verify` expects.
+    fn read(&self, piece: Range<u64>, verify: impl Fn(&Bytes) -> Result<(), StateError>) -> Result<Bytes, StateError> {
+        let bytes = self.read_from(&self.root, piece.clone())?;
         match self.root.without_copies() {
             Some(store) if verify(&bytes).is_err() => self.read_from(&store, piece),
             _ => Ok(bytes),
         }
     }
 
+    /// On a thread of its own, since whoever restores may be a task of the runtime that reads.
     fn read_from(&self, root: &Root, piece: Range<u64>) -> Result<Bytes, StateError> {
         let read = || self.runtime.block_on(root.read(&self.location, piece.clone()));
         let bytes = std::thread::scope(|scope| scope.spawn(read).join());
@@ -265,10 +257,9 @@ impl LoadedRun {
         match &self.later {
             None => reader.apply(&self.blocks, self.blocks_from, table),
             Some(later) => {
-                let pieces = reader.pieces_of(self.reference.groups(), PIECE_BYTES);
-                pieces.into_iter().try_for_each(|piece| {
-                    let groups = self.reference.groups();
-                    let bytes = later.read_whole(piece.clone(), |b| reader.verify_piece(b, piece.clone(), groups))?;
+                let groups = self.reference.groups();
+                reader.pieces_of(groups, PIECE_BYTES).into_iter().try_for_each(|piece| {
+                    let bytes = later.read(piece.clone(), |b| reader.verify_piece(b, piece.clone(), groups))?;
                     reader.apply_piece(&bytes, piece, table)
                 })
             }
