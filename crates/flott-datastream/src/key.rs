@@ -10,6 +10,7 @@ use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int8Array, Int16Array, Int32Array, Int64Array, StringArray, UInt32Array,
 };
+use compact_str::CompactString;
 use flott_core::{Batch, LogicalType, TypeKind};
 use flott_runtime::TaskError;
 use std::cell::{Cell, OnceCell};
@@ -102,40 +103,46 @@ impl Key for bool {
     }
 }
 
-impl Key for String {
-    fn types() -> Vec<LogicalType> {
-        vec![LogicalType::string().with_nullable(false)]
-    }
-    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
-        vec![Arc::new(StringArray::from_iter_values(keys))]
-    }
-    fn columns_of<T>(records: &[T], key: impl Fn(&T) -> Self, place: &Cell<usize>) -> Vec<ArrayRef> {
-        // One by one: the memory of each key is that of the one before.
-        let mut texts = StringBuilder::with_capacity(records.len(), records.len() * 16);
-        for (index, record) in records.iter().enumerate() {
-            place.set(index);
-            texts.append_value(key(record));
+macro_rules! texts {
+    ($($ty:ty),*) => {
+        $(impl Key for $ty {
+            fn types() -> Vec<LogicalType> {
+                vec![LogicalType::string().with_nullable(false)]
+            }
+            fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+                vec![Arc::new(StringArray::from_iter_values(keys))]
+            }
+            fn columns_of<T>(records: &[T], key: impl Fn(&T) -> Self, place: &Cell<usize>) -> Vec<ArrayRef> {
+                // One by one: the memory of each key is that of the one before.
+                let mut texts = StringBuilder::with_capacity(records.len(), records.len() * 16);
+                for (index, record) in records.iter().enumerate() {
+                    place.set(index);
+                    texts.append_value(key(record));
+                }
+                vec![Arc::new(texts.finish())]
+            }
+            fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+                next(columns).as_string::<i32>().value(row).into()
+            }
         }
-        vec![Arc::new(texts.finish())]
-    }
-    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
-        next(columns).as_string::<i32>().value(row).to_owned()
-    }
+
+        /// `None` is a key of its own, as NULL is in SQL.
+        impl Key for Option<$ty> {
+            fn types() -> Vec<LogicalType> {
+                vec![LogicalType::string()]
+            }
+            fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
+                vec![Arc::new(keys.map(Option::as_deref).collect::<StringArray>())]
+            }
+            fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
+                let texts = next(columns).as_string::<i32>();
+                texts.is_valid(row).then(|| texts.value(row).into())
+            }
+        })*
+    };
 }
 
-/// `None` is a key of its own, as NULL is in SQL.
-impl Key for Option<String> {
-    fn types() -> Vec<LogicalType> {
-        vec![LogicalType::string()]
-    }
-    fn columns<'a>(keys: impl Iterator<Item = &'a Self> + Clone) -> Vec<ArrayRef> {
-        vec![Arc::new(keys.map(Option::as_deref).collect::<StringArray>())]
-    }
-    fn from_columns<'c>(columns: &mut impl Iterator<Item = &'c ArrayRef>, row: usize) -> Self {
-        let texts = next(columns).as_string::<i32>();
-        texts.is_valid(row).then(|| texts.value(row).to_owned())
-    }
-}
+texts!(String, CompactString);
 
 macro_rules! nullable_integers {
     ($($ty:ty => $kind:ident $array:ty, $primitive:ty, $kept:ty);*) => {
@@ -336,6 +343,8 @@ mod tests {
         back(vec![u64::MAX, 0]);
         back(vec![true, false]);
         back(vec![String::new(), "zoë".to_owned()]);
+        back(vec!["zoë".into(), CompactString::from("x").repeat(30)]);
+        back(vec![None, Some(CompactString::from("zoë"))]);
         back(vec![None, Some("a".to_owned())]);
         back(vec![(Some(1i64), "a".to_owned(), false), (None, "b".to_owned(), true)]);
         back(vec![((1i32, 2i64), 3u8)]);

@@ -6,6 +6,7 @@
 
 use crate::chunk::{Captured, Chunked};
 use crate::order::Order;
+use compact_str::CompactString;
 use flott_core::encoding::EncodedRows;
 use flott_core::{Field, LogicalType, TypeKind};
 use std::any::Any;
@@ -254,32 +255,44 @@ plain!(f64, TypeKind::Double, v => v.to_bits().to_le_bytes(), bytes => Ok(f64::f
 plain!(u64, TypeKind::Decimal(20, 0), v => i128::from(*v).to_le_bytes(),
     bytes => u64::try_from(i128::from_le_bytes(take(bytes)?)).map_err(|_| DamagedValue));
 
-impl StateValue for String {
-    fn state_type() -> LogicalType {
-        LogicalType::string().with_nullable(false)
-    }
+/// Texts have one form, however they lie in memory.
+macro_rules! texts {
+    ($($ty:ty, $text:ident => $owned:expr);*) => {
+        $(impl StateValue for $ty {
+            fn state_type() -> LogicalType {
+                LogicalType::string().with_nullable(false)
+            }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        put_count(self.len(), out);
-        out.extend_from_slice(self.as_bytes());
-    }
+            fn write(&self, out: &mut Vec<u8>) {
+                put_count(self.len(), out);
+                out.extend_from_slice(self.as_bytes());
+            }
 
-    fn check(stored: &LogicalType) -> Result<(), String> {
-        match stored.kind.is_string() && !stored.nullable {
-            true => Ok(()),
-            false => other(stored, &Self::state_type()),
-        }
-    }
+            fn check(stored: &LogicalType) -> Result<(), String> {
+                match stored.kind.is_string() && !stored.nullable {
+                    true => Ok(()),
+                    false => other(stored, &Self::state_type()),
+                }
+            }
 
-    fn read(_stored: &LogicalType, bytes: &mut &[u8]) -> Result<Self, DamagedValue> {
-        let text = std::str::from_utf8(take_slice(bytes)?).map_err(|_| DamagedValue)?;
-        Ok(text.to_owned())
-    }
+            fn read(_stored: &LogicalType, bytes: &mut &[u8]) -> Result<Self, DamagedValue> {
+                let text = std::str::from_utf8(take_slice(bytes)?).map_err(|_| DamagedValue)?;
+                Ok(text.into())
+            }
 
-    fn owned_bytes(&self) -> usize {
-        self.capacity()
-    }
+            fn owned_bytes(&self) -> usize {
+                let $text = self;
+                $owned
+            }
+        })*
+    };
 }
+
+texts!(
+    String, text => text.capacity();
+    // Short ones lie in the value itself.
+    CompactString, text => if text.is_heap_allocated() { text.capacity() } else { 0 }
+);
 
 /// `None` is NULL; `Some(None)` is too, and comes back as `None`.
 impl<T: StateValue> StateValue for Option<T> {
@@ -644,6 +657,7 @@ mod tests {
         back((255u8, u16::MAX, u32::MAX, u64::MAX));
         back((true, -0.0f32, f64::INFINITY));
         back(("zoë".to_owned(), Some(1i64), None::<String>));
+        back((CompactString::from("zoë"), CompactString::from("x").repeat(30)));
         back(vec![Some(1i32), None]);
         back(BTreeMap::from([("a".to_owned(), vec![1i64]), ("b".to_owned(), vec![])]));
         back(HashMap::<i64, (String, bool)>::from([(1, ("x".to_owned(), true))]));

@@ -79,7 +79,10 @@ fn hold_at(number: u64, hold: u64) {
 
 fn words(lines: &DataStream<String>) -> DataStream<i64> {
     lines
-        .flat_map(|line: String, out| line.split(' ').for_each(|word| out.collect((word.to_owned(), 1i64))))
+        .flat_map(|line: String, out| {
+            line.split(' ')
+                .for_each(|word| out.collect((CompactString::from(word), 1i64)));
+        })
         .key_by(|count| count.0.clone())
         .sum(|count| &mut count.1)
         .map(|count| count.1 + count.0.len() as i64)

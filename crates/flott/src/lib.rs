@@ -44,6 +44,17 @@ pub mod state {
 /// ```
 pub use mimalloc::MiMalloc as Allocator;
 
+/// A text that keeps up to 24 bytes in itself, as a record's short words, names and ids do best: nothing is allocated, and nothing waits for the memory of
+/// another thread. As a key and in state it is the same as a `String`, so that a program can change from one to the other.
+///
+/// ```
+/// use flott::prelude::*;
+///
+/// let word = CompactString::from("quick");
+/// assert_eq!(word, "quick");
+/// ```
+pub use compact_str::CompactString;
+
 pub use flott_cluster::RestoreCheck;
 pub use flott_core::{Batch, CheckpointId, EventTime, Options};
 pub use flott_datastream as datastream;
@@ -74,7 +85,7 @@ pub mod prelude {
         Change, ChangelogMode, Row, RowKind, Schema, StatementSet, StreamTableEnvironment, Table, TableError,
         TableRecord, TableResult,
     };
-    pub use crate::{Key, StateValue};
+    pub use crate::{CompactString, Key, StateValue};
     pub use flott_datastream::{
         AggregateFunction, AggregatingState, AllKey, AllWindowedStream, AsBroadcast, AsBroadcastMut, AsState,
         AsyncDataStream, AsyncFunction, AsyncRetryStrategy, BoxError, BroadcastConnectedStream, BroadcastContext,
