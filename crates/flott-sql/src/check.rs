@@ -2,7 +2,7 @@
 
 use crate::binder::BoundInsert;
 use crate::nodes::{OverFrame, kind};
-use crate::operators::keeps_windows_in_memory;
+use crate::operators::keeps_in_memory;
 use crate::physical::{PlannedJob, SCAN_KIND, SINK_KIND};
 use crate::rel::{Rel, RelOp, Scan, TimeKind};
 use crate::script::nearest_hint;
@@ -448,20 +448,19 @@ fn in_memory(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
         return;
     }
     for node in &job.plan.nodes {
+        // What cannot be read is told where it is made.
+        let in_memory = |holds| keeps_in_memory(node).is_ok_and(|stays| stays).then_some(holds);
         let holds = match node.kind.as_str() {
             kind::WINDOW_AGGREGATE
             | kind::GLOBAL_WINDOW_AGGREGATE
             | kind::GROUP_WINDOW_AGGREGATE
-            | kind::WINDOW_TABLE_FUNCTION => match keeps_windows_in_memory(node) {
-                Ok(true) => "the windows that are open",
-                // What cannot be read is told where it is made.
-                Ok(false) | Err(_) => continue,
-            },
-            kind::OVER_AGGREGATE => "the rows that its frames need",
-            kind::INCREMENTAL_GROUP_AGGREGATE => "the distinct values",
-            kind::SORT_LIMIT | kind::TEMPORAL_SORT => "the rows that it sorts",
-            _ => continue,
+            | kind::WINDOW_TABLE_FUNCTION => in_memory("the windows that are open"),
+            kind::OVER_AGGREGATE => in_memory("the rows that its frames need"),
+            kind::INCREMENTAL_GROUP_AGGREGATE => Some("the distinct values"),
+            kind::SORT_LIMIT | kind::TEMPORAL_SORT => Some("the rows that it sorts"),
+            _ => None,
         };
+        let Some(holds) = holds else { continue };
         warnings.push(warning(
             format!("'{}' keeps {holds} in memory: 'state.backend.type' = 'rocksdb' does not bound it", node.name),
             "give the process the memory for it, or make it smaller: a shorter window, 'table.exec.state.ttl', a higher parallelism",

@@ -198,7 +198,18 @@ fn state_that_no_backend_leaves_on_disk_is_warned_of() {
             "{in_memory}"
         );
     }
+    let over = |frame: &str| {
+        check(&format!(
+            "SELECT n, COUNT(*) OVER (PARTITION BY n ORDER BY t {frame}) FROM g"
+        ))
+    };
+    let two_rows = over("ROWS BETWEEN 1 PRECEDING AND CURRENT ROW");
+    assert!(
+        two_rows.contains("keeps the rows that its frames need in memory"),
+        "{two_rows}"
+    );
     for bounded in [
+        over(""),
         windows("COUNT(*)", tumble),
         check("SELECT n, COUNT(*) FROM g GROUP BY n"),
     ] {

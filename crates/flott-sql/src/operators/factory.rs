@@ -187,18 +187,26 @@ fn window_state(spec: &WindowAggregateSpec) -> Result<Vec<TableDescriptor>, Task
     })
 }
 
-/// Whether the windows of a node stay in memory, whatever the backend.
+/// Whether what a node of windows or OVER keeps stays in memory, whatever the backend.
 ///
 /// # Errors
 /// If the node's spec cannot be read or cannot run.
-pub(crate) fn keeps_windows_in_memory(node: &Node) -> Result<bool, TaskError> {
-    if node.kind == kind::WINDOW_TABLE_FUNCTION {
-        return Ok(spec::<WindowTableFunctionSpec>(node)?.window.is_session());
+pub(crate) fn keeps_in_memory(node: &Node) -> Result<bool, TaskError> {
+    match node.kind.as_str() {
+        kind::WINDOW_TABLE_FUNCTION => return Ok(spec::<WindowTableFunctionSpec>(node)?.window.is_session()),
+        kind::OVER_AGGREGATE => {
+            let spec: OverAggregateSpec = spec(node)?;
+            return Ok(match spec.order {
+                OverOrder::Column { .. } => true,
+                _ => !OverAggregate::new(&spec)?.can_be_tiered(),
+            });
+        }
+        kind::GLOBAL_WINDOW_AGGREGATE => {
+            return Ok(!WindowAggregate::new(&spec(node)?, WindowInput::Partials)?.can_be_tiered());
+        }
+        _ => {}
     }
     let mut spec: WindowAggregateSpec = spec(node)?;
-    if node.kind == kind::GLOBAL_WINDOW_AGGREGATE {
-        return Ok(!WindowAggregate::new(&spec, WindowInput::Partials)?.can_be_tiered());
-    }
     while let Some((_, aggregate)) = spec.expanded() {
         spec = aggregate;
     }

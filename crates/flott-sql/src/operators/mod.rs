@@ -43,7 +43,7 @@ mod factory;
 #[cfg(test)]
 mod harness;
 
-pub(crate) use factory::keeps_windows_in_memory;
+pub(crate) use factory::keeps_in_memory;
 pub use factory::{describe_state, register};
 
 use crate::expr::program::EvalContext;

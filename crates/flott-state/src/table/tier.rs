@@ -412,18 +412,33 @@ impl KeyedTable {
     /// If the store fails; then nothing has gone.
     #[inline]
     pub fn relieve(&mut self) -> Result<(), StateError> {
+        self.relieve_but(0, |_| false)
+    }
+
+    /// The same while `held` slots are held, those of which `is_held` says so: these stay, beside what memory may hold.
+    ///
+    /// # Errors
+    /// As [`Self::relieve`].
+    #[inline]
+    pub fn relieve_but(&mut self, held: usize, is_held: impl Fn(u32) -> bool) -> Result<(), StateError> {
         match &self.tier {
-            Some(_) => self.relieve_tier(),
+            Some(_) => self.relieve_tier(held, is_held),
             None => Ok(()),
         }
     }
 
-    fn relieve_tier(&mut self) -> Result<(), StateError> {
+    fn relieve_tier(&mut self, held: usize, is_held: impl Fn(u32) -> bool) -> Result<(), StateError> {
         let live = self.rows.live_count;
         let Some(allowed) = self.allowed_rows(0).filter(|allowed| live > *allowed) else {
             return Ok(());
         };
-        self.send_some_away(live - allowed * KEPT_EIGHTHS / 8)
+        let goes = (live - allowed * KEPT_EIGHTHS / 8).min(live.saturating_sub(held));
+        // Where nearly all is held, looking for the rest would take longer than it is worth.
+        if held > 0 && goes < allowed / 8 {
+            return Ok(());
+        }
+        let victims = self.victims(goes, is_held);
+        self.send_away(&victims)
     }
 
     /// Rows that a tiered table may hold in memory, where each takes so many bytes more beside the table.
@@ -454,7 +469,7 @@ impl KeyedTable {
 
     /// Lets `count` rows go that were not asked for lately.
     pub(crate) fn send_some_away(&mut self, count: usize) -> Result<(), StateError> {
-        let victims = self.victims(count);
+        let victims = self.victims(count, |_| false);
         self.send_away(&victims)
     }
 
@@ -473,8 +488,8 @@ impl KeyedTable {
         Ok(())
     }
 
-    /// Slots that were not asked for since the hand came by, `count` of them; if all were, the first ones.
-    fn victims(&mut self, count: usize) -> Vec<u32> {
+    /// Slots that nobody holds and that were not asked for since the hand came by, `count` of them; if all were, the first ones.
+    fn victims(&mut self, count: usize, is_held: impl Fn(u32) -> bool) -> Vec<u32> {
         let Some(tier) = &mut self.tier else { return vec![] };
         let mut victims = Vec::with_capacity(count);
         let mut is_victim = SlotSet::default();
@@ -486,7 +501,7 @@ impl KeyedTable {
                     return victims;
                 }
                 tier.hand = slot + 1;
-                if !tier.recent.remove(slot) && !is_victim.contains(slot) {
+                if !tier.recent.remove(slot) && !is_victim.contains(slot) && !is_held(slot) {
                     is_victim.insert(slot);
                     victims.push(slot);
                 }

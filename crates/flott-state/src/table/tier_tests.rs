@@ -517,6 +517,40 @@ fn a_row_that_comes_and_goes_is_one_change() {
 }
 
 #[test]
+fn slots_that_are_held_stay() {
+    let mut subject = Subject::new(FORMS[0]);
+    subject.add(&(0..90).map(Some).collect::<Vec<Key>>());
+    let held = subject.find(&(0..60).map(Some).collect::<Vec<Key>>());
+    subject
+        .table
+        .relieve_but(held.len(), |slot| held.contains(&slot))
+        .unwrap();
+    assert_eq!(subject.table.len_in_memory(), 60, "all others are on disk");
+    for (key, &slot) in (0..).zip(&held) {
+        assert_eq!(read(&subject.table, slot), subject.model[&Some(key)]);
+        subject.table.column_mut::<i64>(0).set(slot, 1000 + key);
+        subject.model.get_mut(&Some(key)).unwrap().0 = 1000 + key;
+    }
+    subject.table.mark_changed(&held);
+    let (few, others) = held.split_at(10);
+    subject
+        .table
+        .relieve_but(few.len(), |slot| few.contains(&slot))
+        .unwrap();
+    assert!(subject.table.len_in_memory() <= HOT_ROWS);
+    assert!(
+        few.iter().all(|slot| read(&subject.table, *slot).0 >= 1000),
+        "of {} others",
+        others.len()
+    );
+    subject.find(&(0..90).map(Some).collect::<Vec<Key>>());
+    // Looking for the last few among many that are held is not worth it.
+    let all: Vec<u32> = subject.table.live_slots().collect();
+    subject.table.relieve_but(all.len() - 1, |slot| slot != all[0]).unwrap();
+    assert_eq!(subject.table.len_in_memory(), 90);
+}
+
+#[test]
 fn what_is_newer_than_the_store_reaches_it_and_no_increment() {
     let mut subject = Subject::new(FORMS[0]);
     subject.add(&[Some(1), Some(2)]);

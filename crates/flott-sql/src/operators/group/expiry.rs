@@ -81,14 +81,29 @@ impl Expiry {
     /// # Errors
     /// If groups cannot be read.
     pub(crate) fn sweep(&mut self, table: &mut KeyedTable, now_ms: i64) -> Result<(), TaskError> {
+        self.sweep_but(table, now_ms, 0, |_| false)
+    }
+
+    /// The same while `held` slots are held, those of which `is_held` says so: these stay.
+    ///
+    /// # Errors
+    /// If groups cannot be read.
+    pub(crate) fn sweep_but(
+        &mut self,
+        table: &mut KeyedTable,
+        now_ms: i64,
+        held: usize,
+        is_held: impl Fn(u32) -> bool,
+    ) -> Result<(), TaskError> {
         let mut is_whole = true;
+        let free = |slot: &u32| !is_held(*slot);
         let expired = match table.is_tiered() {
-            false => self.expired(table, table.live_slots(), now_ms),
+            false => self.expired(table, table.live_slots().filter(free), now_ms),
             true => {
                 let mut slots = Vec::with_capacity(SWEPT_ROWS);
-                table.relieve()?;
+                table.relieve_but(held, &is_held)?;
                 is_whole = !table.next_page(&mut self.cursor, SWEPT_ROWS, &mut slots)?;
-                self.expired(table, slots.into_iter(), now_ms)
+                self.expired(table, slots.into_iter().filter(free), now_ms)
             }
         };
         table.remove(&expired);

@@ -185,6 +185,13 @@ impl OverAggregate {
             .collect()
     }
 
+    /// Whether partitions and distinct values may go to disk: frames with a bound hold slots, so do ordered values, and what a set holds of a
+    /// forgotten partition is found by looking at all of it.
+    pub(crate) fn can_be_tiered(&self) -> bool {
+        let scans_sets = self.expiry.is_some() && !self.sets_state.is_empty();
+        !self.frame.is_bounded() && self.ordered.is_empty() && !scans_sets
+    }
+
     /// Whether rows wait for time to pass before they are told.
     fn waits(&self) -> bool {
         matches!(self.order, OverOrder::EventTime { .. }) || matches!(self.frame, OverFrame::Range { .. })
@@ -508,7 +515,10 @@ impl OverAggregate {
         };
         self.tell(&mut telling, out)?;
         match telling.is_over() {
-            true => self.end(&telling),
+            true => {
+                self.end(&telling);
+                self.relieve()?;
+            }
             false => self.telling = Some(telling),
         }
         Ok(Flow::More)
@@ -523,10 +533,10 @@ impl OverAggregate {
             return Ok(());
         }
         self.next_retire = self.progress.saturating_add(preceding_ms.max(MIN_RETIRE_MS));
-        let waiting = self.waiting.partitions();
+        let waiting = &self.waiting;
         // Rows may still come that are older than the watermark, but younger than the last of their partition.
         let oldest = self.progress.saturating_sub(preceding_ms.saturating_mul(2));
-        let (steps, over) = self.frames.retire(oldest, |partition| waiting.contains(&partition));
+        let (steps, over) = self.frames.retire(oldest, |partition| waiting.holds(partition));
         if over.is_empty() {
             return Ok(());
         }
@@ -554,10 +564,29 @@ impl OverAggregate {
         Ok(())
     }
 
+    /// Lets partitions go to disk of which no row waits or is being told.
+    fn relieve(&mut self) -> Result<(), TaskError> {
+        if self.telling.is_some() {
+            return Ok(());
+        }
+        // Values are looked up anew for each piece.
+        for set in &mut self.sets {
+            set.relieve()?;
+        }
+        let waiting = &self.waiting;
+        Ok(self
+            .keys
+            .relieve_but(waiting.partitions(), |slot| waiting.holds(slot))?)
+    }
+
     fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
+        let can_be_tiered = self.can_be_tiered();
         let Some(expiry) = &mut self.expiry else { return Ok(()) };
-        let waiting = self.waiting.partitions();
-        let live = self.keys.live_slots().filter(|slot| !waiting.contains(slot));
+        let waiting = &self.waiting;
+        if can_be_tiered {
+            return expiry.sweep_but(&mut self.keys, now_ms, waiting.partitions(), |slot| waiting.holds(slot));
+        }
+        let live = self.keys.live_slots().filter(|slot| !waiting.holds(*slot));
         let expired = expiry.expired(&self.keys, live, now_ms);
         if expired.len() == self.keys.len() {
             expiry.stop();
@@ -581,10 +610,16 @@ impl Operator for OverAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
         let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
-        let table = |state: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(state), max_parallelism, key_groups);
-        self.keys = table(&self.keys_state);
-        self.rows = table(&self.rows_state);
-        self.sets = self.sets_state.iter().map(table).collect();
+        let in_memory = |state: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(state), max_parallelism, key_groups);
+        let can_be_tiered = self.can_be_tiered();
+        let table = |state: &Arc<TableDescriptor>| match can_be_tiered {
+            true => ctx.table(Arc::clone(state)),
+            false => Ok(in_memory(state)),
+        };
+        self.keys = table(&self.keys_state)?;
+        self.sets = self.sets_state.iter().map(table).collect::<Result<_, _>>()?;
+        // Slots of its rows are held until they are told.
+        self.rows = in_memory(&self.rows_state);
         match ctx.restored.take() {
             Some(restored) => self.restore(&restored),
             None => Ok(()),
@@ -597,6 +632,7 @@ impl Operator for OverAggregate {
         if batch.is_empty() {
             return Ok(Flow::Done);
         }
+        self.relieve()?;
         let keys = key_columns(batch.columns(), &self.partition);
         let hashes = hashes_of(&batch, &keys)?;
         let mut partitions = Vec::with_capacity(times.len());

@@ -2,11 +2,12 @@
 
 use super::aggregate::OverAggregate;
 use crate::nodes::*;
-use crate::operators::harness::{Harness, owner};
+use crate::operators::harness::{Harness, lines, owner};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
 use flott_core::{Batch, Field, LogicalType, TypeKind};
+use flott_state::{BackendSettings, StateBackend};
 use std::sync::Arc;
 
 const SCHEMA: &str = "k BIGINT, v BIGINT, t TIMESTAMP(3)";
@@ -99,6 +100,59 @@ fn bounded_frames_take_back_what_leaves_them() {
         op.run(rows),
         "+I 1 5 10 5 5 1\n+I 1 5 20 10 5 1\n+I 1 9 30 14 5 2\n+I 1 7 40 16 7 2\n+I 1 NULL 50 7 7 1\n+I 1 6 51 6 6 1"
     );
+}
+
+#[test]
+fn partitions_larger_than_memory_give_what_they_give_in_memory() {
+    const PARTITIONS: u64 = 500;
+    let run = |spec: &OverAggregateSpec, backend: StateBackend| {
+        let mut op = Harness::with_backend(Box::new(OverAggregate::new(spec).unwrap()), SCHEMA, backend);
+        let mut told = vec![];
+        for time in 0..80 {
+            for batch in 0..PARTITIONS / 100 {
+                let row = |n: u64| {
+                    let (partition, value) = ((batch * 100 + n) * 7919 % PARTITIONS, (time * 31 + n * 17) % 5);
+                    // Half of the partitions come once only.
+                    let partition = partition + n % 2 * (time + 1) * PARTITIONS;
+                    format!("+I {partition} {value} {}", time * 10 + n % 3)
+                };
+                let rows: Vec<String> = (0..100).map(row).collect();
+                let batch = op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+                told.extend(op.process(batch));
+            }
+            // A third goes on waiting.
+            told.extend(op.watermark(time as i64 * 10 + 1));
+        }
+        told.extend(op.watermark(1000));
+        let mut lines: Vec<String> = told.iter().flat_map(lines).collect();
+        lines.sort();
+        (lines, op.state_bytes())
+    };
+    let calls = || {
+        let distinct = AggregateCall {
+            distinct: true,
+            ..call("COUNT", &[1])
+        };
+        vec![call("SUM", &[1]), call("MAX", &[1]), distinct]
+    };
+    let by_clock = OverAggregateSpec {
+        order: OverOrder::ProcessingTime,
+        ..spec(OverFrame::UnboundedRows, calls())
+    };
+    let expiring = OverAggregateSpec {
+        ttl_ms: 3_600_000,
+        ..sum_and_count(OverFrame::UnboundedRange)
+    };
+    let all = [OverFrame::UnboundedRows, OverFrame::UnboundedRange].map(|frame| spec(frame, calls()));
+    for spec in all.into_iter().chain([by_clock, expiring]) {
+        let options = [("state.backend.hot-rows", "50")].into_iter().collect();
+        let tiers = StateBackend::new(&BackendSettings::from_options(&options).unwrap(), 1);
+        let (expected, in_memory) = run(&spec, StateBackend::default());
+        let (given, in_tiers) = run(&spec, tiers);
+        assert_eq!(expected.len() as u64, PARTITIONS * 80);
+        assert!(given == expected, "{spec:?}");
+        assert!(in_tiers < in_memory, "{spec:?}: {in_tiers} bytes of {in_memory}");
+    }
 }
 
 #[test]

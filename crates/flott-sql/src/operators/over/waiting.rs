@@ -1,7 +1,7 @@
 //! Rows that wait for their time, in the order in which they will be told: [`Waiting`].
 
 use super::frames::RowAt;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Rows by time; those of one time by partition, then by number.
 ///
@@ -10,6 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) struct Waiting {
     times: BTreeMap<i64, Same>,
     rows: usize,
+    /// How many rows of each partition wait.
+    of_partition: Vec<u32>,
+    /// How many partitions have rows that wait.
+    partitions: usize,
 }
 
 /// Rows of one time.
@@ -27,6 +31,12 @@ impl Waiting {
         same.rows.push_back((row.partition, number, row.slot));
         same.is_sorted = false;
         self.rows += 1;
+        let partition = row.partition as usize;
+        if partition >= self.of_partition.len() {
+            self.of_partition.resize(partition + 1, 0);
+        }
+        self.partitions += usize::from(self.of_partition[partition] == 0);
+        self.of_partition[partition] += 1;
     }
 
     /// The earliest time.
@@ -37,6 +47,17 @@ impl Waiting {
     /// Takes rows out up to time `until`, until there are at least `room`; with `whole` the rows of a partition's time stay
     /// together.
     pub(crate) fn take_due(&mut self, until: i64, room: usize, whole: bool) -> Vec<RowAt> {
+        let due = self.take(until, room, whole);
+        for row in &due {
+            let waiting = &mut self.of_partition[row.partition as usize];
+            *waiting -= 1;
+            self.partitions -= usize::from(*waiting == 0);
+        }
+        self.rows -= due.len();
+        due
+    }
+
+    fn take(&mut self, until: i64, room: usize, whole: bool) -> Vec<RowAt> {
         let mut due: Vec<RowAt> = vec![];
         while let Some(mut first) = self.times.first_entry().filter(|f| *f.key() <= until) {
             let time = *first.key();
@@ -48,7 +69,6 @@ impl Waiting {
             while let Some(&(partition, _, slot)) = same.rows.front() {
                 let continues = |row: &RowAt| whole && (row.partition, row.time) == (partition, time);
                 if due.len() >= room && !due.last().is_some_and(continues) {
-                    self.rows -= due.len();
                     return due;
                 }
                 same.rows.pop_front();
@@ -56,19 +76,23 @@ impl Waiting {
             }
             first.remove();
         }
-        self.rows -= due.len();
         due
     }
 
-    /// Partitions with rows that wait.
-    pub(crate) fn partitions(&self) -> BTreeSet<u32> {
-        let rows = self.times.values().flat_map(|same| &same.rows);
-        rows.map(|(partition, ..)| *partition).collect()
+    /// How many partitions have rows that wait.
+    pub(crate) fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// Whether rows of a partition wait.
+    #[inline]
+    pub(crate) fn holds(&self, partition: u32) -> bool {
+        self.of_partition.get(partition as usize).is_some_and(|rows| *rows > 0)
     }
 
     /// Memory in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows * size_of::<(u32, i64, u32)>() + self.times.len() * 64
+        self.rows * size_of::<(u32, i64, u32)>() + self.times.len() * 64 + self.of_partition.capacity() * 4
     }
 }
 
@@ -85,13 +109,16 @@ mod tests {
             waiting.insert(RowAt { partition, time, slot }, number as i64);
         }
         assert_eq!(waiting.first_time(), Some(3));
-        assert_eq!(waiting.partitions().len(), 2);
+        let held = |waiting: &Waiting| (waiting.partitions(), [0, 1, 2, 3].map(|p| waiting.holds(p)));
+        assert_eq!(held(&waiting), (2, [false, true, true, false]));
         let slots = |due: Vec<RowAt>| due.iter().map(|r| r.slot).collect::<Vec<_>>();
         assert_eq!(slots(waiting.take_due(8, 2, true)), [2, 1, 3]);
         assert_eq!(slots(waiting.take_due(8, 2, true)), [0]);
         assert!(waiting.take_due(8, 2, true).is_empty());
+        assert_eq!(held(&waiting), (1, [false, false, true, false]));
         assert_eq!(slots(waiting.take_due(9, 2, false)), [4]);
-        assert_eq!((waiting.first_time(), waiting.bytes()), (None, 0));
+        assert_eq!((waiting.first_time(), waiting.rows), (None, 0));
+        assert_eq!(held(&waiting), (0, [false; 4]));
     }
 
     #[test]
