@@ -4,10 +4,11 @@
   soak.py --flott PATH [--minutes 30] [--backend rocksdb] [--memory 64mb] [--rate 40000] [--keys 20000000] [--ttl-s 120]
 
 Random keys of a generator are summed in groups; what was not touched within the time to live is forgotten, so that the state stops growing soon after the first such span. Checkpoints are
-increments, one every 10 s. Resident size is sampled each second. The mean of the last third must be within 5 % of that of the second, and the folder on local disk and
-that of the checkpoints must not have grown by more than half in between. Exit code 1 if not. --flott wants a release build with the feature rocksdb.
+increments, one every 10 s. Resident size is sampled each second. The mean of the last third must be within 5 % of that of the second, the folder on local disk and
+that of the checkpoints must not have grown by more than half in between, and in the last third it must have read 95 % of --rate. Exit code 1 if not. --flott wants a release
+build with the feature rocksdb.
 """
-import argparse, os, shutil, signal, subprocess, sys, tempfile, time
+import argparse, os, re, shutil, signal, socket, subprocess, sys, tempfile, time, urllib.request
 from pathlib import Path
 
 JOB = """
@@ -25,6 +26,7 @@ CREATE TABLE sums (k BIGINT, total BIGINT, events BIGINT, tag STRING, PRIMARY KE
 INSERT INTO sums SELECT k, SUM(v), COUNT(*), LAST_VALUE(tag) FROM events GROUP BY k;
 """
 ALLOWED = 0.05
+READ = re.compile(r"^flink_taskmanager_job_task_numRecordsIn\{[^}]*GroupAggregate[^}]*\} (\d+)", re.M)
 
 
 def resident_mib(pid):
@@ -46,6 +48,24 @@ def folder_mib(path):
     return total / 2**20
 
 
+def records_read(port):
+    """What the aggregate has taken in so far."""
+    page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+    return sum(map(int, READ.findall(page)))
+
+
+def rate(reads):
+    """Records a second between the first and the last look."""
+    (since, before), (until, behind) = reads[0], reads[-1]
+    return (behind - before) / max(1e-9, until - since)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 def mean(values):
     return sum(values) / max(1, len(values))
 
@@ -62,29 +82,37 @@ def main():
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="flott-soak-"))
     (folder / "job.sql").write_text(JOB.format(dir=folder, **vars(args)))
+    port = free_port()
     with open(folder / "err", "w") as err:
-        job = subprocess.Popen([args.flott, "run", str(folder / "job.sql"), "-p", "1"], stdout=subprocess.DEVNULL, stderr=err)
-    samples, start = [], time.monotonic()
+        command = [args.flott, "run", str(folder / "job.sql"), "-p", "1", "-D", f"metrics.reporter.prom.port={port}"]
+        job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err)
+    samples, reads, start = [], [], time.monotonic()
     try:
+        time.sleep(3)
         while time.monotonic() - start < args.minutes * 60:
             time.sleep(1)
             if job.poll() is not None:
                 sys.exit(f"the job ended with code {job.returncode}\n{(folder / 'err').read_text()[-2000:]}")
             one = (resident_mib(job.pid), folder_mib(folder / "local"), folder_mib(folder / "checkpoints"))
             samples.append(one)
+            reads.append((time.monotonic(), records_read(port)))
             if len(samples) % 60 == 0:
-                print(f"{len(samples) // 60:3} min: {one[0]:.0f} MiB resident, {one[1]:.0f} MiB on local disk, {one[2]:.0f} MiB of checkpoints", flush=True)
+                print(f"{len(samples) // 60:3} min: {one[0]:.0f} MiB resident, {one[1]:.0f} MiB on local disk, {one[2]:.0f} MiB of checkpoints, "
+                      f"{rate(reads[-60:]):.0f} records a second", flush=True)
         third = len(samples) // 3
         second, last = samples[third : 2 * third], samples[2 * third :]
         before, behind = ([mean([s[i] for s in part]) for i in range(3)] for part in (second, last))
-        print("resident {:.0f} -> {:.0f} MiB, local disk {:.0f} -> {:.0f} MiB, checkpoints {:.0f} -> {:.0f} MiB (second third -> last)".format(
-            before[0], behind[0], before[1], behind[1], before[2], behind[2]))
+        read = rate(reads[2 * third :])
+        print("resident {:.0f} -> {:.0f} MiB, local disk {:.0f} -> {:.0f} MiB, checkpoints {:.0f} -> {:.0f} MiB (second third -> last), {:.0f} records a second".format(
+            before[0], behind[0], before[1], behind[1], before[2], behind[2], read))
         job.send_signal(signal.SIGTERM)
         code = job.wait(timeout=120)
         problems = []
         if abs(behind[0] - before[0]) > ALLOWED * before[0]:
             problems.append(f"resident size changed by {100 * (behind[0] / before[0] - 1):+.1f} %")
         problems += [f"{what} grew" for i, what in ((1, "local disk"), (2, "the checkpoints' folder")) if behind[i] > 1.5 * before[i] + 1]
+        if read < (1 - ALLOWED) * args.rate:
+            problems.append(f"it read {read:.0f} of {args.rate} records a second")
         if code != 0:
             problems.append(f"it ended with code {code}\n{(folder / 'err').read_text()[-2000:]}")
         print("; ".join(problems) or "steady")

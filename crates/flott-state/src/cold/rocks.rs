@@ -8,8 +8,8 @@ use super::{ColdBatch, ColdError, ColdRead, ColdStore, ColdWrite};
 use flott_checkpoint::LocalFolder;
 use flott_core::encoding::EncodedRows;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, DEFAULT_COLUMN_FAMILY_NAME,
-    Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DEFAULT_COLUMN_FAMILY_NAME, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use std::sync::Arc;
 const NAME: &str = "flott-rocksdb-";
 /// Bits of the filter for each key: one look-up of a missing key in a hundred reads a block.
 const FILTER_BITS: f64 = 10.0;
-const BLOCK_BYTES: usize = 16 * 1024;
+/// As RocksDB's own default: a look-up of one row reads and checks a block.
+const BLOCK_BYTES: usize = 4 * 1024;
 const MAX_WRITE_BUFFER_BYTES: usize = 64 << 20;
 /// Below what systems give a process, with room for its sockets.
 const MAX_OPEN_FILES: i32 = 512;
@@ -85,8 +86,12 @@ fn options(settings: &RocksSettings) -> Options {
     if let Some(bytes) = settings.memory_bytes {
         let cache = Cache::new_lru_cache(bytes);
         blocks.set_block_cache(&cache);
+        // Where state is much larger than the cache, an index and a filter of a whole file, megabytes both, would be read again for each look-up.
         blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(BLOCK_BYTES);
+        blocks.set_pin_top_level_index_and_filter(true);
         // Write buffers are charged to the cache, so one number bounds both.
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(bytes / 2, false, cache);
         options.set_write_buffer_manager(&buffers);
