@@ -54,6 +54,11 @@ def records_read(port):
     return sum(map(int, READ.findall(page)))
 
 
+def check_alive(job, folder):
+    if job.poll() is not None:
+        sys.exit(f"the job ended with code {job.returncode}\n{(folder / 'err').read_text()[-2000:]}")
+
+
 def rate(reads):
     """Records a second between the first and the last look."""
     (since, before), (until, behind) = reads[0], reads[-1]
@@ -91,18 +96,23 @@ def main():
         time.sleep(3)
         while time.monotonic() - start < args.minutes * 60:
             time.sleep(1)
-            if job.poll() is not None:
-                sys.exit(f"the job ended with code {job.returncode}\n{(folder / 'err').read_text()[-2000:]}")
+            check_alive(job, folder)
             one = (resident_mib(job.pid), folder_mib(folder / "local"), folder_mib(folder / "checkpoints"))
             samples.append(one)
-            reads.append((time.monotonic(), records_read(port)))
+            try:
+                reads.append((time.monotonic(), records_read(port)))
+            except OSError as problem:
+                # It may be going just now; if not, the next look may succeed.
+                time.sleep(1)
+                check_alive(job, folder)
+                print(f"no metrics: {problem}", flush=True)
             if len(samples) % 60 == 0:
                 print(f"{len(samples) // 60:3} min: {one[0]:.0f} MiB resident, {one[1]:.0f} MiB on local disk, {one[2]:.0f} MiB of checkpoints, "
                       f"{rate(reads[-60:]):.0f} records a second", flush=True)
         third = len(samples) // 3
         second, last = samples[third : 2 * third], samples[2 * third :]
         before, behind = ([mean([s[i] for s in part]) for i in range(3)] for part in (second, last))
-        read = rate(reads[2 * third :])
+        read = rate([look for look in reads if look[0] >= reads[-1][0] - third])
         print("resident {:.0f} -> {:.0f} MiB, local disk {:.0f} -> {:.0f} MiB, checkpoints {:.0f} -> {:.0f} MiB (second third -> last), {:.0f} records a second".format(
             before[0], behind[0], before[1], behind[1], before[2], behind[2], read))
         job.send_signal(signal.SIGTERM)
