@@ -71,8 +71,8 @@ pub struct OperatorContext {
 }
 
 impl OperatorContext {
-    /// An empty table for the subtask's key groups, of an operator that keeps no slot from one batch to the next: it may lie partly on
-    /// disk ([`StateBackend::table`]).
+    /// An empty table for the subtask's key groups, of an operator that keeps no slot from one batch to the next, or says which: it may lie
+    /// partly on disk ([`StateBackend::table`]).
     ///
     /// # Errors
     /// If there is no disk for it.

@@ -170,8 +170,8 @@ impl StateBackend {
         })))
     }
 
-    /// A table whose operator looks its keys up anew with each batch, and calls [`KeyedTable::relieve`] in between: tiered where
-    /// the backend has tiers.
+    /// A table whose operator looks its keys up anew with each batch, and calls [`KeyedTable::relieve`] in between, or
+    /// [`KeyedTable::relieve_but`] with the slots that it holds: tiered where the backend has tiers.
     ///
     /// # Errors
     /// If the store cannot be opened.

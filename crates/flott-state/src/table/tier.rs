@@ -7,7 +7,8 @@
 //!
 //! * A key is in memory, in the store, or in both; then the row in memory counts, and [`Tier::dirty`] says whether the
 //!   store's is older.
-//! * Rows leave memory in [`KeyedTable::relieve`] alone, which operators call where they hold no slot: a slot is valid until then.
+//! * Rows leave memory in [`KeyedTable::relieve`] alone, which operators call where they hold no slot: a slot is valid until then. Who goes on
+//!   holding some says which ([`KeyedTable::relieve_but`]).
 //! * Removals go to the store with the next access to it; nothing else is read or written in between.
 //! * While increments are wanted, each write and removal of a row leaves a *marker* in the store with the checkpoint that came before: an
 //!   increment is what is marked behind its base, and what memory has changed since ([`crate::changes`]). So no tombstone is
@@ -415,7 +416,8 @@ impl KeyedTable {
         self.relieve_but(0, |_| false)
     }
 
-    /// The same while `held` slots are held, those of which `is_held` says so: these stay, beside what memory may hold.
+    /// The same while `held` slots are held, those of which `is_held` says so: these stay, and count. So memory may hold more
+    /// than its share where much is held, and less than an eighth of it besides.
     ///
     /// # Errors
     /// As [`Self::relieve`].
