@@ -13,7 +13,7 @@ use flott_core::{Batch, JobId, KeyGroupRange, OperatorId, Options, RowKind};
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Element, Flow, Operator, OperatorContext, Output, TaskError, Waker};
-use flott_state::{LoadedRun, OperatorSnapshot, RestoredState, RunMode, StateBackend};
+use flott_state::{BackendSettings, LoadedRun, OperatorSnapshot, RestoredState, RunMode, StateBackend};
 use std::sync::Arc;
 
 /// Calls return at most so many rows; twice that where every row may yield two.
@@ -377,6 +377,12 @@ fn column<'a>(ty: &DataType, cells: impl Iterator<Item = Option<&'a str>>) -> Ar
 
 fn elements(cell: &str) -> impl Iterator<Item = &str> {
     cell[1..cell.len() - 1].split(',').filter(|e| !e.is_empty())
+}
+
+/// A state backend with so many rows in memory, the others in a map.
+pub(crate) fn in_tiers(rows: &str) -> StateBackend {
+    let options = [("state.backend.hot-rows", rows)].into_iter().collect();
+    StateBackend::new(&BackendSettings::from_options(&options).unwrap(), 1)
 }
 
 /// A line per row: kind and values.

@@ -25,7 +25,7 @@ use crate::error::StateError;
 use crate::keys::{self, KeyStore};
 use arrow_array::ArrayRef;
 use flott_checkpoint::{RunRef, TableDescriptor};
-use flott_core::encoding::EncodedRows;
+use flott_core::encoding::{EncodedRows, RowEncoder};
 use flott_core::hash::hash_columns;
 use flott_core::key_group::key_group_of;
 use flott_core::{CheckpointId, KeyGroup};
@@ -43,6 +43,8 @@ const BATCH_WRITES: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
 /// Bytes of rows that a page ends with, about.
 const PAGE_BYTES: usize = 4 << 20;
+/// Rows of one page that are removed together.
+const REMOVED_ROWS: usize = 4096;
 /// The size of a row is looked at anew when there are so many more rows, or so many looks later.
 const RESAMPLE_SHARE: usize = 16;
 
@@ -635,6 +637,27 @@ impl KeyedTable {
             let dirty: Vec<u32> = self.rows.live.iter().collect();
             self.write_rows(&dirty)?;
         }
+        let Some(tier) = &self.tier else { return Ok(false) };
+        let (first, until) = tier.id.rows();
+        let from = match std::mem::take(&mut cursor.0) {
+            Next::Key(key) => key,
+            Next::Start | Next::Slot(_) => first,
+        };
+        let next = self.load_page(&from, &until, limit, out)?;
+        let more = next.is_some();
+        cursor.0 = next.map_or(Next::Start, Next::Key);
+        Ok(more)
+    }
+
+    /// Brings the first rows that the store has from key `from` on and before `until` into memory, `limit` at most, and appends their
+    /// slots: where to go on, if there are more.
+    fn load_page(
+        &mut self,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+        out: &mut Vec<u32>,
+    ) -> Result<Option<Vec<u8>>, StateError> {
         let Self {
             tier: Some(tier),
             rows,
@@ -644,20 +667,15 @@ impl KeyedTable {
             ..
         } = self
         else {
-            return Ok(false);
+            return Ok(None);
         };
-        let (first, until) = tier.id.rows();
-        let from = match std::mem::take(&mut cursor.0) {
-            Next::Key(key) => key,
-            Next::Start | Next::Slot(_) => first,
-        };
-        let (mut taken, mut bytes, mut problem) = (0, 0, None);
+        let (mut taken, mut bytes, mut problem, mut next) = (0, 0, None, None);
         let settled = tier.settle();
         let (id, store) = (tier.id, Arc::clone(&tier.store));
         let scanned = settled.and_then(|()| {
-            store.scan(&from, &until, &mut |key, value| {
+            store.scan(from, until, &mut |key, value| {
                 if taken == limit || bytes >= PAGE_BYTES {
-                    cursor.0 = Next::Key(key.to_vec());
+                    next = Some(key.to_vec());
                     return false;
                 }
                 bytes += value.len();
@@ -679,8 +697,42 @@ impl KeyedTable {
         scanned.map_err(|e| self.cold_error(e))?;
         match problem {
             Some(problem) => Err(problem),
-            None => Ok(matches!(cursor.0, Next::Key(_))),
+            None => Ok(next),
         }
+    }
+
+    /// Removes all keys of a tiered table whose first fields, those that place them, are a row of `prefixes`, wherever their rows are.
+    /// `placement_hashes` are those of the rows.
+    ///
+    /// # Errors
+    /// If rows cannot be read.
+    pub fn remove_beginning_with(&mut self, prefixes: &[ArrayRef], placement_hashes: &[u64]) -> Result<(), StateError> {
+        let Some(tier) = &self.tier else { return Ok(()) };
+        // The store must know each key; that a row in memory is newer does not matter, as it goes.
+        let unknown = self.rows.live.iter().filter(|slot| !tier.stored.contains(*slot));
+        let unknown: Vec<u32> = unknown.collect();
+        let id = tier.id;
+        self.write_rows(&unknown)?;
+        let encoder = RowEncoder::of_keys(prefixes).map_err(|source| StateError::Keys {
+            table: self.descriptor.name.clone(),
+            source,
+        })?;
+        let (mut prefix, mut from, mut slots) = (vec![], vec![], vec![]);
+        for (row, &hash) in placement_hashes.iter().enumerate() {
+            prefix.clear();
+            encoder.encode(row, &mut prefix);
+            let group = key_group_of(hash, self.max_parallelism);
+            from.clear();
+            id.write_row_key(group, |out| row::write_blob(&prefix, out), &mut from);
+            let until = behind(&from);
+            let mut next = Some(from.clone());
+            while let Some(from) = next {
+                slots.clear();
+                next = self.load_page(&from, &until, REMOVED_ROWS, &mut slots)?;
+                self.remove(&slots);
+            }
+        }
+        Ok(())
     }
 
     /// Puts a row of a store into a table that has none; the bytes are those behind the table's prefix.
@@ -761,6 +813,18 @@ fn load_rows(
         })
     });
     (read, loaded)
+}
+
+/// The first bytes behind all that begin with `prefix`.
+fn behind(prefix: &[u8]) -> Vec<u8> {
+    let mut bytes = prefix.to_vec();
+    while let Some(last) = bytes.pop() {
+        if last < u8::MAX {
+            bytes.push(last + 1);
+            break;
+        }
+    }
+    bytes
 }
 
 /// The rows in order, each once.

@@ -551,6 +551,55 @@ fn slots_that_are_held_stay() {
 }
 
 #[test]
+fn keys_are_removed_by_their_first_fields() {
+    let key = vec![LogicalType::string(), LogicalType::bigint()];
+    let mut descriptor = TableDescriptor::new("t", key).placed_by(1);
+    for (name, ty) in [("count", ColumnType::I64), ("sum", ColumnType::F64), ("text", ColumnType::Bytes)] {
+        descriptor = descriptor.column(name, ty);
+    }
+    let descriptor = Arc::new(descriptor.values("list", Vec::<i64>::state_type()));
+    let mut table = new_table(&descriptor, KeyGroupRange::all(GROUPS), Some(&Arc::default()));
+    // One name begins with another; NULL is one, too.
+    let names = [None, Some(""), Some("a"), Some("ab"), Some("b")];
+    let name = |n: i64| names[n as usize % names.len()];
+    for from in (0..300).step_by(20) {
+        let texts: ArrayRef = Arc::new((from..from + 20).map(name).collect::<StringArray>());
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + 20));
+        let placement = hash_columns(&[texts.clone()], 20).unwrap();
+        let keys = [texts, numbers];
+        let hashes = hash_columns(&keys, 20).unwrap();
+        table
+            .slots_with_placement(&keys, &hashes, &placement, &mut vec![])
+            .unwrap();
+        table.relieve().unwrap();
+    }
+    assert_eq!(table.len(), 300);
+    let mut remove = |gone: &[Option<&str>]| {
+        let prefixes: [ArrayRef; 1] = [Arc::new(StringArray::from(gone.to_vec()))];
+        let hashes = hash_columns(&prefixes, gone.len()).unwrap();
+        table.remove_beginning_with(&prefixes, &hashes).unwrap();
+        let (mut cursor, mut left) = (TableCursor::default(), vec![]);
+        loop {
+            let mut slots = vec![];
+            let more = table.next_page(&mut cursor, 50, &mut slots).unwrap();
+            let keys = table.keys(&slots).unwrap();
+            let texts = keys[0].as_string::<i32>();
+            left.extend((0..slots.len()).map(|row| texts.is_valid(row).then(|| texts.value(row).to_owned())));
+            table.relieve().unwrap();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(left.len(), table.len());
+        (left.len(), BTreeSet::from_iter(left))
+    };
+    let texts = |of: &[Option<&str>]| of.iter().map(|t| t.map(str::to_owned)).collect::<BTreeSet<_>>();
+    assert_eq!(remove(&[Some("a")]), (240, texts(&[None, Some(""), Some("ab"), Some("b")])));
+    assert_eq!(remove(&[Some("b"), None, Some("c")]), (120, texts(&[Some(""), Some("ab")])));
+    assert_eq!(remove(&[Some("ab"), Some("")]), (0, texts(&[])));
+}
+
+#[test]
 fn what_is_newer_than_the_store_reaches_it_and_no_increment() {
     let mut subject = Subject::new(FORMS[0]);
     subject.add(&[Some(1), Some(2)]);

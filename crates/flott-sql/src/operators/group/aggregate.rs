@@ -211,16 +211,15 @@ impl GroupAggregate {
         })
     }
 
-    /// Lets rows of tables go to disk, unless a bundle holds slots.
+    /// Lets rows of tables go to disk, but for groups of which a bundle holds slots.
     fn relieve(&mut self) -> Result<(), TaskError> {
         // Values are looked up anew with each batch, in a bundle too.
         for set in &mut self.sets {
             set.relieve()?;
         }
-        match &self.bundle {
-            Some(bundle) if !bundle.is_empty() => Ok(()),
-            _ => Ok(self.table.relieve()?),
-        }
+        let bundle = self.bundle.as_ref();
+        let is_held = |slot| bundle.is_some_and(|b| b.holds(slot));
+        Ok(self.table.relieve_but(bundle.map_or(0, Bundle::len), is_held)?)
     }
 
     /// Counts rows in and out of their groups, if they are counted; rows that retract from an empty group are dropped.
@@ -499,23 +498,15 @@ impl GroupAggregate {
 
     fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
         let Some(expiry) = &mut self.expiry else { return Ok(()) };
-        if self.table.is_tiered() {
-            match self.bundle.as_ref().and_then(Bundle::deadline_ms) {
-                // The bundle's slots must stay.
-                Some(deadline_ms) => expiry.sweep_at(deadline_ms.saturating_add(1)),
-                None => expiry.sweep(&mut self.table, now_ms)?,
-            }
-            return Ok(());
-        }
         let bundle = self.bundle.as_ref();
-        let untold = |slot: &u32| bundle.is_some_and(|b| b.holds(*slot));
-        let expired = expiry.expired(&self.table, self.table.live_slots().filter(|s| !untold(s)), now_ms);
-        if expired.len() == self.table.len() {
-            expiry.stop();
-        } else {
-            expiry.plan_sweep(now_ms);
-        }
-        self.forget(&expired)
+        let (sets, ordered) = (&mut self.sets, &mut self.ordered);
+        expiry.sweep_but(
+            &mut self.table,
+            now_ms,
+            bundle.map_or(0, Bundle::len),
+            |slot| bundle.is_some_and(|b| b.holds(slot)),
+            |table, expired| forget_groups(table, sets, ordered, expired),
+        )
     }
 }
 
@@ -569,11 +560,19 @@ pub(crate) fn forget_groups(
     if slots.is_empty() {
         return Ok(());
     }
+    let keys = match sets.iter().any(KeyedTable::is_tiered) {
+        true => table.keys(slots)?,
+        false => vec![],
+    };
     table.remove(slots);
     for ordered in ordered {
         slots.iter().for_each(|s| ordered.remove_group(*s));
     }
     for set in sets {
+        if set.is_tiered() {
+            set.remove_beginning_with(&keys, &hash_columns(&keys, slots.len())?)?;
+            continue;
+        }
         let entries: Vec<u32> = set.live_slots().collect();
         for entries in entries.chunks(MAX_EMITTED_ROWS) {
             let (groups, _) = groups_of(table, set, entries)?;
@@ -626,8 +625,9 @@ fn before_rows(initial: &[ArrayRef], after: &[ArrayRef], previous: &[u32]) -> Re
 impl Operator for GroupAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         self.clock = ctx.clock.clone();
-        // Ordered values hold slots; and what a set holds of a forgotten group is found by looking at all of it.
-        let stays = !self.ordered.is_empty() || (self.expiry.is_some() && !self.sets_state.is_empty());
+        // Ordered values hold slots; and what a set holds of a forgotten group is found by the group's fields.
+        let has_nothing_to_find = self.keys.is_empty() && self.expiry.is_some() && !self.sets_state.is_empty();
+        let stays = !self.ordered.is_empty() || has_nothing_to_find;
         let table = |state: &Arc<TableDescriptor>| match stays {
             true => Ok(KeyedTable::new(
                 Arc::clone(state),

@@ -83,9 +83,9 @@ impl Bundle {
         self.before_bytes += bytes;
     }
 
-    /// Whether no group waits to be told.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+    /// How many groups wait to be told.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// Whether a group waits to be told.

@@ -64,11 +64,6 @@ impl Expiry {
         self.next_sweep_ms = Some(now_ms.saturating_add((self.ttl_ms / SWEEPS).max(MIN_SWEEP_MS)));
     }
 
-    /// Puts the next look off.
-    pub(crate) fn sweep_at(&mut self, time_ms: i64) {
-        self.next_sweep_ms = Some(time_ms);
-    }
-
     /// No group is left to look at.
     pub(crate) fn stop(&mut self) {
         self.next_sweep_ms = None;
@@ -81,10 +76,14 @@ impl Expiry {
     /// # Errors
     /// If groups cannot be read.
     pub(crate) fn sweep(&mut self, table: &mut KeyedTable, now_ms: i64) -> Result<(), TaskError> {
-        self.sweep_but(table, now_ms, 0, |_| false)
+        let forget = |table: &mut KeyedTable, expired: &[u32]| {
+            table.remove(expired);
+            Ok(())
+        };
+        self.sweep_but(table, now_ms, 0, |_| false, forget)
     }
 
-    /// The same while `held` slots are held, those of which `is_held` says so: these stay.
+    /// The same while `held` slots are held, those of which `is_held` says so: these stay. What has expired goes by `forget`.
     ///
     /// # Errors
     /// If groups cannot be read.
@@ -94,6 +93,7 @@ impl Expiry {
         now_ms: i64,
         held: usize,
         is_held: impl Fn(u32) -> bool,
+        forget: impl FnOnce(&mut KeyedTable, &[u32]) -> Result<(), TaskError>,
     ) -> Result<(), TaskError> {
         let mut is_whole = true;
         let free = |slot: &u32| !is_held(*slot);
@@ -106,7 +106,7 @@ impl Expiry {
                 self.expired(table, slots.into_iter().filter(free), now_ms)
             }
         };
-        table.remove(&expired);
+        forget(table, &expired)?;
         if table.is_empty() {
             self.stop();
         } else if is_whole {

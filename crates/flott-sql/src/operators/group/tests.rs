@@ -3,9 +3,10 @@
 use super::aggregate::{GroupAggregate, Input};
 use super::local::LocalGroupAggregate;
 use crate::nodes::*;
-use crate::operators::harness::{Harness, lines, owner};
+use crate::operators::harness::{Harness, in_tiers, lines, owner};
 use arrow_array::{ArrayRef, Int64Array, StringArray};
 use flott_core::{Batch, Field, LogicalType, TypeKind};
+use flott_state::StateBackend;
 use std::sync::Arc;
 
 const SCHEMA: &str = "k BIGINT, v BIGINT, ok BOOLEAN";
@@ -67,7 +68,12 @@ fn mini(spec: GroupAggregateSpec, latency_ms: u64, size: u64) -> GroupAggregateS
 }
 
 fn harness(spec: &GroupAggregateSpec) -> Harness {
-    Harness::new(Box::new(GroupAggregate::new(spec, Input::Rows).unwrap()), SCHEMA)
+    over(spec, StateBackend::default())
+}
+
+fn over(spec: &GroupAggregateSpec, backend: StateBackend) -> Harness {
+    let operator = GroupAggregate::new(spec, Input::Rows).unwrap();
+    Harness::with_backend(Box::new(operator), SCHEMA, backend)
 }
 
 #[test]
@@ -439,25 +445,72 @@ fn groups_that_no_row_touches_are_forgotten() {
         ttl_ms: 1000,
         ..spec(vec![distinct("COUNT", &[1], None), call("SUM", &[1])])
     };
-    let mut op = harness(&spec_of);
-    assert_eq!(
-        op.run("clock 100\n+I 1 5 true\n+I 1 5 true"),
-        "+I 1 1 5\n-U 1 1 5\n+U 1 1 10",
-        "each row shows that the group lives"
-    );
-    assert_eq!(op.run("clock 1099\n+I 1 6 true"), "-U 1 1 10\n+U 1 2 16");
-    assert_eq!(
-        op.run("clock 2099\n+I 1 5 true\n+I 2 7 true"),
-        "+I 1 1 5\n+I 2 1 7",
-        "distinct values are forgotten too"
-    );
-    assert!(op.next_timer().is_some());
-    assert_eq!(
-        op.run("timer 9000\ntimer 20000"),
-        "",
-        "nothing is told when groups are forgotten"
-    );
-    assert_eq!(op.next_timer(), None, "nothing is left to look at");
+    for backend in [StateBackend::default(), in_tiers("1")] {
+        let mut op = over(&spec_of, backend);
+        assert_eq!(
+            op.run("clock 100\n+I 1 5 true\n+I 1 5 true"),
+            "+I 1 1 5\n-U 1 1 5\n+U 1 1 10",
+            "each row shows that the group lives"
+        );
+        assert_eq!(op.run("clock 1099\n+I 1 6 true"), "-U 1 1 10\n+U 1 2 16");
+        assert_eq!(
+            op.run("clock 2099\n+I 1 5 true\n+I 2 7 true"),
+            "+I 1 1 5\n+I 2 1 7",
+            "distinct values are forgotten too"
+        );
+        assert!(op.next_timer().is_some());
+        assert_eq!(
+            op.run("timer 9000\ntimer 20000"),
+            "",
+            "nothing is told when groups are forgotten"
+        );
+        assert_eq!(op.next_timer(), None, "nothing is left to look at");
+    }
+}
+
+#[test]
+fn groups_larger_than_memory_are_forgotten_with_their_distinct_values() {
+    let counting = GroupAggregateSpec {
+        ttl_ms: 1000,
+        ..spec(vec![distinct("COUNT", &[1], None), call("SUM", &[1])])
+    };
+    let run = |spec: &GroupAggregateSpec, backend: StateBackend| {
+        let mut op = over(spec, backend);
+        let mut told = vec![];
+        for step in 0..40u64 {
+            op.clock.set(step as i64 * 100);
+            for batch in 0..5 {
+                // A fifth of the groups are of each step, one in seven comes again when it is about to be forgotten, or was.
+                let row = |n: u64| match n % 7 {
+                    0 => format!("+I {} {} true", step.saturating_sub(9 + n % 3) * 100 + n, n % 5),
+                    _ => format!("+I {} {} true", step * 100 + n, (n + batch) % 5),
+                };
+                let rows: Vec<String> = (0..100).map(row).collect();
+                let batch = op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+                told.extend(op.process(batch));
+            }
+            if step % 3 == 0 {
+                told.extend(op.flush());
+            }
+            if op.next_timer().is_some_and(|at| at <= step as i64 * 100) {
+                assert_eq!(op.run(&format!("timer {}", step * 100)), "");
+            }
+        }
+        told.extend(op.flush());
+        let lines: Vec<String> = told.iter().flat_map(lines).collect();
+        for time in 0..100 {
+            op.run(&format!("timer {}", 10_000 + time * 1000));
+        }
+        assert_eq!(op.next_timer(), None, "all is forgotten in the end");
+        lines
+    };
+    for spec in [counting.clone(), mini(counting, 1_000_000, 700)] {
+        let expected = run(&spec, StateBackend::default());
+        assert!(expected.len() > 3000, "{} lines", expected.len());
+        for rows in ["2", "60"] {
+            assert!(run(&spec, in_tiers(rows)) == expected, "{rows} rows in memory: {spec:?}");
+        }
+    }
 }
 
 #[test]

@@ -186,10 +186,10 @@ impl OverAggregate {
     }
 
     /// Whether partitions and distinct values may go to disk: frames with a bound hold slots, so do ordered values, and what a set holds of a
-    /// forgotten partition is found by looking at all of it.
+    /// forgotten partition is found by its fields.
     pub(crate) fn can_be_tiered(&self) -> bool {
-        let scans_sets = self.expiry.is_some() && !self.sets_state.is_empty();
-        !self.frame.is_bounded() && self.ordered.is_empty() && !scans_sets
+        let has_nothing_to_find = self.partition.is_empty() && self.expiry.is_some() && !self.sets_state.is_empty();
+        !self.frame.is_bounded() && self.ordered.is_empty() && !has_nothing_to_find
     }
 
     /// Whether rows wait for time to pass before they are told.
@@ -580,20 +580,16 @@ impl OverAggregate {
     }
 
     fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
-        let can_be_tiered = self.can_be_tiered();
         let Some(expiry) = &mut self.expiry else { return Ok(()) };
         let waiting = &self.waiting;
-        if can_be_tiered {
-            return expiry.sweep_but(&mut self.keys, now_ms, waiting.partitions(), |slot| waiting.holds(slot));
-        }
-        let live = self.keys.live_slots().filter(|slot| !waiting.holds(*slot));
-        let expired = expiry.expired(&self.keys, live, now_ms);
-        if expired.len() == self.keys.len() {
-            expiry.stop();
-        } else {
-            expiry.plan_sweep(now_ms);
-        }
-        forget_groups(&mut self.keys, &mut self.sets, &mut self.ordered, &expired)
+        let (sets, ordered) = (&mut self.sets, &mut self.ordered);
+        expiry.sweep_but(
+            &mut self.keys,
+            now_ms,
+            waiting.partitions(),
+            |slot| waiting.holds(slot),
+            |keys, expired| forget_groups(keys, sets, ordered, expired),
+        )
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::aggregate::OverAggregate;
 use crate::nodes::*;
-use crate::operators::harness::{Harness, lines, owner};
+use crate::operators::harness::{Harness, in_tiers, lines, owner};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
 use flott_core::{Batch, Field, LogicalType, TypeKind};
-use flott_state::{BackendSettings, StateBackend};
+use flott_state::StateBackend;
 use std::sync::Arc;
 
 const SCHEMA: &str = "k BIGINT, v BIGINT, t TIMESTAMP(3)";
@@ -143,12 +143,14 @@ fn partitions_larger_than_memory_give_what_they_give_in_memory() {
         ttl_ms: 3_600_000,
         ..sum_and_count(OverFrame::UnboundedRange)
     };
+    let expiring_sets = OverAggregateSpec {
+        ttl_ms: 3_600_000,
+        ..spec(OverFrame::UnboundedRows, calls())
+    };
     let all = [OverFrame::UnboundedRows, OverFrame::UnboundedRange].map(|frame| spec(frame, calls()));
-    for spec in all.into_iter().chain([by_clock, expiring]) {
-        let options = [("state.backend.hot-rows", "50")].into_iter().collect();
-        let tiers = StateBackend::new(&BackendSettings::from_options(&options).unwrap(), 1);
+    for spec in all.into_iter().chain([by_clock, expiring, expiring_sets]) {
         let (expected, in_memory) = run(&spec, StateBackend::default());
-        let (given, in_tiers) = run(&spec, tiers);
+        let (given, in_tiers) = run(&spec, in_tiers("50"));
         assert_eq!(expected.len() as u64, PARTITIONS * 80);
         assert!(given == expected, "{spec:?}");
         assert!(in_tiers < in_memory, "{spec:?}: {in_tiers} bytes of {in_memory}");
@@ -294,9 +296,21 @@ fn partitions_without_bound_are_forgotten_by_time_to_live() {
         ttl_ms: 1000,
         ..sum_and_count(OverFrame::UnboundedRows)
     };
-    let mut op = harness(&spec);
-    assert_eq!(op.run("clock 100\n+I 1 5 10\nwatermark 10"), "+I 1 5 10 5 1");
-    assert_eq!(op.run("timer 5000\n+I 1 2 20\nwatermark 20"), "+I 1 2 20 2 1");
+    for backend in [StateBackend::default(), in_tiers("1")] {
+        let mut op = Harness::with_backend(Box::new(OverAggregate::new(&spec).unwrap()), SCHEMA, backend);
+        assert_eq!(
+            op.run("clock 100\n+I 1 5 10\n+I 2 7 10\n+I 3 1 50\nwatermark 10"),
+            "+I 1 5 10 5 1\n+I 2 7 10 7 1"
+        );
+        // A row of partition 3 waits, so that it stays.
+        assert_eq!(
+            op.run("timer 5000\n+I 1 2 20\n+I 3 4 50\nwatermark 20"),
+            "+I 1 2 20 2 1"
+        );
+        assert_eq!(op.run("timer 6000\nwatermark 50"), "+I 3 1 50 1 1\n+I 3 4 50 5 2");
+        op.run("timer 9000");
+        assert_eq!(op.next_timer(), None, "nothing is left to look at");
+    }
 }
 
 #[test]

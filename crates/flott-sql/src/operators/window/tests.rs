@@ -4,10 +4,10 @@ use super::aggregate::{Input, WindowAggregate};
 use super::local::LocalWindowAggregate;
 use super::table_function::WindowTableFunction;
 use crate::nodes::*;
-use crate::operators::harness::{Harness, lines, owner};
+use crate::operators::harness::{Harness, in_tiers, lines, owner};
 use arrow_array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
 use flott_core::{Batch, Field, LogicalType, TypeKind};
-use flott_state::{BackendSettings, StateBackend};
+use flott_state::StateBackend;
 use std::sync::Arc;
 
 pub(super) const SCHEMA: &str = "site STRING, n BIGINT, ts TIMESTAMP(3)";
@@ -220,10 +220,8 @@ fn windows_larger_than_memory_give_what_they_give_in_memory() {
         (lines, held)
     };
     for window in [tumble(), hop(), two_slices, cumulate()] {
-        let options = [("state.backend.hot-rows", "50")].into_iter().collect();
-        let tiers = StateBackend::new(&BackendSettings::from_options(&options).unwrap(), 1);
         let (expected, in_memory) = run(window, StateBackend::default());
-        let (given, in_tiers) = run(window, tiers);
+        let (given, in_tiers) = run(window, in_tiers("50"));
         assert!(expected.len() > KEYS as usize, "{window:?}: {} rows", expected.len());
         assert!(
             given == expected,
