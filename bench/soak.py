@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a job for half an hour whose state is several times larger than its memory, with a time to live, and watch what it holds.
 
-  soak.py --flott PATH [--minutes 30] [--backend rocksdb] [--memory 64mb] [--rate 40000] [--keys 20000000] [--ttl-s 120]
+  soak.py --flott PATH [--minutes 30] [--backend rocksdb] [--memory 64mb] [--rate 20000] [--keys 20000000] [--ttl-s 120]
 
 Random keys of a generator are summed in groups; what was not touched within the time to live is forgotten, so that the state stops growing soon after the first such span. Checkpoints are
 increments, one every 10 s. Resident size is sampled each second. The mean of the last third must be within 5 % of that of the second, the folder on local disk and
@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--backend", default="rocksdb")
     parser.add_argument("--memory", default="64mb")
-    parser.add_argument("--rate", type=int, default=40_000)
+    parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--keys", type=int, default=20_000_000)
     parser.add_argument("--ttl-s", type=int, default=120)
     args = parser.parse_args()

@@ -451,12 +451,10 @@ fn in_memory(job: &PlannedJob, options: &Options, warnings: &mut Vec<Warning>) {
         // What cannot be read is told where it is made.
         let in_memory = |holds| keeps_in_memory(node).is_ok_and(|stays| stays).then_some(holds);
         let holds = match node.kind.as_str() {
-            kind::WINDOW_AGGREGATE
-            | kind::GLOBAL_WINDOW_AGGREGATE
-            | kind::GROUP_WINDOW_AGGREGATE
-            | kind::WINDOW_TABLE_FUNCTION => in_memory("the windows that are open"),
+            kind::WINDOW_AGGREGATE | kind::GROUP_WINDOW_AGGREGATE | kind::WINDOW_TABLE_FUNCTION => {
+                in_memory("the sessions that are open")
+            }
             kind::OVER_AGGREGATE => in_memory("the rows that its frames need"),
-            kind::INCREMENTAL_GROUP_AGGREGATE => Some("the distinct values"),
             kind::SORT_LIMIT | kind::TEMPORAL_SORT => Some("the rows that it sorts"),
             _ => None,
         };

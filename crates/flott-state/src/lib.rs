@@ -40,6 +40,6 @@ pub use persist::{
 };
 pub use run::{EncodedRun, RunMode};
 pub use snapshot::{LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
-pub use table::{KeyedTable, LastPages, NO_SLOT, TableCursor};
+pub use table::{KeyedTable, LastPages, Moves, NO_SLOT, TableCursor};
 pub use value::{StateValue, ValuesColumn};
 pub use windows::WindowTables;

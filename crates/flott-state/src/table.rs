@@ -602,7 +602,7 @@ pub use last_pages::LastPages;
 
 pub(crate) use budget::{HotBudget, Share};
 pub(crate) use tier::KEPT_EIGHTHS;
-pub use tier::TableCursor;
+pub use tier::{Moves, TableCursor};
 pub(crate) use tier::{Tier, sorted};
 
 #[cfg(test)]

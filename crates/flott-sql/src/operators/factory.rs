@@ -201,19 +201,13 @@ pub(crate) fn keeps_in_memory(node: &Node) -> Result<bool, TaskError> {
                 _ => !OverAggregate::new(&spec)?.can_be_tiered(),
             });
         }
-        kind::GLOBAL_WINDOW_AGGREGATE => {
-            return Ok(!WindowAggregate::new(&spec(node)?, WindowInput::Partials)?.can_be_tiered());
-        }
         _ => {}
     }
     let mut spec: WindowAggregateSpec = spec(node)?;
     while let Some((_, aggregate)) = spec.expanded() {
         spec = aggregate;
     }
-    Ok(match form_of(&spec) {
-        Form::Sliced => !WindowAggregate::new(&spec, WindowInput::Rows)?.can_be_tiered(),
-        Form::Sessions | Form::Emitting => true,
-    })
+    Ok(matches!(form_of(&spec), Form::Sessions))
 }
 
 fn boxed<O: Operator + 'static>(operator: Result<O, TaskError>) -> Result<Box<dyn Operator>, TaskError> {

@@ -91,6 +91,16 @@ impl Harness {
         )
     }
 
+    /// The only subtask over a state backend, opened with the state of a snapshot.
+    pub(crate) fn restored_with_backend(
+        operator: Box<dyn Operator>,
+        schema: &str,
+        backend: StateBackend,
+        snapshot: OperatorSnapshot,
+    ) -> Self {
+        Self::open(operator, schema, (0, 1), Some(restore(vec![snapshot])), backend)
+    }
+
     fn open(
         mut operator: Box<dyn Operator>,
         schema: &str,

@@ -66,7 +66,7 @@ impl KeyedRows {
         if let Some(expiry) = &mut self.expiry
             && !self.table.is_empty()
         {
-            expiry.plan_sweep(self.clock.now_ms());
+            expiry.plan_sweep(&self.table, self.clock.now_ms());
         }
         Ok(())
     }

@@ -90,6 +90,12 @@ pub(crate) fn read_mark(row: &[u8]) -> Option<CheckpointId> {
     Some(CheckpointId::from_le_bytes(*mark))
 }
 
+/// The number that ends a row whose last column is one; nothing is above that of damaged bytes.
+pub(crate) fn last_number(row: &[u8]) -> i64 {
+    row.last_chunk::<8>()
+        .map_or(i64::MIN, |number| i64::from_le_bytes(*number))
+}
+
 /// Sets the columns of a slot to those of a row.
 ///
 /// # Errors

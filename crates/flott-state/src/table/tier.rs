@@ -24,7 +24,7 @@ use crate::data::ColumnData;
 use crate::error::StateError;
 use crate::keys::{self, KeyStore};
 use arrow_array::ArrayRef;
-use flott_checkpoint::{RunRef, TableDescriptor};
+use flott_checkpoint::{ColumnType, RunRef, TableDescriptor};
 use flott_core::encoding::{EncodedRows, RowEncoder};
 use flott_core::hash::hash_columns;
 use flott_core::key_group::key_group_of;
@@ -43,8 +43,8 @@ const BATCH_WRITES: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
 /// Bytes of rows that a page ends with, about.
 const PAGE_BYTES: usize = 4 << 20;
-/// Rows of one page that are removed together.
-const REMOVED_ROWS: usize = 4096;
+/// Rows of a page, at most.
+const PAGE_ROWS: usize = 4096;
 /// The size of a row is looked at anew when there are so many more rows, or so many looks later.
 const RESAMPLE_SHARE: usize = 16;
 
@@ -92,6 +92,17 @@ pub(crate) struct Tier {
     /// Rows of the look-up at hand that memory did not have.
     missing: Vec<u32>,
     scratch: Vec<u32>,
+    /// What has moved since it was asked for, where somebody asks.
+    moves: Option<Moves>,
+}
+
+/// Slots whose rows went to the store or came from it: [`KeyedTable::take_moves`].
+#[derive(Debug, Default)]
+pub struct Moves {
+    /// Memory gave their rows up. Others may have come to these slots since.
+    pub left: Vec<u32>,
+    /// Their rows are in memory and were not, ascending.
+    pub came: Vec<u32>,
 }
 
 impl Drop for Tier {
@@ -134,6 +145,7 @@ impl Tier {
             only_new: false,
             missing: vec![],
             scratch: vec![],
+            moves: None,
         }
     }
 
@@ -240,6 +252,9 @@ impl Tier {
     pub(super) fn loaded(&mut self, slot: u32, row: &[u8]) {
         self.cold -= 1;
         self.stored.insert(slot);
+        if let Some(moves) = &mut self.moves {
+            moves.came.push(slot);
+        }
         if row::read_mark(row) == Some(self.last_capture) {
             self.marked.insert(slot);
         }
@@ -425,15 +440,35 @@ impl KeyedTable {
     /// As [`Self::relieve`].
     #[inline]
     pub fn relieve_but(&mut self, held: usize, is_held: impl Fn(u32) -> bool) -> Result<(), StateError> {
+        self.relieve_beside(0, held, is_held)
+    }
+
+    /// The same while the operator keeps so many bytes about the rows elsewhere, which count.
+    ///
+    /// # Errors
+    /// As [`Self::relieve`].
+    #[inline]
+    pub fn relieve_beside(
+        &mut self,
+        bytes_beside: usize,
+        held: usize,
+        is_held: impl Fn(u32) -> bool,
+    ) -> Result<(), StateError> {
         match &self.tier {
-            Some(_) => self.relieve_tier(held, is_held),
+            Some(_) => self.relieve_tier(bytes_beside, held, is_held),
             None => Ok(()),
         }
     }
 
-    fn relieve_tier(&mut self, held: usize, is_held: impl Fn(u32) -> bool) -> Result<(), StateError> {
+    fn relieve_tier(
+        &mut self,
+        bytes_beside: usize,
+        held: usize,
+        is_held: impl Fn(u32) -> bool,
+    ) -> Result<(), StateError> {
         let live = self.rows.live_count;
-        let Some(allowed) = self.allowed_rows(0).filter(|allowed| live > *allowed) else {
+        let beside = bytes_beside / live.max(1);
+        let Some(allowed) = self.allowed_rows(beside).filter(|allowed| live > *allowed) else {
             return Ok(());
         };
         let goes = (live - allowed * KEPT_EIGHTHS / 8).min(live.saturating_sub(held));
@@ -443,6 +478,25 @@ impl KeyedTable {
         }
         let victims = self.victims(goes, is_held);
         self.send_away(&victims)
+    }
+
+    /// From now on notes which rows of a tiered table go to the store and come from it, for who keeps something about those in memory: they
+    /// all count as come.
+    pub fn track_moves(&mut self) {
+        let came: Vec<u32> = self.rows.live.iter().collect();
+        if let Some(tier) = &mut self.tier {
+            tier.moves = Some(Moves { left: vec![], came });
+        }
+    }
+
+    /// What has moved since the last call: first what left, then what came and is still there.
+    pub fn take_moves(&mut self) -> Moves {
+        let moves = self.tier.as_mut().and_then(|tier| tier.moves.as_mut());
+        let mut moves = moves.map(std::mem::take).unwrap_or_default();
+        moves.came.retain(|slot| self.rows.live.contains(*slot));
+        moves.came.sort_unstable();
+        moves.came.dedup();
+        moves
     }
 
     /// Rows that a tiered table may hold in memory, where each takes so many bytes more beside the table.
@@ -601,6 +655,9 @@ impl KeyedTable {
                 }
             }
             changes.left(slot);
+            if let Some(moves) = &mut tier.moves {
+                moves.left.push(slot);
+            }
             tier.stored.remove(slot);
             tier.marked.remove(slot);
             tier.recent.remove(slot);
@@ -632,6 +689,33 @@ impl KeyedTable {
             cursor.0 = next.map_or(Next::Start, Next::Slot);
             return Ok(next.is_some());
         }
+        self.next_page_where(cursor, limit, |_| true, out)
+    }
+
+    /// The same of a tiered table, but `out` gets only those of the next `limit` keys whose value in the last column, an I64 that is never NULL, is not
+    /// above `until`; the others are not brought into memory. Values only grow in between: one that memory has may be above it by now.
+    ///
+    /// # Errors
+    /// If rows cannot be read.
+    pub fn next_page_until(
+        &mut self,
+        cursor: &mut TableCursor,
+        limit: usize,
+        until: i64,
+        out: &mut Vec<u32>,
+    ) -> Result<bool, StateError> {
+        let last = self.descriptor.columns.last();
+        debug_assert!(last.is_some_and(|c| c.ty == ColumnType::I64 && !c.nullable));
+        self.next_page_where(cursor, limit, |row| row::last_number(row) <= until, out)
+    }
+
+    fn next_page_where(
+        &mut self,
+        cursor: &mut TableCursor,
+        limit: usize,
+        is_wanted: impl Fn(&[u8]) -> bool,
+        out: &mut Vec<u32>,
+    ) -> Result<bool, StateError> {
         if matches!(cursor.0, Next::Start | Next::Slot(_)) {
             // From here on the store has all keys, so its order is that of the pages.
             let dirty: Vec<u32> = self.rows.live.iter().collect();
@@ -643,19 +727,20 @@ impl KeyedTable {
             Next::Key(key) => key,
             Next::Start | Next::Slot(_) => first,
         };
-        let next = self.load_page(&from, &until, limit, out)?;
+        let next = self.load_page(&from, &until, limit, is_wanted, out)?;
         let more = next.is_some();
         cursor.0 = next.map_or(Next::Start, Next::Key);
         Ok(more)
     }
 
-    /// Brings the first rows that the store has from key `from` on and before `until` into memory, `limit` at most, and appends their
-    /// slots: where to go on, if there are more.
+    /// Brings those of the first `limit` rows that the store has from key `from` on and before `until` into memory that are wanted as they
+    /// are there, and appends their slots: where to go on, if there are more.
     fn load_page(
         &mut self,
         from: &[u8],
         until: &[u8],
         limit: usize,
+        is_wanted: impl Fn(&[u8]) -> bool,
         out: &mut Vec<u32>,
     ) -> Result<Option<Vec<u8>>, StateError> {
         let Self {
@@ -678,6 +763,10 @@ impl KeyedTable {
                     next = Some(key.to_vec());
                     return false;
                 }
+                taken += 1;
+                if !is_wanted(value) {
+                    return true;
+                }
                 bytes += value.len();
                 let key = id.group_and_key(key);
                 let parts = (&mut *keys, &mut *rows, &mut columns[..]);
@@ -687,7 +776,6 @@ impl KeyedTable {
                             tier.loaded(slot, value);
                         }
                         out.push(slot);
-                        taken += 1;
                     }
                     Err(e) => problem = Some(e),
                 }
@@ -701,14 +789,19 @@ impl KeyedTable {
         }
     }
 
-    /// Removes all keys of a tiered table whose first fields, those that place them, are a row of `prefixes`, wherever their rows are.
-    /// `placement_hashes` are those of the rows.
+    /// Calls `visit` with slots of all keys of a tiered table whose first fields, those that place them, are a row of `prefixes`, wherever
+    /// their rows lie: some thousands at a time, which `visit` may remove or let go. `placement_hashes` are those of the rows.
     ///
     /// # Errors
-    /// If rows cannot be read.
-    pub fn remove_beginning_with(&mut self, prefixes: &[ArrayRef], placement_hashes: &[u64]) -> Result<(), StateError> {
+    /// If rows cannot be read, or `visit` fails.
+    pub fn for_each_beginning_with<E: From<StateError>>(
+        &mut self,
+        prefixes: &[ArrayRef],
+        placement_hashes: &[u64],
+        mut visit: impl FnMut(&mut Self, &[u32]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let Some(tier) = &self.tier else { return Ok(()) };
-        // The store must know each key; that a row in memory is newer does not matter, as it goes.
+        // The store must know each key; the row in memory may be newer.
         let unknown = self.rows.live.iter().filter(|slot| !tier.stored.contains(*slot));
         let unknown: Vec<u32> = unknown.collect();
         let id = tier.id;
@@ -728,11 +821,22 @@ impl KeyedTable {
             let mut next = Some(from.clone());
             while let Some(from) = next {
                 slots.clear();
-                next = self.load_page(&from, &until, REMOVED_ROWS, &mut slots)?;
-                self.remove(&slots);
+                next = self.load_page(&from, &until, PAGE_ROWS, |_| true, &mut slots)?;
+                visit(self, &slots)?;
             }
         }
         Ok(())
+    }
+
+    /// Removes all keys that [`Self::for_each_beginning_with`] visits.
+    ///
+    /// # Errors
+    /// If rows cannot be read.
+    pub fn remove_beginning_with(&mut self, prefixes: &[ArrayRef], placement_hashes: &[u64]) -> Result<(), StateError> {
+        self.for_each_beginning_with(prefixes, placement_hashes, |table, slots| {
+            table.remove(slots);
+            Ok(())
+        })
     }
 
     /// Puts a row of a store into a table that has none; the bytes are those behind the table's prefix.

@@ -313,6 +313,12 @@ impl Aggregates {
         Ok(())
     }
 
+    /// Whether values of set `set` are ordered.
+    pub(crate) fn has_ordered(&self, set: usize) -> bool {
+        let is_of_set = |b: &Bound| b.ordered.is_some() && b.distinct.is_some_and(|(of, _)| of == set);
+        self.bound.iter().any(is_of_set)
+    }
+
     /// Fills ordered values from entries of set `set`: the groups' slots, the values, and which are there by filter.
     pub(crate) fn load_ordered(
         &self,

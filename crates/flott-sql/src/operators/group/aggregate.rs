@@ -17,7 +17,7 @@ use flott_core::clock::{SharedClock, SystemClock};
 use flott_core::hash::hash_columns;
 use flott_core::{Batch, CheckpointId, KeyGroupRange};
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{KeyedTable, NO_SLOT, OperatorSnapshot, RestoredState};
+use flott_state::{KeyedTable, Moves, NO_SLOT, OperatorSnapshot, RestoredState};
 use std::sync::Arc;
 
 /// Name of the keyed state, as Flink's.
@@ -166,7 +166,7 @@ impl GroupAggregate {
         if let Some(expiry) = &mut self.expiry
             && !self.table.is_empty()
         {
-            expiry.plan_sweep(self.clock.now_ms());
+            expiry.plan_sweep(&self.table, self.clock.now_ms());
         }
         if self.aggregates.is_sized() {
             let values = (self.table.live_slots()).map(|slot| self.aggregates.value_bytes(&self.table, slot));
@@ -176,7 +176,11 @@ impl GroupAggregate {
                 false => values.max().unwrap_or(0),
             };
         }
-        load_extremes(&self.aggregates, &mut self.table, &self.sets, &mut self.ordered)
+        match self.table.is_tiered() {
+            // Those of groups that memory has are loaded when the first rows come, those of others when they are asked for.
+            true => Ok(()),
+            false => load_extremes(&self.aggregates, &mut self.table, &self.sets, &mut self.ordered),
+        }
     }
 
     /// Finds the groups of a batch; forgets those whose time is over first.
@@ -201,6 +205,9 @@ impl GroupAggregate {
         if let Some(expiry) = &mut self.expiry {
             expiry.touch(&mut self.table, &slots, self.clock.now_ms());
         }
+        if !self.ordered.is_empty() {
+            follow_moves(&self.aggregates, &mut self.table, &mut self.sets, &mut self.ordered)?;
+        }
         Ok(Located {
             columns,
             keys,
@@ -219,7 +226,9 @@ impl GroupAggregate {
         }
         let bundle = self.bundle.as_ref();
         let is_held = |slot| bundle.is_some_and(|b| b.holds(slot));
-        Ok(self.table.relieve_but(bundle.map_or(0, Bundle::len), is_held)?)
+        let ordered = self.ordered.iter().map(OrderedValues::bytes).sum();
+        let held = bundle.map_or(0, Bundle::len);
+        Ok(self.table.relieve_beside(ordered, held, is_held)?)
     }
 
     /// Counts rows in and out of their groups, if they are counted; rows that retract from an empty group are dropped.
@@ -537,15 +546,53 @@ pub(crate) fn load_extremes(
     if ordered.is_empty() {
         return Ok(());
     }
-    for (index, set) in aggregates.distinct().iter().enumerate() {
-        let entries: Vec<u32> = sets[index].live_slots().collect();
+    for (index, set) in sets.iter().enumerate() {
+        let entries: Vec<u32> = set.live_slots().collect();
         for entries in entries.chunks(MAX_EMITTED_ROWS) {
-            let (slots, values) = groups_of(table, &sets[index], entries)?;
-            let known: BooleanBuffer = slots.iter().map(|s| *s != NO_SLOT).collect();
-            let present = set.present(&sets[index], entries);
-            let present: Vec<NullBuffer> = present.iter().map(|p| NullBuffer::new(p.inner() & &known)).collect();
-            aggregates.load_ordered(ordered, index, &slots, &values, &present);
+            load_values(aggregates, table, (index, set), entries, ordered)?;
         }
+    }
+    Ok(())
+}
+
+/// Fills ordered values from entries of set `index`.
+fn load_values(
+    aggregates: &Aggregates,
+    table: &mut KeyedTable,
+    (index, set): (usize, &KeyedTable),
+    entries: &[u32],
+    ordered: &mut [OrderedValues],
+) -> Result<(), TaskError> {
+    let (slots, values) = groups_of(table, set, entries)?;
+    let known: BooleanBuffer = slots.iter().map(|s| *s != NO_SLOT).collect();
+    let present = aggregates.distinct()[index].present(set, entries);
+    let present: Vec<NullBuffer> = present.iter().map(|p| NullBuffer::new(p.inner() & &known)).collect();
+    aggregates.load_ordered(ordered, index, &slots, &values, &present);
+    Ok(())
+}
+
+/// Keeps ordered values of the groups that memory has: those of groups that have gone to disk are forgotten, those of groups that have come
+/// from there are looked up in their sets.
+fn follow_moves(
+    aggregates: &Aggregates,
+    table: &mut KeyedTable,
+    sets: &mut [KeyedTable],
+    ordered: &mut [OrderedValues],
+) -> Result<(), TaskError> {
+    let Moves { left, came } = table.take_moves();
+    for ordered in &mut *ordered {
+        left.iter().for_each(|slot| ordered.remove_group(*slot));
+    }
+    if came.is_empty() {
+        return Ok(());
+    }
+    let keys = table.keys(&came)?;
+    let hashes = hash_columns(&keys, came.len())?;
+    for (index, set) in sets.iter_mut().enumerate().filter(|(i, _)| aggregates.has_ordered(*i)) {
+        set.for_each_beginning_with(&keys, &hashes, |set, entries| {
+            load_values(aggregates, table, (index, set), entries, ordered)?;
+            Ok::<_, TaskError>(set.relieve()?)
+        })?;
     }
     Ok(())
 }
@@ -625,9 +672,9 @@ fn before_rows(initial: &[ArrayRef], after: &[ArrayRef], previous: &[u32]) -> Re
 impl Operator for GroupAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         self.clock = ctx.clock.clone();
-        // Ordered values hold slots; and what a set holds of a forgotten group is found by the group's fields.
-        let has_nothing_to_find = self.keys.is_empty() && self.expiry.is_some() && !self.sets_state.is_empty();
-        let stays = !self.ordered.is_empty() || has_nothing_to_find;
+        // What a set holds of a group that is forgotten, or has ordered values, is found by the group's fields.
+        let looks_up = self.expiry.is_some() || !self.ordered.is_empty();
+        let stays = self.keys.is_empty() && looks_up && !self.sets_state.is_empty();
         let table = |state: &Arc<TableDescriptor>| match stays {
             true => Ok(KeyedTable::new(
                 Arc::clone(state),
@@ -638,10 +685,13 @@ impl Operator for GroupAggregate {
         };
         self.sets = self.sets_state.iter().map(&table).collect::<Result<_, _>>()?;
         self.table = table(&self.state)?;
-        match ctx.restored.take() {
-            Some(restored) => self.restore(&restored),
-            None => Ok(()),
+        if let Some(restored) = ctx.restored.take() {
+            self.restore(&restored)?;
         }
+        if !self.ordered.is_empty() {
+            self.table.track_moves();
+        }
+        Ok(())
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {

@@ -5,6 +5,8 @@ use flott_state::{KeyedTable, TableCursor};
 
 /// A sweep looks at all groups; there are so many of them within a time to live, but at most one a second.
 const SWEEPS: i64 = 10;
+/// The same where not all are in memory, so that each look reads them from disk.
+const SWEEPS_OF_TIERS: i64 = 4;
 const MIN_SWEEP_MS: i64 = 1000;
 /// Groups that a call looks at where not all are in memory.
 const SWEPT_ROWS: usize = 4096;
@@ -55,13 +57,14 @@ impl Expiry {
     pub(crate) fn touch(&mut self, table: &mut KeyedTable, slots: &[u32], now_ms: i64) {
         table.column_mut::<i64>(self.column).update(slots, |_, t| *t = now_ms);
         if self.next_sweep_ms.is_none() {
-            self.plan_sweep(now_ms);
+            self.plan_sweep(table, now_ms);
         }
     }
 
     /// Plans the next look at all groups.
-    pub(crate) fn plan_sweep(&mut self, now_ms: i64) {
-        self.next_sweep_ms = Some(now_ms.saturating_add((self.ttl_ms / SWEEPS).max(MIN_SWEEP_MS)));
+    pub(crate) fn plan_sweep(&mut self, table: &KeyedTable, now_ms: i64) {
+        let sweeps = if table.is_tiered() { SWEEPS_OF_TIERS } else { SWEEPS };
+        self.next_sweep_ms = Some(now_ms.saturating_add((self.ttl_ms / sweeps).max(MIN_SWEEP_MS)));
     }
 
     /// No group is left to look at.
@@ -100,9 +103,10 @@ impl Expiry {
         let expired = match table.is_tiered() {
             false => self.expired(table, table.live_slots().filter(free), now_ms),
             true => {
-                let mut slots = Vec::with_capacity(SWEPT_ROWS);
+                let mut slots = vec![];
                 table.relieve_but(held, &is_held)?;
-                is_whole = !table.next_page(&mut self.cursor, SWEPT_ROWS, &mut slots)?;
+                let until = now_ms.saturating_sub(self.ttl_ms);
+                is_whole = !table.next_page_until(&mut self.cursor, SWEPT_ROWS, until, &mut slots)?;
                 self.expired(table, slots.into_iter().filter(free), now_ms)
             }
         };
@@ -110,7 +114,7 @@ impl Expiry {
         if table.is_empty() {
             self.stop();
         } else if is_whole {
-            self.plan_sweep(now_ms);
+            self.plan_sweep(table, now_ms);
         } else {
             self.next_sweep_ms = Some(now_ms);
         }

@@ -187,9 +187,8 @@ impl IncrementalGroupAggregate {
 impl Operator for IncrementalGroupAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         self.clock = ctx.clock.clone();
-        let (max_parallelism, range) = (ctx.task.max_parallelism, ctx.task.key_groups());
-        let table = |state: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(state), max_parallelism, range);
-        self.values = self.sets_state.iter().map(table).collect();
+        let table = |state: &Arc<TableDescriptor>| ctx.table(Arc::clone(state));
+        self.values = self.sets_state.iter().map(table).collect::<Result<_, _>>()?;
         if let Some(restored) = ctx.restored.take() {
             for values in &mut self.values {
                 restored.load_table(values)?;
@@ -201,6 +200,9 @@ impl Operator for IncrementalGroupAggregate {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         if batch.is_empty() {
             return Ok(Flow::Done);
+        }
+        for values in &mut self.values {
+            values.relieve()?;
         }
         self.add(&batch)?;
         let wait_ms = self.limits.latency_ms / GATHERING_SHARE;

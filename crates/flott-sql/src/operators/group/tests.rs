@@ -514,6 +514,76 @@ fn groups_larger_than_memory_are_forgotten_with_their_distinct_values() {
 }
 
 #[test]
+fn extremes_of_groups_larger_than_memory_follow_what_is_taken_back() {
+    const GROUPS: u64 = 300;
+    let extremes = GroupAggregateSpec {
+        input_retracts: true,
+        ..spec(vec![
+            call("MAX", &[1]),
+            call("MIN", &[1]),
+            distinct("COUNT", &[1], None),
+            call("SUM", &[1]),
+        ])
+    };
+    let forgetting = GroupAggregateSpec {
+        ttl_ms: 700,
+        ..extremes.clone()
+    };
+    let run = |spec: &GroupAggregateSpec, backend: StateBackend| {
+        let mut op = over(spec, backend.clone());
+        let (mut told, mut held) = (vec![], vec![vec![]; GROUPS as usize]);
+        let mut random = 1u64;
+        let mut below = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % n
+        };
+        for step in 0..150 {
+            op.clock.set(step * 10);
+            let mut row = || {
+                let key = below(GROUPS);
+                let values: &mut Vec<u64> = &mut held[key as usize];
+                match values.len() as u64 {
+                    // What goes is often the largest, or the smallest.
+                    held @ 1.. if below(5) < 2 => {
+                        values.sort_unstable();
+                        let index = [0, held - 1, below(held)][below(3) as usize];
+                        format!("-D {key} {} true", values.remove(index as usize))
+                    }
+                    _ => {
+                        values.push(below(40));
+                        format!("+I {key} {} true", values[values.len() - 1])
+                    }
+                }
+            };
+            let rows: Vec<String> = (0..100).map(|_| row()).collect();
+            let batch = op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+            told.extend(op.process(batch));
+            if op.next_timer().is_some_and(|at| at <= step * 10) {
+                assert_eq!(op.run(&format!("timer {}", step * 10)), "");
+            }
+            if step == 80 {
+                told.extend(op.flush());
+                let operator = Box::new(GroupAggregate::new(spec, Input::Rows).unwrap());
+                op = Harness::restored_with_backend(operator, SCHEMA, backend.clone(), op.snapshot());
+            }
+        }
+        told.extend(op.flush());
+        told.iter().flat_map(lines).collect::<Vec<String>>()
+    };
+    for spec in [
+        extremes.clone(),
+        forgetting,
+        mini(extremes.clone(), 1_000_000, 350),
+    ] {
+        let expected = run(&spec, StateBackend::default());
+        assert!(expected.len() > 3000, "{} lines", expected.len());
+        for rows in ["2", "60"] {
+            assert!(run(&spec, in_tiers(rows)) == expected, "{rows} rows in memory: {spec:?}");
+        }
+    }
+}
+
+#[test]
 fn many_groups_are_told_in_pieces() {
     let mut op = harness(&mini(spec(vec![call("COUNT", &[])]), 1000, 1_000_000));
     let rows: String = (0..20_000).map(|i| format!("+I {i} 1 true\n")).collect();

@@ -245,7 +245,7 @@ impl OverAggregate {
         if let Some(expiry) = &mut self.expiry
             && !self.keys.is_empty()
         {
-            expiry.plan_sweep(self.clock.now_ms());
+            expiry.plan_sweep(&self.keys, self.clock.now_ms());
         }
         Ok(())
     }

@@ -273,7 +273,7 @@ impl SortedOver {
         if let Some(expiry) = &mut self.expiry
             && !self.rows.is_empty()
         {
-            expiry.plan_sweep(self.clock.now_ms());
+            expiry.plan_sweep(&self.rows, self.clock.now_ms());
         }
         Ok(())
     }
@@ -552,7 +552,7 @@ impl SortedOver {
         if expired.len() == self.rows.len() {
             expiry.stop();
         } else {
-            expiry.plan_sweep(now_ms);
+            expiry.plan_sweep(&self.rows, now_ms);
         }
         let gone: HashSet<u32> = expired.iter().copied().collect();
         for Partition { entries, running } in &mut self.of_partition {

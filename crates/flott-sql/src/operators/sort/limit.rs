@@ -163,7 +163,7 @@ impl SortLimit {
         if let Some(expiry) = &mut self.expiry
             && !self.table.is_empty()
         {
-            expiry.plan_sweep(self.clock.now_ms());
+            expiry.plan_sweep(&self.table, self.clock.now_ms());
         }
         self.note_earliest();
         Ok(())
@@ -432,7 +432,7 @@ impl SortLimit {
     fn sweep(&mut self, now_ms: i64, out: &mut Output) -> Result<(), TaskError> {
         let Some(expiry) = &mut self.expiry else { return Ok(()) };
         let expired = expiry.expired(&self.table, self.table.live_slots(), now_ms);
-        expiry.plan_sweep(now_ms);
+        expiry.plan_sweep(&self.table, now_ms);
         if expired.len() == self.table.len() {
             expiry.stop();
         }

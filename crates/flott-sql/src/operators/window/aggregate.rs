@@ -50,7 +50,7 @@ pub(crate) enum Input {
 ///
 /// State: `window-aggs` (a table a slice: group key -> partial columns), `window-distinct-N` (group key and value), and
 /// the watermark up to which windows have fired, of which a restored subtask takes the smallest. Where the backend has tiers, slices lie in
-/// them, and so does what is put together of several ([`Self::can_be_tiered`]); keys of a window come in the order of the store then.
+/// them, and so does what is put together of several; keys of a window come in the order of the store then.
 ///
 /// Processing time: a row belongs to the slice of the moment when it is met; a window fires when the clock is at its end.
 /// When the input ends, open windows fire at once (Flink drops them).
@@ -196,12 +196,6 @@ impl WindowAggregate {
             firing: None,
             scratch: vec![],
         })
-    }
-
-    /// Whether its state may lie on disk: not sets of distinct values, nor the values of a MIN or MAX over input that retracts, which are found
-    /// by slots that outlive a call.
-    pub(crate) fn can_be_tiered(&self) -> bool {
-        self.sets_state.is_empty() && !self.settles
     }
 
     /// What is kept in checkpoints.
@@ -388,9 +382,11 @@ impl WindowAggregate {
             let to = self.tables.table_mut(first);
             for_each_last_page(&mut from, |from, page| merge_page(&self.aggregates, from, page, to))?;
             for (index, sets) in self.sets.iter_mut().enumerate() {
-                let Some(from) = sets.remove(slice) else { continue };
-                let to = (self.tables.table_mut(first), sets.table_mut(first));
-                merge_set(&self.aggregates, index, &from, to)?;
+                let Some(mut from) = sets.remove(slice) else { continue };
+                let (to, to_set) = (self.tables.table_mut(first), sets.table_mut(first));
+                for_each_last_page(&mut from, |from, page| {
+                    merge_set_page(&self.aggregates, index, (from, page), to, to_set)
+                })?;
             }
         }
         Ok(Some(first))
@@ -400,11 +396,11 @@ impl WindowAggregate {
     fn merge(&mut self, slices: &[i64]) -> Result<KeyedTable, TaskError> {
         let state = Arc::clone(&self.state);
         let mut merged = self.backend.table(state, self.max_parallelism, self.key_groups)?;
-        let mut merged_sets: Vec<KeyedTable> = self
-            .sets_state
-            .iter()
-            .map(|s| KeyedTable::new(Arc::clone(s), self.max_parallelism, self.key_groups))
-            .collect();
+        let set_of = |state: &Arc<TableDescriptor>| {
+            self.backend
+                .table(Arc::clone(state), self.max_parallelism, self.key_groups)
+        };
+        let mut merged_sets = self.sets_state.iter().map(set_of).collect::<Result<Vec<_>, _>>()?;
         let order: Box<dyn Iterator<Item = &i64>> = match self.legacy {
             true => Box::new(slices.iter()),
             false => Box::new(slices.iter().rev()),
@@ -416,9 +412,12 @@ impl WindowAggregate {
                 })?;
                 self.tables.relieve()?;
             }
-            for (index, set) in merged_sets.iter_mut().enumerate() {
-                if let Some(table) = self.sets[index].get(*slice) {
-                    merge_set(&self.aggregates, index, table, (&mut merged, set))?;
+            for (index, (sets, to_set)) in self.sets.iter_mut().zip(&mut merged_sets).enumerate() {
+                if let Some(table) = sets.get_mut(*slice) {
+                    for_each_page(table, |from, page| {
+                        merge_set_page(&self.aggregates, index, (from, page), &mut merged, to_set)
+                    })?;
+                    sets.relieve()?;
                 }
             }
         }
@@ -530,33 +529,34 @@ fn merge_page(aggregates: &Aggregates, from: &KeyedTable, page: &[u32], to: &mut
     Ok(to.relieve()?)
 }
 
-/// Adds distinct set `index` to another, and the values that it had not to the aggregates of its table.
-fn merge_set(
+/// Adds a page of distinct set `index` to another, and the values that it had not to the aggregates of its table; both make room behind it.
+fn merge_set_page(
     aggregates: &Aggregates,
     index: usize,
-    from: &KeyedTable,
-    (to, to_set): (&mut KeyedTable, &mut KeyedTable),
+    (from, page): (&KeyedTable, &[u32]),
+    to: &mut KeyedTable,
+    to_set: &mut KeyedTable,
 ) -> Result<(), TaskError> {
     let set = &aggregates.distinct()[index];
-    for_each_chunk(from, |chunk| {
-        let mut keys = from.keys(chunk)?;
-        let Some(values) = keys.pop() else { return Ok(()) };
-        let hashes = hash_columns(&keys, chunk.len())?;
-        let mut slots = Vec::with_capacity(chunk.len());
-        to.slots(&keys, &hashes, &mut slots)?;
-        let present = set.present(from, chunk);
-        aggregates.settle_extremes(to, index, &slots, &values, &present);
-        let valid: Vec<_> = present.into_iter().map(Some).collect();
-        let offered = Offered {
-            keys: &keys,
-            hashes: &hashes,
-            values: &values,
-            valid: &valid,
-            signs: None,
-        };
-        let passed = set.pass(to_set, offered)?;
-        aggregates.accumulate_distinct(to, index, &slots, &values, None, &passed)
-    })
+    let mut keys = from.keys(page)?;
+    let Some(values) = keys.pop() else { return Ok(()) };
+    let hashes = hash_columns(&keys, page.len())?;
+    let mut slots = Vec::with_capacity(page.len());
+    to.slots(&keys, &hashes, &mut slots)?;
+    let present = set.present(from, page);
+    aggregates.settle_extremes(to, index, &slots, &values, &present);
+    let valid: Vec<_> = present.into_iter().map(Some).collect();
+    let offered = Offered {
+        keys: &keys,
+        hashes: &hashes,
+        values: &values,
+        valid: &valid,
+        signs: None,
+    };
+    let passed = set.pass(to_set, offered)?;
+    aggregates.accumulate_distinct(to, index, &slots, &values, None, &passed)?;
+    to.relieve()?;
+    Ok(to_set.relieve()?)
 }
 
 /// Calls `visit` with the slots of all rows of a table, some thousands at a time, wherever they lie; the table makes room behind each page.
@@ -608,14 +608,11 @@ impl Operator for WindowAggregate {
         (self.max_parallelism, self.key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
         (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
         let tables = |state: &Arc<TableDescriptor>| {
-            WindowTables::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups())
+            WindowTables::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups()).tiered(&ctx.backend)
         };
-        self.sets = self.sets_state.iter().map(&tables).collect();
-        self.tables = tables(&self.state);
-        if self.can_be_tiered() {
-            self.backend = ctx.backend.clone();
-            self.tables = tables(&self.state).tiered(&self.backend)?;
-        }
+        self.sets = self.sets_state.iter().map(&tables).collect::<Result<_, _>>()?;
+        self.tables = tables(&self.state)?;
+        self.backend = ctx.backend.clone();
         if let Some(restored) = ctx.restored.take() {
             for tables in self.sets.iter_mut().chain([&mut self.tables]) {
                 restored.load_windows(tables)?;
@@ -627,6 +624,9 @@ impl Operator for WindowAggregate {
 
     fn process(&mut self, _input: usize, batch: Batch, _out: &mut Output) -> Result<Flow, TaskError> {
         self.tables.relieve()?;
+        for sets in &mut self.sets {
+            sets.relieve()?;
+        }
         for (slice_end, part) in self.parts(&batch)? {
             if self.is_late(slice_end) {
                 self.metrics.late_records_dropped.add(part.len(batch.num_rows()) as u64);

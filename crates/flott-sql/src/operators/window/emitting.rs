@@ -1,6 +1,6 @@
 //! Windows that fire more than once: [`EmittingWindowAggregate`], for `table.exec.emit.*`.
 
-use super::aggregate::{STATE_NAME, for_each_chunk, progress_entry, restored_progress};
+use super::aggregate::{STATE_NAME, for_each_page, progress_entry, restored_progress};
 use super::slices::{Part, Slices};
 use crate::nodes::{EmitSpec, WindowAggregateSpec, WindowProperty, WindowPropertyKind};
 use crate::operators::aggregate::distinct::Offered;
@@ -18,12 +18,14 @@ use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{FailureLabel, Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{OperatorSnapshot, WindowTables};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use flott_state::{KeyedTable, LastPages, OperatorSnapshot, TableCursor, WindowTables};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Rows that are handled one by one in a call.
 const STEPS_A_CALL: usize = MAX_EMITTED_ROWS / 2;
+/// Name of the keys that were not told.
+const UNTOLD: &str = "untold";
 
 /// Aggregates per key and window, told as a changelog: before the window's end, at it, and behind it while late rows are
 /// allowed. Every slice is a window (a TUMBLE, or rows that bring their window along).
@@ -33,7 +35,7 @@ const STEPS_A_CALL: usize = MAX_EMITTED_ROWS / 2;
 /// yet; with delay 0 at every row. A window goes when the watermark is `lateness_ms` behind its end; later rows are late.
 ///
 /// State: `window-aggs` (a table a window: group key -> partial columns, what was told), `window-distinct-N`, and the
-/// watermark up to which windows have fired.
+/// watermark up to which windows have fired. Where the backend has tiers, they lie in them, and so do the keys that were not told.
 #[derive(Debug)]
 pub(crate) struct EmittingWindowAggregate {
     // Constant.
@@ -55,16 +57,37 @@ pub(crate) struct EmittingWindowAggregate {
     slices: Slices,
     tables: WindowTables,
     sets: Vec<WindowTables>,
-    /// Keys of windows with rows that were not told.
-    untold: BTreeMap<i64, BTreeSet<u32>>,
+    /// Keys of windows with rows that were not told; no checkpoint holds them.
+    untold: WindowTables,
+    /// Windows of a checkpoint: any of their keys may have such rows.
+    restored: BTreeSet<i64>,
     /// When windows with untold keys are told, by processing time.
     alarms: BTreeSet<(i64, i64)>,
-    /// Windows that are told now, with the slots that are left.
-    telling: VecDeque<(i64, Vec<u32>)>,
+    telling: VecDeque<ToldWindow>,
     /// The rest of a batch whose rows are told one by one.
     pending: Option<Batch>,
     progress: EventTime,
     target: EventTime,
+}
+
+/// A window of which keys are told now.
+#[derive(Debug)]
+struct ToldWindow {
+    window_end: i64,
+    keys: ToldKeys,
+    /// Slots of the page at hand that were not told yet.
+    left: Vec<u32>,
+    has_pages: bool,
+}
+
+/// Which keys of a window are told, and where to go on.
+#[derive(Debug)]
+enum ToldKeys {
+    /// Those of the page at hand.
+    Page,
+    /// Those of a table, which is dropped then.
+    Untold(Box<KeyedTable>, LastPages),
+    All(TableCursor),
 }
 
 impl EmittingWindowAggregate {
@@ -106,10 +129,11 @@ impl EmittingWindowAggregate {
             // The real tables are made in `open`, which knows the subtask's key groups.
             tables: WindowTables::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
             sets: vec![],
+            untold: WindowTables::new(TableDescriptor::new(UNTOLD, group), 1, KeyGroupRange::all(1)),
+            restored: BTreeSet::new(),
             aggregates,
             state,
             sets_state,
-            untold: BTreeMap::new(),
             alarms: BTreeSet::new(),
             telling: VecDeque::new(),
             pending: None,
@@ -160,25 +184,33 @@ impl EmittingWindowAggregate {
                 self.metrics.late_records_dropped.add(part.len(batch.num_rows()) as u64);
                 continue;
             }
-            let slots = self.accumulate(window_end, &part, batch)?;
             let delay_ms = self.delay_of(window_end);
-            // Should the clock be set back, a window that has fired is told before it goes again.
-            if delay_ms.is_some() || self.has_fired(window_end) {
-                let untold = self.untold.entry(window_end).or_default();
-                if let (true, Some(delay_ms)) = (untold.is_empty(), delay_ms) {
-                    let at = self
-                        .clock
-                        .now_ms()
-                        .saturating_add(i64::try_from(delay_ms).unwrap_or(i64::MAX));
-                    self.alarms.insert((at, window_end));
-                }
-                untold.extend(slots);
+            if delay_ms == Some(0) {
+                let left = self.accumulate(window_end, &part, batch, false)?;
+                self.tell_keys(window_end, ToldKeys::Page, left);
+                continue;
             }
+            // Should the clock be set back, a window that has fired is told before it goes again.
+            let is_told = delay_ms.is_some() || self.has_fired(window_end);
+            let is_waiting = self.untold.get(window_end).is_some() || self.restored.contains(&window_end);
+            if let (false, Some(delay_ms)) = (is_waiting, delay_ms) {
+                let delay_ms = i64::try_from(delay_ms).unwrap_or(i64::MAX);
+                self.alarms
+                    .insert((self.clock.now_ms().saturating_add(delay_ms), window_end));
+            }
+            self.accumulate(window_end, &part, batch, is_told)?;
         }
         Ok(())
     }
 
-    fn accumulate(&mut self, window_end: i64, part: &Part, batch: &Batch) -> Result<Vec<u32>, TaskError> {
+    /// Takes rows of a window in, and notes their keys if these are told later: the slots.
+    fn accumulate(
+        &mut self,
+        window_end: i64,
+        part: &Part,
+        batch: &Batch,
+        is_told_later: bool,
+    ) -> Result<Vec<u32>, TaskError> {
         let columns = part.of(batch.columns(), &self.needed)?;
         let rows = part.len(batch.num_rows());
         let keys = key_columns(&columns, &self.keys);
@@ -186,6 +218,9 @@ impl EmittingWindowAggregate {
             Some(hashes) => part.of_slice(hashes),
             None => hash_columns(&keys, rows)?.into(),
         };
+        if is_told_later {
+            group_slots(self.untold.table_mut(window_end), &keys, &hashes, &mut vec![])?;
+        }
         let table = self.tables.table_mut(window_end);
         let mut slots = Vec::with_capacity(rows);
         group_slots(table, &keys, &hashes, &mut slots)?;
@@ -227,7 +262,6 @@ impl EmittingWindowAggregate {
         let rows = batch.num_rows().min(STEPS_A_CALL);
         for row in 0..rows {
             self.add(&batch.slice(row, 1))?;
-            self.ring(self.clock.now_ms(), |delay| delay == Some(0));
             // A row has one key in one window, so this never needs more room than two rows.
             self.tell(out)?;
         }
@@ -238,44 +272,92 @@ impl EmittingWindowAggregate {
         Ok(Flow::More)
     }
 
-    /// Lets the windows be told whose time has come and whose delay is `wanted`.
-    fn ring(&mut self, now_ms: i64, wanted: impl Fn(Option<u64>) -> bool) {
-        let due: Vec<(i64, i64)> = (self.alarms.iter().copied())
-            .take_while(|(at, _)| *at <= now_ms)
-            .filter(|(_, window_end)| wanted(self.delay_of(*window_end)))
-            .collect();
-        for alarm in due {
-            self.alarms.remove(&alarm);
-            if let Some(slots) = self.untold.remove(&alarm.1) {
-                self.telling.push_back((alarm.1, slots.into_iter().collect()));
+    /// Lets the windows be told whose time has come.
+    fn ring(&mut self, now_ms: i64) {
+        while let Some((at, window_end)) = self.alarms.first().copied()
+            && at <= now_ms
+        {
+            self.alarms.remove(&(at, window_end));
+            self.tell_untold(window_end);
+        }
+    }
+
+    fn tell_keys(&mut self, window_end: i64, keys: ToldKeys, left: Vec<u32>) {
+        self.telling.push_back(ToldWindow {
+            window_end,
+            has_pages: !matches!(keys, ToldKeys::Page),
+            keys,
+            left,
+        });
+    }
+
+    /// Lets the keys of a window be told that have rows that were not.
+    fn tell_untold(&mut self, window_end: i64) {
+        match self.untold.remove(window_end) {
+            _ if self.restored.remove(&window_end) => {
+                self.tell_keys(window_end, ToldKeys::All(TableCursor::default()), vec![]);
             }
+            Some(keys) => {
+                let keys = ToldKeys::Untold(Box::new(keys), LastPages::default());
+                self.tell_keys(window_end, keys, vec![]);
+            }
+            None => {}
         }
     }
 
     /// Tells what is to be told, as far as there is room.
     fn tell(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         let mut room = STEPS_A_CALL;
-        while let Some((window_end, mut slots)) = self.telling.pop_front() {
+        while let Some(mut telling) = self.telling.pop_front() {
             if room == 0 {
-                self.telling.push_front((window_end, slots));
+                self.telling.push_front(telling);
                 return Ok(Flow::More);
             }
-            let fit = match self.tables.get(window_end) {
-                Some(table) => self.aggregates.slots_with_room(table, &slots),
-                None => slots.len(),
+            if telling.left.is_empty() {
+                self.turn_page(&mut telling)?;
+            }
+            let fit = match self.tables.get(telling.window_end) {
+                Some(table) => self.aggregates.slots_with_room(table, &telling.left),
+                None => telling.left.len(),
             };
-            let later = slots.split_off(fit.min(room));
-            room = if fit < later.len() + slots.len() {
+            let later = telling.left.split_off(fit.min(room));
+            let slots = std::mem::replace(&mut telling.left, later);
+            room = if fit < telling.left.len() + slots.len() {
                 0
             } else {
                 room - slots.len()
             };
-            self.tell_window(window_end, &slots, out)?;
-            if !later.is_empty() {
-                self.telling.push_front((window_end, later));
+            if !slots.is_empty() {
+                self.tell_window(telling.window_end, &slots, out)?;
+            }
+            if telling.has_pages || !telling.left.is_empty() {
+                self.telling.push_front(telling);
             }
         }
         Ok(Flow::Done)
+    }
+
+    /// Brings the next keys of a window that is told into memory.
+    fn turn_page(&mut self, telling: &mut ToldWindow) -> Result<(), TaskError> {
+        if self.telling.iter().all(|t| t.left.is_empty()) {
+            self.tables.relieve()?;
+        }
+        let Some(table) = self.tables.get_mut(telling.window_end) else {
+            telling.has_pages = false;
+            return Ok(());
+        };
+        telling.has_pages = match &mut telling.keys {
+            ToldKeys::Page => false,
+            ToldKeys::All(cursor) => table.next_page(cursor, STEPS_A_CALL, &mut telling.left)?,
+            ToldKeys::Untold(untold, pages) => {
+                let mut slots = vec![];
+                let has_pages = untold.last_page(pages, STEPS_A_CALL, &mut slots)?;
+                let keys = untold.keys(&slots)?;
+                table.find(&keys, &hash_columns(&keys, slots.len())?, &mut telling.left)?;
+                has_pages
+            }
+        };
+        Ok(())
     }
 
     fn tell_window(&mut self, window_end: i64, slots: &[u32], out: &mut Output) -> Result<(), TaskError> {
@@ -337,27 +419,39 @@ impl EmittingWindowAggregate {
             return Ok(());
         };
         self.aggregates.unsettle_extremes(table, slots);
+        let groups = table.keys(slots)?;
         let wanted: BTreeSet<u32> = slots.iter().copied().collect();
         for (index, set) in self.aggregates.distinct().iter().enumerate() {
-            let Some(values_table) = self.sets[index].get(window_end) else {
+            let Some(values_table) = self.sets[index].get_mut(window_end) else {
                 continue;
             };
-            let table = &mut *table;
-            for_each_chunk(values_table, |chunk| {
-                let mut keys = values_table.keys(chunk)?;
+            let mut settle = |values_table: &KeyedTable, page: &[u32]| {
+                let mut keys = values_table.keys(page)?;
                 let Some(values) = keys.pop() else { return Ok(()) };
-                let mut owners = Vec::with_capacity(chunk.len());
-                table.find(&keys, &hash_columns(&keys, chunk.len())?, &mut owners)?;
-                let present = set.present(values_table, chunk);
+                let mut owners = Vec::with_capacity(page.len());
+                match keys.is_empty() {
+                    true => owners.resize(page.len(), slots[0]),
+                    false => table.find(&keys, &hash_columns(&keys, page.len())?, &mut owners)?,
+                }
+                let present = set.present(values_table, page);
                 let present: Vec<arrow_buffer::NullBuffer> = (present.iter())
                     .map(|p| {
                         let is_wanted = |(row, owner): (usize, &u32)| p.is_valid(row) && wanted.contains(owner);
                         owners.iter().enumerate().map(is_wanted).collect::<Vec<_>>().into()
                     })
                     .collect();
-                self.aggregates
-                    .settle_extremes(table, index, &owners, &values, &present);
+                self.aggregates.settle_extremes(table, index, &owners, &values, &present);
                 Ok(())
+            };
+            // In memory nothing leads from a group to its values.
+            if groups.is_empty() || !values_table.is_tiered() {
+                for_each_page(values_table, settle)?;
+                continue;
+            }
+            let hashes = hash_columns(&groups, slots.len())?;
+            values_table.for_each_beginning_with(&groups, &hashes, |values_table, page| {
+                settle(values_table, page)?;
+                Ok::<_, TaskError>(values_table.relieve()?)
             })?;
         }
         Ok(())
@@ -385,16 +479,17 @@ impl EmittingWindowAggregate {
             }
             self.progress = self.progress.max(target);
             for window_end in fires {
-                self.untold.remove(&window_end);
-                self.tell_all(window_end)?;
+                self.untold.remove(window_end);
+                self.restored.remove(&window_end);
+                self.tell_keys(window_end, ToldKeys::All(TableCursor::default()), vec![]);
             }
             for window_end in gone.iter() {
                 // What came late and waits for its delay is told before the window goes.
-                if let Some(slots) = self.untold.remove(window_end) {
-                    self.telling.push_back((*window_end, slots.into_iter().collect()));
-                }
+                self.tell_untold(*window_end);
             }
-            self.alarms.retain(|(_, w)| self.untold.contains_key(w));
+            let (untold, restored) = (&self.untold, &self.restored);
+            self.alarms
+                .retain(|(_, w)| untold.get(*w).is_some() || restored.contains(w));
             if !self.telling.is_empty() {
                 continue;
             }
@@ -408,13 +503,6 @@ impl EmittingWindowAggregate {
         self.progress = self.progress.max(self.target);
         Ok(Flow::Done)
     }
-
-    fn tell_all(&mut self, window_end: i64) -> Result<(), TaskError> {
-        if let Some(table) = self.tables.get(window_end) {
-            self.telling.push_back((window_end, table.live_slots().collect()));
-        }
-        Ok(())
-    }
 }
 
 fn encoding_error(error: flott_core::encoding::EncodingError) -> TaskError {
@@ -425,10 +513,11 @@ impl Operator for EmittingWindowAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
         let tables = |state: &Arc<TableDescriptor>| {
-            WindowTables::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups())
+            WindowTables::new(Arc::clone(state), ctx.task.max_parallelism, ctx.task.key_groups()).tiered(&ctx.backend)
         };
-        self.sets = self.sets_state.iter().map(&tables).collect();
-        self.tables = tables(&self.state);
+        self.sets = self.sets_state.iter().map(&tables).collect::<Result<_, _>>()?;
+        self.tables = tables(&self.state)?;
+        self.untold = tables(self.untold.descriptor())?;
         if let Some(restored) = ctx.restored.take() {
             for tables in self.sets.iter_mut().chain([&mut self.tables]) {
                 restored.load_windows(tables)?;
@@ -438,8 +527,8 @@ impl Operator for EmittingWindowAggregate {
             let windows: Vec<i64> = self.tables.slices().collect();
             for window_end in windows {
                 let delay = self.delay_of(window_end).and_then(|d| i64::try_from(d).ok());
-                if let (Some(delay_ms), Some(table)) = (delay, self.tables.get(window_end)) {
-                    self.untold.insert(window_end, table.live_slots().collect());
+                if let Some(delay_ms) = delay {
+                    self.restored.insert(window_end);
                     self.alarms
                         .insert((self.clock.now_ms().saturating_add(delay_ms), window_end));
                 }
@@ -451,6 +540,10 @@ impl Operator for EmittingWindowAggregate {
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         if batch.is_empty() {
             return Ok(Flow::Done);
+        }
+        let all = [&mut self.tables, &mut self.untold].into_iter().chain(&mut self.sets);
+        for tables in all {
+            tables.relieve()?;
         }
         self.pending = Some(batch);
         self.take(out)
@@ -479,7 +572,7 @@ impl Operator for EmittingWindowAggregate {
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output) -> Result<Flow, TaskError> {
-        self.ring(now_ms, |_| true);
+        self.ring(now_ms);
         if self.slices.is_processing_time() {
             self.target = self.target.max(now_ms - 1);
         }
@@ -504,6 +597,7 @@ impl Operator for EmittingWindowAggregate {
     }
 
     fn state_bytes(&self) -> usize {
-        self.tables.bytes() + self.sets.iter().map(WindowTables::bytes).sum::<usize>()
+        let sets = self.sets.iter().map(WindowTables::bytes).sum::<usize>();
+        self.tables.bytes() + self.untold.bytes() + sets
     }
 }

@@ -4,7 +4,8 @@ use super::emitting::EmittingWindowAggregate;
 use super::tests::{SCHEMA, call, spec, tumble};
 use crate::nodes::*;
 use crate::operators::factory::window_aggregate;
-use crate::operators::harness::Harness;
+use crate::operators::harness::{Harness, in_tiers, lines};
+use flott_state::StateBackend;
 
 fn emitting(early_ms: Option<u64>, late_ms: Option<u64>) -> WindowAggregateSpec {
     let mut spec = spec(tumble(), vec![call("COUNT", &[]), call("MAX", &[1])]);
@@ -144,4 +145,58 @@ fn windows_of_the_clock_fire_early_too() {
         "+I a 1 1 0 10\n-U a 1 1 0 10\n+U a 2 2 0 10"
     );
     assert_eq!(op.next_timer(), None);
+}
+
+#[test]
+fn windows_larger_than_memory_tell_what_they_tell_in_memory() {
+    const KEYS: u64 = 1_000;
+    let run = |spec: &WindowAggregateSpec, backend: StateBackend| {
+        let mut op = Harness::with_backend(operator(spec), SCHEMA, backend);
+        let (mut told, mut held) = (vec![], 0);
+        for step in 0..12u64 {
+            let mut of_step = vec![];
+            op.clock.set(step as i64 * 60);
+            for batch in 0..KEYS / 100 {
+                let rows = |n: u64| {
+                    let key = (batch * 100 + n) * 7919 % KEYS + step / 4 * (n % 3) * KEYS;
+                    // Rows of three windows, some of them late.
+                    let time = step * 3 + n % 21;
+                    let row = |kind: &str, value: u64| format!("{kind} key-{key} {value} {time}");
+                    let taken_back = [row("+I", 1000), row("-D", 1000)];
+                    let is_taken_back = spec.input_retracts && n.is_multiple_of(4);
+                    let taken_back = taken_back.into_iter().filter(move |_| is_taken_back);
+                    std::iter::once(row("+I", (step * 31 + n * 17) % 100)).chain(taken_back)
+                };
+                let rows: Vec<String> = (0..100).flat_map(rows).collect();
+                let batch = op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+                of_step.extend(op.process(batch).iter().flat_map(lines));
+            }
+            if let Some(at) = op.next_timer().filter(|at| *at <= step as i64 * 60) {
+                of_step.extend(op.run(&format!("timer {at}")).lines().map(str::to_owned));
+            }
+            held = op.state_bytes().max(held);
+            of_step.extend(op.watermark(step as i64 * 3).iter().flat_map(lines));
+            of_step.sort();
+            told.push(of_step);
+        }
+        told.push(op.watermark(1000).iter().flat_map(lines).collect());
+        told.iter_mut().for_each(|of_step| of_step.sort());
+        (told, held)
+    };
+    let mut distinct = call("COUNT", &[1]);
+    distinct.distinct = true;
+    for (early_ms, late_ms) in [(Some(100), Some(100)), (Some(0), None), (None, Some(0)), (Some(100), Some(0))] {
+        for input_retracts in [false, true] {
+            let mut spec = emitting(early_ms, late_ms);
+            spec.aggregates.push(distinct.clone());
+            spec.input_retracts = input_retracts;
+            let (expected, in_memory) = run(&spec, StateBackend::default());
+            let (given, in_tiers) = run(&spec, in_tiers("50"));
+            assert!(expected.concat().len() > KEYS as usize);
+            for (step, (given, expected)) in given.iter().zip(&expected).enumerate() {
+                assert!(given == expected, "{early_ms:?} {late_ms:?} {input_retracts}: step {step}");
+            }
+            assert!(in_tiers * 3 < in_memory, "{in_tiers} bytes of {in_memory}");
+        }
+    }
 }

@@ -190,20 +190,27 @@ fn windows_larger_than_memory_give_what_they_give_in_memory() {
         slide_ms: 2,
         offset_ms: 0,
     };
-    let run = |window: WindowSpec, backend: StateBackend| {
-        let calls = ["SUM", "MIN", "MAX"].map(|function| call(function, &[1]));
-        let operator = WindowAggregate::new(&spec(window, calls.to_vec()), Input::Rows).unwrap();
+    let mut distinct = call("COUNT", &[1]);
+    distinct.distinct = true;
+    let plain = ["SUM", "MIN", "MAX"].map(|function| call(function, &[1])).to_vec();
+    let distinct = [plain.clone(), vec![distinct]].concat();
+    let run = |spec: &WindowAggregateSpec, backend: StateBackend| {
+        let operator = WindowAggregate::new(spec, Input::Rows).unwrap();
         let mut op = Harness::with_backend(Box::new(operator), SCHEMA, backend);
         let (mut given, mut held) = (vec![], 0);
         for time in 0..14 {
             for batch in 0..KEYS / 100 {
-                let row = |n: u64| {
+                let rows = |n: u64| {
                     let (key, value) = ((batch * 100 + n) * 7919 % KEYS, (time * 31 + n * 17) % 100);
                     // Some keys come seldom, so that they leave a window.
                     let key = if n.is_multiple_of(5) { key + time * KEYS } else { key };
-                    format!("+I key-{key} {value} {time}")
+                    let row = |kind: &str, value: u64| format!("{kind} key-{key} {value} {time}");
+                    let taken_back = [row("+I", 1000), row("-D", 1000)];
+                    let is_taken_back = spec.input_retracts && n.is_multiple_of(3);
+                    let taken_back = taken_back.into_iter().filter(move |_| is_taken_back);
+                    std::iter::once(row("+I", value)).chain(taken_back)
                 };
-                let rows: Vec<String> = (0..100).map(row).collect();
+                let rows: Vec<String> = (0..100).flat_map(rows).collect();
                 assert!(
                     op.process(op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>()))
                         .is_empty()
@@ -220,16 +227,22 @@ fn windows_larger_than_memory_give_what_they_give_in_memory() {
         (lines, held)
     };
     for window in [tumble(), hop(), two_slices, cumulate()] {
-        let (expected, in_memory) = run(window, StateBackend::default());
-        let (given, in_tiers) = run(window, in_tiers("50"));
-        assert!(expected.len() > KEYS as usize, "{window:?}: {} rows", expected.len());
-        assert!(
-            given == expected,
-            "{window:?}: {} rows, not {}",
-            given.len(),
-            expected.len()
-        );
-        assert!(in_tiers * 4 < in_memory, "{window:?}: {in_tiers} bytes of {in_memory}");
+        for (calls, input_retracts) in [(&plain, false), (&distinct, false), (&distinct, true)] {
+            let spec = WindowAggregateSpec {
+                input_retracts,
+                ..spec(window, calls.clone())
+            };
+            let (expected, in_memory) = run(&spec, StateBackend::default());
+            let (given, in_tiers) = run(&spec, in_tiers("50"));
+            assert!(expected.len() > KEYS as usize, "{window:?}: {} rows", expected.len());
+            assert!(
+                given == expected,
+                "{window:?}: {} rows, not {}",
+                given.len(),
+                expected.len()
+            );
+            assert!(in_tiers * 4 < in_memory, "{window:?}: {in_tiers} bytes of {in_memory}");
+        }
     }
 }
 
