@@ -181,7 +181,26 @@ impl StateBackend {
         max_parallelism: usize,
         range: KeyGroupRange,
     ) -> Result<KeyedTable, StateError> {
-        self.table_in(RowOrder::KeyGroup, descriptor.into(), max_parallelism, range)
+        self.table_in(RowOrder::KeyGroup, descriptor.into(), max_parallelism, range, |tier| {
+            tier
+        })
+    }
+
+    /// A table of rows that belong to those of another, which it is told to let go ([`KeyedTable::send_away`]): tiered where the backend has
+    /// tiers, in the other's share of memory ([`KeyedTable::relieve_beside`]). No key comes that it had before.
+    ///
+    /// # Errors
+    /// If the store cannot be opened.
+    pub fn table_beside(
+        &self,
+        descriptor: impl Into<Arc<TableDescriptor>>,
+        max_parallelism: usize,
+        range: KeyGroupRange,
+    ) -> Result<KeyedTable, StateError> {
+        let (descriptor, order) = (descriptor.into(), RowOrder::KeyGroup);
+        let mut table = self.table_in(order, descriptor, max_parallelism, range, Tier::sharing)?;
+        table.expect_new_keys(true);
+        Ok(table)
     }
 
     /// A table whose key ends with a time, a BIGINT that is never NULL behind other fields, for a queue by that time: tiered where the
@@ -204,7 +223,7 @@ impl StateBackend {
                 descriptor.name
             )));
         }
-        self.table_in(RowOrder::Time, descriptor, max_parallelism, range)
+        self.table_in(RowOrder::Time, descriptor, max_parallelism, range, |tier| tier)
     }
 
     /// Tiers of the tables named so, that keep to one share; `None` where the backend has none.
@@ -230,6 +249,7 @@ impl StateBackend {
         descriptor: Arc<TableDescriptor>,
         max_parallelism: usize,
         range: KeyGroupRange,
+        sharing: impl FnOnce(Tier) -> Tier,
     ) -> Result<KeyedTable, StateError> {
         let Some(tiered) = &self.0 else {
             return Ok(KeyedTable::new(descriptor, max_parallelism, range));
@@ -240,7 +260,7 @@ impl StateBackend {
         })?;
         let id = TableId(tiered.next_table.fetch_add(1, Ordering::Relaxed), order);
         let tier = Tier::new(store, id, Arc::clone(&tiered.budget));
-        Ok(KeyedTable::new(descriptor, max_parallelism, range).with_tier(tier))
+        Ok(KeyedTable::new(descriptor, max_parallelism, range).with_tier(sharing(tier)))
     }
 }
 

@@ -3,10 +3,11 @@
 use crate::bitmap::SlotSet;
 use crate::changes::{ChainBook, Increment};
 use crate::chunk::Captured;
-use crate::cold::ColdCapture;
+use crate::cold::{ColdCapture, ColdParts};
 use crate::data::CapturedData;
 use crate::error::StateError;
 use crate::keys::CapturedKeys;
+use crate::run::{EncodedRun, RunMode};
 use crate::table::KeyedTable;
 use flott_checkpoint::TableDescriptor;
 use flott_core::{CheckpointId, KeyGroup, KeyGroupRange};
@@ -84,6 +85,21 @@ impl TableCapture {
     /// Number of keys.
     pub fn len(&self) -> usize {
         self.live_count + self.cold.iter().flatten().map(|c| c.rows).sum::<usize>()
+    }
+
+    /// All of it as base runs, wherever its rows are: what a full checkpoint writes, at once.
+    ///
+    /// # Errors
+    /// If rows cannot be read.
+    pub fn encode_whole(&self) -> Result<Vec<EncodedRun>, StateError> {
+        let mut runs = vec![];
+        if let Some(mut parts) = ColdParts::of(self, false)? {
+            while let Some(run) = parts.next()? {
+                runs.push(run);
+            }
+        }
+        runs.extend(self.encode(RunMode::Full));
+        Ok(runs)
     }
 
     /// Whether there is no key.

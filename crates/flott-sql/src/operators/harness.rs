@@ -13,7 +13,7 @@ use flott_core::{Batch, JobId, KeyGroupRange, OperatorId, Options, RowKind};
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Element, Flow, Operator, OperatorContext, Output, TaskError, Waker};
-use flott_state::{BackendSettings, LoadedRun, OperatorSnapshot, RestoredState, RunMode, StateBackend};
+use flott_state::{BackendSettings, LoadedRun, OperatorSnapshot, RestoredState, StateBackend};
 use std::sync::Arc;
 
 /// Calls return at most so many rows; twice that where every row may yield two.
@@ -292,19 +292,18 @@ fn restore(snapshots: Vec<OperatorSnapshot>) -> RestoredState {
     let (mut runs, mut entries) = (vec![], vec![]);
     for snapshot in snapshots {
         for capture in snapshot.keyed {
-            let Some(run) = capture.encode(RunMode::Full) else {
-                continue;
-            };
-            let bytes = bytes::Bytes::from(run.bytes);
-            let header = bytes.slice(..run.reference.header_bytes as usize);
-            runs.push(LoadedRun {
-                descriptor: capture.descriptor().clone(),
-                blocks_from: u64::from(run.reference.header_bytes),
-                later: None,
-                blocks: bytes.slice(run.reference.header_bytes as usize..),
-                reference: run.reference,
-                header,
-            });
+            for run in capture.encode_whole().unwrap() {
+                let bytes = bytes::Bytes::from(run.bytes);
+                let header = bytes.slice(..run.reference.header_bytes as usize);
+                runs.push(LoadedRun {
+                    descriptor: capture.descriptor().clone(),
+                    blocks_from: u64::from(run.reference.header_bytes),
+                    later: None,
+                    blocks: bytes.slice(run.reference.header_bytes as usize..),
+                    reference: run.reference,
+                    header,
+                });
+            }
         }
         entries.extend(snapshot.operator_state);
     }

@@ -256,12 +256,12 @@ impl<'a> RunReader<'a> {
             return Ok(());
         };
         // Bases of a table have no key in common, and nothing else comes before them.
-        table.expect_new_keys(self.reference.kind == RunKind::Base);
+        let before = table.expect_new_keys(self.reference.kind == RunKind::Base);
         let applied = self.blocks_in(range, piece).try_for_each(|span| {
             self.apply_block(span, self.block(span, bytes, from)?, table)?;
             table.relieve()
         });
-        table.expect_new_keys(false);
+        table.expect_new_keys(before);
         applied
     }
 

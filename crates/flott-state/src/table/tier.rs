@@ -532,7 +532,10 @@ impl KeyedTable {
     }
 
     /// Lets rows go from memory; the store has them then. Who lets all go gets their memory back.
-    pub(super) fn send_away(&mut self, slots: &[u32]) -> Result<(), StateError> {
+    ///
+    /// # Errors
+    /// If the store fails; then none has gone.
+    pub fn send_away(&mut self, slots: &[u32]) -> Result<(), StateError> {
         self.write_rows(slots)?;
         self.forget_in_memory(slots);
         if self.rows.live_count == 0 {
@@ -692,8 +695,9 @@ impl KeyedTable {
         self.next_page_where(cursor, limit, |_| true, out)
     }
 
-    /// The same of a tiered table, but `out` gets only those of the next `limit` keys whose value in the last column, an I64 that is never NULL, is not
-    /// above `until`; the others are not brought into memory. Values only grow in between: one that memory has may be above it by now.
+    /// The same of a tiered table for keys whose value in the last column, an I64 that only grows, is not above `until` (NULL is as 0): first
+    /// `out` gets all slots that memory has, whatever their value, then those of the next `limit` keys of the store that are wanted, the others
+    /// are not brought into memory. A key may come twice, and have grown above `until`.
     ///
     /// # Errors
     /// If rows cannot be read.
@@ -705,7 +709,14 @@ impl KeyedTable {
         out: &mut Vec<u32>,
     ) -> Result<bool, StateError> {
         let last = self.descriptor.columns.last();
-        debug_assert!(last.is_some_and(|c| c.ty == ColumnType::I64 && !c.nullable));
+        debug_assert!(last.is_some_and(|c| c.ty == ColumnType::I64));
+        if let (Next::Start, Some(tier)) = (&cursor.0, &self.tier) {
+            out.extend(self.rows.live.iter());
+            if tier.cold == 0 {
+                return Ok(false);
+            }
+            cursor.0 = Next::Key(tier.id.rows().0);
+        }
         self.next_page_where(cursor, limit, |row| row::last_number(row) <= until, out)
     }
 
@@ -849,10 +860,10 @@ impl KeyedTable {
     }
 
     /// Says that the keys that come are in the store under no circumstances, so that nobody looks.
-    pub(crate) fn expect_new_keys(&mut self, only_new: bool) {
-        if let Some(tier) = &mut self.tier {
-            tier.only_new = only_new;
-        }
+    /// What was said before.
+    pub(crate) fn expect_new_keys(&mut self, only_new: bool) -> bool {
+        let before = self.tier.as_mut();
+        before.is_some_and(|tier| std::mem::replace(&mut tier.only_new, only_new))
     }
 
     /// Says that the table was filled from these runs of `checkpoint` alone, so that the next increment continues them.

@@ -551,10 +551,79 @@ fn slots_that_are_held_stay() {
 }
 
 #[test]
+fn what_comes_and_goes_is_told() {
+    const TIME: usize = 4;
+    let mut descriptor = TableDescriptor::new("t", vec![LogicalType::bigint()]);
+    for (name, ty) in [
+        ("count", ColumnType::I64),
+        ("sum", ColumnType::F64),
+        ("text", ColumnType::Bytes),
+    ] {
+        descriptor = descriptor.column(name, ty);
+    }
+    descriptor = descriptor
+        .values("list", Vec::<i64>::state_type())
+        .column("time", ColumnType::I64);
+    let mut table = new_table(&Arc::new(descriptor), KeyGroupRange::all(GROUPS), Some(&Arc::default()));
+    let look_up = |table: &mut KeyedTable, range: std::ops::Range<i64>| {
+        let keys: [ArrayRef; 1] = [Arc::new(Int64Array::from_iter_values(range.clone()))];
+        let mut slots = vec![];
+        let hashes = hash_columns(&keys, keys[0].len()).unwrap();
+        table.slots(&keys, &hashes, &mut slots).unwrap();
+        for (slot, key) in slots.iter().zip(range) {
+            table.column_mut::<i64>(TIME).set(*slot, key % 10);
+        }
+        slots
+    };
+    let first = look_up(&mut table, 0..10);
+    table.track_moves();
+    assert_eq!(table.take_moves().came, first, "what is there has come");
+    look_up(&mut table, 10..200);
+    let moves = table.take_moves();
+    assert!(
+        moves.came.is_empty() && moves.left.is_empty(),
+        "what is new has not come from anywhere"
+    );
+    table.relieve().unwrap();
+    let left = table.take_moves().left;
+    assert_eq!(left.len(), 200 - table.len_in_memory());
+    assert!(left.len() > 100);
+    let again = BTreeSet::from_iter(look_up(&mut table, 0..200));
+    let came = BTreeSet::from_iter(table.take_moves().came);
+    assert_eq!(came.len(), left.len());
+    assert!(came.is_subset(&again));
+
+    // A look for old rows brings these only.
+    table.relieve().unwrap();
+    let (mut cursor, mut old, in_memory) = (TableCursor::default(), BTreeSet::<i64>::new(), table.len_in_memory());
+    loop {
+        let mut slots = vec![];
+        let is_more = table.next_page_until(&mut cursor, 7, 2, &mut slots).unwrap();
+        let keys = table.keys(&slots).unwrap();
+        old.extend(
+            keys[0]
+                .as_primitive::<Int64Type>()
+                .values()
+                .iter()
+                .filter(|k| *k % 10 <= 2),
+        );
+        if !is_more {
+            break;
+        }
+    }
+    assert_eq!(old.len(), 60);
+    assert!(table.len_in_memory() <= in_memory + 60);
+}
+
+#[test]
 fn keys_are_removed_by_their_first_fields() {
     let key = vec![LogicalType::string(), LogicalType::bigint()];
     let mut descriptor = TableDescriptor::new("t", key).placed_by(1);
-    for (name, ty) in [("count", ColumnType::I64), ("sum", ColumnType::F64), ("text", ColumnType::Bytes)] {
+    for (name, ty) in [
+        ("count", ColumnType::I64),
+        ("sum", ColumnType::F64),
+        ("text", ColumnType::Bytes),
+    ] {
         descriptor = descriptor.column(name, ty);
     }
     let descriptor = Arc::new(descriptor.values("list", Vec::<i64>::state_type()));
@@ -565,7 +634,7 @@ fn keys_are_removed_by_their_first_fields() {
     for from in (0..300).step_by(20) {
         let texts: ArrayRef = Arc::new((from..from + 20).map(name).collect::<StringArray>());
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + 20));
-        let placement = hash_columns(&[texts.clone()], 20).unwrap();
+        let placement = hash_columns(std::slice::from_ref(&texts), 20).unwrap();
         let keys = [texts, numbers];
         let hashes = hash_columns(&keys, 20).unwrap();
         table
@@ -594,8 +663,14 @@ fn keys_are_removed_by_their_first_fields() {
         (left.len(), BTreeSet::from_iter(left))
     };
     let texts = |of: &[Option<&str>]| of.iter().map(|t| t.map(str::to_owned)).collect::<BTreeSet<_>>();
-    assert_eq!(remove(&[Some("a")]), (240, texts(&[None, Some(""), Some("ab"), Some("b")])));
-    assert_eq!(remove(&[Some("b"), None, Some("c")]), (120, texts(&[Some(""), Some("ab")])));
+    assert_eq!(
+        remove(&[Some("a")]),
+        (240, texts(&[None, Some(""), Some("ab"), Some("b")]))
+    );
+    assert_eq!(
+        remove(&[Some("b"), None, Some("c")]),
+        (120, texts(&[Some(""), Some("ab")]))
+    );
     assert_eq!(remove(&[Some("ab"), Some("")]), (0, texts(&[])));
 }
 

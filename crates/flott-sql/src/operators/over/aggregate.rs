@@ -8,7 +8,7 @@ use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::OrderedValues;
 use crate::operators::aggregate::room::{pieces_of, row_lengths};
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
-use crate::operators::group::aggregate::{forget_groups, load_extremes};
+use crate::operators::group::aggregate::{forget_groups, load_came, load_extremes};
 use crate::operators::group::expiry::{self, Expiry};
 use crate::operators::keyed_rows::row_encoder;
 use crate::operators::{MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, spec_error};
@@ -25,7 +25,9 @@ use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, TypeKind};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{KeyedTable, NO_SLOT, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState};
+use flott_state::{
+    KeyedTable, Moves, NO_SLOT, OperatorEntry, OperatorSnapshot, Redistribute, RestoredState, TableCursor,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ pub(crate) const ROWS_NAME: &str = "inputState";
 const WATERMARK_STATE: &str = "watermark";
 /// Partitions without young rows are looked for at most so often.
 const MIN_RETIRE_MS: i64 = 1000;
+/// Partitions on disk, and their rows with them, that one look for silent ones brings into memory.
+const RETIRED_ROWS: usize = 512;
 /// The bytes of a row in `inputState`.
 const BYTES: usize = 0;
 
@@ -92,6 +96,8 @@ pub(crate) struct OverAggregate {
     /// Time up to which rows are being told.
     target: EventTime,
     next_retire: i64,
+    /// Where the look for silent partitions on disk goes on.
+    retire_cursor: TableCursor,
     expiry: Option<Expiry>,
     /// Rows that are being told.
     telling: Option<Telling>,
@@ -168,6 +174,7 @@ impl OverAggregate {
             progress: NO_WATERMARK,
             target: NO_WATERMARK,
             next_retire: NO_WATERMARK,
+            retire_cursor: TableCursor::default(),
             expiry,
             telling: None,
         })
@@ -185,11 +192,11 @@ impl OverAggregate {
             .collect()
     }
 
-    /// Whether partitions and distinct values may go to disk: frames with a bound hold slots, so do ordered values, and what a set holds of a
-    /// forgotten partition is found by its fields.
+    /// Whether partitions, the rows of their frames and distinct values may go to disk: what a set holds of a partition that is forgotten,
+    /// or has ordered values, is found by the partition's fields.
     pub(crate) fn can_be_tiered(&self) -> bool {
-        let has_nothing_to_find = self.partition.is_empty() && self.expiry.is_some() && !self.sets_state.is_empty();
-        !self.frame.is_bounded() && self.ordered.is_empty() && !has_nothing_to_find
+        let looks_up = self.expiry.is_some() || !self.ordered.is_empty();
+        !(self.partition.is_empty() && looks_up && !self.sets_state.is_empty())
     }
 
     /// Whether rows wait for time to pass before they are told.
@@ -203,44 +210,12 @@ impl OverAggregate {
         for set in &mut self.sets {
             restored.load_table(set)?;
         }
-        load_extremes(&self.aggregates, &mut self.keys, &self.sets, &mut self.ordered)?;
         let watermarks = restored.operator_state(WATERMARK_STATE);
         let watermarks = watermarks.filter_map(|b| b.as_ref().try_into().ok().map(i64::from_le_bytes));
         self.progress = watermarks.min().unwrap_or(NO_WATERMARK);
-        let mut kept: Vec<(i64, i64, RowAt)> = Vec::with_capacity(self.rows.len());
-        let slots: Vec<u32> = self.rows.live_slots().collect();
-        for slots in slots.chunks(MAX_EMITTED_ROWS) {
-            let mut columns = self.rows.keys(slots)?;
-            let (Some(numbers), Some(times)) = (columns.pop(), columns.pop()) else {
-                return Err(TaskError::internal("kept rows have no time and number"));
-            };
-            let (numbers, times) = (numbers.as_primitive::<Int64Type>(), times.as_primitive::<Int64Type>());
-            let hashes = hash_columns(&columns, slots.len())?;
-            let mut partitions = Vec::with_capacity(slots.len());
-            self.keys.find(&columns, &hashes, &mut partitions)?;
-            for (row, (&slot, partition)) in slots.iter().zip(partitions).enumerate() {
-                let time = times.value(row);
-                kept.push((time, numbers.value(row), RowAt { partition, time, slot }));
-            }
-        }
-        kept.sort_unstable_by_key(|(time, number, row)| (*time, row.partition, *number));
-        let mut told = vec![];
-        for (time, number, row) in kept {
-            self.next_number = self.next_number.max(number + 1);
-            let is_told = self.last_time_of(row.partition).is_some_and(|last| time <= last);
-            if is_told {
-                self.frames.load(row);
-                told.push(row);
-            } else {
-                self.waiting.insert(row, number);
-            }
-        }
-        let kept = self.rows.bytes_column(BYTES);
-        let bytes = |row: &RowAt| kept.get(row.slot).map_or(0, <[u8]>::len);
-        for told in pieces_of(&told, PIECE_BYTES, bytes) {
-            let columns = self.read(told.iter())?;
-            let partitions: Vec<u32> = told.iter().map(|row| row.partition).collect();
-            self.aggregates.load_frames(&mut self.ordered, &partitions, &columns)?;
+        match self.rows.is_tiered() {
+            true => self.restore_waiting()?,
+            false => self.restore_rows()?,
         }
         if let Some(expiry) = &mut self.expiry
             && !self.keys.is_empty()
@@ -248,6 +223,95 @@ impl OverAggregate {
             expiry.plan_sweep(&self.keys, self.clock.now_ms());
         }
         Ok(())
+    }
+
+    /// Puts all kept rows where they belong.
+    fn restore_rows(&mut self) -> Result<(), TaskError> {
+        load_extremes(&self.aggregates, &mut self.keys, &self.sets, &mut self.ordered)?;
+        let mut kept = Vec::with_capacity(self.rows.len());
+        let slots: Vec<u32> = self.rows.live_slots().collect();
+        for slots in slots.chunks(MAX_EMITTED_ROWS) {
+            kept.extend(kept_rows(&mut self.keys, &self.rows, slots)?);
+        }
+        kept.sort_unstable_by_key(|(row, number)| (row.time, row.partition, *number));
+        let mut told = vec![];
+        for (row, number) in kept {
+            self.next_number = self.next_number.max(number + 1);
+            match self.is_told(&row) {
+                true => told.push(row),
+                false => self.waiting.insert(row, number),
+            }
+        }
+        self.load_told(&told)
+    }
+
+    /// Lets the kept rows wait that were not told; the others stay on disk until their partition is asked for.
+    fn restore_waiting(&mut self) -> Result<(), TaskError> {
+        let (mut cursor, mut is_more) = (TableCursor::default(), true);
+        while is_more {
+            let (mut slots, mut told) = (vec![], vec![]);
+            is_more = self.rows.next_page(&mut cursor, MAX_EMITTED_ROWS, &mut slots)?;
+            for (row, number) in kept_rows(&mut self.keys, &self.rows, &slots)? {
+                self.next_number = self.next_number.max(number + 1);
+                match self.is_told(&row) {
+                    true => told.push(row.slot),
+                    false => self.waiting.insert(row, number),
+                }
+            }
+            self.rows.send_away(&told)?;
+            self.relieve()?;
+        }
+        Ok(())
+    }
+
+    fn is_told(&self, row: &RowAt) -> bool {
+        self.last_time_of(row.partition).is_some_and(|last| row.time <= last)
+    }
+
+    /// Puts rows that were told into their frames; those of a partition are in order.
+    fn load_told(&mut self, told: &[RowAt]) -> Result<(), TaskError> {
+        told.iter().for_each(|row| self.frames.load(*row));
+        let kept = self.rows.bytes_column(BYTES);
+        let bytes = |row: &RowAt| kept.get(row.slot).map_or(0, <[u8]>::len);
+        for told in pieces_of(told, PIECE_BYTES, bytes) {
+            let columns = self.read(told.iter())?;
+            let partitions: Vec<u32> = told.iter().map(|row| row.partition).collect();
+            self.aggregates.load_frames(&mut self.ordered, &partitions, &columns)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the frames of the partitions that memory has: those of partitions that have gone to disk go there with their rows, those of
+    /// partitions that have come from there come with them.
+    fn follow_moves(&mut self) -> Result<(), TaskError> {
+        let Moves { left, came } = self.keys.take_moves();
+        let mut slots = vec![];
+        for &partition in &left {
+            slots.extend(self.frames.give_up(partition));
+            self.ordered.iter_mut().for_each(|o| o.remove_group(partition));
+        }
+        self.rows.send_away(&slots)?;
+        if came.is_empty() {
+            return Ok(());
+        }
+        load_came(
+            &self.aggregates,
+            &mut self.keys,
+            &mut self.sets,
+            &mut self.ordered,
+            &came,
+        )?;
+        let columns = self.keys.keys(&came)?;
+        let hashes = hash_columns(&columns, came.len())?;
+        let (keys, mut kept) = (&mut self.keys, vec![]);
+        self.rows.for_each_beginning_with(&columns, &hashes, |rows, slots| {
+            kept.extend(kept_rows(keys, rows, slots)?);
+            Ok::<_, TaskError>(())
+        })?;
+        kept.retain(|(row, _)| self.is_told(row));
+        kept.sort_unstable_by_key(|(row, number)| (row.time, row.partition, *number));
+        let told: Vec<RowAt> = kept.into_iter().map(|(row, _)| row).collect();
+        self.load_told(&told)
     }
 
     /// The time of the last row of a partition that was told, for bounded frames.
@@ -532,10 +596,19 @@ impl OverAggregate {
         if self.progress < self.next_retire || self.progress == END_OF_TIME {
             return Ok(());
         }
-        self.next_retire = self.progress.saturating_add(preceding_ms.max(MIN_RETIRE_MS));
-        let waiting = &self.waiting;
         // Rows may still come that are older than the watermark, but younger than the last of their partition.
         let oldest = self.progress.saturating_sub(preceding_ms.saturating_mul(2));
+        let mut is_more = false;
+        if self.keys.is_tiered() {
+            let (until, cursor) = (oldest.saturating_sub(1), &mut self.retire_cursor);
+            is_more = self.keys.next_page_until(cursor, RETIRED_ROWS, until, &mut vec![])?;
+            self.follow_moves()?;
+        }
+        self.next_retire = match is_more {
+            true => self.progress,
+            false => self.progress.saturating_add(preceding_ms.max(MIN_RETIRE_MS)),
+        };
+        let waiting = &self.waiting;
         let (steps, over) = self.frames.retire(oldest, |partition| waiting.holds(partition));
         if over.is_empty() {
             return Ok(());
@@ -574,9 +647,12 @@ impl OverAggregate {
             set.relieve()?;
         }
         let waiting = &self.waiting;
-        Ok(self
-            .keys
-            .relieve_but(waiting.partitions(), |slot| waiting.holds(slot))?)
+        let bytes_a_row = self.rows.bytes() / self.rows.len_in_memory().max(1);
+        let ordered: usize = self.ordered.iter().map(OrderedValues::bytes).sum();
+        let beside = self.frames.rows() * bytes_a_row + self.frames.bytes() + ordered;
+        self.keys
+            .relieve_beside(beside, waiting.partitions(), |slot| waiting.holds(slot))?;
+        self.follow_moves()
     }
 
     fn sweep(&mut self, now_ms: i64) -> Result<(), TaskError> {
@@ -591,6 +667,21 @@ impl OverAggregate {
             |keys, expired| forget_groups(keys, sets, ordered, expired),
         )
     }
+}
+
+/// Kept rows with their partitions, and their numbers.
+fn kept_rows(keys: &mut KeyedTable, rows: &KeyedTable, slots: &[u32]) -> Result<Vec<(RowAt, i64)>, TaskError> {
+    let mut columns = rows.keys(slots)?;
+    let (Some(numbers), Some(times)) = (columns.pop(), columns.pop()) else {
+        return Err(TaskError::internal("kept rows have no time and number"));
+    };
+    let hashes = hash_columns(&columns, slots.len())?;
+    let mut partitions = Vec::with_capacity(slots.len());
+    keys.find(&columns, &hashes, &mut partitions)?;
+    let (times, numbers) = (times.as_primitive::<Int64Type>(), numbers.as_primitive::<Int64Type>());
+    let rows = partitions.into_iter().zip(slots).zip(times.values());
+    let rows = rows.map(|((partition, &slot), &time)| RowAt { partition, time, slot });
+    Ok(rows.zip(numbers.values().iter().copied()).collect())
 }
 
 /// Where rows find the values of the calls.
@@ -614,12 +705,18 @@ impl Operator for OverAggregate {
         };
         self.keys = table(&self.keys_state)?;
         self.sets = self.sets_state.iter().map(table).collect::<Result<_, _>>()?;
-        // Slots of its rows are held until they are told.
-        self.rows = in_memory(&self.rows_state);
-        match ctx.restored.take() {
-            Some(restored) => self.restore(&restored),
-            None => Ok(()),
+        // Slots of rows are held until they are told, or are in the frame of a partition in memory.
+        self.rows = match can_be_tiered && self.frame.is_bounded() {
+            true => (ctx.backend).table_beside(Arc::clone(&self.rows_state), max_parallelism, key_groups)?,
+            false => in_memory(&self.rows_state),
+        };
+        if let Some(restored) = ctx.restored.take() {
+            self.restore(&restored)?;
         }
+        if self.frame.is_bounded() {
+            self.keys.track_moves();
+        }
+        Ok(())
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
@@ -633,6 +730,7 @@ impl Operator for OverAggregate {
         let hashes = hashes_of(&batch, &keys)?;
         let mut partitions = Vec::with_capacity(times.len());
         group_slots(&mut self.keys, &keys, &hashes, &mut partitions)?;
+        self.follow_moves()?;
         let keeps = self.waits() || self.frame.is_bounded();
         let (slots, first) = match keeps {
             true => self.keep(&batch, &keys, &hashes, &times)?,

@@ -39,6 +39,8 @@ pub(crate) struct Frames {
     frame: OverFrame,
     /// By the slot of the partition.
     held: Vec<VecDeque<Held>>,
+    /// How many rows there are.
+    rows: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +54,11 @@ const EARLIER: u32 = u32::MAX;
 
 impl Frames {
     pub(crate) fn new(frame: OverFrame) -> Self {
-        Self { frame, held: vec![] }
+        Self {
+            frame,
+            held: vec![],
+            rows: 0,
+        }
     }
 
     fn of(&mut self, partition: u32) -> &mut VecDeque<Held> {
@@ -67,6 +73,20 @@ impl Frames {
     pub(crate) fn load(&mut self, row: RowAt) {
         let held = Held { row, due: EARLIER };
         self.of(row.partition).push_back(held);
+        self.rows += 1;
+    }
+
+    /// How many rows are in frames.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Gives up the frame of a partition that leaves memory: the slots of its rows.
+    pub(crate) fn give_up(&mut self, partition: u32) -> impl Iterator<Item = u32> {
+        let held = self.held.get_mut(partition as usize).map(std::mem::take);
+        let held = held.unwrap_or_default();
+        self.rows -= held.len();
+        held.into_iter().map(|h| h.row.slot)
     }
 
     /// The steps of due rows: all rows of a partition's time are together, times of a partition ascend.
@@ -98,6 +118,7 @@ impl Frames {
                         due: row as u32,
                     };
                     self.of(partition).push_back(held);
+                    self.rows += 1;
                 }
             }
             let complete = steps.rows.len() as u32 - 1;
@@ -141,6 +162,7 @@ impl Frames {
         };
         while let Some(front) = held.front().copied().filter(|h| leaves(h, held.len())) {
             held.pop_front();
+            self.rows -= 1;
             let row = match front.due {
                 EARLIER => {
                     steps.left.push(front.row);

@@ -105,28 +105,34 @@ fn bounded_frames_take_back_what_leaves_them() {
 #[test]
 fn partitions_larger_than_memory_give_what_they_give_in_memory() {
     const PARTITIONS: u64 = 500;
+    const STEP_MS: u64 = 300;
     let run = |spec: &OverAggregateSpec, backend: StateBackend| {
-        let mut op = Harness::with_backend(Box::new(OverAggregate::new(spec).unwrap()), SCHEMA, backend);
+        let operator = || Box::new(OverAggregate::new(spec).unwrap());
+        let mut op = Harness::with_backend(operator(), SCHEMA, backend.clone());
         let mut told = vec![];
         for time in 0..80 {
+            if time == 40 {
+                op = Harness::restored_with_backend(operator(), SCHEMA, backend.clone(), op.snapshot());
+            }
             for batch in 0..PARTITIONS / 100 {
                 let row = |n: u64| {
                     let (partition, value) = ((batch * 100 + n) * 7919 % PARTITIONS, (time * 31 + n * 17) % 5);
                     // Half of the partitions come once only.
                     let partition = partition + n % 2 * (time + 1) * PARTITIONS;
-                    format!("+I {partition} {value} {}", time * 10 + n % 3)
+                    format!("+I {partition} {value} {}", time * STEP_MS + n % 3)
                 };
                 let rows: Vec<String> = (0..100).map(row).collect();
                 let batch = op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>());
                 told.extend(op.process(batch));
             }
             // A third goes on waiting.
-            told.extend(op.watermark(time as i64 * 10 + 1));
+            told.extend(op.watermark((time * STEP_MS + 1) as i64));
         }
-        told.extend(op.watermark(1000));
+        let held = op.state_bytes();
+        told.extend(op.watermark(1_000_000));
         let mut lines: Vec<String> = told.iter().flat_map(lines).collect();
         lines.sort();
-        (lines, op.state_bytes())
+        (lines, held)
     };
     let calls = || {
         let distinct = AggregateCall {
@@ -147,8 +153,19 @@ fn partitions_larger_than_memory_give_what_they_give_in_memory() {
         ttl_ms: 3_600_000,
         ..spec(OverFrame::UnboundedRows, calls())
     };
-    let all = [OverFrame::UnboundedRows, OverFrame::UnboundedRange].map(|frame| spec(frame, calls()));
-    for spec in all.into_iter().chain([by_clock, expiring, expiring_sets]) {
+    let rows_by_clock = OverAggregateSpec {
+        frame: OverFrame::Rows { preceding: 3 },
+        ..by_clock.clone()
+    };
+    let all = [
+        OverFrame::UnboundedRows,
+        OverFrame::UnboundedRange,
+        OverFrame::Rows { preceding: 3 },
+        OverFrame::Range { preceding_ms: 800 },
+    ];
+    let all = all.map(|frame| spec(frame, calls()));
+    let others = [by_clock, rows_by_clock, expiring, expiring_sets];
+    for spec in all.into_iter().chain(others) {
         let (expected, in_memory) = run(&spec, StateBackend::default());
         let (given, in_tiers) = run(&spec, in_tiers("50"));
         assert_eq!(expected.len() as u64, PARTITIONS * 80);

@@ -440,7 +440,8 @@ impl EmittingWindowAggregate {
                         owners.iter().enumerate().map(is_wanted).collect::<Vec<_>>().into()
                     })
                     .collect();
-                self.aggregates.settle_extremes(table, index, &owners, &values, &present);
+                self.aggregates
+                    .settle_extremes(table, index, &owners, &values, &present);
                 Ok(())
             };
             // In memory nothing leads from a group to its values.
