@@ -187,7 +187,8 @@ impl StateBackend {
     }
 
     /// A table of rows that belong to those of another, which it is told to let go ([`KeyedTable::send_away`]): tiered where the backend has
-    /// tiers, in the other's share of memory ([`KeyedTable::relieve_beside`]). No key comes that it had before.
+    /// tiers, in the other's share of memory ([`KeyedTable::relieve_beside`]). No key comes that it had before, and rows of one prefix
+    /// that [`KeyedTable::for_each_beginning_with`] looks for have gone together.
     ///
     /// # Errors
     /// If the store cannot be opened.

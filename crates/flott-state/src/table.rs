@@ -11,7 +11,7 @@
 //! * A slot belongs to one live key or is free; a new slot holds zero, or NULL in nullable columns.
 //! * Slots stay valid until their key is removed or the table is cleared; they mean nothing outside the process.
 //! * A tiered table ([`KeyedTable::is_tiered`]) holds a bounded part of its rows in memory and finds the others itself; its slots are valid
-//!   until [`KeyedTable::relieve`], or longer if [`KeyedTable::relieve_but`] is told that they are held.
+//!   until [`KeyedTable::relieve`], or longer if [`KeyedTable::relieve_but`] is told that they are held, or [`KeyedTable::send_away`].
 //! * `slots` marks what it returns as changed since the last capture; who writes to slots that came from `find` or a scan
 //!   marks them with [`KeyedTable::mark_changed`].
 
@@ -429,7 +429,7 @@ impl KeyedTable {
     }
 
     /// Number of live keys whose rows are in memory.
-    pub fn len_in_memory(&self) -> usize {
+    pub(crate) fn len_in_memory(&self) -> usize {
         self.rows.live_count
     }
 

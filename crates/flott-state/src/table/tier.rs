@@ -8,7 +8,7 @@
 //! * A key is in memory, in the store, or in both; then the row in memory counts, and [`Tier::dirty`] says whether the
 //!   store's is older.
 //! * Rows leave memory in [`KeyedTable::relieve`] alone, which operators call where they hold no slot: a slot is valid until then. Who goes on
-//!   holding some says which ([`KeyedTable::relieve_but`]).
+//!   holding some says which ([`KeyedTable::relieve_but`]), and who knows best which can go sends these away ([`KeyedTable::send_away`]).
 //! * Removals go to the store with the next access to it; nothing else is read or written in between.
 //! * While increments are wanted, each write and removal of a row leaves a *marker* in the store with the checkpoint that came before: an
 //!   increment is what is marked behind its base, and what memory has changed since ([`crate::changes`]). So no tombstone is
@@ -43,6 +43,8 @@ const BATCH_WRITES: usize = 4096;
 const BATCH_BYTES: usize = 4 << 20;
 /// Bytes of rows that a page ends with, about.
 const PAGE_BYTES: usize = 4 << 20;
+/// For each row that a page may have, so many are looked at.
+const LOOKED_AT: usize = 8;
 /// Rows of a page, at most.
 const PAGE_ROWS: usize = 4096;
 /// The size of a row is looked at anew when there are so many more rows, or so many looks later.
@@ -103,6 +105,13 @@ pub struct Moves {
     pub left: Vec<u32>,
     /// Their rows are in memory and were not, ascending.
     pub came: Vec<u32>,
+}
+
+/// How often the hand goes round in search of rows that can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rounds {
+    One,
+    Enough,
 }
 
 impl Drop for Tier {
@@ -476,7 +485,9 @@ impl KeyedTable {
         if held > 0 && goes < allowed / 8 {
             return Ok(());
         }
-        let victims = self.victims(goes, is_held);
+        // What is kept beside one row may be more than the share: then it stays as long as it is asked for, whatever it takes.
+        let rounds = if bytes_beside > 0 { Rounds::One } else { Rounds::Enough };
+        let victims = self.victims(goes, is_held, rounds);
         self.send_away(&victims)
     }
 
@@ -509,6 +520,14 @@ impl KeyedTable {
         if let Some(rows) = tier.budget.fixed_rows() {
             return Some(rows);
         }
+        let bytes_a_row = self.bytes_a_row() + bytes_beside;
+        self.tier.as_ref().map(|tier| tier.budget.rows(bytes_a_row))
+    }
+
+    /// About how many bytes a row of a tiered table takes in memory: not what the table keeps free for rows to come.
+    pub fn bytes_a_row(&mut self) -> usize {
+        let live = self.rows.live_count;
+        let Some(tier) = &mut self.tier else { return 0 };
         let is_old = tier.looks >= RESAMPLE_SHARE || live > tier.sampled_live + tier.sampled_live / RESAMPLE_SHARE;
         tier.looks += 1;
         if is_old {
@@ -522,12 +541,12 @@ impl KeyedTable {
             tier.bytes_a_row = SLOT_BYTES + self.keys.bytes_a_slot(live) + columns.sum::<usize>();
             (tier.looks, tier.sampled_live) = (0, live);
         }
-        Some(tier.budget.rows(tier.bytes_a_row + bytes_beside))
+        tier.bytes_a_row
     }
 
     /// Lets `count` rows go that were not asked for lately.
     pub(crate) fn send_some_away(&mut self, count: usize) -> Result<(), StateError> {
-        let victims = self.victims(count, |_| false);
+        let victims = self.victims(count, |_| false, Rounds::Enough);
         self.send_away(&victims)
     }
 
@@ -549,16 +568,18 @@ impl KeyedTable {
         Ok(())
     }
 
-    /// Slots that nobody holds and that were not asked for since the hand came by, `count` of them; if all were, the first ones.
-    fn victims(&mut self, count: usize, is_held: impl Fn(u32) -> bool) -> Vec<u32> {
+    /// Slots that nobody holds and that were not asked for since the hand came by, `count` of them; if all were, the first ones, unless there is
+    /// but one round.
+    fn victims(&mut self, count: usize, is_held: impl Fn(u32) -> bool, rounds: Rounds) -> Vec<u32> {
         let Some(tier) = &mut self.tier else { return vec![] };
         let mut victims = Vec::with_capacity(count);
         let mut is_victim = SlotSet::default();
+        let begin = tier.hand;
         // The first round takes the marks away, so the second finds enough.
-        for _ in 0..3 {
+        for round in 0..3 {
             let hand = tier.hand;
             for slot in self.rows.live.iter_from(hand) {
-                if victims.len() == count {
+                if victims.len() == count || (rounds == Rounds::One && round > 0 && slot >= begin) {
                     return victims;
                 }
                 tier.hand = slot + 1;
@@ -568,6 +589,9 @@ impl KeyedTable {
                 }
             }
             tier.hand = 0;
+            if rounds == Rounds::One && (round > 0 || begin == 0) {
+                break;
+            }
         }
         victims
     }
@@ -692,12 +716,12 @@ impl KeyedTable {
             cursor.0 = next.map_or(Next::Start, Next::Slot);
             return Ok(next.is_some());
         }
-        self.next_page_where(cursor, limit, |_| true, out)
+        self.next_page_where(cursor, (limit, limit), |_| true, out)
     }
 
     /// The same of a tiered table for keys whose value in the last column, an I64 that only grows, is not above `until` (NULL is as 0): first
-    /// `out` gets all slots that memory has, whatever their value, then those of the next `limit` keys of the store that are wanted, the others
-    /// are not brought into memory. A key may come twice, and have grown above `until`.
+    /// `out` gets all slots that memory has, whatever their value, then those of the next keys of the store that are wanted, at most `limit` of
+    /// some times as many that are looked at. The others are not brought into memory. A key may come twice, and have grown above `until`.
     ///
     /// # Errors
     /// If rows cannot be read.
@@ -717,13 +741,14 @@ impl KeyedTable {
             }
             cursor.0 = Next::Key(tier.id.rows().0);
         }
-        self.next_page_where(cursor, limit, |row| row::last_number(row) <= until, out)
+        let limits = (limit, limit.saturating_mul(LOOKED_AT));
+        self.next_page_where(cursor, limits, |row| row::last_number(row) <= until, out)
     }
 
     fn next_page_where(
         &mut self,
         cursor: &mut TableCursor,
-        limit: usize,
+        limits: (usize, usize),
         is_wanted: impl Fn(&[u8]) -> bool,
         out: &mut Vec<u32>,
     ) -> Result<bool, StateError> {
@@ -738,19 +763,19 @@ impl KeyedTable {
             Next::Key(key) => key,
             Next::Start | Next::Slot(_) => first,
         };
-        let next = self.load_page(&from, &until, limit, is_wanted, out)?;
+        let next = self.load_page(&from, &until, limits, is_wanted, out)?;
         let more = next.is_some();
         cursor.0 = next.map_or(Next::Start, Next::Key);
         Ok(more)
     }
 
-    /// Brings those of the first `limit` rows that the store has from key `from` on and before `until` into memory that are wanted as they
-    /// are there, and appends their slots: where to go on, if there are more.
+    /// Brings the first rows that the store has from key `from` on and before `until` into memory that are wanted as they are there, at most so
+    /// many of so many that are looked at, and appends their slots: where to go on, if there are more.
     fn load_page(
         &mut self,
         from: &[u8],
         until: &[u8],
-        limit: usize,
+        (wanted, looked_at): (usize, usize),
         is_wanted: impl Fn(&[u8]) -> bool,
         out: &mut Vec<u32>,
     ) -> Result<Option<Vec<u8>>, StateError> {
@@ -765,19 +790,20 @@ impl KeyedTable {
         else {
             return Ok(None);
         };
-        let (mut taken, mut bytes, mut problem, mut next) = (0, 0, None, None);
+        let (mut taken, mut seen, mut bytes, mut problem, mut next) = (0, 0, 0, None, None);
         let settled = tier.settle();
         let (id, store) = (tier.id, Arc::clone(&tier.store));
         let scanned = settled.and_then(|()| {
             store.scan(from, until, &mut |key, value| {
-                if taken == limit || bytes >= PAGE_BYTES {
+                if taken == wanted || seen == looked_at || bytes >= PAGE_BYTES {
                     next = Some(key.to_vec());
                     return false;
                 }
-                taken += 1;
+                seen += 1;
                 if !is_wanted(value) {
                     return true;
                 }
+                taken += 1;
                 bytes += value.len();
                 let key = id.group_and_key(key);
                 let parts = (&mut *keys, &mut *rows, &mut columns[..]);
@@ -812,9 +838,9 @@ impl KeyedTable {
         mut visit: impl FnMut(&mut Self, &[u32]) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(tier) = &self.tier else { return Ok(()) };
-        // The store must know each key; the row in memory may be newer.
-        let unknown = self.rows.live.iter().filter(|slot| !tier.stored.contains(*slot));
-        let unknown: Vec<u32> = unknown.collect();
+        // The store must know each key; the row in memory may be newer. Rows that are sent away go together, so that memory has none of these.
+        let is_unknown = |slot: &u32| !tier.only_new && !tier.stored.contains(*slot);
+        let unknown: Vec<u32> = self.rows.live.iter().filter(is_unknown).collect();
         let id = tier.id;
         self.write_rows(&unknown)?;
         let encoder = RowEncoder::of_keys(prefixes).map_err(|source| StateError::Keys {
@@ -832,7 +858,7 @@ impl KeyedTable {
             let mut next = Some(from.clone());
             while let Some(from) = next {
                 slots.clear();
-                next = self.load_page(&from, &until, PAGE_ROWS, |_| true, &mut slots)?;
+                next = self.load_page(&from, &until, (PAGE_ROWS, PAGE_ROWS), |_| true, &mut slots)?;
                 visit(self, &slots)?;
             }
         }

@@ -177,7 +177,7 @@ impl GroupAggregate {
             };
         }
         match self.table.is_tiered() {
-            // Those of groups that memory has are loaded when the first rows come, those of others when they are asked for.
+            // They are loaded when their groups are asked for.
             true => Ok(()),
             false => load_extremes(&self.aggregates, &mut self.table, &self.sets, &mut self.ordered),
         }
@@ -497,6 +497,10 @@ impl GroupAggregate {
             let counts = self.table.column::<i64>(counter);
             let empty: Vec<u32> = slots.iter().copied().filter(|s| counts.get(*s) == 0).collect();
             self.table.remove(&empty);
+            // Values that were taken back from elsewhere may be left.
+            for ordered in &mut self.ordered {
+                empty.iter().for_each(|slot| ordered.remove_group(*slot));
+            }
         }
     }
 
@@ -699,7 +703,10 @@ impl Operator for GroupAggregate {
         if let Some(restored) = ctx.restored.take() {
             self.restore(&restored)?;
         }
-        if !self.ordered.is_empty() {
+        if !self.ordered.is_empty() && self.table.is_tiered() {
+            // Memory was filled without the ordered values of its groups; those come with them.
+            let groups: Vec<u32> = self.table.live_slots().collect();
+            self.table.send_away(&groups)?;
             self.table.track_moves();
         }
         Ok(())

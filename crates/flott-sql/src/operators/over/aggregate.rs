@@ -38,8 +38,11 @@ pub(crate) const ROWS_NAME: &str = "inputState";
 const WATERMARK_STATE: &str = "watermark";
 /// Partitions without young rows are looked for at most so often.
 const MIN_RETIRE_MS: i64 = 1000;
-/// Partitions on disk, and their rows with them, that one look for silent ones brings into memory.
+/// About what a row takes in a frame, and in the ordered values of a call.
+const HELD_BYTES: usize = 32;
+/// Silent partitions, with their rows, that are brought from disk together to be forgotten, and how often in one call.
 const RETIRED_ROWS: usize = 512;
+const RETIRED_PAGES: usize = 8;
 /// The bytes of a row in `inputState`.
 const BYTES: usize = 0;
 
@@ -195,7 +198,8 @@ impl OverAggregate {
     /// Whether partitions, the rows of their frames and distinct values may go to disk: what a set holds of a partition that is forgotten,
     /// or has ordered values, is found by the partition's fields.
     pub(crate) fn can_be_tiered(&self) -> bool {
-        let looks_up = self.expiry.is_some() || !self.ordered.is_empty();
+        let is_ordered = (0..self.sets_state.len()).any(|set| self.aggregates.has_ordered(set));
+        let looks_up = self.expiry.is_some() || is_ordered;
         !(self.partition.is_empty() && looks_up && !self.sets_state.is_empty())
     }
 
@@ -290,7 +294,9 @@ impl OverAggregate {
             slots.extend(self.frames.give_up(partition));
             self.ordered.iter_mut().for_each(|o| o.remove_group(partition));
         }
-        self.rows.send_away(&slots)?;
+        if !slots.is_empty() {
+            self.rows.send_away(&slots)?;
+        }
         if came.is_empty() {
             return Ok(());
         }
@@ -598,16 +604,26 @@ impl OverAggregate {
         }
         // Rows may still come that are older than the watermark, but younger than the last of their partition.
         let oldest = self.progress.saturating_sub(preceding_ms.saturating_mul(2));
-        let mut is_more = false;
-        if self.keys.is_tiered() {
-            let (until, cursor) = (oldest.saturating_sub(1), &mut self.retire_cursor);
-            is_more = self.keys.next_page_until(cursor, RETIRED_ROWS, until, &mut vec![])?;
-            self.follow_moves()?;
+        let (mut pages, mut is_more) = (0, true);
+        while is_more && pages < RETIRED_PAGES {
+            is_more = false;
+            if self.keys.is_tiered() {
+                let (until, cursor) = (oldest.saturating_sub(1), &mut self.retire_cursor);
+                is_more = self.keys.next_page_until(cursor, RETIRED_ROWS, until, &mut vec![])?;
+                self.follow_moves()?;
+            }
+            self.retire_before(oldest)?;
+            pages += 1;
         }
         self.next_retire = match is_more {
             true => self.progress,
             false => self.progress.saturating_add(preceding_ms.max(MIN_RETIRE_MS)),
         };
+        Ok(())
+    }
+
+    /// Forgets partitions in memory that have no row behind this time.
+    fn retire_before(&mut self, oldest: i64) -> Result<(), TaskError> {
         let waiting = &self.waiting;
         let (steps, over) = self.frames.retire(oldest, |partition| waiting.holds(partition));
         if over.is_empty() {
@@ -647,9 +663,7 @@ impl OverAggregate {
             set.relieve()?;
         }
         let waiting = &self.waiting;
-        let bytes_a_row = self.rows.bytes() / self.rows.len_in_memory().max(1);
-        let ordered: usize = self.ordered.iter().map(OrderedValues::bytes).sum();
-        let beside = self.frames.rows() * bytes_a_row + self.frames.bytes() + ordered;
+        let beside = self.frames.rows() * (self.rows.bytes_a_row() + HELD_BYTES * (1 + self.ordered.len()));
         self.keys
             .relieve_beside(beside, waiting.partitions(), |slot| waiting.holds(slot))?;
         self.follow_moves()
@@ -713,19 +727,23 @@ impl Operator for OverAggregate {
         if let Some(restored) = ctx.restored.take() {
             self.restore(&restored)?;
         }
-        if self.frame.is_bounded() {
+        if self.frame.is_bounded() && self.keys.is_tiered() {
+            // Memory was filled without frames; those come with their partitions. Time may come for rows that wait before the first batch does.
+            let idle: Vec<u32> = self.keys.live_slots().filter(|p| !self.waiting.holds(*p)).collect();
+            self.keys.send_away(&idle)?;
             self.keys.track_moves();
+            self.follow_moves()?;
         }
         Ok(())
     }
 
     fn process(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
+        self.relieve()?;
         let times = self.times(&batch)?;
         let (batch, times) = self.in_time(batch, times)?;
         if batch.is_empty() {
             return Ok(Flow::Done);
         }
-        self.relieve()?;
         let keys = key_columns(batch.columns(), &self.partition);
         let hashes = hashes_of(&batch, &keys)?;
         let mut partitions = Vec::with_capacity(times.len());

@@ -421,7 +421,8 @@ impl EmittingWindowAggregate {
         self.aggregates.unsettle_extremes(table, slots);
         let groups = table.keys(slots)?;
         let wanted: BTreeSet<u32> = slots.iter().copied().collect();
-        for (index, set) in self.aggregates.distinct().iter().enumerate() {
+        let sets = self.aggregates.distinct().iter().enumerate();
+        for (index, set) in sets.filter(|(index, _)| self.aggregates.has_ordered(*index)) {
             let Some(values_table) = self.sets[index].get_mut(window_end) else {
                 continue;
             };
