@@ -23,6 +23,8 @@ struct Control {
     /// Time of the last record.
     time_ms: AtomicI64,
     is_paused: AtomicBool,
+    /// How often it was asked for records.
+    polls: AtomicUsize,
     has_ended: AtomicBool,
     /// By how much it was ahead of the other at most, once that has a record.
     lead_ms: AtomicI64,
@@ -86,6 +88,7 @@ impl SourceReader for SteeredReader {
             other,
             is_slow,
         } = &self.source;
+        control.polls.fetch_add(1, SeqCst);
         let Some(position) = self.position else {
             return Ok(match self.no_more {
                 true => ReaderPoll::Finished,
@@ -183,7 +186,16 @@ impl Pair {
         self.slow.control.until.store(1, SeqCst);
         self.fast.control.until.store(2, SeqCst);
         let job = self.start(Restore::Fresh, None, runtime);
-        wait_for("the pause", &job, || self.fast.control.is_paused.load(SeqCst));
+        // Until the slow one has told where it is, the fast one may be paused by its own last report, and goes on with the next: a pause that
+        // outlasts many rounds of the slow one, each a millisecond, is one by that.
+        let rounds = || self.slow.control.polls.load(SeqCst);
+        let mut since = rounds();
+        wait_for("the pause", &job, || {
+            if !self.fast.control.is_paused.load(SeqCst) {
+                since = rounds();
+            }
+            rounds() >= since + 100
+        });
         self.fast.control.until.store(usize::MAX, SeqCst);
         job
     }
@@ -201,7 +213,7 @@ impl Pair {
     }
 }
 
-fn wait_for(what: &str, job: &JobHandle, has_come: impl Fn() -> bool) {
+fn wait_for(what: &str, job: &JobHandle, mut has_come: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !has_come() {
         assert_eq!(job.stats.failure(), None, "{what}");
