@@ -541,7 +541,7 @@ impl Located {
 }
 
 /// Fills the ordered values of restored extremes from the sets of the groups in `table`.
-pub(crate) fn load_extremes(
+fn load_extremes(
     aggregates: &Aggregates,
     table: &mut KeyedTable,
     sets: &[KeyedTable],
@@ -587,21 +587,10 @@ fn follow_moves(
     for ordered in &mut *ordered {
         left.iter().for_each(|slot| ordered.remove_group(*slot));
     }
-    load_came(aggregates, table, sets, ordered, &came)
-}
-
-/// Fills the ordered values of groups that have come from disk from their sets.
-pub(crate) fn load_came(
-    aggregates: &Aggregates,
-    table: &mut KeyedTable,
-    sets: &mut [KeyedTable],
-    ordered: &mut [OrderedValues],
-    came: &[u32],
-) -> Result<(), TaskError> {
     if came.is_empty() {
         return Ok(());
     }
-    let keys = table.keys(came)?;
+    let keys = table.keys(&came)?;
     let hashes = hash_columns(&keys, came.len())?;
     for (index, set) in sets.iter_mut().enumerate().filter(|(i, _)| aggregates.has_ordered(*i)) {
         set.for_each_beginning_with(&keys, &hashes, |set, entries| {

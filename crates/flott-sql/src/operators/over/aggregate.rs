@@ -8,7 +8,7 @@ use crate::operators::aggregate::distinct::{Offered, Passed};
 use crate::operators::aggregate::extreme::OrderedValues;
 use crate::operators::aggregate::room::{pieces_of, row_lengths};
 use crate::operators::aggregate::{Aggregates, Phase, Rows};
-use crate::operators::group::aggregate::{forget_groups, load_came, load_extremes};
+use crate::operators::group::aggregate::forget_groups;
 use crate::operators::group::expiry::{self, Expiry};
 use crate::operators::keyed_rows::row_encoder;
 use crate::operators::{MAX_EMITTED_ROWS, group_slots, hashes_of, key_columns, spec_error};
@@ -195,12 +195,10 @@ impl OverAggregate {
             .collect()
     }
 
-    /// Whether partitions, the rows of their frames and distinct values may go to disk: what a set holds of a partition that is forgotten,
-    /// or has ordered values, is found by the partition's fields.
+    /// Whether partitions, the rows of their frames and distinct values may go to disk: what a set holds of a partition that is forgotten
+    /// is found by the partition's fields.
     pub(crate) fn can_be_tiered(&self) -> bool {
-        let is_ordered = (0..self.sets_state.len()).any(|set| self.aggregates.has_ordered(set));
-        let looks_up = self.expiry.is_some() || is_ordered;
-        !(self.partition.is_empty() && looks_up && !self.sets_state.is_empty())
+        !(self.partition.is_empty() && self.expiry.is_some() && !self.sets_state.is_empty())
     }
 
     /// Whether rows wait for time to pass before they are told.
@@ -231,7 +229,6 @@ impl OverAggregate {
 
     /// Puts all kept rows where they belong.
     fn restore_rows(&mut self) -> Result<(), TaskError> {
-        load_extremes(&self.aggregates, &mut self.keys, &self.sets, &mut self.ordered)?;
         let mut kept = Vec::with_capacity(self.rows.len());
         let slots: Vec<u32> = self.rows.live_slots().collect();
         for slots in slots.chunks(MAX_EMITTED_ROWS) {
@@ -300,13 +297,6 @@ impl OverAggregate {
         if came.is_empty() {
             return Ok(());
         }
-        load_came(
-            &self.aggregates,
-            &mut self.keys,
-            &mut self.sets,
-            &mut self.ordered,
-            &came,
-        )?;
         let columns = self.keys.keys(&came)?;
         let hashes = hash_columns(&columns, came.len())?;
         let (keys, mut kept) = (&mut self.keys, vec![]);
