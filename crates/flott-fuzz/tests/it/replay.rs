@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most CPU time of one input, here, in a build that is not optimised and checks overflows.
-const MAX_CPU: Duration = Duration::from_secs(4);
+/// Most CPU time of one input, here, in a build that is not optimised and checks overflows. It tells work that doubles with each
+/// level, or grows with the square of the input, from work that ends: the longest of today's inputs takes 3 s.
+const MAX_CPU: Duration = Duration::from_secs(20);
+/// An input may have this many tries: a machine that others use too counts as ours what they take, and was seen to count twenty
+/// times what an input needs.
+const TRIES: usize = 3;
 const STACK_BYTES: usize = 2 << 20;
 
 /// CPU time is the process's, so targets take turns.
@@ -63,14 +67,17 @@ pub(crate) fn within_limits(target: &str, inputs: Vec<(String, Vec<u8>)>) {
             if is_told() {
                 eprintln!("{} {name}", target.name);
             }
-            let before = cpu_now(start);
-            let result = std::panic::catch_unwind(|| target.run(&data));
-            assert!(result.is_ok(), "{name} breaks a rule: see the panic above");
-            let taken = cpu_now(start).saturating_sub(before);
-            if is_told() {
-                eprintln!("  {taken:?}, {} KiB", result.unwrap_or(0) >> 10);
-            }
-            assert!(taken <= MAX_CPU, "{name} took {taken:?}");
+            let ended = (0..TRIES).any(|_| {
+                let before = cpu_now(start);
+                let result = std::panic::catch_unwind(|| target.run(&data));
+                assert!(result.is_ok(), "{name} breaks a rule: see the panic above");
+                let taken = cpu_now(start).saturating_sub(before);
+                if is_told() {
+                    eprintln!("  {taken:?}, {} KiB", result.unwrap_or(0) >> 10);
+                }
+                taken <= MAX_CPU
+            });
+            assert!(ended, "{name} took more than {MAX_CPU:?} each of {TRIES} times");
         }
     });
     worker.unwrap().join().unwrap();
