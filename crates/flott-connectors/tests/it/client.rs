@@ -233,7 +233,7 @@ async fn a_fetch_follows_the_producer_and_seeks() {
     for cluster in clusters().await {
         let topic = cluster.topic(1).await;
         let tp = TopicPartition::new(topic.clone(), 0);
-        let reader = cluster.fetcher(&[]).await;
+        let reader = cluster.fetcher(&[("fetch.max.wait.ms", "20000")]).await;
         reader.fetcher.assign(tp.clone(), None, 0);
         let producer = cluster.producer(&[("linger.ms", "0")]).await;
         let partition = producer.partition(&tp);
@@ -246,12 +246,8 @@ async fn a_fetch_follows_the_producer_and_seeks() {
                 panic!()
             };
             assert_eq!(fetched.fetch_offset, i);
-            // The long poll ends with the record, not with its own half second; the first waits for metadata too.
-            assert!(
-                i == 0 || sent.elapsed() < Duration::from_millis(400),
-                "{:?}",
-                sent.elapsed()
-            );
+            // The long poll ends with the record, not with its own 20 s.
+            assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
         }
         producer.flush().await.unwrap();
         reader.fetcher.assign(tp.clone(), None, 1);
