@@ -1,20 +1,14 @@
 //! Timers of a keyed function: a time per key at which `on_timer` is called, once however often it was registered.
 //!
-//! A timer is a row of a table (key and time, placed by the key), which checkpoints keep, and an entry in the order of times, which
-//! is made again from the table. Registrations of a batch are applied together, in their order, before any timer can fire.
-//!
-//! Under a backend with tiers, memory holds a part of them: those that are due first, and what was asked for lately. The latest go when it
-//! is full; when time comes to where the store may have an earlier one than memory, the next ones are fetched from there.
+//! They lie in a [`TimerQueue`], which checkpoints keep. Registrations of a batch are applied together, in their order, before any timer can
+//! fire.
 
 use crate::key::{Key, Keys};
 use arrow_array::Int64Array;
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
 use flott_core::hash::hash_columns;
 use flott_core::{CheckpointId, LogicalType, TypeKind};
 use flott_runtime::{OperatorContext, TaskError};
-use flott_state::{KeyedTable, TableCapture, TableDescriptor};
-use std::collections::BTreeSet;
+use flott_state::{KeyedTable, TableCapture, TableDescriptor, TimerQueue};
 use std::sync::Arc;
 
 /// What a function asks of a timer.
@@ -29,11 +23,9 @@ struct Request<K> {
 /// All timers of one kind of time.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
-    table: KeyedTable,
+    queue: TimerQueue,
     /// Fields of the key that place a timer: all, or those before the window.
     placed_by: usize,
-    /// The timers in memory.
-    order: BTreeSet<(i64, u32)>,
     /// No timer is added any more.
     is_closed: bool,
     requests: Vec<Request<K>>,
@@ -49,10 +41,6 @@ pub(crate) struct Due<K> {
 
 /// Timers that fire together at most.
 const DUE_AT_ONCE: usize = 1024;
-/// Timers that are fetched from the store together at most.
-const FETCHED_AT_ONCE: usize = 4096;
-/// What a timer takes in the order of times.
-const ORDER_BYTES: usize = 2 * size_of::<(i64, u32)>();
 
 impl<K: Key> Timers<K> {
     /// The timers of `name`, restored if there is something to restore.
@@ -80,62 +68,12 @@ impl<K: Key> Timers<K> {
 
     /// The timers of a table.
     fn over(table: KeyedTable, placed_by: usize) -> Result<Self, TaskError> {
-        let mut timers = Self {
-            table,
+        Ok(Self {
+            queue: TimerQueue::over(table)?,
             placed_by,
-            order: BTreeSet::new(),
             is_closed: false,
             requests: vec![],
-        };
-        let slots: Vec<u32> = timers.table.live_slots().collect();
-        timers.put_in_order(&slots)?;
-        if timers.table.elsewhere_from().is_some() {
-            timers.fetch()?;
-        }
-        Ok(timers)
-    }
-
-    fn put_in_order(&mut self, slots: &[u32]) -> Result<(), TaskError> {
-        let columns = self.table.keys(slots)?;
-        if let Some(times) = columns.last() {
-            let times = times.as_primitive::<Int64Type>().values().iter().copied();
-            self.order.extend(times.zip(slots.iter().copied()));
-        }
-        Ok(())
-    }
-
-    /// Lets the latest timers leave memory where it holds too many.
-    fn relieve(&mut self) -> Result<(), TaskError> {
-        let count = self.table.rows_beyond_share(ORDER_BYTES);
-        if count == 0 {
-            return Ok(());
-        }
-        let latest: Vec<u32> = self.order.iter().rev().take(count).map(|(_, slot)| *slot).collect();
-        self.table.send_to_store(&latest)?;
-        for _ in latest {
-            self.order.pop_last();
-        }
-        Ok(())
-    }
-
-    /// Brings the earliest timers that memory has not into it; whether some are left.
-    fn fetch(&mut self) -> Result<bool, TaskError> {
-        let mut slots = vec![];
-        let is_more = self.table.fetch_earliest(FETCHED_AT_ONCE, ORDER_BYTES, &mut slots)?;
-        self.put_in_order(&slots)?;
-        self.relieve()?;
-        Ok(is_more)
-    }
-
-    /// Sees to it that memory has the first timer, if one is due at `now_ms`.
-    fn bring_first(&mut self, now_ms: i64) -> Result<(), TaskError> {
-        while let Some(elsewhere_ms) = self.table.elsewhere_from().filter(|time_ms| *time_ms <= now_ms) {
-            let is_in_memory = |(time_ms, _): &(i64, u32)| *time_ms <= elsewhere_ms;
-            if self.order.first().is_some_and(is_in_memory) || !self.fetch()? {
-                break;
-            }
-        }
-        Ok(())
+        })
     }
 
     /// Ignores what is registered from now on: at the end of a job in batch mode, as in Flink.
@@ -167,35 +105,13 @@ impl<K: Key> Timers<K> {
         let requests = std::mem::take(&mut self.requests);
         let mut columns = K::columns(requests.iter().map(|r| &r.key));
         columns.push(Arc::new(requests.iter().map(|r| r.time_ms).collect::<Int64Array>()));
-        let hashes = hash_columns(&columns, requests.len())?;
         let placement: Vec<u64> = requests.iter().map(|r| r.key_hash).collect();
-        let mut slots = Vec::with_capacity(requests.len());
-        self.table
-            .slots_with_placement(&columns, &hashes, &placement, &mut slots)?;
-        // Of several requests for one timer the last counts; its slot must live until then.
-        let mut removed = BTreeSet::new();
-        for (request, slot) in requests.iter().zip(slots) {
-            let timer = (request.time_ms, slot);
-            match request.is_removal {
-                true => {
-                    self.order.remove(&timer);
-                    removed.insert(slot);
-                }
-                false => {
-                    self.order.insert(timer);
-                    removed.remove(&slot);
-                }
-            }
-        }
-        let removed: Vec<u32> = removed.into_iter().collect();
-        self.table.remove(&removed);
-        self.relieve()
+        Ok(self.queue.apply(&columns, &placement, |row| requests[row].is_removal)?)
     }
 
     /// The time of the first timer, or one before it.
     pub(crate) fn next_ms(&self) -> Option<i64> {
-        let first = self.order.first().map(|(time_ms, _)| *time_ms);
-        first.into_iter().chain(self.table.elsewhere_from()).min()
+        self.queue.next_ms()
     }
 
     /// Takes the next timers that are due at `now_ms`: some of one time.
@@ -203,35 +119,23 @@ impl<K: Key> Timers<K> {
     /// # Errors
     /// If stored keys cannot be read.
     pub(crate) fn take_due(&mut self, now_ms: i64) -> Result<Option<Due<K>>, TaskError> {
-        self.bring_first(now_ms)?;
-        let Some(time_ms) = self.order.first().map(|(time_ms, _)| *time_ms).filter(|t| *t <= now_ms) else {
+        let Some(due) = self.queue.take_due(now_ms, DUE_AT_ONCE)? else {
             return Ok(None);
         };
-        let mut slots = vec![];
-        while slots.len() < DUE_AT_ONCE
-            && let Some(timer) = self.order.first().copied()
-            && timer.0 == time_ms
-        {
-            self.order.remove(&timer);
-            slots.push(timer.1);
-        }
-        let mut columns = self.table.keys(&slots)?;
-        columns.pop();
-        let hashes = hash_columns(&columns[..self.placed_by], slots.len())?;
-        self.table.remove(&slots);
+        let hashes = hash_columns(&due.keys[..self.placed_by], due.count)?;
         Ok(Some(Due {
-            time_ms,
-            keys: Keys::in_columns(columns, slots.len()),
+            time_ms: due.time_ms,
+            keys: Keys::in_columns(due.keys, due.count),
             hashes,
         }))
     }
 
     pub(crate) fn capture(&mut self, checkpoint: CheckpointId) -> TableCapture {
-        self.table.capture(checkpoint)
+        self.queue.capture(checkpoint)
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.table.bytes() + self.order.len() * ORDER_BYTES
+        self.queue.bytes()
     }
 }
 
@@ -240,7 +144,7 @@ mod tests {
     use super::*;
     use flott_core::{KeyGroupRange, Options};
     use flott_state::{BackendSettings, StateBackend};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     const GROUPS: usize = 16;
 
@@ -294,7 +198,11 @@ mod tests {
                 }
                 model.retain(|_, keys| !keys.is_empty());
                 timers.apply().unwrap();
-                assert!(timers.order.len() <= most, "{} timers in memory", timers.order.len());
+                assert!(
+                    timers.queue.len_in_memory() <= most,
+                    "{} timers in memory",
+                    timers.queue.len_in_memory()
+                );
                 let next_ms = model.keys().next().copied();
                 assert!(
                     timers.next_ms() <= next_ms || next_ms.is_none(),
@@ -315,14 +223,14 @@ mod tests {
                 model.retain(|_, keys| !keys.is_empty());
                 assert!(model.keys().all(|t| *t > now_ms), "a timer was left behind");
                 let left: usize = model.values().map(BTreeSet::len).sum();
-                assert_eq!(timers.table.len(), left);
+                assert_eq!(timers.queue.len(), left);
             }
             while let Some(due) = timers.take_due(i64::MAX).unwrap() {
                 let of_time = model.get_mut(&due.time_ms).unwrap();
                 due.keys.values().iter().for_each(|key| assert!(of_time.remove(key)));
             }
             assert!(model.values().all(BTreeSet::is_empty));
-            assert!(timers.table.is_empty() && timers.next_ms().is_none());
+            assert!(timers.queue.is_empty() && timers.next_ms().is_none());
         }
     }
 }

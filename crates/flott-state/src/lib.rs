@@ -25,6 +25,7 @@ pub mod persist;
 pub mod run;
 pub mod snapshot;
 pub mod table;
+pub mod timer_queue;
 pub mod value;
 pub mod windows;
 
@@ -41,5 +42,6 @@ pub use persist::{
 pub use run::{EncodedRun, RunMode};
 pub use snapshot::{LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
 pub use table::{KeyedTable, LastPages, Moves, NO_SLOT, TableCursor};
+pub use timer_queue::{DueTimers, TimerQueue};
 pub use value::{StateValue, ValuesColumn};
 pub use windows::WindowTables;

@@ -429,7 +429,7 @@ impl KeyedTable {
     }
 
     /// Number of live keys whose rows are in memory.
-    pub(crate) fn len_in_memory(&self) -> usize {
+    pub fn len_in_memory(&self) -> usize {
         self.rows.live_count
     }
 

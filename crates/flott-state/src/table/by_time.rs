@@ -32,14 +32,6 @@ impl KeyedTable {
         }
     }
 
-    /// Lets rows leave memory; their slots mean nothing behind this call.
-    ///
-    /// # Errors
-    /// If the store fails; then nothing has gone.
-    pub fn send_to_store(&mut self, slots: &[u32]) -> Result<(), StateError> {
-        self.send_away(slots)
-    }
-
     /// A time before which no row is due that is in the store alone; `None` where all are in memory.
     pub fn elsewhere_from(&self) -> Option<i64> {
         let tier = self.tier.as_ref().filter(|tier| tier.cold > 0)?;
@@ -184,7 +176,7 @@ mod tests {
         assert_eq!(table.elsewhere_from(), None);
         for start in (0..1000).step_by(20) {
             let made = slots(&mut table, start..start + 20, 7);
-            table.send_to_store(&made).unwrap();
+            table.send_away(&made).unwrap();
         }
         assert_eq!(table.elsewhere_from(), Some(7));
         let mut first = vec![];
@@ -214,7 +206,7 @@ mod tests {
         // What goes away is looked for again, also behind the end.
         drop(walks);
         let made = slots(&mut table, 0..3, 5);
-        table.send_to_store(&made).unwrap();
+        table.send_away(&made).unwrap();
         assert_eq!(table.elsewhere_from(), Some(5));
         let mut page = vec![];
         assert!(!table.fetch_earliest(20, 0, &mut page).unwrap());

@@ -511,7 +511,7 @@ impl KeyedTable {
     }
 
     /// Rows that a tiered table may hold in memory, where each takes so many bytes more beside the table.
-    pub(crate) fn allowed_rows(&mut self, bytes_beside: usize) -> Option<usize> {
+    pub fn allowed_rows(&mut self, bytes_beside: usize) -> Option<usize> {
         let live = self.rows.live_count;
         let tier = self.tier.as_mut()?;
         if tier.has_own_share && tier.share.is_none() && live > 0 {
