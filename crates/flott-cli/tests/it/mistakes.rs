@@ -192,10 +192,13 @@ fn state_that_no_backend_leaves_on_disk_is_warned_of() {
         "TUMBLE(TABLE g, DESCRIPTOR(t)",
         "SESSION(TABLE g PARTITION BY n, DESCRIPTOR(t)",
     );
-    let sessions = windows("COUNT(*)", session);
+    let without_key = check(
+        "SELECT COUNT(n), COUNT(*) FROM TABLE(SESSION(TABLE g, DESCRIPTOR(t), INTERVAL '1' MINUTE)) \
+         GROUP BY window_start, window_end",
+    );
     assert!(
-        sessions.contains("keeps the sessions that are open in memory"),
-        "{sessions}"
+        without_key.contains("keeps the sessions that are open in memory"),
+        "{without_key}"
     );
     let over = |frame: &str| {
         check(&format!(
@@ -212,6 +215,7 @@ fn state_that_no_backend_leaves_on_disk_is_warned_of() {
         over("ROWS BETWEEN 1 PRECEDING AND CURRENT ROW"),
         windows("COUNT(*)", tumble),
         windows("COUNT(DISTINCT t)", tumble),
+        windows("COUNT(*)", session),
         check("SELECT n, COUNT(*) FROM g GROUP BY n"),
     ] {
         assert!(!bounded.contains("in memory"), "{bounded}");

@@ -187,13 +187,16 @@ fn window_state(spec: &WindowAggregateSpec) -> Result<Vec<TableDescriptor>, Task
     })
 }
 
-/// Whether what a node of windows or OVER keeps stays in memory, whatever the backend.
+/// Whether what a node of windows or OVER keeps stays in memory, whatever the backend: sessions without a key are one row of their table.
 ///
 /// # Errors
 /// If the node's spec cannot be read or cannot run.
 pub(crate) fn keeps_in_memory(node: &Node) -> Result<bool, TaskError> {
     match node.kind.as_str() {
-        kind::WINDOW_TABLE_FUNCTION => return Ok(spec::<WindowTableFunctionSpec>(node)?.window.is_session()),
+        kind::WINDOW_TABLE_FUNCTION => {
+            let spec: WindowTableFunctionSpec = spec(node)?;
+            return Ok(spec.window.is_session() && spec.partition.is_empty());
+        }
         kind::OVER_AGGREGATE => {
             let spec: OverAggregateSpec = spec(node)?;
             return Ok(match spec.order {
@@ -207,7 +210,7 @@ pub(crate) fn keeps_in_memory(node: &Node) -> Result<bool, TaskError> {
     while let Some((_, aggregate)) = spec.expanded() {
         spec = aggregate;
     }
-    Ok(matches!(form_of(&spec), Form::Sessions))
+    Ok(matches!(form_of(&spec), Form::Sessions) && spec.keys.is_empty())
 }
 
 fn boxed<O: Operator + 'static>(operator: Result<O, TaskError>) -> Result<Box<dyn Operator>, TaskError> {

@@ -1,7 +1,7 @@
 //! Aggregates of sessions: [`SessionAggregate`].
 
 use super::aggregate::{STATE_NAME, for_each_chunk, progress_entry, restored_progress};
-use super::sessions::{Assigned, LATE, Session, Sessions};
+use super::sessions::{Assigned, LATE, Session, Sessions, WholeGroups};
 use super::slices::Slices;
 use crate::nodes::{WindowAggregateSpec, WindowProperty, WindowPropertyKind};
 use crate::operators::aggregate::distinct::Offered;
@@ -16,7 +16,7 @@ use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, TypeKind};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{KeyedTable, NO_SLOT, OperatorSnapshot};
+use flott_state::{KeyedTable, Moves, NO_SLOT, OperatorSnapshot, TableCursor};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ use std::sync::Arc;
 /// watermark before its batch; it is dropped and counted in `numLateRecordsDropped`.
 ///
 /// State: `window-aggs` (group key and session -> partial columns, start, end), `window-distinct-N` (group key, session and
-/// value), all placed by the group key, and the watermark up to which sessions have fired.
+/// value), all placed by the group key, and the watermark up to which sessions have fired. Where the backend has tiers, keys go to disk with
+/// their sessions ([`Sessions`]).
 #[derive(Debug)]
 pub(crate) struct SessionAggregate {
     // Constant.
@@ -50,7 +51,7 @@ pub(crate) struct SessionAggregate {
     table: KeyedTable,
     sets: Vec<KeyedTable>,
     /// For each set, the values of each session, by its slot; some may be named twice. Not kept over input that retracts,
-    /// where values go again.
+    /// where values go again, nor in tiers, where they are found by the session.
     members: Vec<HashMap<u32, Vec<u32>>>,
     progress: EventTime,
     target: EventTime,
@@ -122,9 +123,12 @@ impl SessionAggregate {
             Some(hashes) => hashes.to_vec(),
             None => hash_columns(&keys, batch.num_rows())?,
         };
+        self.relieve()?;
+        let groups = self.sessions.locate(&keys, &hashes, batch.num_rows())?;
+        self.follow_moves()?;
         let (progress, fires) = (self.progress, &self.times);
         let is_late = |end| progress != NO_WATERMARK && !fires.is_processing_time() && fires.has_fired(end, progress);
-        let assigned = self.sessions.assign(&keys, &hashes, &times, is_late)?;
+        let assigned = self.sessions.assign(&groups, &times, is_late);
         self.make_slots(&assigned, &keys, &hashes)?;
         self.merge(&assigned)?;
         let late = assigned.of_row.iter().filter(|n| **n == LATE).count();
@@ -238,9 +242,44 @@ impl SessionAggregate {
         Ok(())
     }
 
+    /// Forgets the values of the sessions at `slots`, when their extremes over input that retracts have been found among them.
+    fn take_values(&mut self, index: usize, slots: &[u32]) -> Result<(), TaskError> {
+        if !self.sets[index].is_tiered() {
+            let (owners, entries) = self.values_of(index, slots)?;
+            let set = &mut self.sets[index];
+            if self.input_retracts {
+                settle(&self.aggregates, index, &mut self.table, &owners, (set, &entries))?;
+            }
+            set.remove(&entries);
+            return Ok(());
+        }
+        let keys = self.table.keys(slots)?;
+        let hashes = hash_columns(&keys[..keys.len() - 1], slots.len())?;
+        let (aggregates, table, retracts) = (&self.aggregates, &mut self.table, self.input_retracts);
+        self.sets[index].for_each_beginning_with(&keys, &hashes, |set, page| {
+            if retracts {
+                let owners = owners_of(table, set, page)?;
+                settle(aggregates, index, table, &owners, (set, page))?;
+            }
+            set.remove(page);
+            Ok(())
+        })
+    }
+
     /// The values of the sessions at `slots`: for each its session's slot and its own.
     fn values_of(&mut self, index: usize, slots: &[u32]) -> Result<(Vec<u32>, Vec<u32>), TaskError> {
         let (mut owners, mut entries) = (vec![], vec![]);
+        if self.sets[index].is_tiered() {
+            let keys = self.table.keys(slots)?;
+            let hashes = hash_columns(&keys[..keys.len() - 1], slots.len())?;
+            let table = &mut self.table;
+            self.sets[index].for_each_beginning_with(&keys, &hashes, |set, page| {
+                owners.extend(owners_of(table, set, page)?);
+                entries.extend_from_slice(page);
+                Ok::<_, TaskError>(())
+            })?;
+            return Ok((owners, entries));
+        }
         if !self.input_retracts {
             for &slot in slots {
                 let mut values = self.members[index].remove(&slot).unwrap_or_default();
@@ -254,11 +293,11 @@ impl SessionAggregate {
         let wanted: BTreeSet<u32> = slots.iter().copied().collect();
         let (table, set) = (&mut self.table, &self.sets[index]);
         for_each_chunk(set, |chunk| {
-            let mut keys = set.keys(chunk)?;
-            keys.pop();
-            let mut found = Vec::with_capacity(chunk.len());
-            table.find(&keys, &hash_columns(&keys, chunk.len())?, &mut found)?;
-            for (&entry, owner) in chunk.iter().zip(found).filter(|(_, o)| wanted.contains(o)) {
+            for (&entry, owner) in chunk
+                .iter()
+                .zip(owners_of(table, set, chunk)?)
+                .filter(|(_, o)| wanted.contains(o))
+            {
                 owners.push(owner);
                 entries.push(entry);
             }
@@ -276,7 +315,7 @@ impl SessionAggregate {
         slots: &[u32],
         rows: Vec<u32>,
     ) -> Result<(), TaskError> {
-        if self.input_retracts || rows.is_empty() {
+        if self.input_retracts || rows.is_empty() || self.sets[index].is_tiered() {
             return Ok(());
         }
         let taken = UInt32Array::from(rows);
@@ -338,9 +377,20 @@ impl SessionAggregate {
     }
 
     fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
-        let (target, times) = (self.target, &self.times);
-        if self.due.is_empty() {
-            self.due = self.sessions.due(MAX_EMITTED_ROWS, |end| times.has_fired(end, target));
+        while self.due.is_empty() {
+            let (target, times) = (self.target, &self.times);
+            let on_disk = self.sessions.first_end_on_disk(|end| times.has_fired(end, target));
+            let comes_first = |end| on_disk.is_none_or(|on_disk| end <= on_disk);
+            self.due = self
+                .sessions
+                .due(MAX_EMITTED_ROWS, |end| times.has_fired(end, target) && comes_first(end));
+            if on_disk.is_none() || !self.due.is_empty() {
+                break;
+            }
+            self.relieve()?;
+            let times = &self.times;
+            self.sessions.wake(|end| times.has_fired(end, target))?;
+            self.follow_moves()?;
         }
         if !self.due.is_empty() {
             let slots: Vec<u32> = self.due.iter().map(|n| self.sessions.get(*n).slot).collect();
@@ -356,16 +406,7 @@ impl SessionAggregate {
     fn fire(&mut self, due: &[u32], out: &mut Output) -> Result<(), TaskError> {
         let slots: Vec<u32> = due.iter().map(|n| self.sessions.get(*n).slot).collect();
         for index in 0..self.sets.len() {
-            let (owners, entries) = self.values_of(index, &slots)?;
-            if self.input_retracts && !entries.is_empty() {
-                let set = &self.aggregates.distinct()[index];
-                let present = set.present(&self.sets[index], &entries);
-                if let Some(values) = self.sets[index].keys(&entries)?.pop() {
-                    self.aggregates
-                        .settle_extremes(&mut self.table, index, &owners, &values, &present);
-                }
-            }
-            self.sets[index].remove(&entries);
+            self.take_values(index, &slots)?;
         }
         let mut shown: Vec<(u32, Session)> = slots
             .iter()
@@ -398,19 +439,57 @@ impl SessionAggregate {
         Ok(())
     }
 
+    /// Lets keys and values go to disk that were not asked for lately. No number of a session may be held.
+    fn relieve(&mut self) -> Result<Moves, TaskError> {
+        if !self.sessions.is_tiered() || !self.due.is_empty() {
+            return Ok(Moves::default());
+        }
+        for set in &mut self.sets {
+            set.relieve()?;
+        }
+        let beside = self.sessions.len_in_memory() * self.table.bytes_a_row();
+        self.sessions.relieve(beside)?;
+        self.follow_moves()
+    }
+
+    /// Keeps the sessions of the keys that memory has, and gives those that have left and come.
+    fn follow_moves(&mut self) -> Result<Moves, TaskError> {
+        let moves = self.sessions.take_moves();
+        let gone = self.sessions.give_up(&moves.left);
+        if !gone.is_empty() {
+            let slots: Vec<u32> = gone.iter().map(|(_, session)| session.slot).collect();
+            let mut keys = self.table.keys(&slots)?;
+            keys.pop();
+            self.sessions
+                .keep_ends(keys, gone.iter().map(|(_, session)| session.end))?;
+            self.table.send_away(&slots)?;
+        }
+        if !moves.came.is_empty() {
+            let keys = self.sessions.keys_of(&moves.came)?;
+            let hashes = hash_columns(&keys, moves.came.len())?;
+            let (sessions, column) = (&mut self.sessions, self.start_column);
+            self.table.for_each_beginning_with(&keys, &hashes, |table, slots| {
+                let groups = groups_of(sessions, table, slots)?;
+                restore_sessions(sessions, table, column, &groups, slots)
+            })?;
+            self.sessions.forget_ends(&moves.came)?;
+        }
+        Ok(moves)
+    }
+
     /// Rebuilds what is in memory only.
     fn rebuild(&mut self) -> Result<(), TaskError> {
-        let (table, sessions, column) = (&self.table, &mut self.sessions, self.start_column);
-        for_each_chunk(table, |slots| {
-            let mut keys = table.keys(slots)?;
-            let Some(ids) = keys.pop() else { return Ok(()) };
-            let ids: &Int64Array = arrow_array::cast::AsArray::as_primitive(&ids);
-            let (starts, ends) = (table.column::<i64>(column), table.column::<i64>(column + 1));
-            let restored = (slots.iter().zip(ids.values())).map(|(s, id)| (*id, starts.get(*s), ends.get(*s), *s));
-            sessions.restore(&keys, &hash_columns(&keys, slots.len())?, restored)?;
-            Ok(())
-        })?;
-        if self.input_retracts {
+        let (mut cursor, mut is_more, mut whole) = (TableCursor::default(), true, WholeGroups::default());
+        while is_more {
+            let mut slots = vec![];
+            is_more = self.table.next_page(&mut cursor, MAX_EMITTED_ROWS, &mut slots)?;
+            let groups = groups_of(&mut self.sessions, &self.table, &slots)?;
+            whole.follow(&self.follow_moves()?);
+            let (groups, slots) = whole.others(groups, slots);
+            restore_sessions(&mut self.sessions, &self.table, self.start_column, &groups, &slots)?;
+            whole.follow(&self.relieve()?);
+        }
+        if self.sessions.is_tiered() || self.input_retracts {
             return Ok(());
         }
         for (set, members) in self.sets.iter().zip(&mut self.members) {
@@ -430,14 +509,74 @@ impl SessionAggregate {
     }
 }
 
+/// Finds the extremes of the sessions at `owners` among their values.
+fn settle(
+    aggregates: &Aggregates,
+    index: usize,
+    table: &mut KeyedTable,
+    owners: &[u32],
+    (set, values): (&KeyedTable, &[u32]),
+) -> Result<(), TaskError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let present = aggregates.distinct()[index].present(set, values);
+    if let Some(values) = set.keys(values)?.pop() {
+        aggregates.settle_extremes(table, index, owners, &values, &present);
+    }
+    Ok(())
+}
+
+/// Where the sessions are that values belong to.
+fn owners_of(table: &mut KeyedTable, set: &KeyedTable, values: &[u32]) -> Result<Vec<u32>, TaskError> {
+    let mut keys = set.keys(values)?;
+    keys.pop();
+    let mut owners = Vec::with_capacity(values.len());
+    table.find(&keys, &hash_columns(&keys, values.len())?, &mut owners)?;
+    Ok(owners)
+}
+
+/// The groups of the sessions at these slots.
+fn groups_of(sessions: &mut Sessions, table: &KeyedTable, slots: &[u32]) -> Result<Vec<u32>, TaskError> {
+    let mut keys = table.keys(slots)?;
+    keys.pop();
+    Ok(sessions.locate(&keys, &hash_columns(&keys, slots.len())?, slots.len())?)
+}
+
+/// Puts sessions back that lie at these slots, each into its group.
+fn restore_sessions(
+    sessions: &mut Sessions,
+    table: &KeyedTable,
+    start_column: usize,
+    groups: &[u32],
+    slots: &[u32],
+) -> Result<(), TaskError> {
+    let Some(ids) = table.keys(slots)?.pop() else {
+        return Ok(());
+    };
+    let ids: &Int64Array = arrow_array::cast::AsArray::as_primitive(&ids);
+    let (starts, ends) = (table.column::<i64>(start_column), table.column::<i64>(start_column + 1));
+    for ((&group, &slot), id) in groups.iter().zip(slots).zip(ids.values()) {
+        sessions.restore(group, (*id, starts.get(slot), ends.get(slot), slot));
+    }
+    Ok(())
+}
+
 impl Operator for SessionAggregate {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
-        let key_groups = ctx.task.key_groups();
-        let table =
-            |state: &Arc<TableDescriptor>| KeyedTable::new(Arc::clone(state), ctx.task.max_parallelism, key_groups);
-        self.sets = self.sets_state.iter().map(&table).collect();
-        self.table = table(&self.state);
+        let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
+        self.sessions.open(ctx)?;
+        let is_tiered = self.sessions.is_tiered();
+        let set = |state: &Arc<TableDescriptor>| match is_tiered {
+            true => ctx.table(Arc::clone(state)),
+            false => Ok(KeyedTable::new(Arc::clone(state), max_parallelism, key_groups)),
+        };
+        self.sets = self.sets_state.iter().map(set).collect::<Result<_, _>>()?;
+        self.table = match is_tiered {
+            true => (ctx.backend).table_beside(Arc::clone(&self.state), max_parallelism, key_groups)?,
+            false => KeyedTable::new(Arc::clone(&self.state), max_parallelism, key_groups),
+        };
         if let Some(restored) = ctx.restored.take() {
             for table in self.sets.iter_mut().chain([&mut self.table]) {
                 restored.load_table(table)?;

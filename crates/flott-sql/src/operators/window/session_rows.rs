@@ -1,7 +1,7 @@
 //! Sessions as columns: [`SessionRows`].
 
-use super::aggregate::{for_each_chunk, progress_entry, restored_progress};
-use super::sessions::{Assigned, LATE, Sessions};
+use super::aggregate::{progress_entry, restored_progress};
+use super::sessions::{Assigned, LATE, Sessions, WholeGroups};
 use super::slices::Slices;
 use crate::nodes::WindowTableFunctionSpec;
 use crate::operators::{MAX_EMITTED_ROWS, key_columns, spec_error, wall_clock_of};
@@ -16,7 +16,7 @@ use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId, KeyGroupRange, LogicalType, TypeKind};
 use flott_runtime::metrics::OperatorMetrics;
 use flott_runtime::{FailureLabel, Flow, Operator, OperatorContext, Output, TaskError};
-use flott_state::{KeyedTable, OperatorSnapshot};
+use flott_state::{KeyedTable, Moves, OperatorSnapshot, TableCursor};
 use std::sync::Arc;
 
 /// Name of the keyed state.
@@ -30,7 +30,7 @@ const ROW: usize = 1;
 /// dropped and counted in `numLateRecordsDropped`.
 ///
 /// State: `window-rows` (partition and a running number -> time, row), placed by the partition; sessions follow from
-/// the times.
+/// the times. Where the backend has tiers, partitions go to disk with their rows ([`Sessions`]).
 #[derive(Debug)]
 pub(crate) struct SessionRows {
     // Constant.
@@ -45,6 +45,8 @@ pub(crate) struct SessionRows {
     table: KeyedTable,
     /// By session: number and slot of its rows.
     rows: Vec<Vec<(i64, u32)>>,
+    /// How many rows sessions in memory have.
+    kept_rows: usize,
     next_number: i64,
     firing: Option<Firing>,
     progress: EventTime,
@@ -88,6 +90,7 @@ impl SessionRows {
             table: KeyedTable::new(Arc::clone(&state), 1, KeyGroupRange::all(1)),
             state,
             rows: vec![],
+            kept_rows: 0,
             next_number: 0,
             firing: None,
             progress: NO_WATERMARK,
@@ -123,9 +126,12 @@ impl SessionRows {
             Some(hashes) => hashes.to_vec(),
             None => hash_columns(&keys, batch.num_rows())?,
         };
+        self.relieve()?;
+        let groups = self.sessions.locate(&keys, &hashes, times.len())?;
+        self.follow_moves()?;
         let (progress, fires) = (self.progress, &self.times);
         let is_late = |end| progress != NO_WATERMARK && !fires.is_processing_time() && fires.has_fired(end, progress);
-        let assigned = self.sessions.assign(&keys, &hashes, &times, is_late)?;
+        let assigned = self.sessions.assign(&groups, &times, is_late);
         self.merge(&assigned);
         let numbers = self.next_number..self.next_number + batch.num_rows() as i64;
         self.next_number = numbers.end;
@@ -145,6 +151,7 @@ impl SessionRows {
                 }
             }
         }
+        self.kept_rows += slots.len() - late.len();
         self.table.remove(&late);
         self.metrics.late_records_dropped.add(late.len() as u64);
         Ok(())
@@ -155,7 +162,7 @@ impl SessionRows {
         loop {
             let mut firing = match self.firing.take() {
                 Some(firing) => firing,
-                None => match self.next_firing() {
+                None => match self.next_firing()? {
                     Some(firing) => firing,
                     None => break,
                 },
@@ -178,19 +185,34 @@ impl SessionRows {
         Ok(Flow::Done)
     }
 
-    fn next_firing(&mut self) -> Option<Firing> {
-        let (target, times) = (self.target, &self.times);
-        let number = self.sessions.due(1, |end| times.has_fired(end, target)).pop()?;
+    fn next_firing(&mut self) -> Result<Option<Firing>, TaskError> {
+        let number = loop {
+            let (target, times) = (self.target, &self.times);
+            let on_disk = self.sessions.first_end_on_disk(|end| times.has_fired(end, target));
+            let comes_first = |end| on_disk.is_none_or(|on_disk| end <= on_disk);
+            let is_due = |end| times.has_fired(end, target) && comes_first(end);
+            if let Some(number) = self.sessions.due(1, is_due).pop() {
+                break number;
+            }
+            if on_disk.is_none() {
+                return Ok(None);
+            }
+            self.relieve()?;
+            let times = &self.times;
+            self.sessions.wake(|end| times.has_fired(end, target))?;
+            self.follow_moves()?;
+        };
         let session = *self.sessions.get(number);
         let mut rows = std::mem::take(&mut self.rows[number as usize]);
         rows.sort_unstable();
+        self.kept_rows -= rows.len();
         self.sessions.close(&[number]);
-        Some(Firing {
+        Ok(Some(Firing {
             start: session.start,
             end: session.end,
             slots: rows.into_iter().map(|(_, slot)| slot).collect(),
             done: 0,
-        })
+        }))
     }
 
     fn shown(&self, firing: &Firing, slots: &[u32]) -> Result<Batch, TaskError> {
@@ -205,25 +227,89 @@ impl SessionRows {
         Ok(Batch::new(columns, slots.len()))
     }
 
+    /// Lets partitions go to disk that were not asked for lately. No number of a session may be held, nor a row be on its way out.
+    fn relieve(&mut self) -> Result<Moves, TaskError> {
+        if !self.sessions.is_tiered() || self.firing.is_some() {
+            return Ok(Moves::default());
+        }
+        let beside = self.kept_rows * (self.table.bytes_a_row() + size_of::<(i64, u32)>());
+        self.sessions.relieve(beside)?;
+        self.follow_moves()
+    }
+
+    /// Keeps the sessions of the partitions that memory has, and gives those that have left and come.
+    fn follow_moves(&mut self) -> Result<Moves, TaskError> {
+        let moves = self.sessions.take_moves();
+        let (mut firsts, mut ends, mut slots) = (vec![], vec![], vec![]);
+        for (number, session) in self.sessions.give_up(&moves.left) {
+            let rows = std::mem::take(&mut self.rows[number as usize]);
+            firsts.extend(rows.first().map(|(_, slot)| *slot));
+            ends.push(session.end);
+            slots.extend(rows.iter().map(|(_, slot)| *slot));
+        }
+        if !slots.is_empty() {
+            let mut keys = self.table.keys(&firsts)?;
+            keys.pop();
+            self.sessions.keep_ends(keys, ends.into_iter())?;
+            self.table.send_away(&slots)?;
+            self.kept_rows -= slots.len();
+        }
+        if !moves.came.is_empty() {
+            let keys = self.sessions.keys_of(&moves.came)?;
+            let hashes = hash_columns(&keys, moves.came.len())?;
+            let mut slots = vec![];
+            self.table.for_each_beginning_with(&keys, &hashes, |_, page| {
+                slots.extend_from_slice(page);
+                Ok::<_, TaskError>(())
+            })?;
+            let times = self.table.column::<i64>(TIME);
+            slots.sort_by_key(|slot| times.get(*slot));
+            for slots in slots.chunks(MAX_EMITTED_ROWS) {
+                let groups = self.groups_of(slots)?;
+                self.put_back(&groups, slots)?;
+            }
+            self.sessions.forget_ends(&moves.came)?;
+        }
+        Ok(moves)
+    }
+
+    /// The groups of the rows at these slots.
+    fn groups_of(&mut self, slots: &[u32]) -> Result<Vec<u32>, TaskError> {
+        let mut keys = self.table.keys(slots)?;
+        keys.pop();
+        Ok(self
+            .sessions
+            .locate(&keys, &hash_columns(&keys, slots.len())?, slots.len())?)
+    }
+
+    /// Puts rows that were kept back into the sessions of their groups.
+    fn put_back(&mut self, groups: &[u32], slots: &[u32]) -> Result<(), TaskError> {
+        let Some(numbers) = self.table.keys(slots)?.pop() else {
+            return Ok(());
+        };
+        let numbers = numbers.as_primitive::<Int64Type>();
+        let times: Vec<i64> = (slots.iter()).map(|s| self.table.column::<i64>(TIME).get(*s)).collect();
+        let assigned = self.sessions.assign(groups, &times, |_| false);
+        self.merge(&assigned);
+        for ((session, number), slot) in assigned.of_row.iter().zip(numbers.values()).zip(slots) {
+            self.rows[*session as usize].push((*number, *slot));
+            self.next_number = self.next_number.max(number + 1);
+        }
+        self.kept_rows += slots.len();
+        Ok(())
+    }
+
     /// Rebuilds what is in memory only.
     fn rebuild(&mut self) -> Result<(), TaskError> {
-        let mut chunks: Vec<Vec<u32>> = vec![];
-        for_each_chunk(&self.table, |slots| {
-            chunks.push(slots.to_vec());
-            Ok(())
-        })?;
-        for slots in chunks {
-            let mut keys = self.table.keys(&slots)?;
-            let Some(numbers) = keys.pop() else { continue };
-            let numbers = numbers.as_primitive::<Int64Type>();
-            let times: Vec<i64> = (slots.iter()).map(|s| self.table.column::<i64>(TIME).get(*s)).collect();
-            let hashes = hash_columns(&keys, slots.len())?;
-            let assigned = self.sessions.assign(&keys, &hashes, &times, |_| false)?;
-            self.merge(&assigned);
-            for ((session, number), slot) in assigned.of_row.iter().zip(numbers.values()).zip(&slots) {
-                self.rows[*session as usize].push((*number, *slot));
-                self.next_number = self.next_number.max(number + 1);
-            }
+        let (mut cursor, mut is_more, mut whole) = (TableCursor::default(), true, WholeGroups::default());
+        while is_more {
+            let mut slots = vec![];
+            is_more = self.table.next_page(&mut cursor, MAX_EMITTED_ROWS, &mut slots)?;
+            let groups = self.groups_of(&slots)?;
+            whole.follow(&self.follow_moves()?);
+            let (groups, slots) = whole.others(groups, slots);
+            self.put_back(&groups, &slots)?;
+            whole.follow(&self.relieve()?);
         }
         Ok(())
     }
@@ -236,8 +322,12 @@ fn encoding_error(error: flott_core::encoding::EncodingError) -> TaskError {
 impl Operator for SessionRows {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         (self.clock, self.metrics) = (ctx.clock.clone(), ctx.metrics.clone());
-        let key_groups = ctx.task.key_groups();
-        self.table = KeyedTable::new(Arc::clone(&self.state), ctx.task.max_parallelism, key_groups);
+        let (max_parallelism, key_groups) = (ctx.task.max_parallelism, ctx.task.key_groups());
+        self.sessions.open(ctx)?;
+        self.table = match self.sessions.is_tiered() {
+            true => (ctx.backend).table_beside(Arc::clone(&self.state), max_parallelism, key_groups)?,
+            false => KeyedTable::new(Arc::clone(&self.state), max_parallelism, key_groups),
+        };
         if let Some(restored) = ctx.restored.take() {
             restored.load_table(&mut self.table)?;
             self.progress = restored_progress(&restored);

@@ -4,8 +4,10 @@ use super::session_aggregate::SessionAggregate;
 use super::session_rows::SessionRows;
 use super::tests::{SCHEMA, call, sorted, spec};
 use crate::nodes::*;
-use crate::operators::harness::{Harness, owner};
+use crate::operators::harness::{Harness, in_tiers, lines, owner};
 use flott_core::{Field, LogicalType, TypeKind};
+use flott_runtime::Operator;
+use flott_state::StateBackend;
 
 const GAP: WindowSpec = WindowSpec::Session { gap_ms: 4 };
 
@@ -179,4 +181,107 @@ fn a_long_session_comes_out_in_pieces() {
     assert_eq!(op.run(&rows.join("\n")), "");
     assert_eq!(op.run("watermark 99999").lines().count(), 20_000);
     assert!(op.largest_call <= 8192, "{} rows in one call", op.largest_call);
+}
+
+/// A checkpoint is read a page at a time, and a key may be longer than some pages.
+#[test]
+fn a_session_of_several_pages_is_restored_once() {
+    let spec = WindowTableFunctionSpec {
+        window: WindowSpec::Session { gap_ms: 100_000 },
+        ..rows_spec()
+    };
+    let operator = || -> Box<dyn Operator> { Box::new(SessionRows::new(&spec).unwrap()) };
+    let mut op = Harness::with_backend(operator(), SCHEMA, in_tiers("2"));
+    let mut rows: Vec<String> = (0..400).map(|key| format!("+I key-{key} 1 5")).collect();
+    rows.extend((0..60_000).map(|i| format!("+I long-{} 1 {i}", i % 3)));
+    for rows in rows.chunks(1000) {
+        let batch = op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(op.process(batch).is_empty());
+    }
+    let mut op = Harness::restored_with_backend(operator(), SCHEMA, in_tiers("2"), op.snapshot());
+    let told: Vec<String> = op.watermark(999_999).iter().flat_map(lines).collect();
+    let of_long = told.iter().filter(|line| line.contains("long")).count();
+    assert_eq!((told.len(), of_long), (60_400, 60_000));
+}
+
+/// What sessions of many keys tell step by step, with restores in between; and the most that they hold before the first, which reads
+/// more rows at once than are here.
+fn told_of_many_keys(
+    operator: &dyn Fn() -> Box<dyn Operator>,
+    retracts: bool,
+    backend: StateBackend,
+) -> (Vec<Vec<String>>, usize) {
+    const KEYS: u64 = 3000;
+    let mut op = Harness::with_backend(operator(), SCHEMA, backend.clone());
+    let (mut told, mut held, mut random) = (vec![], 0, 1u64);
+    let mut below = |n: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % n
+    };
+    for step in 0..120 {
+        let mut rows = vec![];
+        for _ in 0..60 {
+            // Some keys come often, so that they never pause; times are out of order, some too late.
+            let key = if below(4) == 0 { below(5) } else { below(KEYS) };
+            let late_by = if below(10) == 0 { 250 } else { 0 };
+            let time = (step * 5 + below(40)).saturating_sub(late_by);
+            let row = |kind: &str, value: u64| format!("{kind} key-{key} {value} {time}");
+            rows.push(row("+I", below(7)));
+            if retracts && below(3) == 0 {
+                rows.extend([row("+I", 100), row("-D", 100)]);
+            }
+        }
+        let batch = op.batch(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(op.process(batch).is_empty());
+        if step < 40 {
+            held = op.state_bytes().max(held);
+        }
+        let mut of_step: Vec<String> = op.watermark(step as i64 * 5).iter().flat_map(lines).collect();
+        of_step.sort();
+        told.push(of_step);
+        if step % 40 == 39 {
+            op = Harness::restored_with_backend(operator(), SCHEMA, backend.clone(), op.snapshot());
+        }
+    }
+    told.push(op.watermark(10_000).iter().flat_map(lines).collect());
+    told.iter_mut().for_each(|of_step| of_step.sort());
+    (told, held)
+}
+
+#[test]
+fn sessions_larger_than_memory_tell_what_they_tell_in_memory() {
+    const GAP: WindowSpec = WindowSpec::Session { gap_ms: 200 };
+    let mut distinct = call("COUNT", &[1]);
+    distinct.distinct = true;
+    let calls = vec![call("SUM", &[1]), call("MAX", &[1]), distinct];
+    for retracts in [false, true] {
+        let spec = WindowAggregateSpec {
+            input_retracts: retracts,
+            ..spec(GAP, calls.clone())
+        };
+        let aggregate = || -> Box<dyn Operator> { Box::new(SessionAggregate::new(&spec).unwrap()) };
+        let rows = WindowTableFunctionSpec {
+            window: GAP,
+            ..rows_spec()
+        };
+        let rows = || -> Box<dyn Operator> { Box::new(SessionRows::new(&rows).unwrap()) };
+        let operators: [&dyn Fn() -> Box<dyn Operator>; 2] = [&aggregate, &rows];
+        for (number, operator) in operators.into_iter().enumerate().filter(|(n, _)| !retracts || *n == 0) {
+            let (expected, in_memory) = told_of_many_keys(operator, retracts, StateBackend::default());
+            assert!(expected.concat().len() > 1000, "{} rows", expected.concat().len());
+            for hot_rows in ["2", "40"] {
+                let (given, in_tiers) = told_of_many_keys(operator, retracts, in_tiers(hot_rows));
+                for (step, (given, expected)) in given.iter().zip(&expected).enumerate() {
+                    assert_eq!(
+                        given, expected,
+                        "operator {number}, {retracts}, {hot_rows} rows in memory, step {step}"
+                    );
+                }
+                assert!(
+                    in_tiers < in_memory,
+                    "operator {number}: {in_tiers} bytes of {in_memory}"
+                );
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The open sessions of all keys, in memory: [`Sessions`].
+//! The open sessions of all keys: [`Sessions`].
 //!
 //! A row opens a session that lasts from its time until the gap has passed; sessions of one key that meet (touching counts,
 //! as in Flink) become one. A session has a number, an index into an arena, that stays until it is closed. What
@@ -11,16 +11,31 @@
 //! ```
 //!
 //! Nothing here reaches checkpoints: the operators rebuild it from their tables.
+//!
+//! Where the backend has tiers, keys go to disk with all their sessions, and come back with them when a row asks for the key or one of its
+//! sessions ends: the operator follows ([`Sessions::take_moves`]), whose table has what the sessions need to be made again. What stays of
+//! them is their ends, in a queue that may lie on disk itself.
 
-use arrow_array::ArrayRef;
+use arrow_array::{Array, ArrayRef, Int64Array};
+use arrow_select::concat::concat;
 use flott_checkpoint::TableDescriptor;
-use flott_core::{KeyGroupRange, LogicalType};
-use flott_state::{KeyedTable, NO_SLOT, StateError};
+use flott_core::hash::hash_columns;
+use flott_core::{KeyGroupRange, LogicalType, TypeKind};
+use flott_runtime::{OperatorContext, TaskError};
+use flott_state::{KeyedTable, Moves, NO_SLOT, StateError, TimerQueue};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 /// In place of a session's number: the row came too late for any.
 pub(crate) const LATE: u32 = u32::MAX;
+
+/// Keys whose sessions end that are brought from disk together at most.
+const WOKEN_AT_ONCE: usize = 1024;
+/// Ends in memory that are of no use, besides as many as there are sessions, before they are looked for.
+const IDLE_ENDS: usize = 1024;
+/// About what a session takes here.
+const SESSION_BYTES: usize = size_of::<Session>() + 2 * size_of::<(i64, u32)>() + size_of::<u32>();
 
 /// A session that is open.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +77,10 @@ pub(crate) struct Sessions {
     free: Vec<u32>,
     /// Ends, not after the sessions' real ones, which may have grown since.
     queue: BinaryHeap<Reverse<(i64, u32)>>,
+    /// Keys on disk with the ends of their sessions, which may have grown or gone since; `None` where all keys are in memory.
+    ends: Option<TimerQueue>,
+    /// About how many bytes a key took here and in the operator when that was last looked at.
+    bytes_a_key: usize,
 }
 
 impl Sessions {
@@ -75,7 +94,150 @@ impl Sessions {
             arena: vec![],
             free: vec![],
             queue: BinaryHeap::new(),
+            ends: None,
+            bytes_a_key: 0,
         }
+    }
+
+    /// Lets keys lie on disk, where the backend has tiers. Without key columns there is one key, which stays.
+    ///
+    /// # Errors
+    /// If there is no disk for them.
+    pub(crate) fn open(&mut self, ctx: &OperatorContext) -> Result<(), TaskError> {
+        let descriptor = Arc::clone(self.groups.descriptor());
+        if descriptor.key.is_empty() {
+            return Ok(());
+        }
+        self.groups = ctx.table(Arc::clone(&descriptor))?;
+        if self.groups.is_tiered() {
+            self.groups.track_moves();
+            let mut key = descriptor.key.clone();
+            key.push(LogicalType::not_null(TypeKind::BigInt));
+            let ends = TableDescriptor::new("session-ends", key).placed_by(descriptor.key.len());
+            self.ends = Some(TimerQueue::over(ctx.table_by_time(ends)?)?);
+        }
+        Ok(())
+    }
+
+    /// Whether keys may be on disk.
+    pub(crate) fn is_tiered(&self) -> bool {
+        self.ends.is_some()
+    }
+
+    /// How many sessions are in memory.
+    pub(crate) fn len_in_memory(&self) -> usize {
+        self.arena.len() - self.free.len()
+    }
+
+    /// Lets keys go that were not asked for lately, where memory holds more than it may with `bytes_beside` for what the operator keeps of
+    /// their sessions. It follows then ([`Self::take_moves`]); numbers of sessions mean nothing behind that.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) fn relieve(&mut self, bytes_beside: usize) -> Result<(), StateError> {
+        let beside = bytes_beside + self.len_in_memory() * SESSION_BYTES;
+        if let Some(bytes_a_key) = beside.checked_div(self.groups.len_in_memory()) {
+            self.bytes_a_key = bytes_a_key;
+        }
+        self.groups.relieve_beside(beside, 0, |_| false)
+    }
+
+    /// Which keys have left memory, and which have come.
+    pub(crate) fn take_moves(&mut self) -> Moves {
+        self.groups.take_moves()
+    }
+
+    /// Gives up the sessions of keys that have left memory.
+    pub(crate) fn give_up(&mut self, left: &[u32]) -> Vec<(u32, Session)> {
+        let mut gone = vec![];
+        for &group in left {
+            let Some(list) = self.of_group.get_mut(group as usize) else {
+                continue;
+            };
+            gone.extend(std::mem::take(list).into_iter().map(|n| (n, self.arena[n as usize])));
+        }
+        self.forget(gone.iter().map(|(number, _)| *number));
+        gone
+    }
+
+    /// Notes when sessions of keys that go to disk end.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) fn keep_ends(
+        &mut self,
+        mut keys: Vec<ArrayRef>,
+        ends: impl Iterator<Item = i64>,
+    ) -> Result<(), TaskError> {
+        let Some(queue) = &mut self.ends else { return Ok(()) };
+        let ends = Int64Array::from_iter_values(ends);
+        let hashes = hash_columns(&keys, ends.len())?;
+        keys.push(Arc::new(ends));
+        Ok(queue.apply(&keys, &hashes, |_| false)?)
+    }
+
+    /// Forgets when the sessions of these groups end, which have come from disk.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) fn forget_ends(&mut self, came: &[u32]) -> Result<(), TaskError> {
+        let (mut groups, mut ends) = (vec![], vec![]);
+        for &group in came {
+            let list = self.of_group.get(group as usize).into_iter().flatten();
+            let of_group = list.map(|number| self.arena[*number as usize].end);
+            ends.extend(of_group);
+            groups.resize(ends.len(), group);
+        }
+        let mut keys = self.groups.keys(&groups)?;
+        let hashes = hash_columns(&keys, groups.len())?;
+        keys.push(Arc::new(Int64Array::from(ends)));
+        match &mut self.ends {
+            Some(queue) => Ok(queue.apply(&keys, &hashes, |_| true)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The first end of a session on disk that `has_come`, or an earlier time.
+    pub(crate) fn first_end_on_disk(&self, has_come: impl Fn(i64) -> bool) -> Option<i64> {
+        self.ends.as_ref()?.next_ms().filter(|end| has_come(*end))
+    }
+
+    /// Brings keys into memory of which a session on disk may have an end that `has_come`: some of the earliest, no more than half of what
+    /// memory may hold; the operator follows.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) fn wake(&mut self, has_come: impl Fn(i64) -> bool) -> Result<(), TaskError> {
+        let allowed = self.groups.allowed_rows(self.bytes_a_key).unwrap_or(usize::MAX);
+        let limit = (allowed / 2).clamp(1, WOKEN_AT_ONCE);
+        let (mut woken, mut count) = (vec![], 0);
+        while count < limit
+            && let Some(end) = self.first_end_on_disk(&has_come)
+        {
+            let queue = self.ends.as_mut();
+            if let Some(due) = queue.map_or(Ok(None), |queue| queue.take_due(end, limit - count))? {
+                count += due.count;
+                woken.push(due.keys);
+            }
+        }
+        let columns = (0..self.groups.descriptor().key.len()).map(|i| {
+            let parts: Vec<&dyn Array> = woken.iter().map(|keys| keys[i].as_ref()).collect();
+            concat(&parts)
+        });
+        if count > 0 {
+            let keys: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
+            let hashes = hash_columns(&keys, count)?;
+            self.groups.find(&keys, &hashes, &mut vec![])?;
+        }
+        Ok(())
+    }
+
+    /// The key columns of groups.
+    ///
+    /// # Errors
+    /// If keys cannot be read.
+    pub(crate) fn keys_of(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, StateError> {
+        self.groups.keys(groups)
     }
 
     /// A session by its number.
@@ -88,19 +250,9 @@ impl Sessions {
         self.arena[number as usize].slot = slot;
     }
 
-    /// Finds or opens the sessions of rows with these keys, hashes of keys, and times. `is_late`: whether a session with
+    /// Finds or opens the sessions of rows of these groups ([`Self::locate`]) and times. `is_late`: whether a session with
     /// that end has fired; a row that would open one is late, one that meets an open session never is.
-    ///
-    /// # Errors
-    /// If the keys are not of the types given before.
-    pub(crate) fn assign(
-        &mut self,
-        keys: &[ArrayRef],
-        hashes: &[u64],
-        times: &[i64],
-        mut is_late: impl FnMut(i64) -> bool,
-    ) -> Result<Assigned, StateError> {
-        let groups = self.groups_of(keys, hashes, times.len())?;
+    pub(crate) fn assign(&mut self, groups: &[u32], times: &[i64], mut is_late: impl FnMut(i64) -> bool) -> Assigned {
         let mut assigned = Assigned {
             of_row: Vec::with_capacity(times.len()),
             ..Assigned::default()
@@ -109,11 +261,9 @@ impl Sessions {
         for (row, (&group, &time)) in groups.iter().zip(times).enumerate() {
             let end = time.saturating_add(self.gap_ms);
             let list = &self.of_group[group as usize];
-            let session = |position: usize| &self.arena[list[position] as usize];
-            let from = (0..list.len()).find(|p| session(*p).end >= time).unwrap_or(list.len());
-            let to = (from..list.len())
-                .find(|p| session(*p).start > end)
-                .unwrap_or(list.len());
+            let session = |number: u32| &self.arena[number as usize];
+            let from = list.partition_point(|number| session(*number).end < time);
+            let to = from + list[from..].partition_point(|number| session(*number).start <= end);
             if from < to {
                 assigned
                     .of_row
@@ -122,7 +272,7 @@ impl Sessions {
                 assigned.of_row.push(LATE);
                 left_empty.push(group);
             } else {
-                let number = self.open(group, from, time, end);
+                let number = self.begin(group, from, time, end);
                 assigned.opened.push((number, row as u32));
                 assigned.of_row.push(number);
             }
@@ -132,10 +282,14 @@ impl Sessions {
         if !assigned.absorbed.is_empty() {
             assigned.resolve();
         }
-        Ok(assigned)
+        assigned
     }
 
-    fn groups_of(&mut self, keys: &[ArrayRef], hashes: &[u64], rows: usize) -> Result<Vec<u32>, StateError> {
+    /// The group of each of so many rows with these keys and hashes of keys. It must not stay without a session.
+    ///
+    /// # Errors
+    /// If the keys are not of the types given before.
+    pub(crate) fn locate(&mut self, keys: &[ArrayRef], hashes: &[u64], rows: usize) -> Result<Vec<u32>, StateError> {
         let mut groups = Vec::with_capacity(rows);
         if rows == 0 {
             return Ok(groups);
@@ -153,7 +307,7 @@ impl Sessions {
         Ok(groups)
     }
 
-    fn open(&mut self, group: u32, position: usize, start: i64, end: i64) -> u32 {
+    fn begin(&mut self, group: u32, position: usize, start: i64, end: i64) -> u32 {
         let session = Session {
             start,
             end,
@@ -162,6 +316,14 @@ impl Sessions {
             group,
             queued: end,
         };
+        // Sessions that come from disk again and again leave ends behind.
+        if self.queue.len() > 2 * self.arena.len() + IDLE_ENDS {
+            let mut ends = std::mem::take(&mut self.queue).into_vec();
+            ends.retain(|Reverse((end, number))| self.arena[*number as usize].queued == *end);
+            ends.sort_unstable();
+            ends.dedup();
+            self.queue = BinaryHeap::from(ends);
+        }
         let number = match self.free.pop() {
             Some(number) => {
                 self.arena[number as usize] = session;
@@ -206,29 +368,13 @@ impl Sessions {
         survivor
     }
 
-    /// Puts sessions of a checkpoint back; gives their numbers.
-    ///
-    /// # Errors
-    /// If the keys are not of the types given before.
-    pub(crate) fn restore(
-        &mut self,
-        keys: &[ArrayRef],
-        hashes: &[u64],
-        sessions: impl ExactSizeIterator<Item = (i64, i64, i64, u32)>,
-    ) -> Result<Vec<u32>, StateError> {
-        let groups = self.groups_of(keys, hashes, sessions.len())?;
-        let restore = |(group, (id, start, end, slot)): (u32, (i64, i64, i64, u32))| {
-            let list = &self.of_group[group as usize];
-            let position = list
-                .iter()
-                .position(|n| self.arena[*n as usize].start > start)
-                .unwrap_or(list.len());
-            let number = self.open(group, position, start, end);
-            let session = &mut self.arena[number as usize];
-            (session.id, session.slot) = (id, slot);
-            number
-        };
-        Ok(groups.into_iter().zip(sessions).map(restore).collect())
+    /// Puts a session of a checkpoint, or from disk, back to its group.
+    pub(crate) fn restore(&mut self, group: u32, (id, start, end, slot): (i64, i64, i64, u32)) {
+        let list = &self.of_group[group as usize];
+        let position = list.partition_point(|number| self.arena[*number as usize].start <= start);
+        let number = self.begin(group, position, start, end);
+        let session = &mut self.arena[number as usize];
+        (session.id, session.slot) = (id, slot);
     }
 
     /// At most `limit` sessions whose end `has_come`, in order of their ends. They stay open until they are closed, but
@@ -257,7 +403,8 @@ impl Sessions {
 
     /// The earliest end, or an earlier time.
     pub(crate) fn next_end(&self) -> Option<i64> {
-        self.queue.peek().map(|Reverse((end, _))| *end)
+        let in_memory = self.queue.peek().map(|Reverse((end, _))| *end);
+        in_memory.into_iter().chain(self.first_end_on_disk(|_| true)).min()
     }
 
     /// Closes sessions.
@@ -291,6 +438,28 @@ impl Sessions {
             + self.of_group.capacity() * size_of::<Vec<u32>>()
             + self.arena.capacity() * size_of::<Session>()
             + self.queue.capacity() * size_of::<(i64, u32)>()
+            + self.ends.as_ref().map_or(0, TimerQueue::bytes)
+    }
+}
+
+/// Keys that have come from disk, with all that belongs to their sessions, while a checkpoint is read a page at a time: what is on
+/// later pages is known then.
+#[derive(Debug, Default)]
+pub(crate) struct WholeGroups(BTreeSet<u32>);
+
+impl WholeGroups {
+    /// Follows which keys have left memory and which have come.
+    pub(crate) fn follow(&mut self, moves: &Moves) {
+        for group in &moves.left {
+            self.0.remove(group);
+        }
+        self.0.extend(&moves.came);
+    }
+
+    /// The places whose group is not known whole.
+    pub(crate) fn others(&self, groups: Vec<u32>, slots: Vec<u32>) -> (Vec<u32>, Vec<u32>) {
+        let places = groups.into_iter().zip(slots);
+        places.filter(|(group, _)| !self.0.contains(group)).unzip()
     }
 }
 
@@ -316,14 +485,12 @@ impl Assigned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::Int64Array;
-    use flott_core::hash::hash_columns;
-    use std::sync::Arc;
 
     fn assign(sessions: &mut Sessions, keys: &[i64], times: &[i64], fired: i64) -> Assigned {
         let keys: [ArrayRef; 1] = [Arc::new(Int64Array::from(keys.to_vec()))];
         let hashes = hash_columns(&keys, times.len()).unwrap();
-        sessions.assign(&keys, &hashes, times, |end| end <= fired).unwrap()
+        let groups = sessions.locate(&keys, &hashes, times.len()).unwrap();
+        sessions.assign(&groups, times, |end| end <= fired)
     }
 
     fn bounds(sessions: &Sessions, number: u32) -> (i64, i64) {
