@@ -233,8 +233,8 @@ async fn a_fetch_follows_the_producer_and_seeks() {
     for cluster in clusters().await {
         let topic = cluster.topic(1).await;
         let tp = TopicPartition::new(topic.clone(), 0);
-        let reader = cluster.fetcher(&[("fetch.max.wait.ms", "20000")]).await;
-        reader.fetcher.assign(tp.clone(), None, 0);
+        let patient = cluster.fetcher(&[("fetch.max.wait.ms", "15000")]).await;
+        patient.fetcher.assign(tp.clone(), None, 0);
         let producer = cluster.producer(&[("linger.ms", "0")]).await;
         let partition = producer.partition(&tp);
         for i in 0..3 {
@@ -242,14 +242,15 @@ async fn a_fetch_follows_the_producer_and_seeks() {
             producer
                 .send(partition, 0, None, Some(format!("{i}").as_bytes()), &[])
                 .unwrap();
-            let FetchEvent::Records(fetched) = reader.event().await else {
+            let FetchEvent::Records(fetched) = patient.event().await else {
                 panic!()
             };
             assert_eq!(fetched.fetch_offset, i);
-            // The long poll ends with the record, not with its own 20 s.
+            // The long poll ends with the record, not with its own 15 s.
             assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
         }
         producer.flush().await.unwrap();
+        let reader = cluster.fetcher(&[]).await;
         reader.fetcher.assign(tp.clone(), None, 1);
         assert_eq!(values(reader.read_until(3).await), ["1", "2"]);
 
