@@ -379,12 +379,9 @@ impl SessionAggregate {
     fn advance(&mut self, out: &mut Output) -> Result<Flow, TaskError> {
         while self.due.is_empty() {
             let (target, times) = (self.target, &self.times);
-            let on_disk = self.sessions.first_end_on_disk(|end| times.has_fired(end, target));
-            let comes_first = |end| on_disk.is_none_or(|on_disk| end <= on_disk);
-            self.due = self
-                .sessions
-                .due(MAX_EMITTED_ROWS, |end| times.has_fired(end, target) && comes_first(end));
-            if on_disk.is_none() || !self.due.is_empty() {
+            let has_come = |end| times.has_fired(end, target);
+            self.due = self.sessions.due(MAX_EMITTED_ROWS, has_come);
+            if !self.due.is_empty() || self.sessions.first_end_on_disk(has_come).is_none() {
                 break;
             }
             self.relieve()?;

@@ -188,13 +188,11 @@ impl SessionRows {
     fn next_firing(&mut self) -> Result<Option<Firing>, TaskError> {
         let number = loop {
             let (target, times) = (self.target, &self.times);
-            let on_disk = self.sessions.first_end_on_disk(|end| times.has_fired(end, target));
-            let comes_first = |end| on_disk.is_none_or(|on_disk| end <= on_disk);
-            let is_due = |end| times.has_fired(end, target) && comes_first(end);
-            if let Some(number) = self.sessions.due(1, is_due).pop() {
+            let has_come = |end| times.has_fired(end, target);
+            if let Some(number) = self.sessions.due(1, has_come).pop() {
                 break number;
             }
-            if on_disk.is_none() {
+            if self.sessions.first_end_on_disk(has_come).is_none() {
                 return Ok(None);
             }
             self.relieve()?;

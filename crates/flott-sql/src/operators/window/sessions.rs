@@ -377,12 +377,14 @@ impl Sessions {
         (session.id, session.slot) = (id, slot);
     }
 
-    /// At most `limit` sessions whose end `has_come`, in order of their ends. They stay open until they are closed, but
-    /// are not given again.
+    /// At most `limit` sessions in memory whose end `has_come`, in order of their ends, and none behind the first end on disk. They stay
+    /// open until they are closed, but are not given again.
     pub(crate) fn due(&mut self, limit: usize, has_come: impl Fn(i64) -> bool) -> Vec<u32> {
+        let on_disk = self.first_end_on_disk(|_| true).unwrap_or(i64::MAX);
         let mut due = vec![];
         while due.len() < limit
             && let Some(Reverse((end, number))) = self.queue.peek().copied()
+            && end <= on_disk
             && has_come(end)
         {
             self.queue.pop();
