@@ -45,5 +45,7 @@ INSERT INTO told
 SELECT id, TO_TIMESTAMP_LTZ(1772352000000 + id, 3), MAP['name', CAST(name AS BYTES), 'empty', CAST('' AS BYTES)]
 FROM (VALUES (1, 'ann'), (2, 'bö'), (3, CAST(NULL AS STRING))) AS v (id, name);
 
-SELECT id, made, CARDINALITY(headers) AS n, CAST(headers['name'] AS STRING) AS name, headers['empty'] AS blank, topic LIKE '%told' AS is_told, place, `offset`, kind, epoch
+-- Which offset a row has is nobody's promise: Flink plans these VALUES as a union of three inputs, which come in any order.
+SELECT id, made, CARDINALITY(headers) AS n, CAST(headers['name'] AS STRING) AS name, headers['empty'] AS blank, topic LIKE '%told' AS is_told, place,
+  `offset` BETWEEN 0 AND 2 AS is_near, kind, epoch
 FROM told;

@@ -7,10 +7,11 @@
 use crate::error::CheckpointError;
 use crate::manifest::{EntryRef, InlineBytes, OperatorManifest, Redistribute, RunRef};
 use flott_core::KeyGroupRange;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// State of one new subtask of an operator, still in files.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubtaskRestore {
     /// The new subtask.
     pub index: usize,

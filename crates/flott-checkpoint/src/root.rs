@@ -90,6 +90,11 @@ impl Root {
         }
     }
 
+    /// A folder in memory, which nothing else sees.
+    pub fn in_memory() -> Self {
+        Self::of_store(Arc::new(object_store::memory::InMemory::new()), "", "memory")
+    }
+
     /// A folder within this one.
     pub fn folder(&self, name: &str) -> Self {
         Self {

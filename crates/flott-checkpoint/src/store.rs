@@ -243,8 +243,7 @@ impl Leader {
 
     /// Writes the state files of attempt `attempt` (of the job's tasks) for a checkpoint.
     pub fn writer(&self, checkpoint: CheckpointId, attempt: u64) -> StateWriter {
-        let folder = layout::checkpoint_folder(checkpoint);
-        StateWriter::new(self.store.root.clone(), &folder, self.generation, attempt)
+        StateWriter::of_checkpoint(&self.store.root, checkpoint, self.generation, attempt)
     }
 
     /// Makes a checkpoint exist. All its files have been written. The permit says that its commits may be sent.

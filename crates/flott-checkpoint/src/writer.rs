@@ -3,7 +3,7 @@
 use crate::error::CheckpointError;
 use crate::layout;
 use crate::root::Root;
-use flott_core::{Generation, OperatorId};
+use flott_core::{CheckpointId, Generation, OperatorId};
 use object_store::PutPayload;
 use std::sync::Weak;
 
@@ -28,6 +28,16 @@ impl StateWriter {
             attempt,
             wanted: None,
         }
+    }
+
+    /// Writes the files of attempt `attempt` under leadership `generation` for a checkpoint, in the job's folder `root`.
+    pub fn of_checkpoint(root: &Root, checkpoint: CheckpointId, generation: Generation, attempt: u64) -> Self {
+        Self::new(
+            root.clone(),
+            &layout::checkpoint_folder(checkpoint),
+            generation,
+            attempt,
+        )
     }
 
     /// Writes no further file once what `wanted` points to is dropped: the checkpoint was given up, and a next one may be

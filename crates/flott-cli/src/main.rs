@@ -4,6 +4,7 @@
 //! stopped as asked, 1 the job or command failed, 2 the command line is wrong.
 
 mod catalog_files;
+mod cluster;
 mod collect;
 mod config;
 mod demo;
@@ -12,6 +13,7 @@ mod kept;
 mod new;
 mod output;
 mod progress;
+mod remote;
 mod run;
 mod script;
 mod shell;
@@ -33,8 +35,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a SQL script until its jobs end or are stopped.
+    /// Run a SQL script until its jobs end or are stopped: here, or with -m at a JobManager.
     Run(run::RunArgs),
+    /// Run a JobManager, which takes jobs by REST and gives them to TaskManagers.
+    Jobmanager(cluster::ProcessArgs),
+    /// Run a TaskManager, which offers slots to a JobManager.
+    Taskmanager(cluster::ProcessArgs),
+    /// A JobManager and TaskManagers on this machine, in the background.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// List the jobs of a JobManager.
+    List(remote::ListArgs),
+    /// Cancel a job of a JobManager.
+    Cancel(remote::CancelArgs),
+    /// Stop a job of a JobManager behind a savepoint.
+    Stop(remote::StopArgs),
+    /// Take a savepoint of a job of a JobManager.
+    Savepoint(remote::SavepointArgs),
+    /// Take a checkpoint of a job of a JobManager.
+    Checkpoint(remote::CheckpointArgs),
     /// Type SQL statements one after the other.
     Sql(shell::SqlArgs),
     /// Run the website-traffic job on an embedded broker with generated data.
@@ -64,7 +83,16 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     flott_launch::logging::init();
     let result = match cli.command {
+        Command::Run(args) if args.jobmanager.is_some() => remote::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Jobmanager(args) => cluster::job_manager(&args),
+        Command::Taskmanager(args) => cluster::task_manager(&args),
+        Command::Cluster(command) => cluster::cluster(&command),
+        Command::List(args) => remote::list(&args),
+        Command::Cancel(args) => remote::cancel(&args),
+        Command::Stop(args) => remote::stop(&args),
+        Command::Savepoint(args) => remote::savepoint(&args),
+        Command::Checkpoint(args) => remote::checkpoint(&args),
         Command::Sql(args) => shell::sql(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Explain(args) => script::explain(&args),

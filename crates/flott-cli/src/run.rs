@@ -34,6 +34,17 @@ pub const DML_SYNC: &str = "table.dml-sync";
 pub struct RunArgs {
     #[command(flatten)]
     pub script: ScriptArgs,
+    /// Run the jobs at this JobManager instead of in this process.
+    #[arg(
+        short = 'm',
+        long,
+        value_name = "HOST:PORT",
+        conflicts_with_all = ["savepoint_on_stop", "metrics", "allow_dropped_columns"]
+    )]
+    pub jobmanager: Option<String>,
+    /// With -m: do not wait until the jobs end.
+    #[arg(short, long, requires = "jobmanager")]
+    pub detached: bool,
     /// Start from state: 'latest' (the newest completed checkpoint of this pipeline.name) or the path of a checkpoint
     /// or savepoint.
     #[arg(long, value_name = "latest|PATH")]

@@ -3,12 +3,12 @@
 use crate::coordinator::SubtaskId;
 use crate::deploy::JobContext;
 use crate::job_state::Failure;
+use crate::protocol::WrittenPart;
 use bytes::Bytes;
 use flott_core::OperatorId;
 use flott_plan::NodeId;
 use flott_runtime::failpoint::{self, Action};
 use flott_runtime::{Committer, TaskError};
-use flott_state::persist::WrittenSnapshots;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) type SharedCommitter = Arc<Mutex<Box<dyn Committer>>>;
 pub(crate) fn committables(
     ctx: &JobContext,
     committers: &BTreeMap<NodeId, SharedCommitter>,
-    parts: &BTreeMap<SubtaskId, WrittenSnapshots>,
+    parts: &BTreeMap<SubtaskId, WrittenPart>,
 ) -> Vec<(SharedCommitter, Vec<Bytes>)> {
     let of = |id: OperatorId| parts.values().flat_map(|p| &p.parts).filter(move |p| p.id == id);
     let listed = |node: &NodeId| {

@@ -1,11 +1,15 @@
-//! From a plan to the tasks of one attempt: operators made by the registry, channels between subtasks, state to restore.
+//! From a plan to the tasks of one attempt in one TaskManager: operators made by the registry, channels between subtasks, state to restore.
 
 use flott_core::clock::SharedClock;
 use flott_core::{Field, JobId, Options};
 use flott_plan::{JobGraph, Node, NodeId, Partitioning, Plan, Role, VertexId};
 use flott_runtime::connector::WatermarkSpec;
 use flott_runtime::context::{OperatorContext, TaskInfo};
-use flott_runtime::exchange::{InputGate, Receiver, RouterEdge, Sender, channel, encoded_channel};
+use flott_runtime::exchange::network::WINDOW_BYTES;
+use flott_runtime::exchange::{
+    Incoming, InputGate, Outgoing, Receiver, RouterEdge, RowsForm, channel, encoded_channel, incoming_channel,
+    outgoing_channel,
+};
 use flott_runtime::metrics::TaskMetrics;
 use flott_runtime::registry::FactoryContext;
 use flott_runtime::sink::SinkOperator;
@@ -17,6 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::coordinator::SubtaskId;
+use crate::stats::TaskView;
 
 /// Bytes that a channel holds before its writer waits.
 const CHANNEL_BYTES: usize = 4 << 20;
@@ -52,12 +57,56 @@ pub struct JobSource {
 /// State to start from, by node and subtask.
 pub type RestoredStates = HashMap<(NodeId, usize), RestoredState>;
 
-/// The tasks of one attempt, not started yet.
-pub struct Attempt {
-    /// Every subtask.
+/// Which subtasks of an attempt a TaskManager runs.
+pub struct Share {
+    /// TaskManager of every subtask, by vertex and index.
+    pub placement: Vec<Vec<usize>>,
+    /// Which of them this one is.
+    pub here: usize,
+    /// Slots that the job uses here.
+    pub slots: usize,
+    /// Counters of the subtasks.
+    pub metrics: HashMap<SubtaskId, Arc<TaskMetrics>>,
+}
+
+/// The tasks of a share, not started yet.
+pub struct Built {
+    /// The tasks.
     pub tasks: Vec<(SubtaskId, TaskDeployment)>,
-    /// Their counters, for reporters.
-    pub metrics: Vec<(SubtaskId, Arc<TaskInfo>, Arc<TaskMetrics>)>,
+    /// Their channels from and to other TaskManagers.
+    pub wires: Wires,
+}
+
+/// Channels from and to other TaskManagers, under numbers that both ends give them alike.
+#[derive(Default)]
+pub struct Wires {
+    /// Those that are read here.
+    pub incoming: Vec<(u32, Incoming)>,
+    /// Those that are written here, by the TaskManager that reads them.
+    pub outgoing: BTreeMap<usize, Vec<(u32, Outgoing)>>,
+}
+
+impl Wires {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.incoming.is_empty() && self.outgoing.is_empty()
+    }
+}
+
+impl Share {
+    /// All subtasks, counted by `views`.
+    pub fn whole(graph: &JobGraph, views: &[TaskView]) -> Self {
+        Self {
+            placement: graph.vertices.iter().map(|v| vec![0; v.parallelism]).collect(),
+            here: 0,
+            slots: graph.slots(),
+            metrics: views.iter().map(|(id, _, metrics)| (*id, metrics.clone())).collect(),
+        }
+    }
+
+    fn is_here(&self, (vertex, subtask): SubtaskId) -> bool {
+        self.placement[vertex][subtask] == self.here
+    }
 }
 
 /// Settings that every task reads.
@@ -110,43 +159,82 @@ impl JobContext {
             .collect()
     }
 
-    /// Builds the tasks of `attempt`.
+    /// Makes the sources of the plan.
+    ///
+    /// # Errors
+    /// If a factory refuses its node.
+    pub fn sources(&self) -> Result<HashMap<NodeId, JobSource>, TaskError> {
+        let nodes = self.plan.nodes.iter().filter(|node| node.role == Role::Source);
+        let source = |node: &Node| {
+            let (source, watermark) = self.registry.make_source(node, &self.factory_context(node))?;
+            let source = Arc::from(source);
+            Ok((node.id, JobSource { source, watermark }))
+        };
+        nodes.map(source).collect()
+    }
+
+    /// Slots that the job needs, by slot sharing group.
+    pub fn slots_needed(&self) -> BTreeMap<String, usize> {
+        let slots = self.graph.slots_by_group().into_iter();
+        slots.map(|(group, slots)| (group.to_owned(), slots)).collect()
+    }
+
+    /// All subtasks of an attempt with their place and fresh counters.
+    pub fn views(&self, attempt: u64) -> Vec<TaskView> {
+        let view = |id: SubtaskId| {
+            let vertex = &self.graph.vertices[id.0];
+            let names = vertex.nodes.iter().map(|n| self.plan.nodes[*n].name.clone());
+            (id, self.task_info(id, attempt), Arc::new(TaskMetrics::new(names)))
+        };
+        self.subtasks().into_iter().map(view).collect()
+    }
+
+    fn task_info(&self, (vertex, subtask): SubtaskId, attempt: u64) -> Arc<TaskInfo> {
+        let vertex = &self.graph.vertices[vertex];
+        Arc::new(TaskInfo {
+            job_id: self.job_id,
+            job_name: self.plan.name.clone(),
+            task_name: vertex.name.clone(),
+            subtask,
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+            attempt,
+            generation: self.generation,
+            options: self.options.clone(),
+        })
+    }
+
+    /// Builds a share of the tasks of `attempt`.
     ///
     /// # Errors
     /// If a factory refuses its node; the message names it.
     pub fn build(
         &self,
         attempt: u64,
+        share: &Share,
         sources: &HashMap<NodeId, JobSource>,
         mut restored: RestoredStates,
-    ) -> Result<Attempt, TaskError> {
+    ) -> Result<Built, TaskError> {
         let settings = TaskSettings::from_options(&self.options)?;
         // It dies with the attempt: the next one starts from a checkpoint, which says all.
-        let backend = StateBackend::new(&BackendSettings::from_options(&self.options)?, self.graph.slots());
+        let backend = StateBackend::new(&BackendSettings::from_options(&self.options)?, share.slots);
         let wakers: Vec<Vec<Waker>> = self
             .graph
             .vertices
             .iter()
             .map(|v| (0..v.parallelism).map(|_| Waker::new()).collect())
             .collect();
-        let mut channels = self.channels(&wakers, settings.batching);
+        let mut channels = self.channels(share, &wakers, settings.batching);
         let mut tasks = vec![];
-        let mut all_metrics = vec![];
         for vertex in &self.graph.vertices {
-            for (subtask, waker) in wakers[vertex.id].iter().enumerate() {
-                let info = Arc::new(TaskInfo {
-                    job_id: self.job_id,
-                    job_name: self.plan.name.clone(),
-                    task_name: vertex.name.clone(),
-                    subtask,
-                    parallelism: vertex.parallelism,
-                    max_parallelism: vertex.max_parallelism,
-                    attempt,
-                    generation: self.generation,
-                    options: self.options.clone(),
-                });
-                let names = vertex.nodes.iter().map(|n| self.plan.nodes[*n].name.clone());
-                let metrics = Arc::new(TaskMetrics::new(names));
+            let here = |(subtask, _): &(usize, &Waker)| share.is_here((vertex.id, *subtask));
+            for (subtask, waker) in wakers[vertex.id].iter().enumerate().filter(here) {
+                let info = self.task_info((vertex.id, subtask), attempt);
+                let metrics = share
+                    .metrics
+                    .get(&(vertex.id, subtask))
+                    .ok_or_else(|| TaskError::internal("a subtask without counters"))?
+                    .clone();
                 let waker = waker.clone();
                 let mut contexts = vertex.nodes.iter().enumerate().map(|(index, id)| {
                     let node = &self.plan.nodes[*id];
@@ -181,7 +269,6 @@ impl JobContext {
                     .map(|(id, ctx)| Ok((ctx, self.operator(&self.plan.nodes[*id])?)))
                     .collect::<Result<Vec<_>, TaskError>>()?;
                 let edges = channels.senders.remove(&(vertex.id, subtask)).unwrap_or_default();
-                all_metrics.push(((vertex.id, subtask), info.clone(), metrics.clone()));
                 let flush_interval_ms = settings.flush_interval_ms;
                 let clock = self.clock.clone();
                 let task = TaskDeployment {
@@ -197,10 +284,8 @@ impl JobContext {
                 tasks.push(((vertex.id, subtask), task));
             }
         }
-        Ok(Attempt {
-            tasks,
-            metrics: all_metrics,
-        })
+        let wires = channels.wires;
+        Ok(Built { tasks, wires })
     }
 
     /// Makes the operator of a node that is no source.
@@ -256,37 +341,61 @@ impl JobContext {
         })))
     }
 
-    fn channels(&self, wakers: &[Vec<Waker>], batching: Batching) -> Channels {
+    fn channels(&self, share: &Share, wakers: &[Vec<Waker>], batching: Batching) -> Channels {
         let mut channels = Channels::default();
+        let mut number = 0;
         for edge in &self.graph.edges {
             let (from, to) = (&self.graph.vertices[edge.from], &self.graph.vertices[edge.to]);
             // A vertex sends what its last node emits.
             let last = from.nodes.last().map(|n| &self.plan.nodes[*n]);
             let form = last.map(|node| self.registry.rows_form(node, edge.output));
+            let form = form.unwrap_or_else(|| RowsForm::Columns(Arc::new([])));
             for writer in 0..from.parallelism {
                 let targets: Vec<usize> = match edge.partitioning {
                     Partitioning::Forward => vec![writer],
                     Partitioning::Global => vec![0],
-                    Partitioning::Rescale => share(writer, from.parallelism, to.parallelism),
+                    Partitioning::Rescale => neighbours(writer, from.parallelism, to.parallelism),
                     _ => (0..to.parallelism).collect(),
                 };
-                let senders: Vec<Sender> = targets
-                    .into_iter()
-                    .map(|reader| {
-                        let (of_writer, of_reader) = (&wakers[from.id][writer], &wakers[to.id][reader]);
-                        let (of_writer, of_reader) = (of_writer.clone(), of_reader.clone());
-                        let (sender, receiver) = match form.clone().filter(|_| batching.encoded_exchanges) {
-                            Some(form) => encoded_channel(CHANNEL_BYTES, of_writer, of_reader, form),
-                            None => channel(CHANNEL_BYTES, of_writer, of_reader),
-                        };
-                        channels
-                            .receivers
-                            .entry((to.id, reader))
-                            .or_default()
-                            .push((edge.input, receiver));
-                        sender
-                    })
-                    .collect();
+                let mut senders = vec![];
+                for reader in targets {
+                    number += 1;
+                    let (of_writer, of_reader) = (&wakers[from.id][writer], &wakers[to.id][reader]);
+                    let (of_writer, of_reader) = (of_writer.clone(), of_reader.clone());
+                    let (sender, receiver) = match (share.is_here((from.id, writer)), share.is_here((to.id, reader))) {
+                        (true, true) if batching.encoded_exchanges => {
+                            let (sender, receiver) = encoded_channel(CHANNEL_BYTES, of_writer, of_reader, form.clone());
+                            (Some(sender), Some(receiver))
+                        }
+                        (true, true) => {
+                            let (sender, receiver) = channel(CHANNEL_BYTES, of_writer, of_reader);
+                            (Some(sender), Some(receiver))
+                        }
+                        (true, false) => {
+                            let (sender, outgoing) = outgoing_channel(CHANNEL_BYTES, of_writer);
+                            let peer = share.placement[to.id][reader];
+                            channels
+                                .wires
+                                .outgoing
+                                .entry(peer)
+                                .or_default()
+                                .push((number, outgoing));
+                            (Some(sender), None)
+                        }
+                        (false, true) => {
+                            let (receiver, incoming) = incoming_channel(WINDOW_BYTES, of_reader, form.clone());
+                            channels.wires.incoming.push((number, incoming));
+                            (None, Some(receiver))
+                        }
+                        (false, false) => (None, None),
+                    };
+                    senders.extend(sender);
+                    let of_reader = channels.receivers.entry((to.id, reader)).or_default();
+                    of_reader.extend(receiver.map(|receiver| (edge.input, receiver)));
+                }
+                if !share.is_here((from.id, writer)) {
+                    continue;
+                }
                 let mut routed = RouterEdge::new(edge.partitioning.clone(), senders, to.max_parallelism, writer)
                     .of_output(edge.output);
                 if let Some(rows) = batching.rows {
@@ -300,7 +409,7 @@ impl JobContext {
 }
 
 /// The readers that are `writer`'s share: neighbours talk to neighbours, and nobody is left out.
-fn share(writer: usize, writers: usize, readers: usize) -> Vec<usize> {
+fn neighbours(writer: usize, writers: usize, readers: usize) -> Vec<usize> {
     if readers < writers {
         return vec![writer * readers / writers];
     }
@@ -311,4 +420,5 @@ fn share(writer: usize, writers: usize, readers: usize) -> Vec<usize> {
 struct Channels {
     senders: HashMap<(VertexId, usize), Vec<RouterEdge>>,
     receivers: HashMap<(VertexId, usize), Vec<(usize, Receiver)>>,
+    wires: Wires,
 }

@@ -23,6 +23,9 @@ pub enum ClusterError {
     /// The state does not fit the job.
     #[error("{0}")]
     Restore(String),
+    /// Another process of the cluster cannot be reached or understood, or a port not listened at.
+    #[error("{0}")]
+    Connection(String),
     /// There is no slot for a subtask, or another limit.
     #[error("{0}")]
     Resources(String),
@@ -37,6 +40,7 @@ impl From<ClusterError> for TaskError {
                 Self::caused(FailureLabel::Infrastructure, "another job has taken over", cause).fatal()
             }
             ClusterError::Checkpoint(cause) => Self::caused(FailureLabel::Infrastructure, "checkpoint storage", cause),
+            ClusterError::Resources(text) => Self::new(FailureLabel::Resources, text),
             other => Self::new(FailureLabel::User, other.to_string()).fatal(),
         }
     }

@@ -11,23 +11,26 @@
 use crate::alignment::Alignment;
 use crate::commit::{SharedCommitter, commit_with_retries, committables};
 use crate::coordinator::{CheckpointKind, SubtaskId};
-use crate::deploy::{Attempt, JobContext, JobSource};
+use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
+use crate::history::FailedTask;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
-use crate::prepare::{Prepared, prepare};
+use crate::prepare::{Enumerated, Prepared, prepare};
+use crate::protocol::{AttemptId, Deployment, OperatorStates, Order, Peer, Report, TaskFailure, Within, WrittenPart};
+use crate::resources::{Allocation, Heard, Slots};
 use crate::savepoint::{SavepointAnswer, WantedSavepoint};
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
+use flott_checkpoint::SubtaskRestore;
 use flott_core::{CheckpointId, EventTime, JobStatus, OperatorId};
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::error::panic_text;
 use flott_runtime::failpoint;
-use flott_runtime::task::{TaskCommand, TaskEvent, TaskHandle, spawn};
+use flott_runtime::task::TaskCommand;
 use flott_runtime::{SplitEnumerator, TaskError};
-use flott_state::OperatorSnapshot;
-use flott_state::persist::WrittenSnapshots;
+use flott_state::RunMode;
 use futures::FutureExt;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -40,12 +43,10 @@ use tokio::sync::{oneshot, watch};
 pub(crate) enum Message {
     /// A fact for the machine, of this attempt.
     Fact(u64, Event),
-    /// A task's event.
-    Task(u64, SubtaskId, TaskEvent),
+    /// What one of the attempt's TaskManagers tells.
+    Heard(u64, usize, Heard),
     /// An attempt is prepared.
     Prepared(u64, Box<Prepared>),
-    /// A subtask's part of a checkpoint is durable.
-    Part(u64, CheckpointId, SubtaskId, Box<WrittenSnapshots>),
     /// A checkpoint exists.
     Written(u64, CheckpointId, RestorePoint),
     /// Its sinks are committed, and it is copied into the savepoint, if there is one, behind which the job stops.
@@ -60,6 +61,8 @@ pub(crate) enum Message {
     },
     /// Its folder is ready.
     SavepointPlace(Box<WantedSavepoint>, AfterBarrier),
+    /// A checkpoint is wanted now; the answer is its number.
+    Checkpoint(CheckpointAnswer),
     /// The job shall stop at a last checkpoint of its own.
     Stop,
     /// The job shall be cancelled.
@@ -72,22 +75,63 @@ pub(crate) enum Message {
     },
 }
 
+/// Gets a checkpoint's number, or why there is none.
+type CheckpointAnswer = oneshot::Sender<Result<CheckpointId, String>>;
+
 /// A checkpoint whose parts arrive.
 struct Collecting {
     kind: CheckpointKind,
     triggered_ms: i64,
-    parts: BTreeMap<SubtaskId, WrittenSnapshots>,
+    parts: BTreeMap<SubtaskId, WrittenPart>,
     enumerators: Vec<(OperatorId, Vec<u8>)>,
     /// The checkpoint, once it exists.
     written: Option<RestorePoint>,
     /// The savepoint, once it exists, behind which the job stops.
     savepoint: Option<WantedSavepoint>,
-    /// Dropped with the rest when the checkpoint is given up: what is still being written for it ends then.
-    wanted: Arc<()>,
+    /// Who waits for it.
+    asked: Vec<CheckpointAnswer>,
+}
+
+/// Where the tasks of the running attempt are; released everywhere by dropping it.
+struct Deployed {
+    id: AttemptId,
+    allocation: Allocation,
+    placement: Vec<Vec<usize>>,
+}
+
+impl Drop for Deployed {
+    fn drop(&mut self) {
+        self.tell_all(&Order::Release);
+    }
+}
+
+impl Deployed {
+    /// Passes an order on to the TaskManager of a subtask.
+    fn tell(&self, (vertex, subtask): SubtaskId, command: TaskCommand) {
+        let manager = &self.allocation.task_managers[self.placement[vertex][subtask]];
+        manager.gateway.order(self.id, Order::Task((vertex, subtask), command));
+    }
+
+    /// Passes an order on to all TaskManagers.
+    fn tell_all(&self, order: &Order) {
+        for manager in &self.allocation.task_managers {
+            manager.gateway.order(self.id, order.clone());
+        }
+    }
+
+    /// The subtasks of a TaskManager.
+    fn of_task_manager(&self, index: usize) -> Vec<SubtaskId> {
+        let of_vertex = |(vertex, placed): (usize, &Vec<usize>)| -> Vec<SubtaskId> {
+            let there = placed.iter().enumerate().filter(|(_, at)| **at == index);
+            there.map(|(subtask, _)| (vertex, subtask)).collect()
+        };
+        self.placement.iter().enumerate().flat_map(of_vertex).collect()
+    }
 }
 
 pub(crate) struct JobMaster {
     pub(crate) ctx: JobContext,
+    pub(crate) slots: Arc<dyn Slots>,
     pub(crate) storage: Storage,
     pub(crate) machine: JobMachine,
     pub(crate) sources: HashMap<NodeId, JobSource>,
@@ -100,7 +144,7 @@ pub(crate) struct JobMaster {
     pub(crate) stats: Arc<JobStats>,
     /// The manifest that is being written.
     writing: Option<tokio::task::JoinHandle<()>>,
-    tasks: Vec<(SubtaskId, TaskHandle)>,
+    deployed: Option<Deployed>,
     alignment: Alignment,
     collecting: HashMap<CheckpointId, Collecting>,
     enumerator_states: BTreeMap<NodeId, Vec<u8>>,
@@ -108,6 +152,8 @@ pub(crate) struct JobMaster {
     /// Savepoints that are not committed yet, by request.
     savepoints: HashMap<u64, WantedSavepoint>,
     savepoint_requests: u64,
+    /// Who waits for the next checkpoint.
+    asked: Vec<CheckpointAnswer>,
     discovery: Vec<tokio::task::JoinHandle<()>>,
     stopped: bool,
     stop_wanted: bool,
@@ -117,6 +163,7 @@ impl JobMaster {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         ctx: JobContext,
+        slots: Arc<dyn Slots>,
         storage: Storage,
         machine: JobMachine,
         sources: HashMap<NodeId, JobSource>,
@@ -129,6 +176,7 @@ impl JobMaster {
     ) -> Self {
         Self {
             ctx,
+            slots,
             storage,
             machine,
             sources,
@@ -140,13 +188,14 @@ impl JobMaster {
             status,
             stats,
             writing: None,
-            tasks: vec![],
+            deployed: None,
             alignment: Alignment::default(),
             collecting: HashMap::new(),
             enumerator_states: BTreeMap::new(),
             prepared: None,
             savepoints: HashMap::new(),
             savepoint_requests: 0,
+            asked: vec![],
             discovery: vec![],
             stopped: false,
             stop_wanted: false,
@@ -158,8 +207,7 @@ impl JobMaster {
         let mut effects: VecDeque<Effect> = first.into();
         loop {
             while let Some(effect) = effects.pop_front() {
-                let more = self.perform(effect);
-                effects.extend(more);
+                self.perform(effect);
             }
             if self.machine.status().is_globally_terminal_state() {
                 break;
@@ -198,11 +246,6 @@ impl JobMaster {
                 self.prepared = Some(prepared);
                 Some((attempt, Event::Prepared(next_id)))
             }
-            Message::Part(attempt, id, subtask, parts) => {
-                let collecting = self.collecting.get_mut(&id).filter(|_| attempt == current)?;
-                collecting.parts.insert(subtask, *parts);
-                Some((attempt, Event::Acknowledged(id, subtask)))
-            }
             Message::Written(attempt, id, point) => {
                 if attempt == current {
                     self.collecting.get_mut(&id)?.written = Some(point);
@@ -220,7 +263,7 @@ impl JobMaster {
                 Some((attempt, Event::Committed(id)))
             }
             Message::Discovered(attempt, node, splits, state) => {
-                if attempt == current && !self.tasks.is_empty() {
+                if attempt == current && self.deployed.is_some() {
                     self.hand_out(node, splits);
                     self.enumerator_states.insert(node, state);
                 }
@@ -236,7 +279,21 @@ impl JobMaster {
                 self.savepoints.insert(request, *wanted);
                 Some((current, Event::Want(CheckpointKind::Savepoint { request, then })))
             }
-            Message::Task(attempt, subtask, event) => self.task_event(attempt, subtask, event),
+            Message::Heard(attempt, _, Heard::Subtask(subtask, report)) => self.report(attempt, subtask, report),
+            Message::Heard(attempt, _, Heard::Counted(readings)) => {
+                if attempt == current {
+                    self.stats.show(&readings);
+                }
+                None
+            }
+            Message::Heard(attempt, manager, Heard::Lost(text)) => {
+                let deployed = self.deployed.as_ref().filter(|d| d.id.attempt == attempt)?;
+                let failure = Failure { text, retryable: true };
+                Some((
+                    attempt,
+                    Event::TaskManagerLost(deployed.of_task_manager(manager), failure),
+                ))
+            }
             Message::Savepoint { dir, then, answer } => {
                 let Some(dir) = dir.or_else(|| self.savepoint_dir.clone()) else {
                     let text = "no savepoint directory: give one, or set execution.checkpointing.savepoint-dir";
@@ -260,6 +317,14 @@ impl JobMaster {
                     }
                 });
                 None
+            }
+            Message::Checkpoint(answer) => {
+                if self.machine.status() != JobStatus::Running {
+                    let _ = answer.send(Err(self.not_running()));
+                    return None;
+                }
+                self.asked.push(answer);
+                Some((current, Event::Want(CheckpointKind::Periodic)))
             }
             Message::Stop => {
                 self.stop_wanted = true;
@@ -293,7 +358,8 @@ impl JobMaster {
         if self.machine.status() != JobStatus::Running {
             return Err(self.not_running());
         }
-        let Some((_, task)) = self.tasks.iter().find(|(id, _)| of_operator(id)) else {
+        let found = self.ctx.subtasks().into_iter().find(of_operator);
+        let (Some(id), Some(deployed)) = (found, &self.deployed) else {
             let tasks = vertices
                 .iter()
                 .map(|v| format!("'{}' ({} subtasks)", v.name, v.parallelism));
@@ -304,7 +370,7 @@ impl JobMaster {
             );
             return Err(text);
         };
-        task.send(TaskCommand::Fail("the task was told to fail".to_owned()));
+        deployed.tell(id, TaskCommand::Fail("the task was told to fail".to_owned()));
         Ok(())
     }
 
@@ -312,35 +378,36 @@ impl JobMaster {
         format!("the job is {}, not RUNNING", self.machine.status())
     }
 
-    fn task_event(&mut self, attempt: u64, subtask: SubtaskId, event: TaskEvent) -> Option<(u64, Event)> {
-        match event {
-            TaskEvent::Snapshot { barrier, operators } => {
-                if attempt == self.machine.attempt() {
-                    self.store_part(attempt, subtask, barrier, operators);
-                }
-                None
+    fn report(&mut self, attempt: u64, subtask: SubtaskId, report: Report) -> Option<(u64, Event)> {
+        match report {
+            Report::Part(id, part) => {
+                let is_current = attempt == self.machine.attempt();
+                let collecting = self.collecting.get_mut(&id).filter(|_| is_current)?;
+                collecting.parts.insert(subtask, *part);
+                self.stats.acknowledged(id);
+                Some((attempt, Event::Acknowledged(id, subtask)))
             }
-            TaskEvent::Running | TaskEvent::Stopped => None,
-            TaskEvent::ReportedWatermark(reached) => {
+            Report::PartFailed(id, TaskFailure { text, retryable, .. }) => {
+                Some((attempt, Event::CheckpointFailed(id, Failure { text, retryable })))
+            }
+            Report::Running => None,
+            Report::ReportedWatermark(reached) => {
                 self.align(attempt, subtask, reached);
                 None
             }
-            TaskEvent::Latency(latency_ms) => {
+            Report::Latency(latency_ms) => {
                 self.stats.latency(latency_ms);
                 None
             }
-            TaskEvent::Drained => Some((attempt, Event::Drained(subtask))),
-            TaskEvent::Ended => Some((attempt, Event::Ended(subtask))),
-            TaskEvent::Failed(error) => {
-                let vertex = &self.ctx.graph.vertices[subtask.0];
-                let text = format!(
-                    "{} ({}/{}): {}",
-                    vertex.name,
-                    subtask.1 + 1,
-                    vertex.parallelism,
-                    error.full_text()
-                );
-                let retryable = error.is_retryable();
+            Report::Drained => Some((attempt, Event::Drained(subtask))),
+            Report::Ended => Some((attempt, Event::Ended(subtask))),
+            Report::Failed(TaskFailure { text, retryable, label }) => {
+                let vertex = self.ctx.graph.vertices.get(subtask.0)?;
+                let text = format!("{} ({}/{}): {text}", vertex.name, subtask.1 + 1, vertex.parallelism);
+                let name = vertex.name.clone();
+                if attempt == self.machine.attempt() {
+                    self.stats.task_failed(FailedTask { subtask, name, label }, &text);
+                }
                 Some((attempt, Event::TaskFailed(subtask, Failure { text, retryable })))
             }
         }
@@ -351,43 +418,40 @@ impl JobMaster {
         if attempt != self.machine.attempt() {
             return;
         }
-        let task = self.tasks.iter().find(|(id, _)| *id == subtask);
-        if let (Some(limit), Some((_, task))) = (self.alignment.limit(subtask, reached), task) {
-            task.send(TaskCommand::AlignWatermarks(limit));
+        if let (Some(limit), Some(deployed)) = (self.alignment.limit(subtask, reached), &self.deployed) {
+            deployed.tell(subtask, TaskCommand::AlignWatermarks(limit));
         }
     }
 
-    fn perform(&mut self, effect: Effect) -> Vec<Effect> {
+    fn perform(&mut self, effect: Effect) {
         let attempt = self.machine.attempt();
         match effect {
             Effect::Prepare(attempt) => self.prepare(attempt),
-            Effect::Deploy(attempt) => {
-                if let Err(error) = self.deploy(attempt) {
-                    return self.deployment_failed(attempt, &error);
-                }
-            }
+            Effect::Deploy(attempt) => self.deploy(attempt),
             Effect::Trigger(id, kind) => self.trigger(id, kind),
             Effect::Write(id) => self.write(attempt, id),
             Effect::Commit(id) => self.commit(attempt, id),
             Effect::Notify(id, kind) => {
                 let collected = self.collecting.remove(&id);
                 self.stopped |= kind.stops();
-                if let Some(savepoint) = collected.and_then(|c| c.savepoint) {
-                    savepoint.written();
+                if let Some(collected) = collected {
+                    collected.savepoint.into_iter().for_each(WantedSavepoint::written);
+                    collected.asked.into_iter().for_each(|answer| drop(answer.send(Ok(id))));
                 }
-                self.send_all(|| TaskCommand::CheckpointComplete(id));
+                self.send_all(TaskCommand::CheckpointComplete(id));
                 let storage = self.storage.clone();
                 tokio::spawn(async move { storage.clean_up().await });
                 tracing::debug!(checkpoint = id, ?kind, "checkpoint complete");
             }
             Effect::Abort(id, kind, reason) => self.abort(id, &kind, &reason),
-            Effect::CancelTasks => self.send_all(|| TaskCommand::Cancel),
-            Effect::FinishTasks => self.send_all(|| TaskCommand::Finish),
+            Effect::CancelTasks => self.send_all(TaskCommand::Cancel),
+            Effect::FinishTasks => self.send_all(TaskCommand::Finish),
             Effect::Restarting(failure, delay_ms) => {
                 self.stats.restarted(&failure.text);
                 tracing::warn!(delay_ms, cause = failure.text, "the job failed and is started again");
             }
             Effect::Status(status) => {
+                self.stats.status(status);
                 if matches!(status, JobStatus::Restarting | JobStatus::Failing) || status.is_globally_terminal_state() {
                     self.stop_discovery();
                 }
@@ -403,23 +467,32 @@ impl JobMaster {
                 }
             }
         }
-        vec![]
     }
 
     fn prepare(&mut self, attempt: u64) {
-        self.tasks.clear();
+        self.deployed = None;
         self.collecting.clear();
         self.stop_discovery();
         let (ctx, storage) = (self.ctx.clone(), self.storage.clone());
         let (sources, committers) = (self.sources.clone(), self.committers.clone());
         let (writing, restore) = (self.writing.take(), self.restore.clone());
+        let (slots, mut status) = (self.slots.clone(), self.status.subscribe());
         let failed = move |failure| Message::Fact(attempt, Event::PrepareFailed(failure));
         let work = async move {
             // What the attempt before is writing comes to exist, or not, before anything is settled.
             if let Some(writing) = writing {
                 let _ = writing.await;
             }
-            match prepare(&ctx, &storage, &sources, &committers, restore).await {
+            let needed = ctx.slots_needed();
+            let allocation = async {
+                tokio::select! {
+                    allocation = slots.allocate(ctx.job_id, &needed) => allocation,
+                    _ = status.wait_for(|s| s.is_globally_terminal_state()) => {
+                        Err(ClusterError::Resources("the job has ended".to_owned()))
+                    }
+                }
+            };
+            match prepare(&ctx, allocation, &storage, &sources, &committers, restore).await {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
                 Err(error) => {
                     let error = TaskError::from(error);
@@ -451,24 +524,15 @@ impl JobMaster {
         })
     }
 
-    fn deploy(&mut self, attempt: u64) -> Result<(), ClusterError> {
-        let prepared = self
-            .prepared
-            .take()
-            .ok_or_else(|| ClusterError::Restore("nothing was prepared".to_owned()))?;
-        let Attempt { tasks, metrics } = self.ctx.build(attempt, &self.sources, prepared.states)?;
-        self.stats.attempt(metrics);
-        self.tasks.clear();
+    fn deploy(&mut self, attempt: u64) {
+        let Some(prepared) = self.prepared.take() else {
+            tracing::error!(attempt, "an attempt was deployed that was not prepared");
+            return;
+        };
         self.alignment = Alignment::of(&self.ctx.graph, &self.sources);
-        for (subtask, task) in tasks {
-            let sender = self.sender.clone();
-            let listener = move |event| {
-                let _ = sender.send(Message::Task(attempt, subtask, event));
-            };
-            self.tasks.push((subtask, spawn(task, listener)?));
-        }
+        let sources = self.start_tasks(attempt, *prepared);
         self.enumerator_states.clear();
-        for (node, enumerated) in prepared.sources {
+        for (node, enumerated) in sources {
             self.hand_out(node, enumerated.splits);
             let state = enumerated.state;
             self.enumerator_states.insert(node, state);
@@ -483,25 +547,57 @@ impl JobMaster {
                 }
             }
         }
-        Ok(())
     }
 
-    /// Tasks that were started before a later one was refused must end; the others never lived.
-    fn deployment_failed(&mut self, attempt: u64, error: &ClusterError) -> Vec<Effect> {
-        let started: Vec<SubtaskId> = self.tasks.iter().map(|(s, _)| *s).collect();
-        let now_ms = self.ctx.clock.now_ms();
-        let mut effects = vec![];
-        for subtask in self.ctx.subtasks().into_iter().filter(|s| !started.contains(s)) {
-            let failure = Failure {
-                text: error.to_string(),
-                retryable: false,
+    /// Gives every TaskManager its share of the attempt; what remains to be done is to hand out splits.
+    fn start_tasks(&mut self, attempt: u64, prepared: Prepared) -> Vec<(NodeId, Enumerated)> {
+        let views = self.ctx.views(attempt);
+        let allocation = prepared.allocation;
+        let placement = allocation.placement(&self.ctx.graph);
+        let id = AttemptId {
+            job: self.ctx.job_id,
+            generation: self.ctx.generation,
+            attempt,
+        };
+        let peers: Vec<Peer> = allocation.task_managers.iter().map(|t| t.peer.clone()).collect();
+        let write_to = match self.storage.is_in_memory() {
+            true => String::new(),
+            false => self.storage.root().display(""),
+        };
+        let mut within = allocation.is_within_process().then(|| Within {
+            sources: self.sources.clone(),
+            states: prepared.loaded,
+            metrics: views.iter().map(|(id, _, metrics)| (*id, metrics.clone())).collect(),
+            root: self.storage.root().clone(),
+        });
+        self.stats.attempt(views);
+        for (here, manager) in allocation.task_managers.iter().enumerate() {
+            let deployment = Deployment {
+                id,
+                plan: self.ctx.plan.clone(),
+                peers: peers.clone(),
+                here,
+                placement: placement.clone(),
+                slots: allocation.slots_of(here),
+                states: states_at(&self.ctx, &prepared.states, &placement, here),
+                restore_from: prepared.restore_from.clone(),
+                write_to: write_to.clone(),
+                incremental: self.storage.mode() == RunMode::Incremental,
+                within: within.take(),
             };
-            effects.extend(
-                self.machine
-                    .handle(now_ms, attempt, Event::TaskFailed(subtask, failure)),
-            );
+            let sender = self.sender.clone();
+            let listener = move |heard| {
+                // Nobody listens to a job that has ended.
+                let _ = sender.send(Message::Heard(attempt, here, heard));
+            };
+            manager.gateway.deploy(deployment, Arc::new(listener));
         }
-        effects
+        self.deployed = Some(Deployed {
+            id,
+            allocation,
+            placement,
+        });
+        prepared.sources
     }
 
     /// Gives splits to the subtasks that own them.
@@ -516,17 +612,19 @@ impl JobMaster {
     }
 
     fn send_to_source(&self, node: NodeId, mut command: impl FnMut(usize) -> TaskCommand) {
-        let Some(vertex) = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node) else {
-            return;
-        };
-        for ((_, subtask), task) in self.tasks.iter().filter(|((v, _), _)| *v == vertex.id) {
-            task.send(command(*subtask));
+        let vertex = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node);
+        if let (Some(vertex), Some(deployed)) = (vertex, &self.deployed) {
+            (0..vertex.parallelism).for_each(|subtask| deployed.tell((vertex.id, subtask), command(subtask)));
         }
     }
 
-    fn send_all(&self, command: impl Fn() -> TaskCommand) {
-        for (_, task) in &self.tasks {
-            task.send(command());
+    fn send_all(&self, command: TaskCommand) {
+        self.order_all(&Order::Tasks(command));
+    }
+
+    fn order_all(&self, order: &Order) {
+        if let Some(deployed) = &self.deployed {
+            deployed.tell_all(order);
         }
     }
 
@@ -541,6 +639,7 @@ impl JobMaster {
             .map(|(n, s)| (operator(n), s.clone()))
             .collect();
         let then = kind.then();
+        self.stats.triggered(id, &kind, self.ctx.graph.subtasks());
         let parts = BTreeMap::new();
         self.collecting.insert(
             id,
@@ -551,45 +650,14 @@ impl JobMaster {
                 enumerators,
                 written: None,
                 savepoint: None,
-                wanted: Arc::new(()),
+                asked: std::mem::take(&mut self.asked),
             },
         );
-        self.stats.triggered(id);
-        self.send_all(|| {
-            TaskCommand::Checkpoint(Barrier {
-                checkpoint: id,
-                triggered_ms,
-                then,
-            })
-        });
-    }
-
-    fn store_part(
-        &mut self,
-        attempt: u64,
-        subtask: SubtaskId,
-        barrier: Barrier,
-        operators: Vec<(OperatorId, OperatorSnapshot)>,
-    ) {
-        let id = barrier.checkpoint;
-        let Some(wanted) = self.collecting.get(&id).map(|c| Arc::downgrade(&c.wanted)) else {
-            return;
-        };
-        let storage = self.storage.clone();
-        let failed = move |failure| Message::Fact(attempt, Event::CheckpointFailed(id, failure));
-        let work = async move {
-            match storage.write_part(id, attempt, subtask, operators, wanted).await {
-                Ok(parts) => {
-                    failpoint::hit("checkpoint-ack");
-                    Message::Part(attempt, id, subtask, Box::new(parts))
-                }
-                Err(error) => {
-                    let text = error.to_string();
-                    failed(Failure { text, retryable: true })
-                }
-            }
-        };
-        self.beside("the writing of state", work, failed);
+        self.send_all(TaskCommand::Checkpoint(Barrier {
+            checkpoint: id,
+            triggered_ms,
+            then,
+        }));
     }
 
     fn write(&mut self, attempt: u64, id: CheckpointId) {
@@ -638,14 +706,14 @@ impl JobMaster {
         let Some(point) = collecting.written.clone() else {
             return;
         };
-        collecting.parts.values().for_each(|part| part.ticket.confirm());
+        self.order_all(&Order::Confirm(id));
         let listed = committables(&self.ctx, &self.committers, &collecting.parts);
         let savepoint = match collecting.kind {
             CheckpointKind::Savepoint { request, .. } => self.savepoints.remove(&request),
             _ => None,
         };
         let stops = collecting.kind.stops();
-        let storage = self.storage.clone();
+        let (storage, stats) = (self.storage.clone(), self.stats.clone());
         let failed = move |failure| Message::Fact(attempt, Event::CommitFailed(failure));
         let work = async move {
             let mut result = Ok(());
@@ -658,7 +726,14 @@ impl JobMaster {
                 storage.committed(&point).await;
             }
             let taken = match savepoint {
-                Some(savepoint) => savepoint.take(&storage, &point, result, stops).await,
+                Some(savepoint) => {
+                    let path = savepoint.path();
+                    let taken = savepoint.take(&storage, &point, result, stops).await;
+                    if taken.is_ok() {
+                        stats.savepoint_written(id, &path);
+                    }
+                    taken
+                }
                 None => result.map(|()| None),
             };
             match taken {
@@ -672,13 +747,15 @@ impl JobMaster {
     fn abort(&mut self, id: CheckpointId, kind: &CheckpointKind, reason: &str) {
         tracing::warn!(checkpoint = id, reason, "checkpoint given up");
         self.stats.checkpoint_failed(id, reason);
-        self.send_all(|| TaskCommand::CheckpointAborted(id));
+        self.send_all(TaskCommand::CheckpointAborted(id));
         if let CheckpointKind::Savepoint { request, .. } = kind
             && let Some(savepoint) = self.savepoints.remove(request)
         {
             tokio::spawn(savepoint.give_up(reason.to_owned()));
         }
-        self.collecting.remove(&id);
+        if let Some(collecting) = self.collecting.remove(&id) {
+            refuse(collecting.asked, reason);
+        }
     }
 
     /// The attempt that would have taken them is over.
@@ -687,6 +764,8 @@ impl JobMaster {
         for savepoint in self.collecting.values_mut().filter_map(|c| c.savepoint.take()) {
             savepoint.not_stopped(&reason);
         }
+        let asked = self.collecting.values_mut().flat_map(|c| std::mem::take(&mut c.asked));
+        refuse(asked.chain(self.asked.drain(..)), &reason);
         for (_, savepoint) in self.savepoints.drain() {
             tokio::spawn(savepoint.give_up(reason.clone()));
         }
@@ -717,6 +796,39 @@ impl JobMaster {
         self.status.send_replace(self.machine.status());
         tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
     }
+}
+
+/// Says that a checkpoint was not taken.
+fn refuse(asked: impl IntoIterator<Item = CheckpointAnswer>, reason: &str) {
+    asked
+        .into_iter()
+        .for_each(|answer| drop(answer.send(Err(reason.to_owned()))));
+}
+
+/// What the operators start from, of the subtasks of one TaskManager.
+fn states_at(
+    ctx: &JobContext,
+    states: &[OperatorStates],
+    placement: &[Vec<usize>],
+    here: usize,
+) -> Vec<OperatorStates> {
+    let at = |of_operator: &OperatorStates| {
+        let vertex = ctx
+            .graph
+            .vertices
+            .iter()
+            .find(|v| v.nodes.contains(&of_operator.node))?;
+        let is_here = |s: &&SubtaskRestore| placement[vertex.id][s.index] == here;
+        let subtasks: Vec<SubtaskRestore> = of_operator.subtasks.iter().filter(is_here).cloned().collect();
+        // Not a copy of the whole, of which a TaskManager needs little.
+        (!subtasks.is_empty()).then(|| OperatorStates {
+            node: of_operator.node,
+            operator: of_operator.operator.clone(),
+            continued: of_operator.continued,
+            subtasks,
+        })
+    };
+    states.iter().filter_map(at).collect()
 }
 
 /// Looks for new splits at each interval and reports them, until it is ended or finds what it cannot take: a restart tells at

@@ -40,6 +40,8 @@ pub enum Event {
     Ended(SubtaskId),
     /// A subtask's thread has ended with an error.
     TaskFailed(SubtaskId, Failure),
+    /// A TaskManager is gone, and these subtasks with it.
+    TaskManagerLost(Vec<SubtaskId>, Failure),
     /// A subtask's state of a checkpoint is durable.
     Acknowledged(CheckpointId, SubtaskId),
     /// A part of a checkpoint failed.
@@ -102,6 +104,10 @@ pub struct JobMachine {
     failure: Option<Failure>,
     restart_at_ms: Option<i64>,
     preparing: bool,
+    /// Whether the attempt failed because a TaskManager was lost.
+    is_process_lost: bool,
+    /// When the attempt was deployed.
+    deployed_ms: i64,
 }
 
 impl JobMachine {
@@ -125,6 +131,8 @@ impl JobMachine {
             failure: None,
             restart_at_ms: None,
             preparing: true,
+            is_process_lost: false,
+            deployed_ms: 0,
         };
         (machine, vec![Effect::Status(JobStatus::Created), Effect::Prepare(1)])
     }
@@ -166,6 +174,8 @@ impl JobMachine {
 
             (Created | Restarting, Event::Prepared(next_id)) if self.preparing => {
                 self.preparing = false;
+                self.is_process_lost = false;
+                self.deployed_ms = now_ms;
                 self.live = self.subtasks.iter().copied().collect();
                 self.drained.clear();
                 self.last_done = false;
@@ -238,6 +248,19 @@ impl JobMachine {
                 self.live.remove(&subtask);
                 self.when_all_ended(now_ms, &mut effects);
             }
+            (status @ (Running | Failing | Cancelling), Event::TaskManagerLost(subtasks, failure)) => {
+                let is_missed = self.live.iter().any(|id| subtasks.contains(id));
+                self.live.retain(|id| !subtasks.contains(id));
+                // Its peers may have noticed first, and failed.
+                self.is_process_lost |= is_missed;
+                if status == Running && is_missed {
+                    match self.last_done {
+                        true => tracing::warn!(cause = failure.text, "lost behind the last checkpoint"),
+                        false => self.fail(failure, &mut effects),
+                    }
+                }
+                self.when_all_ended(now_ms, &mut effects);
+            }
 
             (Running | Failing, Event::Cancel) => {
                 self.turn(Cancelling, &mut effects);
@@ -261,6 +284,7 @@ impl JobMachine {
                 | Event::Committed(_)
                 | Event::CommitFailed(_)
                 | Event::DiscoveryFailed(_)
+                | Event::TaskManagerLost(..)
                 | Event::Cancel,
             ) => {}
             (status, event) => tracing::error!(%status, ?event, "an event that cannot be in this status was dropped"),
@@ -367,6 +391,13 @@ impl JobMachine {
                 self.turn(JobStatus::Canceled, effects);
             }
             Some((failure, delay_ms)) => {
+                // Nothing is to be waited for where a process was lost; unless it is lost again and again.
+                let has_run_ms = now_ms - self.deployed_ms;
+                let is_process_lost = std::mem::take(&mut self.is_process_lost);
+                let delay_ms = match is_process_lost && has_run_ms >= delay_ms {
+                    true => 0,
+                    false => delay_ms,
+                };
                 self.restart_at_ms = Some(now_ms + delay_ms);
                 effects.push(Effect::Restarting(failure, delay_ms));
                 self.turn(JobStatus::Restarting, effects);
@@ -420,6 +451,24 @@ mod tests {
             m.handle(6, 1, Event::Ended((0, 1))),
             [Effect::Status(JobStatus::Finished)]
         );
+    }
+
+    #[test]
+    fn a_lost_process_costs_no_delay_once() {
+        let mut m = machine(&[EVERY_100]);
+        let all = vec![(0, 0), (0, 1)];
+        let effects = m.handle(5_000, 1, Event::TaskManagerLost(all.clone(), failure(true)));
+        let restarting = |delay_ms| Effect::Restarting(failure(true), delay_ms);
+        assert_eq!(effects[2..], [restarting(0), Effect::Status(JobStatus::Restarting)]);
+        assert_eq!(m.handle(5_000, 1, Event::Tick), [Effect::Prepare(2)]);
+        // What cannot be prepared then waits as ever.
+        let effects = m.handle(5_100, 2, Event::PrepareFailed(failure(true)));
+        assert_eq!(effects, [restarting(1_500), Effect::Status(JobStatus::Restarting)]);
+        assert_eq!(m.handle(6_600, 2, Event::Tick), [Effect::Prepare(3)]);
+        m.handle(6_700, 3, Event::Prepared(1));
+        // Lost again at once: it may be the job that ends its processes.
+        let effects = m.handle(6_800, 3, Event::TaskManagerLost(all, failure(true)));
+        assert_eq!(effects[2..], [restarting(2_250), Effect::Status(JobStatus::Restarting)]);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource, RestoredStates};
 use crate::error::ClusterError;
+use crate::protocol::OperatorStates;
+use crate::resources::Allocation;
 use crate::storage::{RestorePoint, Storage};
+use crate::taskmanager::load_states;
 use bytes::Bytes;
 use flott_checkpoint::SnapshotKind;
 use flott_core::CheckpointId;
@@ -15,8 +18,14 @@ use std::time::Duration;
 
 /// An attempt that may be deployed.
 pub(crate) struct Prepared {
-    /// State by node and subtask.
-    pub(crate) states: RestoredStates,
+    /// What the operators start from.
+    pub(crate) states: Vec<OperatorStates>,
+    /// The same, read, if all tasks run in this process.
+    pub(crate) loaded: RestoredStates,
+    /// The folder that it is in; empty if there is none.
+    pub(crate) restore_from: String,
+    /// Where the tasks run.
+    pub(crate) allocation: Allocation,
     /// Splits by source.
     pub(crate) sources: Vec<(NodeId, Enumerated)>,
     /// Number of the attempt's first checkpoint.
@@ -35,9 +44,10 @@ pub(crate) struct Enumerated {
     pub(crate) interval: Option<Duration>,
 }
 
-/// Settles what sinks left open, then finds state and splits: those of the newest checkpoint, or else of `restore`.
+/// Settles what sinks left open, waits for slots, then finds state and splits: those of the newest checkpoint, or else of `restore`.
 pub(crate) async fn prepare(
     ctx: &JobContext,
+    allocation: impl Future<Output = Result<Allocation, ClusterError>>,
     storage: &Storage,
     sources: &HashMap<NodeId, JobSource>,
     committers: &BTreeMap<NodeId, SharedCommitter>,
@@ -63,14 +73,15 @@ pub(crate) async fn prepare(
     if let Some(point) = &point {
         storage.committed(point).await;
     }
-    let (states, mut splits) = match &point {
+    let allocation = allocation.await?;
+    let (mut states, mut splits) = match &point {
         Some(point) => {
             let kind = match point.manifest().kind {
                 SnapshotKind::Checkpoint => "Checkpoint",
                 SnapshotKind::Savepoint => "Savepoint",
             };
             tracing::info!("Restoring job {} from {kind} {}.", ctx.job_id, point.path());
-            storage.restored(ctx, point).await?
+            storage.restorable(ctx, point).await?
         }
         None => Default::default(),
     };
@@ -100,8 +111,16 @@ pub(crate) async fn prepare(
         ));
     }
     enumerated.sort_by_key(|(id, _)| *id);
+    let mut loaded = RestoredStates::new();
+    if let Some(point) = point.as_ref().filter(|_| allocation.is_within_process()) {
+        let states = std::mem::take(&mut states);
+        loaded = load_states(point.root(), states, |id| point.take_loaded(id)).await?;
+    }
     Ok(Prepared {
         states,
+        loaded,
+        restore_from: point.map_or_else(String::new, |p| storage.address_of(&p)),
+        allocation,
         sources: enumerated,
         next_checkpoint: storage.next_checkpoint_id(),
     })

@@ -6,8 +6,12 @@
 //! reporter's last look.
 
 use crate::coordinator::SubtaskId;
+use crate::dispatcher::Dispatcher;
+use crate::protocol::AttemptId;
+use crate::rpc::process;
 use crate::stats::{JobStats, TaskView};
-use flott_core::JobId;
+use crate::taskmanager::TaskManager;
+use flott_core::{JobId, JobStatus};
 use flott_runtime::metrics::TaskMetrics;
 use flott_runtime::user_metrics::{Distribution, Reading};
 use std::collections::{BTreeMap, HashMap};
@@ -66,7 +70,37 @@ impl Reporter {
     /// Everything, in Prometheus' text form.
     pub fn render(&mut self, stats: &JobStats) -> String {
         let mut page = Page::default();
-        let job = format!("job_id=\"{}\",job_name=\"{}\"", self.job_id, escape(&self.job_name));
+        self.job(&mut page, stats);
+        let labels = self.labels();
+        for view in stats.tasks() {
+            self.task(&mut page, &labels, &view);
+        }
+        page.finish()
+    }
+
+    /// What the JobManager's process has to say of the job.
+    pub fn render_job(&self, stats: &JobStats) -> String {
+        let mut page = Page::default();
+        self.job(&mut page, stats);
+        page.finish()
+    }
+
+    /// What the process of TaskManager `id` has to say of the job: the subtasks that run there.
+    pub fn render_tasks(&mut self, id: &str, views: &[TaskView]) -> String {
+        let mut page = Page::default();
+        let labels = format!("tm_id=\"{}\",{}", escape(id), self.labels());
+        for view in views {
+            self.task(&mut page, &labels, view);
+        }
+        page.finish()
+    }
+
+    fn labels(&self) -> String {
+        format!("job_id=\"{}\",job_name=\"{}\"", self.job_id, escape(&self.job_name))
+    }
+
+    fn job(&self, page: &mut Page, stats: &JobStats) {
+        let job = self.labels();
         let checkpoints = stats.checkpoints();
         let of_job = [
             ("uptime", stats.uptime_ms() as f64),
@@ -84,10 +118,6 @@ impl Reporter {
         for (name, value) in of_job {
             page.add(format!("flink_jobmanager_job_{name}"), &job, value);
         }
-        for view in stats.tasks() {
-            self.task(&mut page, &job, &view);
-        }
-        page.finish()
     }
 
     fn task(&mut self, page: &mut Page, job: &str, (subtask, info, metrics): &TaskView) {
@@ -177,6 +207,65 @@ fn sanitize(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
         .collect()
+}
+
+/// What a JobManager has to say, in Prometheus' text form: of itself, then of each job, a page each.
+pub fn job_manager_pages(dispatcher: &Dispatcher) -> Vec<String> {
+    let (jobs, managers) = (dispatcher.jobs(), dispatcher.task_managers());
+    let running = jobs.iter().filter(|job| job.status() == JobStatus::Running).count();
+    let of_all = [
+        ("numRegisteredTaskManagers", managers.len()),
+        ("numRunningJobs", running),
+        ("taskSlotsTotal", managers.iter().map(|m| m.slots).sum()),
+        ("taskSlotsAvailable", managers.iter().map(|m| m.free_slots).sum()),
+    ];
+    let mut page = Page::default();
+    for (name, value) in of_all {
+        page.add(format!("flink_jobmanager_{name}"), "", value as f64);
+    }
+    let of_jobs = jobs
+        .iter()
+        .map(|job| Reporter::new(job.job_id, job.name.clone()).render_job(&job.stats));
+    std::iter::once(page.finish()).chain(of_jobs).collect()
+}
+
+/// What a TaskManager has to say, in Prometheus' text form: of its process, then of the tasks of each attempt; remembers its last look.
+#[derive(Debug)]
+pub struct TaskManagerReporter {
+    id: String,
+    attempts: HashMap<AttemptId, Reporter>,
+}
+
+impl TaskManagerReporter {
+    /// A reporter of the TaskManager of this id.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            attempts: HashMap::new(),
+        }
+    }
+
+    /// A page of the process, and one of each attempt.
+    pub fn pages(&mut self, manager: &TaskManager) -> Vec<String> {
+        let mut page = Page::default();
+        let labels = format!("tm_id=\"{}\"", escape(&self.id));
+        page.add(
+            "flink_taskmanager_Status_Flott_Memory_Resident".to_owned(),
+            &labels,
+            process::resident_bytes() as f64,
+        );
+        let mut pages = vec![page.finish()];
+        let views = manager.views();
+        self.attempts
+            .retain(|id, _| views.iter().any(|(running, _)| running == id));
+        for (id, tasks) in &views {
+            let Some((_, info, _)) = tasks.first() else { continue };
+            let reporter = self.attempts.entry(*id);
+            let reporter = reporter.or_insert_with(|| Reporter::new(info.job_id, info.job_name.clone()));
+            pages.push(reporter.render_tasks(&self.id, tasks));
+        }
+        pages
+    }
 }
 
 #[cfg(test)]

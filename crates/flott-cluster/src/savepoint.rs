@@ -19,6 +19,11 @@ impl WantedSavepoint {
         Self { place, answer }
     }
 
+    /// Where it will be.
+    pub(crate) fn path(&self) -> String {
+        self.place.path()
+    }
+
     /// Gives it up.
     pub(crate) async fn give_up(self, reason: String) {
         if let Err(error) = self.place.abandon().await {

@@ -1,9 +1,11 @@
 //! What a job tells about itself while it runs and afterwards: checkpoints, restarts, latency, counters of its tasks.
 
-use crate::coordinator::SubtaskId;
-use flott_core::CheckpointId;
+use crate::coordinator::{CheckpointKind, SubtaskId};
+use crate::history::{CheckpointHistory, Exceptions, FailedTask};
+use flott_core::clock::{Clock, SystemClock};
+use flott_core::{CheckpointId, JobStatus};
 use flott_runtime::context::TaskInfo;
-use flott_runtime::metrics::TaskMetrics;
+use flott_runtime::metrics::{TaskMetrics, TaskReading};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -90,12 +92,17 @@ struct Inner {
     tasks: Vec<TaskView>,
     latency: Histogram,
     ended_ms: Option<u64>,
+    checkpoint_history: CheckpointHistory,
+    exceptions: Exceptions,
+    /// When each status was last come to.
+    status_times: Vec<(JobStatus, i64)>,
 }
 
 /// Shared between a job and those who watch it.
 #[derive(Debug)]
 pub struct JobStats {
     started: Instant,
+    started_ms: i64,
     inner: Mutex<Inner>,
 }
 
@@ -103,6 +110,7 @@ impl Default for JobStats {
     fn default() -> Self {
         Self {
             started: Instant::now(),
+            started_ms: SystemClock.now_ms(),
             inner: Mutex::default(),
         }
     }
@@ -118,6 +126,16 @@ impl JobStats {
         self.lock()
             .ended_ms
             .unwrap_or(self.started.elapsed().as_millis() as u64)
+    }
+
+    /// When the job was submitted, in milliseconds since the epoch.
+    pub fn start_time_ms(&self) -> i64 {
+        self.started_ms
+    }
+
+    /// When it ended, in milliseconds since the epoch.
+    pub fn end_time_ms(&self) -> Option<i64> {
+        Some(self.started_ms + self.lock().ended_ms? as i64)
     }
 
     /// Checkpoints so far.
@@ -149,8 +167,40 @@ impl JobStats {
         })
     }
 
-    pub(crate) fn triggered(&self, id: CheckpointId) {
-        self.lock().triggered.push((id, Instant::now()));
+    /// The last checkpoints.
+    pub fn checkpoint_history(&self) -> CheckpointHistory {
+        self.lock().checkpoint_history.clone()
+    }
+
+    /// The last failures.
+    pub fn exceptions(&self) -> Exceptions {
+        self.lock().exceptions.clone()
+    }
+
+    /// When the job last came to each status that it has had, in milliseconds since the epoch.
+    pub fn status_times(&self) -> Vec<(JobStatus, i64)> {
+        self.lock().status_times.clone()
+    }
+
+    pub(crate) fn status(&self, status: JobStatus) {
+        let now_ms = SystemClock.now_ms();
+        let mut inner = self.lock();
+        inner.status_times.retain(|(earlier, _)| *earlier != status);
+        inner.status_times.push((status, now_ms));
+        if status != JobStatus::Running {
+            inner.checkpoint_history.attempt_ended(now_ms);
+        }
+    }
+
+    pub(crate) fn triggered(&self, id: CheckpointId, kind: &CheckpointKind, subtasks: usize) {
+        let mut inner = self.lock();
+        inner.triggered.push((id, Instant::now()));
+        let now_ms = SystemClock.now_ms();
+        inner.checkpoint_history.triggered(id, kind, subtasks, now_ms);
+    }
+
+    pub(crate) fn acknowledged(&self, id: CheckpointId) {
+        self.lock().checkpoint_history.acknowledged(id, SystemClock.now_ms());
     }
 
     /// Notes a completed checkpoint; milliseconds since it was triggered.
@@ -169,7 +219,14 @@ impl JobStats {
         checkpoints.last_duration_ms = duration_ms;
         checkpoints.last_bytes = bytes;
         checkpoints.last_path = Some(path.to_owned());
+        let now_ms = SystemClock.now_ms();
+        inner.checkpoint_history.completed(id, bytes, path, now_ms);
         duration_ms
+    }
+
+    /// Notes where the savepoint lies that is a copy of checkpoint `id`.
+    pub fn savepoint_written(&self, id: CheckpointId, path: &str) {
+        self.lock().checkpoint_history.savepoint_written(id, path);
     }
 
     pub(crate) fn checkpoint_failed(&self, id: CheckpointId, reason: &str) {
@@ -177,6 +234,12 @@ impl JobStats {
         inner.triggered.retain(|(t, _)| *t != id);
         inner.checkpoints.failed += 1;
         inner.checkpoints.last_failure = Some(reason.to_owned());
+        inner.checkpoint_history.failed(id, reason, SystemClock.now_ms());
+    }
+
+    /// Notes that a task failed; whether it is what ended the attempt, [`Self::restarted`] and [`Self::failed`] tell.
+    pub(crate) fn task_failed(&self, task: FailedTask, text: &str) {
+        self.lock().exceptions.task_failed(task, text, SystemClock.now_ms());
     }
 
     pub(crate) fn latency(&self, latency_ms: i64) {
@@ -187,14 +250,28 @@ impl JobStats {
         let mut inner = self.lock();
         inner.restarts += 1;
         inner.failure = Some(cause.to_owned());
+        inner.exceptions.attempt_failed(cause, SystemClock.now_ms());
     }
 
     pub(crate) fn failed(&self, cause: &str) {
-        self.lock().failure = Some(cause.to_owned());
+        let mut inner = self.lock();
+        inner.failure = Some(cause.to_owned());
+        inner.exceptions.attempt_failed(cause, SystemClock.now_ms());
     }
 
     pub(crate) fn attempt(&self, tasks: Vec<TaskView>) {
         self.lock().tasks = tasks;
+    }
+
+    /// Shows what subtasks of the last attempt have counted in other processes.
+    pub(crate) fn show(&self, readings: &[(SubtaskId, TaskReading)]) {
+        let inner = self.lock();
+        for (id, reading) in readings {
+            // They are in order of their ids.
+            if let Ok(index) = inner.tasks.binary_search_by_key(id, |(task, _, _)| *task) {
+                inner.tasks[index].2.show(reading);
+            }
+        }
     }
 
     pub(crate) fn ended(&self) {

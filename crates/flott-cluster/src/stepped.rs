@@ -7,12 +7,15 @@
 use crate::alignment::Alignment;
 use crate::commit::{SharedCommitter, commit_with_retries, committables};
 use crate::coordinator::SubtaskId;
-use crate::deploy::JobContext;
+use crate::deploy::{JobContext, Share};
 use crate::error::ClusterError;
 use crate::prepare::prepare;
+use crate::protocol::WrittenPart;
+use crate::resources::{Slots, WithinProcess};
 use crate::stats::TaskView;
 use crate::storage::Storage;
 use crate::submit::{Accepted, Submission, accept};
+use crate::taskmanager::{TaskManager, write_part};
 use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, OperatorId};
 use flott_plan::NodeId;
@@ -20,6 +23,7 @@ use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::task::{Step, Task, TaskCommand, TaskEvent};
 use flott_runtime::{FailureLabel, Registry, TaskError, Waker};
 use flott_state::OperatorSnapshot;
+use flott_state::persist::ConfirmationTicket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,11 +99,15 @@ impl SteppedJob {
             sources,
             committers,
             ..
-        } = accept(registry, clock, submission).await?;
-        let prepared = prepare(&ctx, &storage, &sources, &committers, restore).await?;
-        let attempt = ctx.build(1, &sources, prepared.states)?;
+        } = accept(registry, clock, submission, true).await?;
+        let slots = WithinProcess::new(TaskManager::new(ctx.registry.clone(), ctx.clock.clone(), None));
+        let needed = ctx.slots_needed();
+        let allocation = slots.allocate(ctx.job_id, &needed);
+        let prepared = prepare(&ctx, allocation, &storage, &sources, &committers, restore).await?;
+        let views = ctx.views(1);
+        let share = Share::whole(&ctx.graph, &views);
         let mut tasks = vec![];
-        for (id, deployment) in attempt.tasks {
+        for (id, deployment) in ctx.build(1, &share, &sources, prepared.loaded)?.tasks {
             let (commands, receiver) = channel();
             let (waker, name) = (deployment.waker.clone(), deployment.info.task_name.clone());
             let task = Task::open(deployment, receiver).map_err(|e| ClusterError::Task(e.at(&name)))?;
@@ -120,7 +128,7 @@ impl SteppedJob {
             committers,
             enumerator_states: vec![],
             next_checkpoint: prepared.next_checkpoint,
-            views: attempt.metrics,
+            views,
             failure: None,
         };
         for (node, enumerated) in prepared.sources {
@@ -264,22 +272,22 @@ impl SteppedJob {
     pub async fn savepoint(&mut self, dir: &str) -> Result<String, ClusterError> {
         let (checkpoint, captured) = self.capture()?;
         let savepoint = self.storage.savepoint(dir).await?;
-        let mut parts = BTreeMap::new();
+        let (mut parts, mut tickets) = (BTreeMap::new(), vec![]);
         let wanted = Arc::new(());
         for (subtask, operators) in captured {
             let waits = Arc::downgrade(&wanted);
-            let part = self
-                .storage
-                .write_part(checkpoint, 1, subtask, operators, waits)
-                .await?;
+            let writer = self.storage.writer(checkpoint, 1).while_wanted(waits);
+            let written = write_part(Some(&writer), self.storage.mode(), checkpoint, subtask, operators).await?;
+            let (part, ticket) = WrittenPart::of(written);
             parts.insert(subtask, part);
+            tickets.push(ticket);
         }
         let now_ms = self.ctx.clock.now_ms();
         let manifest = self
             .storage
             .manifest(&self.ctx, checkpoint, now_ms, &parts, &self.enumerator_states);
         let point = self.storage.complete(manifest).await?;
-        parts.values().for_each(|part| part.ticket.confirm());
+        tickets.iter().for_each(ConfirmationTicket::confirm);
         for (committer, listed) in committables(&self.ctx, &self.committers, &parts) {
             if !listed.is_empty() {
                 let committed = commit_with_retries(&committer, &listed).await;

@@ -10,27 +10,28 @@
 //! and a bounded job has the last checkpoint that commits its tail; nothing outlives the process.
 
 use crate::coordinator::SubtaskId;
-use crate::deploy::{JobContext, RestoredStates};
+use crate::deploy::JobContext;
 use crate::error::ClusterError;
 use crate::prepare::read_split;
+use crate::protocol::{OperatorStates, WrittenPart};
 use crate::settings::{CheckpointSettings, Retention};
 use crate::submit::Restore;
 use bytes::Bytes;
 use flott_checkpoint::{
     CheckpointError, CheckpointStore, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest, Root,
-    Savepoint, Snapshot, SnapshotKind,
+    Savepoint, Snapshot, SnapshotKind, StateWriter, restore_plan,
 };
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, Generation, JobId, JobStatus, OperatorId, Options};
-use flott_plan::{NodeId, Plan};
+use flott_plan::{NodeId, Plan, Role};
+use flott_runtime::TaskError;
 use flott_runtime::connector::TimedSplit;
 use flott_runtime::task::SPLITS_STATE;
-use flott_runtime::{FailureLabel, TaskError};
-use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_operator};
-use flott_state::{OperatorSnapshot, RestoredState, RunMode, StateError};
+use flott_state::persist::{load_operator, read_entry};
+use flott_state::{RestoredState, RunMode, StateError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use in_memory::InMemory;
@@ -79,19 +80,14 @@ impl RestorePoint {
         &self.snapshot.manifest
     }
 
-    /// The state of an operator for `parallelism` subtasks: what was read before, or read now.
-    async fn states(
-        &self,
-        operator: &OperatorManifest,
-        parallelism: usize,
-    ) -> Result<Vec<RestoredState>, ClusterError> {
-        let before = lock(&self.loaded).remove(&operator.id);
-        match before.filter(|states| states.len() == parallelism) {
-            Some(states) => Ok(states),
-            None => Ok(load_operator(&self.snapshot.root, operator, parallelism)
-                .await
-                .map_err(TaskError::from)?),
-        }
+    /// Takes what was read of an operator when the checkpoint was judged.
+    pub(crate) fn take_loaded(&self, operator: OperatorId) -> Option<Vec<RestoredState>> {
+        lock(&self.loaded).remove(&operator)
+    }
+
+    /// The folder that its files are in.
+    pub(crate) fn root(&self) -> &Root {
+        &self.snapshot.root
     }
 
     /// What the sink `operator` had prepared; nothing, if it is known to be committed: what is outside may have forgotten it by
@@ -127,6 +123,8 @@ struct Inner {
     /// The manifest of a checkpoint behind `newest` that may exist or not.
     unsettled: Mutex<Option<Manifest>>,
     in_memory: InMemory,
+    /// Whether all of it is in this process's memory.
+    is_in_memory: bool,
 }
 
 /// A job's checkpoint storage. Cloning shares it.
@@ -143,10 +141,7 @@ impl Storage {
     ) -> Result<Self, ClusterError> {
         let store = match &settings.dir {
             Some(dir) => CheckpointStore::open(dir, job_name, options).await?,
-            None => {
-                let memory = Arc::new(object_store::memory::InMemory::new());
-                CheckpointStore::of_root(&Root::of_store(memory, "", "memory"), job_name)
-            }
+            None => CheckpointStore::of_root(&Root::in_memory(), job_name),
         };
         Self::lead(store, settings, options, job_name, job_id).await
     }
@@ -178,6 +173,7 @@ impl Storage {
             newest: Mutex::default(),
             unsettled: Mutex::default(),
             in_memory: InMemory::new(options),
+            is_in_memory: settings.dir.is_none(),
         })))
     }
 
@@ -187,11 +183,17 @@ impl Storage {
     }
 
     /// Finds what `plan` starts from, and says so in the store. Called once, before anything is written.
-    pub(crate) async fn find(&self, restore: &Restore, plan: &Plan) -> Result<Option<RestorePoint>, ClusterError> {
+    /// `keeps`: what is read to judge it is kept for the first attempt.
+    pub(crate) async fn find(
+        &self,
+        restore: &Restore,
+        plan: &Plan,
+        keeps: bool,
+    ) -> Result<Option<RestorePoint>, ClusterError> {
         let leader = &self.0.leader;
         let point = match restore {
             Restore::Fresh => None,
-            Restore::Latest => self.newest_intact(plan).await?,
+            Restore::Latest => self.newest_intact(plan, keeps).await?,
             Restore::Path(path) => {
                 let snapshot = Snapshot::open(path, &self.0.options).await?;
                 Some(RestorePoint::new(snapshot, LoadedStates::new()))
@@ -214,11 +216,11 @@ impl Storage {
 
     /// The newest checkpoint whose manifest and state files are intact. Its state is read here, since a job that is under way
     /// could no longer go back to the one before, and kept for the first attempt.
-    async fn newest_intact(&self, plan: &Plan) -> Result<Option<RestorePoint>, ClusterError> {
+    async fn newest_intact(&self, plan: &Plan, keeps: bool) -> Result<Option<RestorePoint>, ClusterError> {
         let store = self.0.leader.store();
         let mut damaged = BTreeSet::new();
         while let Some(snapshot) = store.latest_but(&damaged).await? {
-            match (load_all(&snapshot, plan).await?, snapshot.id) {
+            match (load_all(&snapshot, plan, keeps).await?, snapshot.id) {
                 (Ok(loaded), _) => return Ok(Some(RestorePoint::new(snapshot, loaded))),
                 (Err(error), Some(id)) => {
                     tracing::warn!(checkpoint = id.checkpoint, %error, "checkpoint is damaged; the one before it is tried");
@@ -251,28 +253,33 @@ impl Storage {
         Ok(savepoint.mark_committed().await?)
     }
 
-    /// Encodes and writes a subtask's state, while what `wanted` points to lives.
-    pub(crate) async fn write_part(
-        &self,
-        id: CheckpointId,
-        attempt: u64,
-        (_, subtask): SubtaskId,
-        operators: Vec<(OperatorId, OperatorSnapshot)>,
-        wanted: Weak<()>,
-    ) -> Result<WrittenSnapshots, ClusterError> {
-        let writer = self.0.leader.writer(id, attempt).while_wanted(wanted);
-        let mode = self.0.mode;
-        let encoded = tokio::task::spawn_blocking(move || encode_snapshots(id, subtask, operators, mode)).await;
-        let encoded =
-            encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))?;
-        let written = match encoded {
-            Ok(encoded) => encoded.write(&writer).await,
-            Err(error) => Err(error),
-        };
-        written.map_err(|error| match error {
-            StateError::Store(error) => error.into(),
-            error => TaskError::from(error).into(),
-        })
+    /// Writes state files of an attempt.
+    pub(crate) fn writer(&self, id: CheckpointId, attempt: u64) -> StateWriter {
+        self.0.leader.writer(id, attempt)
+    }
+
+    /// How runs are written.
+    pub(crate) fn mode(&self) -> RunMode {
+        self.0.mode
+    }
+
+    /// The folder of the job's checkpoints.
+    pub(crate) fn root(&self) -> &Root {
+        self.0.leader.store().root()
+    }
+
+    /// Where another process finds the files of a snapshot; empty if it has none, since all is in the manifest.
+    pub(crate) fn address_of(&self, point: &RestorePoint) -> String {
+        let address = point.root().display("");
+        match self.is_in_memory() && address == self.root().display("") {
+            true => String::new(),
+            false => address,
+        }
+    }
+
+    /// Whether checkpoints live in this process's memory alone.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.0.is_in_memory
     }
 
     /// The manifest of a checkpoint whose parts are all there.
@@ -281,7 +288,7 @@ impl Storage {
         ctx: &JobContext,
         id: CheckpointId,
         timestamp_ms: i64,
-        parts: &BTreeMap<SubtaskId, WrittenSnapshots>,
+        parts: &BTreeMap<SubtaskId, WrittenPart>,
         enumerators: &[(OperatorId, Vec<u8>)],
     ) -> Manifest {
         for (operator, bytes) in parts.values().flat_map(|p| &p.in_memory_bytes) {
@@ -426,14 +433,13 @@ impl Storage {
         }
     }
 
-    /// The state of every operator of the job by node and new subtask, and the splits that its readers had, with their
-    /// positions, by node.
-    pub(crate) async fn restored(
+    /// What every operator of the job starts from, and the splits that its readers had, with their positions, by node.
+    pub(crate) async fn restorable(
         &self,
         ctx: &JobContext,
         point: &RestorePoint,
-    ) -> Result<(RestoredStates, HashMap<NodeId, Vec<TimedSplit>>), ClusterError> {
-        let mut all = RestoredStates::new();
+    ) -> Result<(Vec<OperatorStates>, HashMap<NodeId, Vec<TimedSplit>>), ClusterError> {
+        let mut all = vec![];
         let mut splits: HashMap<NodeId, Vec<TimedSplit>> = HashMap::new();
         // Files of this job's checkpoints are kept while newer ones refer to them; those of a savepoint are somebody else's.
         let of_job = point.snapshot.id.filter(|_| self.0.mode == RunMode::Incremental);
@@ -441,18 +447,25 @@ impl Storage {
             let Some(manifest) = point.manifest().operator(node.operator_id) else {
                 continue;
             };
-            let states = point.states(manifest, node.parallelism).await?;
             let is_same = manifest.max_parallelism == node.max_parallelism;
-            for (subtask, mut state) in states.into_iter().enumerate() {
-                if let Some(id) = of_job.filter(|_| is_same) {
-                    state.continue_from(id.checkpoint);
-                }
-                let of_node = splits.entry(node.id).or_default();
-                for bytes in state.operator_state(SPLITS_STATE) {
-                    of_node.push(read_split(bytes)?);
-                }
-                all.insert((node.id, subtask), state);
+            let subtasks = restore_plan(manifest, node.parallelism)?;
+            let of_splits = subtasks
+                .iter()
+                .flat_map(|s| &s.entries)
+                .filter(|e| e.name == SPLITS_STATE);
+            for entry in of_splits.filter(|_| node.role == Role::Source) {
+                let bytes = read_entry(&point.snapshot.root, entry).await.map_err(TaskError::from)?;
+                splits.entry(node.id).or_default().push(read_split(&bytes)?);
             }
+            all.push(OperatorStates {
+                node: node.id,
+                operator: OperatorManifest {
+                    subtasks: vec![],
+                    ..manifest.clone()
+                },
+                continued: of_job.filter(|_| is_same).map(|id| id.checkpoint),
+                subtasks,
+            });
         }
         Ok((all, splits))
     }
@@ -462,7 +475,11 @@ impl Storage {
 ///
 /// # Errors
 /// If it cannot be read for another reason.
-async fn load_all(snapshot: &Snapshot, plan: &Plan) -> Result<Result<LoadedStates, StateError>, ClusterError> {
+async fn load_all(
+    snapshot: &Snapshot,
+    plan: &Plan,
+    keeps: bool,
+) -> Result<Result<LoadedStates, StateError>, ClusterError> {
     let mut all = LoadedStates::new();
     for operator in &snapshot.manifest.operators {
         let node = plan.nodes.iter().find(|n| n.operator_id == operator.id);
@@ -472,7 +489,7 @@ async fn load_all(snapshot: &Snapshot, plan: &Plan) -> Result<Result<LoadedState
             .clamp(1, operator.max_parallelism.max(1));
         match load_operator(&snapshot.root, operator, parallelism).await {
             Ok(states) => {
-                if node.is_some() {
+                if keeps && node.is_some() {
                     all.insert(operator.id, states);
                 }
             }

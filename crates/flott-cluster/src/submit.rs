@@ -5,13 +5,15 @@ use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
 use crate::job_master::{JobMaster, Message};
 use crate::job_state::JobMachine;
+use crate::resources::{Slots, WithinProcess};
 use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
+use crate::taskmanager::TaskManager;
 use flott_checkpoint::OperatorManifest;
 use flott_core::clock::SharedClock;
-use flott_core::{JobId, JobStatus, Options};
+use flott_core::{CheckpointId, JobId, JobStatus, Options};
 use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
 use flott_runtime::element::AfterBarrier;
@@ -19,6 +21,7 @@ use flott_runtime::{Registry, TaskError};
 use flott_state::BackendSettings;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot, watch};
 
@@ -66,6 +69,10 @@ pub struct JobHandle {
     pub restored_from: Option<String>,
     /// The options that it runs under.
     pub options: Arc<Options>,
+    /// Its plan, fitted to the state that it started from.
+    pub plan: Arc<Plan>,
+    /// Its chains.
+    pub graph: Arc<JobGraph>,
     /// Counters.
     pub stats: Arc<JobStats>,
     status: watch::Receiver<JobStatus>,
@@ -120,6 +127,18 @@ impl JobHandle {
             .unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
     }
 
+    /// Takes a checkpoint now and gives its number. Not cancel-safe: it may be taken anyway.
+    ///
+    /// # Errors
+    /// The reason why it was not taken.
+    pub async fn checkpoint(&self) -> Result<CheckpointId, String> {
+        let (answer, taken) = oneshot::channel();
+        let _ = self.sender.send(Message::Checkpoint(answer));
+        taken
+            .await
+            .unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
+    }
+
     /// Ends the job behind a last checkpoint of its own.
     pub fn stop(&self) {
         let _ = self.sender.send(Message::Stop);
@@ -165,6 +184,7 @@ pub(crate) async fn accept(
     registry: Arc<Registry>,
     clock: SharedClock,
     submission: Submission,
+    is_within_process: bool,
 ) -> Result<Accepted, ClusterError> {
     let mut plan = submission.plan;
     plan.validate()?;
@@ -173,9 +193,13 @@ pub(crate) async fn accept(
     // Each attempt makes its own; here a wrong one is refused before anything starts.
     BackendSettings::from_options(&options).map_err(TaskError::from)?;
     let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
-    let job_id = JobId::of(&format!("{}/{}/{}", plan.name, clock.now_ms(), std::process::id()));
+    // Jobs of one name may come within one millisecond.
+    static SUBMITTED: AtomicU64 = AtomicU64::new(0);
+    let number = SUBMITTED.fetch_add(1, Ordering::Relaxed);
+    let unique = format!("{}/{}/{}/{number}", plan.name, clock.now_ms(), std::process::id());
+    let job_id = JobId::of(&unique);
     let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
-    let restore = storage.find(&submission.restore, &plan).await?;
+    let restore = storage.find(&submission.restore, &plan, is_within_process).await?;
     if let Some(point) = &restore {
         fit(&mut plan, point, submission.allow_non_restored_state)?;
     }
@@ -210,6 +234,20 @@ pub async fn submit(
     clock: SharedClock,
     submission: Submission,
 ) -> Result<JobHandle, ClusterError> {
+    let manager = TaskManager::new(registry.clone(), clock.clone(), None);
+    submit_to(Arc::new(WithinProcess::new(manager)), registry, clock, submission).await
+}
+
+/// Starts a job on these slots. Returns when it is accepted.
+///
+/// # Errors
+/// As [`submit`].
+pub(crate) async fn submit_to(
+    slots: Arc<dyn Slots>,
+    registry: Arc<Registry>,
+    clock: SharedClock,
+    submission: Submission,
+) -> Result<JobHandle, ClusterError> {
     let options = &submission.plan.options;
     let has_interval = CheckpointSettings::from_options(options)?.interval_ms.is_some();
     let strategy = RestartStrategy::from_options(options, has_interval)?;
@@ -220,7 +258,7 @@ pub async fn submit(
         restore,
         sources,
         committers,
-    } = accept(registry, clock, submission).await?;
+    } = accept(registry, clock, submission, slots.are_within_process()).await?;
     let (machine, effects) = JobMachine::start(settings.clone(), strategy, ctx.subtasks());
     let (status_sender, status) = watch::channel(JobStatus::Created);
     let (sender, inbox) = unbounded_channel();
@@ -230,12 +268,15 @@ pub async fn submit(
         name: ctx.plan.name.clone(),
         restored_from: restore.as_ref().map(RestorePoint::path),
         options: ctx.options.clone(),
+        plan: ctx.plan.clone(),
+        graph: ctx.graph.clone(),
         stats: stats.clone(),
         status,
         sender: sender.clone(),
     };
     let master = JobMaster::new(
         ctx,
+        slots,
         storage,
         machine,
         sources,
@@ -255,29 +296,19 @@ type Edges = (HashMap<NodeId, JobSource>, BTreeMap<NodeId, SharedCommitter>);
 
 /// Makes the sources and committers of a job.
 fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
-    let mut sources = HashMap::new();
+    let sources = ctx.sources()?;
     let mut committers = BTreeMap::new();
-    for node in &ctx.plan.nodes {
-        match node.role {
-            Role::Source => {
-                let (source, watermark) = ctx.registry.make_source(node, &ctx.factory_context(node))?;
-                let source = Arc::from(source);
-                sources.insert(node.id, JobSource { source, watermark });
-            }
-            Role::Sink => {
-                let sink = ctx.registry.make_sink(node)?;
-                let committer_ctx = CommitterContext {
-                    job_id: ctx.job_id,
-                    job_name: ctx.plan.name.clone(),
-                    operator_id: node.operator_id,
-                    options: ctx.options.clone(),
-                };
-                if let Some(committer) = sink.committer(&committer_ctx).map_err(TaskError::from)? {
-                    let shared: SharedCommitter = Arc::new(Mutex::new(committer));
-                    committers.insert(node.id, shared);
-                }
-            }
-            Role::Operator => {}
+    for node in ctx.plan.nodes.iter().filter(|node| node.role == Role::Sink) {
+        let sink = ctx.registry.make_sink(node)?;
+        let committer_ctx = CommitterContext {
+            job_id: ctx.job_id,
+            job_name: ctx.plan.name.clone(),
+            operator_id: node.operator_id,
+            options: ctx.options.clone(),
+        };
+        if let Some(committer) = sink.committer(&committer_ctx).map_err(TaskError::from)? {
+            let shared: SharedCommitter = Arc::new(Mutex::new(committer));
+            committers.insert(node.id, shared);
         }
     }
     Ok((sources, committers))

@@ -32,6 +32,9 @@ struct Place {
 
 type Reported = Arc<Mutex<Vec<(Reporter, JobHandle)>>>;
 
+/// Makes the pages that are served as one.
+type Pages = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// A place that is listened at.
 #[derive(Debug)]
 struct Endpoint {
@@ -66,7 +69,14 @@ impl Endpoints {
                 .local_addr()
                 .map_err(|e| not_listening(&place, &e.to_string()))?;
             let jobs: Reported = Arc::new(Mutex::new(vec![reported]));
-            let task = tokio::spawn(serve_at(listener, jobs.clone()));
+            let shown = jobs.clone();
+            let pages = move || {
+                let mut jobs = lock(&shown);
+                jobs.iter_mut()
+                    .map(|(reporter, handle)| reporter.render(&handle.stats))
+                    .collect()
+            };
+            let task = tokio::spawn(serve_at(listener, Arc::new(pages)));
             self.0.insert(place, Endpoint { address, jobs, task });
         }
         Ok(())
@@ -114,14 +124,11 @@ fn lock(jobs: &Reported) -> std::sync::MutexGuard<'_, Vec<(Reporter, JobHandle)>
     jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve_at(listener: TcpListener, jobs: Reported) {
+async fn serve_at(listener: TcpListener, pages: Pages) {
     let render = move || {
-        let mut jobs = lock(&jobs);
-        let pages = jobs.iter_mut().map(|(reporter, handle)| reporter.render(&handle.stats));
-        let page = merge(pages.collect());
         std::future::ready((
             [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-            page,
+            merge(pages()),
         ))
     };
     let router = Router::new()
@@ -140,6 +147,27 @@ pub async fn serve(jobs: &[JobHandle]) -> Result<Endpoints, LaunchError> {
     let mut endpoints = Endpoints::default();
     for job in jobs {
         endpoints.add(job).await?;
+    }
+    Ok(endpoints)
+}
+
+/// Serves the pages of a process that is part of a cluster where its options ask for it, until the endpoints are dropped.
+///
+/// # Errors
+/// If an option is wrong or no port is free.
+pub async fn serve_process(
+    options: &Options,
+    pages: impl Fn() -> Vec<String> + Send + Sync + 'static,
+) -> Result<Endpoints, LaunchError> {
+    let (mut endpoints, pages): (Endpoints, Pages) = (Endpoints::default(), Arc::new(pages));
+    for place in places(options)? {
+        let listener = listen(&place).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| not_listening(&place, &e.to_string()))?;
+        let task = tokio::spawn(serve_at(listener, pages.clone()));
+        let jobs = Reported::default();
+        endpoints.0.insert(place, Endpoint { address, jobs, task });
     }
     Ok(endpoints)
 }

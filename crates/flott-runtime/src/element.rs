@@ -2,10 +2,11 @@
 
 use flott_core::time::EventTime;
 use flott_core::{Batch, CheckpointId};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// A checkpoint's cut through the streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Barrier {
     /// The checkpoint that it belongs to.
     pub checkpoint: CheckpointId,
@@ -16,7 +17,7 @@ pub struct Barrier {
 }
 
 /// What a source does once the barrier has left it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AfterBarrier {
     /// It goes on: a checkpoint, or a savepoint of a job that runs on.
     Continue,

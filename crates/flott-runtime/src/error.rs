@@ -1,11 +1,12 @@
 //! Why a task failed: a message for a person, a label for a policy.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whose business a failure is; decides what the message recommends and how it is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FailureLabel {
     /// A row that cannot be read or converted.
     Data,

@@ -17,6 +17,7 @@ pub mod error;
 pub mod exchange;
 pub mod failpoint;
 pub mod metrics;
+pub mod net;
 pub mod operator;
 pub mod partition_filter;
 pub mod registry;

@@ -3,6 +3,7 @@
 //! A task owns one [`TaskMetrics`], an operator one [`OperatorMetrics`]; readers (reporters, the summary) only load.
 
 use crate::user_metrics::UserMetrics;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,11 @@ impl Counter {
     /// Its value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Shows a value that was counted elsewhere.
+    fn show(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 }
 
@@ -91,9 +97,8 @@ impl OperatorMetrics {
         named.iter().map(|(k, v)| (k.clone(), v.get())).collect()
     }
 
-    /// The operator's own numbers by Flink's names: counters, then gauges; not those of its function.
-    pub fn values(&self) -> Vec<(String, f64)> {
-        let counted = [
+    fn counters(&self) -> [(&'static str, &Counter); 7] {
+        [
             ("numRecordsIn", &self.records_in),
             ("numBatchesIn", &self.batches_in),
             ("numRecordsOut", &self.records_out),
@@ -101,8 +106,15 @@ impl OperatorMetrics {
             ("numBytesOut", &self.bytes_out),
             ("numLateRecordsDropped", &self.late_records_dropped),
             ("numBadRows", &self.bad_rows),
-        ];
-        let counted = counted.into_iter().map(|(name, n)| (name.to_owned(), n.get() as f64));
+        ]
+    }
+
+    /// The operator's own numbers by Flink's names: counters, then gauges; not those of its function.
+    pub fn values(&self) -> Vec<(String, f64)> {
+        let counted = self
+            .counters()
+            .into_iter()
+            .map(|(name, n)| (name.to_owned(), n.get() as f64));
         let gauges = self.gauges().into_iter().map(|(name, value)| (name, value as f64));
         counted.chain(gauges).collect()
     }
@@ -163,5 +175,97 @@ impl TaskMetrics {
             latency_ms: Gauge::at(-1),
             operators: operators.into_iter().map(|n| (n, Arc::default())).collect(),
         }
+    }
+}
+
+/// What a subtask has counted, to be shown in another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReading {
+    counters: Vec<u64>,
+    gauges: Vec<i64>,
+    operators: Vec<OperatorReading>,
+}
+
+/// What an operator has counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct OperatorReading {
+    counters: Vec<u64>,
+    gauges: Vec<(String, i64)>,
+}
+
+impl TaskMetrics {
+    fn counters(&self) -> [&Counter; 8] {
+        [
+            &self.records_in,
+            &self.records_out,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.buffers_out,
+            &self.busy_ns,
+            &self.back_pressured_ns,
+            &self.idle_ns,
+        ]
+    }
+
+    fn gauges(&self) -> [&Gauge; 6] {
+        [
+            &self.input_watermark,
+            &self.output_watermark,
+            &self.alignment_ns,
+            &self.start_delay_ns,
+            &self.state_bytes,
+            &self.latency_ms,
+        ]
+    }
+
+    /// All numbers as they are now; not those of functions.
+    pub fn read(&self) -> TaskReading {
+        let operator = |metrics: &OperatorMetrics| OperatorReading {
+            counters: metrics.counters().iter().map(|(_, counter)| counter.get()).collect(),
+            gauges: metrics.gauges(),
+        };
+        TaskReading {
+            counters: self.counters().iter().map(|counter| counter.get()).collect(),
+            gauges: self.gauges().iter().map(|gauge| gauge.get()).collect(),
+            operators: self.operators.iter().map(|(_, metrics)| operator(metrics)).collect(),
+        }
+    }
+
+    /// Shows what the same subtask has counted in another process.
+    pub fn show(&self, reading: &TaskReading) {
+        self.counters()
+            .iter()
+            .zip(&reading.counters)
+            .for_each(|(counter, value)| counter.show(*value));
+        self.gauges()
+            .iter()
+            .zip(&reading.gauges)
+            .for_each(|(gauge, value)| gauge.set(*value));
+        for ((_, metrics), reading) in self.operators.iter().zip(&reading.operators) {
+            let counters = metrics.counters().into_iter().zip(&reading.counters);
+            counters.for_each(|((_, counter), value)| counter.show(*value));
+            reading
+                .gauges
+                .iter()
+                .for_each(|(name, value)| metrics.gauge(name).set(*value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_elsewhere_is_shown_here() {
+        let there = TaskMetrics::new(["a".to_owned(), "b".to_owned()]);
+        there.records_in.add(3);
+        there.input_watermark.set(-7);
+        there.operators[1].1.bad_rows.add(5);
+        there.operators[0].1.gauge("pendingRecords").set(9);
+        let here = TaskMetrics::new(["a".to_owned(), "b".to_owned()]);
+        here.show(&there.read());
+        assert_eq!(here.read(), there.read());
+        assert_eq!((here.records_in.get(), here.operators[1].1.bad_rows.get()), (3, 5));
     }
 }

@@ -24,6 +24,7 @@ use flott_core::clock::SharedClock;
 use flott_core::time::{END_OF_TIME, EventTime};
 use flott_core::{CheckpointId, OperatorId};
 use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub const SPLITS_STATE: &str = "splits";
 const LONGEST_PARK: Duration = Duration::from_millis(500);
 
 /// What a task is told.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum TaskCommand {
     /// Read these splits too.
     AddSplits(Vec<TimedSplit>),

@@ -243,18 +243,42 @@ impl EncodedSnapshots {
                 }
             }
         } else {
-            for operator in &mut self.operators {
-                let runs = operator.chains.iter_mut().flat_map(|c| &mut c.new);
-                let runs = runs.map(|r| Bytes::from(std::mem::take(&mut r.bytes)));
-                let entries = operator.entries.iter().map(|e| e.bytes.clone());
-                locations.extend(runs.chain(entries).map(|b| Location::Inline(InlineBytes(b))));
-            }
+            locations = self.take_inline();
         }
         let written = self.describe(locations);
         Ok(WrittenSnapshots {
             written_bytes: new_bytes as u64 + cold_bytes,
             ..written
         })
+    }
+
+    /// Keeps everything in the manifest, for who has no place for files.
+    ///
+    /// # Errors
+    /// If a table has rows elsewhere than in memory: of those there may be any number.
+    pub fn inline(mut self) -> Result<WrittenSnapshots, StateError> {
+        if self.operators.iter().flat_map(|o| &o.chains).any(|c| c.cold.is_some()) {
+            let text = "state that lies partly on disk does not go into a manifest: set 'execution.checkpointing.dir'";
+            return Err(StateError::Backend(text.to_owned()));
+        }
+        let written_bytes = self.new_bytes() as u64;
+        let locations = self.take_inline();
+        Ok(WrittenSnapshots {
+            written_bytes,
+            ..self.describe(locations)
+        })
+    }
+
+    /// All new bytes as parts of the manifest, in the order of [`Self::describe`].
+    fn take_inline(&mut self) -> Vec<Location> {
+        let mut locations = vec![];
+        for operator in &mut self.operators {
+            let runs = operator.chains.iter_mut().flat_map(|c| &mut c.new);
+            let runs = runs.map(|r| Bytes::from(std::mem::take(&mut r.bytes)));
+            let entries = operator.entries.iter().map(|e| e.bytes.clone());
+            locations.extend(runs.chain(entries).map(|b| Location::Inline(InlineBytes(b))));
+        }
+        locations
     }
 
     /// All new bytes, piece by piece and uncopied; where each lies in the file is appended to `locations`, in the order of
@@ -399,12 +423,7 @@ async fn load_from(
         .await?;
     let mut entries = Vec::with_capacity(subtask.entries.len());
     for entry in &subtask.entries {
-        let bytes = root.read(&entry.location, 0..entry.location.len()).await?;
-        if crc32c::crc32c(&bytes) != entry.crc32c {
-            let path = root.display(entry.location.path().unwrap_or("the manifest"));
-            let problem = format!("the checksum of state '{}' does not match", entry.name);
-            return Err(CheckpointError::DamagedFile { path, problem }.into());
-        }
+        let bytes = read_entry(root, entry).await?;
         entries.push(OperatorEntry {
             name: entry.name.clone(),
             bytes,
@@ -417,6 +436,20 @@ async fn load_from(
         entries,
         committables,
     ))
+}
+
+/// Reads an entry of operator state.
+///
+/// # Errors
+/// If its file is damaged or missing.
+pub async fn read_entry(root: &Root, entry: &EntryRef) -> Result<Bytes, StateError> {
+    let bytes = root.read(&entry.location, 0..entry.location.len()).await?;
+    if crc32c::crc32c(&bytes) != entry.crc32c {
+        let path = root.display(entry.location.path().unwrap_or("the manifest"));
+        let problem = format!("the checksum of state '{}' does not match", entry.name);
+        return Err(CheckpointError::DamagedFile { path, problem }.into());
+    }
+    Ok(bytes)
 }
 
 /// A run with the blocks of the key groups for which it is read; `None` if it has none.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cluster;
 mod command;
 mod demo;
 mod disk;
@@ -12,6 +13,7 @@ mod mistakes;
 mod new_project;
 mod parquet;
 mod partitions;
+mod remote;
 mod s3;
 mod saved_state;
 mod security;

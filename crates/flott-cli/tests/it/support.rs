@@ -324,9 +324,9 @@ async fn read_committed(bootstrap: &str, topic: &str, partitions: usize) -> Vec<
     values
 }
 
-/// Waits until `done`, for 30 s at most; says whether it was.
+/// Waits until `done`, for a minute at most; says whether it was.
 pub fn wait_for(mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {
         if done() {
             return true;

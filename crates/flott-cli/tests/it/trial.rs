@@ -21,7 +21,7 @@ const WINDOW_MS: i64 = 60_000;
 /// Long after the last record: it closes all windows before it.
 const CLOSE_MS: i64 = 10 * PHASES * PER_PHASE / PER_WINDOW * WINDOW_MS;
 /// How long a run may take until its rows are there.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the rows go.
 #[derive(Debug, Clone, PartialEq, Eq)]

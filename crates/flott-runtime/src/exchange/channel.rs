@@ -1,9 +1,22 @@
 //! A channel between two subtasks: a queue bounded in bytes, which wakes the reader when it fills and the writer when it drains.
+//!
+//! ```text
+//!  in a process          Sender ──► queue ──► Receiver
+//!  between processes     Sender ──► queue ──► Outgoing ~~~ network ~~~ Incoming ──► queue ──► Receiver
+//! ```
+//! Tasks know [`Sender`] and [`Receiver`] only. Between processes elements are encoded on the writer's thread and decoded on
+//! the reader's, so that the network moves bytes and nothing else; its ends are [`Outgoing`] and [`Incoming`].
+
+mod remote;
+
+pub use remote::{Incoming, Outgoing, incoming_channel, outgoing_channel};
+pub(super) use remote::{MAX_FRAME_BYTES, charge};
 
 use super::frame::{self, RowsForm};
 use crate::element::Element;
 use crate::error::TaskError;
 use crate::waker::Waker;
+use remote::Hook;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +28,24 @@ enum Item {
     Frame(Vec<u8>),
 }
 
+/// Who is at the channel's ends, and so what waits in it.
+#[derive(Debug)]
+enum Kind {
+    /// Two tasks of this process, which hand over elements.
+    Local,
+    /// Two tasks of this process, which hand over frames of rows of this form.
+    Encoded(RowsForm),
+    /// A task and the network, which is told when the queue is empty no more.
+    Outgoing(Hook<()>),
+    /// The network and a task, which reads rows of this form and tells the network how much it has taken.
+    Incoming(RowsForm, Hook<usize>),
+}
+
 #[derive(Debug)]
 struct Shared {
     /// What waits, and the bytes that the queue is charged for it.
     queue: Mutex<VecDeque<(Item, usize)>>,
-    /// Form of the rows, if elements wait as frames.
-    encoded: Option<RowsForm>,
+    kind: Kind,
     bytes: AtomicUsize,
     capacity_bytes: usize,
     writer_waits: AtomicBool,
@@ -38,25 +63,43 @@ pub struct Receiver(Arc<Shared>);
 
 /// A channel that has room while it holds less than `capacity_bytes`.
 pub fn channel(capacity_bytes: usize, writer: Waker, reader: Waker) -> (Sender, Receiver) {
-    open(capacity_bytes, writer, reader, None)
+    let shared = open(capacity_bytes, writer, reader, Kind::Local);
+    (Sender(shared.clone()), Receiver(shared))
 }
 
 /// A channel whose elements are encoded when they are sent and decoded when they are taken; rows have the given form.
 pub fn encoded_channel(capacity_bytes: usize, writer: Waker, reader: Waker, form: RowsForm) -> (Sender, Receiver) {
-    open(capacity_bytes, writer, reader, Some(form))
+    let shared = open(capacity_bytes, writer, reader, Kind::Encoded(form));
+    (Sender(shared.clone()), Receiver(shared))
 }
 
-fn open(capacity_bytes: usize, writer: Waker, reader: Waker, encoded: Option<RowsForm>) -> (Sender, Receiver) {
-    let shared = Arc::new(Shared {
+fn open(capacity_bytes: usize, writer: Waker, reader: Waker, kind: Kind) -> Arc<Shared> {
+    Arc::new(Shared {
         queue: Mutex::default(),
-        encoded,
+        kind,
         bytes: AtomicUsize::new(0),
         capacity_bytes,
         writer_waits: AtomicBool::new(false),
         reader,
         writer,
-    });
-    (Sender(shared.clone()), Receiver(shared))
+    })
+}
+
+impl Shared {
+    /// Adds what is charged as `bytes`, and tells whether the queue was empty.
+    fn push(&self, item: Item, bytes: usize) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        queue.push_back((item, bytes));
+        queue.len() == 1
+    }
+
+    /// Wakes the writer if it waits and the queue, from which `bytes` of the `before` were taken, has room again.
+    fn drained(&self, before: usize, bytes: usize) {
+        if before - bytes < self.capacity_bytes && self.writer_waits.swap(false, Ordering::SeqCst) {
+            self.writer.wake();
+        }
+    }
 }
 
 impl Sender {
@@ -72,7 +115,7 @@ impl Sender {
 
     /// Whether elements are encoded.
     pub fn is_encoded(&self) -> bool {
-        self.0.encoded.is_some()
+        !matches!(self.0.kind, Kind::Local)
     }
 
     /// Sends an element, even beyond the bound.
@@ -80,25 +123,27 @@ impl Sender {
     /// # Errors
     /// If it cannot be encoded.
     pub fn send(&self, element: Element) -> Result<(), TaskError> {
-        let (item, bytes) = match self.0.encoded {
-            Some(_) => {
+        let (item, bytes) = match self.0.kind {
+            Kind::Local => {
+                let bytes = element.bytes();
+                (Item::Element(element), bytes)
+            }
+            Kind::Encoded(_) | Kind::Incoming(..) => {
                 let frame = frame::encode(&element)?;
                 let bytes = frame.len();
                 (Item::Frame(frame), bytes)
             }
-            None => {
-                let bytes = element.bytes();
-                (Item::Element(element), bytes)
+            Kind::Outgoing(_) => {
+                let frame = remote::check_length(frame::encode(&element)?)?;
+                let bytes = charge(frame.len());
+                (Item::Frame(frame), bytes)
             }
         };
-        let was_empty = {
-            let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            self.0.bytes.fetch_add(bytes, Ordering::SeqCst);
-            queue.push_back((item, bytes));
-            queue.len() == 1
-        };
-        if was_empty {
-            self.0.reader.wake();
+        if self.0.push(item, bytes) {
+            match &self.0.kind {
+                Kind::Outgoing(network) => network.call(()),
+                _ => self.0.reader.wake(),
+            }
         }
         Ok(())
     }
@@ -110,23 +155,23 @@ impl Receiver {
     /// # Errors
     /// If it cannot be decoded.
     pub fn pop(&self) -> Result<Option<Element>, TaskError> {
-        let (item, below) = {
+        let (item, bytes, before) = {
             let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((item, bytes)) = queue.pop_front() else {
                 return Ok(None);
             };
-            let before = self.0.bytes.fetch_sub(bytes, Ordering::SeqCst);
-            (item, before - bytes < self.0.capacity_bytes)
+            (item, bytes, self.0.bytes.fetch_sub(bytes, Ordering::SeqCst))
         };
-        if below && self.0.writer_waits.swap(false, Ordering::SeqCst) {
-            self.0.writer.wake();
-        }
-        match item {
-            Item::Element(element) => Ok(Some(element)),
-            Item::Frame(frame) => {
-                let form = self.0.encoded.as_ref();
-                let form = form.ok_or_else(|| TaskError::internal("a frame lies in a channel of elements"))?;
+        self.0.drained(before, bytes);
+        match (item, &self.0.kind) {
+            (Item::Element(element), _) => Ok(Some(element)),
+            (Item::Frame(frame), Kind::Encoded(form)) => frame::decode(&frame, form).map(Some),
+            (Item::Frame(frame), Kind::Incoming(form, network)) => {
+                network.call(bytes);
                 frame::decode(&frame, form).map(Some)
+            }
+            (Item::Frame(_), Kind::Local | Kind::Outgoing(_)) => {
+                Err(TaskError::internal("a frame lies in a channel of elements"))
             }
         }
     }

@@ -170,6 +170,11 @@ pub fn decode(frame: &[u8], form: &RowsForm) -> Result<Element, TaskError> {
     })
 }
 
+/// Whether a frame is the end of its channel; looks at nothing else.
+pub(super) fn is_end(frame: &[u8]) -> bool {
+    matches!(frame, [_, END, ..])
+}
+
 fn damaged(frame: &[u8]) -> TaskError {
     let head = &frame[..frame.len().min(20)];
     TaskError::internal(format!(
@@ -214,8 +219,10 @@ mod tests {
     #[test]
     fn every_element_comes_back() {
         for element in all() {
-            let back = decode(&encode(&element).unwrap(), &numbers()).unwrap();
+            let frame = encode(&element).unwrap();
+            let back = decode(&frame, &numbers()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{element:?}"));
+            assert_eq!(is_end(&frame), matches!(element, Element::End(_)));
         }
     }
 

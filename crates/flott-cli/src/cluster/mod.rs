@@ -1,0 +1,42 @@
+//! A cluster as processes: `flott jobmanager`, `flott taskmanager`, and `flott cluster` for both on one machine.
+//!
+//! Options are Flink's, from the file, the environment and `-D` as everywhere. Nothing listens beyond this machine unless it is told to, and then
+//! only with a secret.
+
+mod daemons;
+mod jobmanager;
+mod taskmanager;
+
+pub use daemons::{ClusterCommand, cluster};
+pub use jobmanager::job_manager;
+pub use taskmanager::task_manager;
+
+use crate::config::{self, ConfigArgs};
+use anyhow::Result;
+use flott_core::Options;
+use std::path::PathBuf;
+
+/// Arguments of a process of a cluster.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub struct ProcessArgs {
+    /// An option by Flink's name, e.g. -D taskmanager.numberOfTaskSlots=4; may be repeated.
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    pub defines: Vec<String>,
+    /// Configuration file (config.yaml or flink-conf.yaml).
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl ProcessArgs {
+    /// All options.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a `-D` has no `=`.
+    pub fn options(&self) -> Result<Options> {
+        config::load(&ConfigArgs {
+            parallelism: None,
+            defines: self.defines.clone(),
+            config: self.config.clone(),
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! `flott taskmanager`: offers slots to a JobManager, and runs tasks in them.
+
+use super::ProcessArgs;
+use crate::collect::Rows;
+use crate::job;
+use crate::run::runtime;
+use anyhow::{Context, Result, bail};
+use flott_cluster::report::TaskManagerReporter;
+use flott_cluster::rpc::{
+    RpcSettings, TaskManagerIdentity, check_exposure, is_loopback, port, process, run_task_manager,
+};
+use flott_cluster::taskmanager::TaskManager;
+use flott_core::Options;
+use flott_core::clock::SystemClock;
+use flott_launch::metrics;
+use flott_launch::signals::StopSignal;
+use flott_runtime::exchange::ExchangeService;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Runs a TaskManager until a signal ends it, or no JobManager takes it.
+pub fn task_manager(args: &ProcessArgs) -> Result<()> {
+    let options = args.options()?;
+    let runtime = runtime()?;
+    let result = runtime.block_on(run(&options));
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(options: &Options) -> Result<()> {
+    let mut signals = StopSignal::new()?;
+    let settings = RpcSettings::from_options(options)?;
+    let bind_host = options.get("taskmanager.bind-host").unwrap_or("127.0.0.1");
+    check_exposure("taskmanager.bind-host", bind_host, &settings.secret)?;
+    if is_loopback(bind_host) && !is_loopback(&settings.job_manager_host) {
+        bail!(
+            "taskmanager.bind-host: {bind_host}: other TaskManagers of the JobManager at {} could not reach this one; bind it to an address of \
+             this machine, or to 0.0.0.0",
+            settings.job_manager_host
+        );
+    }
+    let data_port = port(options, "taskmanager.data.port")?.unwrap_or(0);
+    let exchange =
+        ExchangeService::bind(bind_host, data_port, settings.secret.clone()).context("taskmanager.data.port")?;
+    let identity = identity(options, exchange.address().port())?;
+    let registry = Arc::new(job::registry(&Rows::default()));
+    let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
+    let (shown, reporter) = (manager.clone(), Mutex::new(TaskManagerReporter::new(&identity.id)));
+    let pages = move || reporter.lock().unwrap_or_else(PoisonError::into_inner).pages(&shown);
+    let metrics = metrics::serve_process(options, pages).await?;
+    metrics
+        .addresses()
+        .for_each(|address| eprintln!("metrics at http://{address}/metrics"));
+    eprintln!(
+        "TaskManager {}: {} slots, exchanges at port {}, JobManager at {}:{}",
+        identity.id, identity.slots, identity.data_port, settings.job_manager_host, settings.job_manager_port
+    );
+    tokio::select! {
+        never = run_task_manager(&settings, &identity, &manager) => match never? {},
+        () = signals.recv() => Ok(()),
+    }
+}
+
+/// What it says of itself.
+fn identity(options: &Options, data_port: u16) -> Result<TaskManagerIdentity> {
+    let host_name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let id = match options.get("taskmanager.resource-id") {
+        Some(id) => id.to_owned(),
+        None => format!("{}:{data_port}-{}", host_name.trim(), std::process::id()),
+    };
+    let patience_ms = options
+        .duration_ms("taskmanager.registration.timeout")?
+        .unwrap_or(300_000);
+    Ok(TaskManagerIdentity {
+        id,
+        host: options.get("taskmanager.host").unwrap_or_default().to_owned(),
+        data_port,
+        slots: options.positive("taskmanager.numberOfTaskSlots")?.unwrap_or(1),
+        memory_bytes: process::available_bytes(),
+        registration_timeout: Duration::from_millis(patience_ms.max(0) as u64),
+    })
+}

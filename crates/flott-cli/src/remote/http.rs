@@ -1,0 +1,182 @@
+//! Requests to a JobManager ([`JobManager`]): one connection each, JSON both ways, bounded in time and size.
+
+use anyhow::{Context, Result, anyhow, bail};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Longest wait for an answer; what takes longer is triggered, and asked for again and again.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// Largest answer.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// Time between questions for the end of something.
+const POLL: Duration = Duration::from_millis(200);
+
+/// A JobManager by its address.
+#[derive(Debug, Clone)]
+pub struct JobManager {
+    address: String,
+}
+
+impl JobManager {
+    /// The one at `HOST:PORT`.
+    pub fn at(address: String) -> Self {
+        Self { address }
+    }
+
+    /// Its host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If there is no JobManager, or it refuses: its reason.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.request(Method::GET, path, &json!({})).await
+    }
+
+    /// Wants something done.
+    ///
+    /// # Errors
+    /// If there is no JobManager, or it refuses: its reason.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.request(Method::POST, path, body).await
+    }
+
+    /// Wants something changed.
+    ///
+    /// # Errors
+    /// If there is no JobManager, or it refuses: its reason.
+    pub async fn patch(&self, path: &str) -> Result<Value> {
+        self.request(Method::PATCH, path, &json!({})).await
+    }
+
+    /// Triggers an operation and waits for its result, which is asked for at `asked`, followed by the id of the trigger.
+    ///
+    /// # Errors
+    /// If there is no JobManager, or it refuses, or the operation fails: its reason.
+    pub async fn operation(&self, path: &str, body: &Value, asked: &str) -> Result<Value> {
+        let triggered = self.post(path, body).await?;
+        let Some(trigger) = triggered["request-id"].as_str() else {
+            return Err(self.is_none(&triggered.to_string()));
+        };
+        loop {
+            let mut progress = self.get(&format!("{asked}/{trigger}")).await?;
+            if progress["status"]["id"] == "COMPLETED" {
+                let result = progress["operation"].take();
+                for field in ["failure-cause", "failureCause"] {
+                    if !result[field].is_null() {
+                        bail!("{}", cause(&result[field]));
+                    }
+                }
+                return Ok(result);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn request(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let address = &self.address;
+        let connected = timeout(CONNECT, TcpStream::connect(address)).await;
+        let stream = match connected {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.is_not_there(&error.to_string())),
+            Err(_) => return Err(self.is_not_there(&format!("no connection within {} s", CONNECT.as_secs()))),
+        };
+        let answered = timeout(ANSWER, self.exchange(stream, method, path, body)).await;
+        let (status, bytes) = answered.map_err(|_| {
+            anyhow!(
+                "the JobManager at {address} has not answered within {} s",
+                ANSWER.as_secs()
+            )
+        })??;
+        let Ok(answer) = serde_json::from_slice::<Value>(&bytes) else {
+            let start: String = String::from_utf8_lossy(&bytes).chars().take(60).collect();
+            return Err(self.is_none(start.trim()));
+        };
+        if status.is_success() {
+            return Ok(answer);
+        }
+        match answer["errors"].as_array() {
+            Some(errors) => {
+                let texts: Vec<&str> = errors.iter().filter_map(Value::as_str).collect();
+                bail!("the JobManager at {address} refuses: {}", texts.join("\n"))
+            }
+            None => Err(self.is_none(&format!("status {status}"))),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        stream: TcpStream,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<(StatusCode, Bytes)> {
+        let broken = |error: hyper::Error| self.is_none(&error.to_string());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v1{path}"))
+            .header(HOST, &self.address)
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONNECTION, "close")
+            .body(Full::new(Bytes::from(body.to_string())))
+            .with_context(|| format!("{path} is no path of a request"))?;
+        // It ends with the answer.
+        tokio::spawn(connection);
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        let read = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+        let read = read.map_err(|error| self.is_none(&format!("its answer cannot be read: {error}")))?;
+        Ok((status, read.to_bytes()))
+    }
+
+    fn is_not_there(&self, reason: &str) -> anyhow::Error {
+        anyhow!(
+            "there is no JobManager at {}: {reason}; start one there, or name another with -m HOST:PORT",
+            self.address
+        )
+    }
+
+    fn is_none(&self, answer: &str) -> anyhow::Error {
+        anyhow!(
+            "what listens at {} is not a JobManager ({answer}); name one with -m HOST:PORT, at its rest.port",
+            self.address
+        )
+    }
+}
+
+/// Why an operation failed: the first line says it all, unless the JobManager is Flink's, whose line begins with the name of a class.
+fn cause(failure: &Value) -> String {
+    let class = failure["class"].as_str().unwrap_or_default();
+    let trace = failure["stack-trace"].as_str().unwrap_or_default().trim();
+    let text = trace.strip_prefix(class).unwrap_or(trace);
+    text.trim_start_matches(':').trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_lose_the_name_of_their_class() {
+        let failure = json!({ "class": "flott.OperationFailed", "stack-trace": "flott.OperationFailed: no room\n" });
+        assert_eq!(cause(&failure), "no room");
+        assert_eq!(cause(&json!({ "stack-trace": "other: x" })), "other: x");
+    }
+}

@@ -1,0 +1,174 @@
+//! Slots: where the subtasks of a job run.
+//!
+//! A TaskManager offers slots; a slot holds one subtask of every vertex of a slot sharing group. A job asks [`Slots`] for as many
+//! as its widest vertex of each group has subtasks, and gives them back by dropping the [`Allocation`].
+
+use crate::coordinator::SubtaskId;
+use crate::error::ClusterError;
+use crate::protocol::{AttemptId, Deployment, Order, Peer, Report};
+use crate::taskmanager::TaskManager;
+use async_trait::async_trait;
+use flott_core::JobId;
+use flott_plan::{JobGraph, Vertex};
+use flott_runtime::metrics::TaskReading;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A TaskManager, for people and tools.
+#[derive(Debug, Clone, Default)]
+pub struct TaskManagerInfo {
+    /// Its id (`taskmanager.resource-id`).
+    pub id: String,
+    /// Where it is asked, host and port.
+    pub address: String,
+    /// Port at which exchanges of other TaskManagers arrive.
+    pub data_port: u16,
+    /// Slots that it offers.
+    pub slots: usize,
+    /// Of these, free ones.
+    pub free_slots: usize,
+    /// When it was last heard, in milliseconds since the epoch.
+    pub last_heartbeat_ms: i64,
+    /// Processors of its machine.
+    pub cpu_cores: usize,
+    /// Memory of its machine, or what its group may use, in bytes.
+    pub memory_bytes: u64,
+    /// Memory that it uses, in bytes.
+    pub used_bytes: u64,
+}
+
+/// Who has slots.
+#[async_trait]
+pub trait Slots: Send + Sync {
+    /// Waits for slots, `needed` by slot sharing group. Cancel-safe.
+    ///
+    /// # Errors
+    /// If there are not enough within `slot.request.timeout`.
+    async fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError>;
+
+    /// Those that are there.
+    fn task_managers(&self) -> Vec<TaskManagerInfo>;
+
+    /// Whether all slots are in this process.
+    fn are_within_process(&self) -> bool {
+        false
+    }
+}
+
+/// A TaskManager as a job master sees it.
+pub trait TaskManagerGateway: Send + Sync {
+    /// Has it run a share of an attempt; what becomes of that, `listener` hears. Never waits.
+    fn deploy(&self, deployment: Deployment, listener: GatewayListener);
+
+    /// Passes an order on, behind all earlier ones. Never waits.
+    fn order(&self, attempt: AttemptId, order: Order);
+}
+
+/// Hears what comes from a TaskManager. Called from any thread; must not wait.
+pub type GatewayListener = Arc<dyn Fn(Heard) + Send + Sync>;
+
+/// What comes from a TaskManager.
+#[derive(Debug)]
+pub enum Heard {
+    /// A subtask's report.
+    Subtask(SubtaskId, Report),
+    /// What subtasks have counted; tells nothing within a process, where counters are shared.
+    Counted(Vec<(SubtaskId, TaskReading)>),
+    /// It is gone, with all that ran there; why.
+    Lost(String),
+}
+
+/// A TaskManager with the way to it.
+#[derive(Clone)]
+pub struct TaskManagerRef {
+    /// What other TaskManagers know of it.
+    pub peer: Peer,
+    /// The way to it.
+    pub gateway: Arc<dyn TaskManagerGateway>,
+}
+
+/// Slots that a job holds until this is dropped.
+pub struct Allocation {
+    /// The TaskManagers whose slots they are.
+    pub task_managers: Vec<TaskManagerRef>,
+    /// Of every slot of every slot sharing group, whose it is.
+    pub groups: BTreeMap<String, Vec<usize>>,
+    /// Gives them back.
+    pub held: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Allocation {
+    /// Whether it is all in this process.
+    pub fn is_within_process(&self) -> bool {
+        self.task_managers.iter().all(|t| t.peer.data_address.is_empty())
+    }
+
+    /// TaskManager of every subtask, by vertex and index: those of one index and group share a slot.
+    pub fn placement(&self, graph: &JobGraph) -> Vec<Vec<usize>> {
+        let of_vertex = |vertex: &Vertex| {
+            let slots = self.groups.get(&vertex.slot_sharing_group);
+            let slots = slots.map_or(&[][..], Vec::as_slice);
+            (0..vertex.parallelism)
+                .map(|i| slots.get(i).copied().unwrap_or(0))
+                .collect()
+        };
+        graph.vertices.iter().map(of_vertex).collect()
+    }
+
+    /// Slots of a TaskManager.
+    pub fn slots_of(&self, task_manager: usize) -> usize {
+        self.groups.values().flatten().filter(|at| **at == task_manager).count()
+    }
+}
+
+/// The slots of one TaskManager in this process, which has as many as are asked for.
+pub struct WithinProcess(TaskManagerRef);
+
+impl WithinProcess {
+    /// Of a TaskManager.
+    pub fn new(manager: TaskManager) -> Self {
+        let peer = Peer {
+            id: "this process".to_owned(),
+            data_address: String::new(),
+        };
+        let gateway = Arc::new(manager);
+        Self(TaskManagerRef { peer, gateway })
+    }
+}
+
+#[async_trait]
+impl Slots for WithinProcess {
+    async fn allocate(&self, _job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError> {
+        Ok(Allocation {
+            task_managers: vec![self.0.clone()],
+            groups: needed
+                .iter()
+                .map(|(group, slots)| (group.clone(), vec![0; *slots]))
+                .collect(),
+            held: None,
+        })
+    }
+
+    fn task_managers(&self) -> Vec<TaskManagerInfo> {
+        vec![]
+    }
+
+    fn are_within_process(&self) -> bool {
+        true
+    }
+}
+
+impl TaskManagerGateway for TaskManager {
+    fn deploy(&self, deployment: Deployment, listener: GatewayListener) {
+        Self::deploy(
+            self,
+            deployment,
+            Arc::new(move |id, report| listener(Heard::Subtask(id, report))),
+        );
+    }
+
+    fn order(&self, attempt: AttemptId, order: Order) {
+        Self::order(self, attempt, order);
+    }
+}

@@ -1,0 +1,263 @@
+//! The JobManager's end: registers TaskManagers, and is the way to each of them.
+
+use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
+use super::settings::{RpcSettings, check_exposure};
+use crate::error::ClusterError;
+use crate::protocol::{AttemptId, Deployment, Order, Peer, Report};
+use crate::resources::{GatewayListener, Heard, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
+use crate::slot_pool::SlotPool;
+use flott_core::clock::{Clock, SystemClock};
+use flott_runtime::net;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+/// More slots than any process can use.
+const MOST_SLOTS: usize = 1 << 16;
+
+/// What a TaskManager says first: only one of the same version understands what follows.
+pub(super) fn hello() -> String {
+    format!("taskmanager {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Listens for TaskManagers until it is dropped.
+#[derive(Debug)]
+pub struct JobManagerServer {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl JobManagerServer {
+    /// Listens at `jobmanager.rpc.port` of `jobmanager.bind-host`; whoever registers joins `pool`.
+    ///
+    /// # Errors
+    /// If the port is in use, or open to other machines without a secret.
+    pub async fn bind(settings: RpcSettings, pool: SlotPool) -> Result<Self, ClusterError> {
+        check_exposure("jobmanager.bind-host", &settings.bind_host, &settings.secret)?;
+        let place = (settings.bind_host.as_str(), settings.job_manager_port);
+        let cannot = |e: std::io::Error| {
+            ClusterError::Connection(format!(
+                "the JobManager cannot listen at {}:{} (jobmanager.bind-host, jobmanager.rpc.port): {e}; end what uses the port, or choose another",
+                settings.bind_host, settings.job_manager_port
+            ))
+        };
+        let listener = TcpListener::bind(place).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let accepting = tokio::spawn(accept(listener, Arc::new(settings), pool));
+        Ok(Self { address, accepting })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for JobManagerServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, settings: Arc<RpcSettings>, pool: SlotPool) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let (settings, pool) = (settings.clone(), pool.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = serve(stream, from, &settings, &pool).await {
+                        tracing::warn!(%from, %error, "a connection to the JobManager was closed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the JobManager could not be accepted");
+                tokio::time::sleep(settings.heartbeat_interval).await;
+            }
+        }
+    }
+}
+
+/// Registers the TaskManager that has connected, and hears it to its end.
+async fn serve(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    settings: &RpcSettings,
+    pool: &SlotPool,
+) -> Result<(), ClusterError> {
+    let connection = |e: net::NetError| ClusterError::Connection(e.to_string());
+    let _ = stream.set_nodelay(true);
+    let said = net::accept(&mut stream, &settings.secret).await.map_err(connection)?;
+    if said.bytes() != hello().as_bytes() {
+        let text = format!(
+            "this JobManager is of version {} and was asked by '{}': run the same version everywhere",
+            env!("CARGO_PKG_VERSION"),
+            String::from_utf8_lossy(said.bytes())
+        );
+        said.refuse(&mut stream, &text).await.map_err(connection)?;
+        return Err(ClusterError::Connection(text));
+    }
+    said.welcome(&mut stream).await.map_err(connection)?;
+    let (reader, writer) = stream.into_split();
+    let mut reader = messages::reader(reader, settings.heartbeat_timeout);
+    let Ok(Some(FromTaskManager::Register(offer))) = messages::read(&mut reader).await else {
+        return Err(ClusterError::Connection(
+            "a TaskManager connected and did not register".to_owned(),
+        ));
+    };
+    let offer = Offer {
+        // Who does not know where it is reached is reached where it comes from.
+        host: match offer.host.is_empty() {
+            true => from.ip().to_string(),
+            false => offer.host.clone(),
+        },
+        slots: offer.slots.min(MOST_SLOTS),
+        ..offer
+    };
+    let (outbox, said_to_it) = unbounded_channel();
+    let gateway = Arc::new(Remote {
+        outbox: outbox.clone(),
+        watched: Mutex::default(),
+    });
+    let data_address = format!("{}:{}", offer.host, offer.data_port);
+    let reference = TaskManagerRef {
+        peer: Peer {
+            id: offer.id.clone(),
+            data_address: data_address.clone(),
+        },
+        gateway: gateway.clone(),
+    };
+    let info = TaskManagerInfo {
+        id: offer.id.clone(),
+        address: from.to_string(),
+        data_port: offer.data_port,
+        slots: offer.slots,
+        free_slots: offer.slots,
+        last_heartbeat_ms: SystemClock.now_ms(),
+        cpu_cores: offer.cpu_cores,
+        memory_bytes: offer.memory_bytes,
+        used_bytes: 0,
+    };
+    let _ = outbox.send(FromJobManager::Registered);
+    let writing = tokio::spawn(messages::write_all(
+        writer,
+        said_to_it,
+        settings.heartbeat_interval,
+        || FromJobManager::Heartbeat,
+    ));
+    tracing::info!(
+        task_manager = offer.id,
+        data_address,
+        slots = offer.slots,
+        "TaskManager registered"
+    );
+    let registration = pool.register(reference, info);
+    let heartbeat = |used_bytes| registration.heartbeat(used_bytes);
+    let why = tokio::select! {
+        why = hear(&mut reader, &gateway, heartbeat) => why,
+        () = registration.replaced() => "it has registered anew".to_owned(),
+    };
+    // Its slots go before its jobs hear of it: they must not be given the same ones again.
+    drop(registration);
+    writing.abort();
+    let text = format!("TaskManager {} at {data_address} is lost: {why}", offer.id);
+    tracing::warn!("{text}");
+    gateway.lost(&text);
+    Ok(())
+}
+
+/// Hears a TaskManager until it is gone; why.
+async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) -> String {
+    loop {
+        let message = match messages::read(reader).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return "it closed its connection, or its process has ended".to_owned(),
+            Err(error) => return error.to_string(),
+        };
+        match message {
+            FromTaskManager::Report(attempt, subtask, report) => {
+                gateway.report(attempt, Heard::Subtask(subtask, report))
+            }
+            FromTaskManager::Heartbeat { used_bytes, counted } => {
+                heartbeat(used_bytes);
+                counted
+                    .into_iter()
+                    .for_each(|(attempt, readings)| gateway.report(attempt, Heard::Counted(readings)));
+            }
+            FromTaskManager::Register(_) => return "it registered twice".to_owned(),
+        }
+    }
+}
+
+/// The way to a TaskManager in another process.
+struct Remote {
+    outbox: UnboundedSender<FromJobManager>,
+    watched: Mutex<Watched>,
+}
+
+/// Who hears what.
+#[derive(Default)]
+struct Watched {
+    attempts: HashMap<AttemptId, (GatewayListener, usize)>,
+    /// Why the TaskManager is gone.
+    lost: Option<String>,
+}
+
+impl Remote {
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, attempt: AttemptId, heard: Heard) {
+        let has_ended = matches!(heard, Heard::Subtask(_, Report::Ended | Report::Failed(_)));
+        let listener = {
+            let mut watched = self.watched();
+            let Some((listener, left)) = watched.attempts.get_mut(&attempt) else {
+                return;
+            };
+            let listener = listener.clone();
+            *left -= usize::from(has_ended).min(*left);
+            if *left == 0 {
+                watched.attempts.remove(&attempt);
+            }
+            listener
+        };
+        listener(heard);
+    }
+
+    fn lost(&self, text: &str) {
+        let attempts = {
+            let mut watched = self.watched();
+            watched.lost = Some(text.to_owned());
+            std::mem::take(&mut watched.attempts)
+        };
+        attempts
+            .into_values()
+            .for_each(|(listener, _)| listener(Heard::Lost(text.to_owned())));
+    }
+}
+
+impl TaskManagerGateway for Remote {
+    fn deploy(&self, deployment: Deployment, listener: GatewayListener) {
+        let here = deployment.here;
+        let subtasks = deployment.placement.iter().flatten().filter(|at| **at == here).count();
+        let lost = {
+            let mut watched = self.watched();
+            if watched.lost.is_none() {
+                watched.attempts.insert(deployment.id, (listener.clone(), subtasks));
+            }
+            watched.lost.clone()
+        };
+        match lost {
+            Some(text) => listener(Heard::Lost(text)),
+            None => drop(self.outbox.send(FromJobManager::Deploy(Box::new(deployment)))),
+        }
+    }
+
+    fn order(&self, attempt: AttemptId, order: Order) {
+        let _ = self.outbox.send(FromJobManager::Order(attempt, order));
+    }
+}

@@ -1,0 +1,158 @@
+//! What is said on a connection.
+
+use crate::coordinator::SubtaskId;
+use crate::error::ClusterError;
+use crate::protocol::{AttemptId, Deployment, Order, Report};
+use flott_runtime::metrics::TaskReading;
+use flott_runtime::net;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, Sleep};
+
+/// Longest message: a deployment with much state in its manifest. Longer ones are refused before anything is allocated.
+const LONGEST_MESSAGE_BYTES: usize = 256 << 20;
+
+/// What a TaskManager offers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Offer {
+    /// `taskmanager.resource-id`
+    pub id: String,
+    /// Where it runs.
+    pub host: String,
+    /// Where exchanges reach it.
+    pub data_port: u16,
+    pub slots: usize,
+    pub cpu_cores: usize,
+    pub memory_bytes: u64,
+}
+
+/// From a TaskManager.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromTaskManager {
+    Register(Offer),
+    Report(AttemptId, SubtaskId, Report),
+    Heartbeat {
+        used_bytes: u64,
+        counted: Vec<(AttemptId, Vec<(SubtaskId, TaskReading)>)>,
+    },
+}
+
+/// From a JobManager.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromJobManager {
+    Registered,
+    Deploy(Box<Deployment>),
+    Order(AttemptId, Order),
+    Heartbeat,
+}
+
+fn encode<M: Serialize>(message: M) -> Result<Vec<u8>, ClusterError> {
+    serde_json::to_vec(&message).map_err(|e| ClusterError::Connection(format!("a message cannot be written: {e}")))
+}
+
+/// The reading end of a connection, which ends where nothing comes for a while; how long a message takes does not matter.
+pub(super) type Reader = BufReader<Patient>;
+
+/// Reads with patience.
+pub(super) fn reader(stream: OwnedReadHalf, patience: Duration) -> Reader {
+    BufReader::new(Patient {
+        stream,
+        patience,
+        until: Box::pin(tokio::time::sleep(patience)),
+    })
+}
+
+/// A stream that fails where nothing comes for too long.
+pub(super) struct Patient {
+    stream: OwnedReadHalf,
+    patience: Duration,
+    until: Pin<Box<Sleep>>,
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, into) {
+            this.until.as_mut().reset(Instant::now() + this.patience);
+            return Poll::Ready(read);
+        }
+        this.until.as_mut().poll(cx).map(|()| {
+            let seconds = this.patience.as_secs_f64();
+            let text = format!("nothing was heard of it for {seconds} s (heartbeat.timeout)");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
+    }
+}
+
+/// Writes a message.
+pub(super) async fn write<M: Serialize>(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: M,
+) -> Result<(), ClusterError> {
+    write_encoded(stream, encode(message)).await
+}
+
+/// Writes what waits, and a heartbeat at each interval, until nobody is left who says anything, or the other has closed.
+pub(super) async fn write_all<M: Serialize>(
+    writer: OwnedWriteHalf,
+    mut messages: UnboundedReceiver<M>,
+    interval: Duration,
+    heartbeat: impl Fn() -> M,
+) {
+    let mut writer = BufWriter::new(writer);
+    let mut beat = tokio::time::interval(interval);
+    loop {
+        let text = tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => encode(message),
+                None => return,
+            },
+            _ = beat.tick() => encode(heartbeat()),
+        };
+        let mut written = write_encoded(&mut writer, text).await;
+        while written.is_ok()
+            && let Ok(text) = messages.try_recv().map(encode)
+        {
+            written = write_encoded(&mut writer, text).await;
+        }
+        if let Err(error) = written {
+            tracing::error!(%error, "a connection between JobManager and TaskManager ends, since a message could not be sent");
+            return;
+        }
+        // The reading end tells what is wrong.
+        if writer.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write_encoded(
+    stream: &mut (impl AsyncWrite + Unpin),
+    text: Result<Vec<u8>, ClusterError>,
+) -> Result<(), ClusterError> {
+    let written = net::write_message(stream, &text?, LONGEST_MESSAGE_BYTES).await;
+    written.map_err(|e| ClusterError::Connection(e.to_string()))
+}
+
+/// Reads a message; `None` if the other has closed.
+///
+/// Not cancel-safe: what was read of a message is lost.
+pub(super) async fn read<M: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<M>, ClusterError> {
+    let read = net::read_message(stream, LONGEST_MESSAGE_BYTES).await;
+    let Some(text) = read.map_err(|e| ClusterError::Connection(e.to_string()))? else {
+        return Ok(None);
+    };
+    let message = serde_json::from_slice(&text);
+    message
+        .map(Some)
+        .map_err(|e| ClusterError::Connection(format!("a message cannot be read: {e}")))
+}

@@ -1,0 +1,356 @@
+//! One attempt's share in this process, from its deployment until it is released.
+
+use super::state::{load_states, write_part};
+use super::{Counters, Listener, TaskManager};
+use crate::coordinator::SubtaskId;
+use crate::deploy::{Built, JobContext, Share, Wires};
+use crate::protocol::{AttemptId, Deployment, Order, Peer, Report, TaskFailure, WrittenPart, run_mode};
+use flott_checkpoint::{CheckpointError, Root, StateWriter};
+use flott_core::clock::SharedClock;
+use flott_core::{CheckpointId, OperatorId};
+use flott_plan::JobGraph;
+use flott_runtime::element::Barrier;
+use flott_runtime::error::panic_text;
+use flott_runtime::exchange::{self, Exchange, ExchangeId};
+use flott_runtime::task::{TaskCommand, TaskDeployment, TaskEvent, TaskHandle, spawn};
+use flott_runtime::{FailureLabel, Registry, TaskError, failpoint};
+use flott_state::persist::ConfirmationTicket;
+use flott_state::{OperatorSnapshot, RunMode, StateError};
+use futures::FutureExt;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// What the actor and the threads of its tasks share.
+struct Common {
+    listener: Listener,
+    runtime: tokio::runtime::Handle,
+    /// Where state files go; none: state goes into the manifests.
+    root: Option<Root>,
+    mode: RunMode,
+    generation: u64,
+    attempt: u64,
+    progress: Mutex<Progress>,
+}
+
+/// Where the attempt is.
+#[derive(Default)]
+struct Progress {
+    /// Whether state is written no more.
+    is_cancelled: bool,
+    /// The newest checkpoint that is complete or given up.
+    over: CheckpointId,
+    /// Checkpoints that are being written: dropped when they are given up, and what is still being written for them ends then.
+    wanted: BTreeMap<CheckpointId, Arc<()>>,
+    /// What to confirm once a checkpoint exists.
+    tickets: BTreeMap<CheckpointId, Vec<ConfirmationTicket>>,
+}
+
+/// Runs an attempt's share until it is released.
+pub(super) async fn run(
+    manager: &TaskManager,
+    deployment: Deployment,
+    listener: Listener,
+    mut inbox: UnboundedReceiver<Order>,
+    counters: &Counters,
+) {
+    let graph = match graph_of(&deployment) {
+        Ok(graph) => graph,
+        Err(error) => return fail(&subtasks_here(&deployment), &listener, &error.into()),
+    };
+    let root = match checkpoint_root(&deployment) {
+        Ok(root) => root,
+        Err(error) => return fail(&subtasks_here(&deployment), &listener, &error.into()),
+    };
+    let (id, here_id) = (deployment.id, deployment.peers[deployment.here].id.clone());
+    let peers = deployment.peers.clone();
+    let common = Arc::new(Common {
+        listener: listener.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        root,
+        mode: run_mode(deployment.incremental),
+        generation: deployment.id.generation,
+        attempt: deployment.id.attempt,
+        progress: Mutex::default(),
+    });
+    let here: Vec<SubtaskId> = subtasks_here(&deployment);
+    let mut waiting = vec![];
+    let built = {
+        let building = build(&manager.0.registry, &manager.0.clock, graph, deployment);
+        tokio::pin!(building);
+        loop {
+            tokio::select! {
+                built = &mut building => break built,
+                order = inbox.recv() => match order {
+                    Some(Order::Tasks(TaskCommand::Cancel)) => {
+                        return here.into_iter().for_each(|id| listener(id, Report::Ended));
+                    }
+                    Some(Order::Release) | None => return,
+                    Some(order) => waiting.push(order),
+                },
+            }
+        }
+    };
+    let connected = built.and_then(|built| {
+        let exchange = connect(manager, id, &here_id, &peers, built.wires)?;
+        Ok((built.tasks, exchange))
+    });
+    // Connections last until the attempt is over everywhere: others may still read what came over them.
+    let (built, _exchange) = match connected {
+        Ok(connected) => connected,
+        Err(failure) => return fail(&here, &listener, &failure),
+    };
+    let view = |(id, task): &(SubtaskId, TaskDeployment)| (*id, task.info.clone(), task.metrics.clone());
+    let _ = counters.set(built.iter().map(view).collect());
+    let mut tasks = HashMap::new();
+    for (id, task) in built {
+        match spawn(task, common.hear(id)) {
+            Ok(handle) => {
+                tasks.insert(id, handle);
+            }
+            Err(error) => {
+                listener(id, Report::Failed(unmade(&error)));
+            }
+        }
+    }
+    waiting.into_iter().for_each(|order| common.obey(&tasks, order));
+    while let Some(order) = inbox.recv().await
+        && !matches!(order, Order::Release)
+    {
+        common.obey(&tasks, order);
+    }
+    // Whoever has not ended by now is of use to nobody.
+    common.obey(&tasks, Order::Tasks(TaskCommand::Cancel));
+}
+
+/// The chains of the plan, as the job master has them.
+fn graph_of(deployment: &Deployment) -> Result<JobGraph, TaskError> {
+    let wrong = |e: flott_core::options::OptionError| TaskError::user(e.to_string()).fatal();
+    let chaining = deployment
+        .plan
+        .options
+        .boolean("pipeline.operator-chaining.enabled")
+        .map_err(wrong)?;
+    Ok(JobGraph::of(&deployment.plan, chaining.unwrap_or(true)))
+}
+
+/// Where state files of checkpoints go.
+fn checkpoint_root(deployment: &Deployment) -> Result<Option<Root>, TaskError> {
+    match (&deployment.within, deployment.write_to.as_str()) {
+        (Some(within), _) => Ok(Some(within.root.clone())),
+        (None, "") => Ok(None),
+        (None, uri) => {
+            let root = Root::open_existing(uri, &deployment.plan.options);
+            root.map(Some).map_err(|e| TaskError::from(StateError::Store(e)))
+        }
+    }
+}
+
+/// Joins the channels that lead to other TaskManagers with theirs.
+fn connect(
+    manager: &TaskManager,
+    id: AttemptId,
+    here: &str,
+    peers: &[Peer],
+    wires: Wires,
+) -> Result<Option<Exchange>, TaskFailure> {
+    if wires.is_empty() {
+        return Ok(None);
+    }
+    let Some(service) = &manager.0.exchange else {
+        let error = TaskError::internal("a TaskManager that cannot be reached was given a part of a distributed job");
+        return Err(TaskFailure::from(&error));
+    };
+    let exchange_id = ExchangeId {
+        job: id.job,
+        generation: id.generation,
+        attempt: id.attempt,
+    };
+    let outgoing = wires.outgoing.into_iter().map(|(peer, channels)| {
+        let Peer { id, data_address } = peers[peer].clone();
+        let address = data_address;
+        (exchange::Peer { id, address }, channels)
+    });
+    let told = manager.clone();
+    let fail = move |error: TaskError| told.order(id, Order::Tasks(TaskCommand::Fail(error.full_text())));
+    Ok(Some(service.open(
+        exchange_id,
+        here,
+        wires.incoming,
+        outgoing.collect(),
+        fail,
+    )))
+}
+
+/// The subtasks of a deployment.
+pub(super) fn subtasks_here(deployment: &Deployment) -> Vec<SubtaskId> {
+    let of_vertex = |(vertex, placed): (usize, &Vec<usize>)| -> Vec<SubtaskId> {
+        let here = placed.iter().enumerate().filter(|(_, at)| **at == deployment.here);
+        here.map(|(subtask, _)| (vertex, subtask)).collect()
+    };
+    deployment.placement.iter().enumerate().flat_map(of_vertex).collect()
+}
+
+/// Tells that an attempt could not be started here: once, as it is one failure.
+pub(super) fn fail(here: &[SubtaskId], listener: &Listener, failure: &TaskFailure) {
+    for (index, id) in here.iter().enumerate() {
+        let report = match index {
+            0 => Report::Failed(failure.clone()),
+            _ => Report::Ended,
+        };
+        listener(*id, report);
+    }
+}
+
+/// Reads state and builds the tasks.
+async fn build(
+    registry: &Arc<Registry>,
+    clock: &SharedClock,
+    graph: JobGraph,
+    deployment: Deployment,
+) -> Result<Built, TaskFailure> {
+    let ctx = JobContext {
+        job_id: deployment.id.job,
+        options: Arc::new(deployment.plan.options.clone()),
+        plan: deployment.plan,
+        graph: Arc::new(graph),
+        registry: registry.clone(),
+        clock: clock.clone(),
+        generation: deployment.id.generation,
+    };
+    let (sources, states, metrics) = match deployment.within {
+        Some(within) => (within.sources, within.states, within.metrics),
+        None => {
+            let root = match deployment.restore_from.as_str() {
+                "" => Root::in_memory(),
+                uri => Root::open_existing(uri, &ctx.options).map_err(of_store)?,
+            };
+            let states = load_states(&root, deployment.states, |_| None)
+                .await
+                .map_err(|e| TaskFailure::from(&e))?;
+            let views = ctx.views(deployment.id.attempt);
+            let metrics = views.into_iter().map(|(id, _, metrics)| (id, metrics)).collect();
+            (ctx.sources().map_err(|e| unmade(&e))?, states, metrics)
+        }
+    };
+    let share = Share {
+        placement: deployment.placement,
+        here: deployment.here,
+        slots: deployment.slots,
+        metrics,
+    };
+    ctx.build(deployment.id.attempt, &share, &sources, states)
+        .map_err(|e| unmade(&e))
+}
+
+fn of_store(error: CheckpointError) -> TaskFailure {
+    TaskFailure::from(&TaskError::from(StateError::Store(error)))
+}
+
+/// What cannot be made from a plan cannot be made at the next attempt either.
+fn unmade(error: &TaskError) -> TaskFailure {
+    TaskFailure {
+        retryable: false,
+        ..TaskFailure::from(error)
+    }
+}
+
+impl Common {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a task's thread calls.
+    fn hear(self: &Arc<Self>, id: SubtaskId) -> impl Fn(TaskEvent) + Send + 'static {
+        let common = self.clone();
+        move |event| {
+            let report = match event {
+                TaskEvent::Running => Report::Running,
+                TaskEvent::Snapshot { barrier, operators } => return common.store(id, barrier, operators),
+                TaskEvent::ReportedWatermark(reached) => Report::ReportedWatermark(reached),
+                TaskEvent::Drained => Report::Drained,
+                TaskEvent::Stopped => return,
+                TaskEvent::Latency(ms) => Report::Latency(ms),
+                TaskEvent::Ended => Report::Ended,
+                TaskEvent::Failed(error) => Report::Failed(TaskFailure::from(&error)),
+            };
+            (common.listener)(id, report);
+        }
+    }
+
+    fn obey(&self, tasks: &HashMap<SubtaskId, TaskHandle>, order: Order) {
+        let command = match order {
+            Order::Task(id, command) => return tasks.get(&id).into_iter().for_each(|task| task.send(command.clone())),
+            Order::Confirm(checkpoint) => return self.confirm(checkpoint),
+            Order::Release => return,
+            Order::Tasks(command) => command,
+        };
+        match &command {
+            TaskCommand::CheckpointAborted(checkpoint) => {
+                let mut progress = self.progress();
+                progress.over = progress.over.max(*checkpoint);
+                progress.wanted.remove(checkpoint);
+                progress.tickets.remove(checkpoint);
+            }
+            TaskCommand::CheckpointComplete(checkpoint) => {
+                let mut progress = self.progress();
+                progress.over = progress.over.max(*checkpoint);
+                progress.wanted.retain(|id, _| id > checkpoint);
+            }
+            TaskCommand::Cancel => {
+                let mut progress = self.progress();
+                progress.is_cancelled = true;
+                progress.wanted.clear();
+            }
+            _ => {}
+        }
+        tasks.values().for_each(|task| task.send(command.clone()));
+    }
+
+    /// The manifest of a checkpoint exists.
+    fn confirm(&self, checkpoint: CheckpointId) {
+        let mut progress = self.progress();
+        let later = progress.tickets.split_off(&(checkpoint + 1));
+        let tickets = std::mem::replace(&mut progress.tickets, later).remove(&checkpoint);
+        tickets.iter().flatten().for_each(ConfirmationTicket::confirm);
+    }
+
+    /// Writes a subtask's state and tells the job master.
+    fn store(self: &Arc<Self>, id: SubtaskId, barrier: Barrier, operators: Vec<(OperatorId, OperatorSnapshot)>) {
+        let checkpoint = barrier.checkpoint;
+        let wanted = {
+            let mut progress = self.progress();
+            if progress.is_cancelled || checkpoint <= progress.over {
+                return;
+            }
+            Arc::downgrade(progress.wanted.entry(checkpoint).or_default())
+        };
+        let writer = self.root.as_ref().map(|root| {
+            StateWriter::of_checkpoint(root, checkpoint, self.generation, self.attempt).while_wanted(wanted)
+        });
+        let common = self.clone();
+        self.runtime.spawn(async move {
+            let writing = write_part(writer.as_ref(), common.mode, checkpoint, id, operators);
+            let written = AssertUnwindSafe(writing).catch_unwind().await;
+            let report = match written {
+                Ok(Ok(written)) => {
+                    failpoint::hit("checkpoint-ack");
+                    let (part, ticket) = WrittenPart::of(written);
+                    common.progress().tickets.entry(checkpoint).or_default().push(ticket);
+                    Report::Part(checkpoint, Box::new(part))
+                }
+                Ok(Err(error)) => Report::PartFailed(checkpoint, TaskError::from(error).into()),
+                Err(panic) => Report::PartFailed(
+                    checkpoint,
+                    TaskFailure {
+                        label: FailureLabel::Internal,
+                        text: format!("the writing of state panicked: {}", panic_text(&*panic)),
+                        retryable: true,
+                    },
+                ),
+            };
+            (common.listener)(id, report);
+        });
+    }
+}

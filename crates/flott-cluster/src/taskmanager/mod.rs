@@ -1,0 +1,121 @@
+//! The TaskManager: runs its share of every attempt that a job master deploys to it.
+//!
+//! It knows no job beyond its attempts. Each attempt is an actor ([`attempt`]) that loads state, starts the tasks' threads and passes
+//! orders on, in order; what tasks tell goes straight to who deployed them. State is read and written here ([`state`]), never by
+//! the job master: so checkpoints and restores take place where the data is.
+//!
+//! A JobManager and its TaskManagers in one process are the same code, with values in place of messages.
+
+mod attempt;
+mod state;
+
+pub use state::load_states;
+pub(crate) use state::write_part;
+
+use crate::coordinator::SubtaskId;
+use crate::protocol::{AttemptId, Deployment, Order, Report};
+use crate::stats::TaskView;
+use flott_core::clock::SharedClock;
+use flott_runtime::Registry;
+use flott_runtime::TaskError;
+use flott_runtime::error::panic_text;
+use flott_runtime::exchange::ExchangeService;
+use flott_runtime::metrics::TaskReading;
+use flott_runtime::task::TaskCommand;
+use futures::FutureExt;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// Hears what subtasks tell. Called from any thread; must not wait.
+pub type Listener = Arc<dyn Fn(SubtaskId, Report) + Send + Sync>;
+
+/// What runs tasks in this process. Cloning shares it.
+#[derive(Clone)]
+pub struct TaskManager(Arc<Inner>);
+
+struct Inner {
+    registry: Arc<Registry>,
+    clock: SharedClock,
+    /// How other TaskManagers reach this one; none if there are no others.
+    exchange: Option<ExchangeService>,
+    attempts: Mutex<HashMap<AttemptId, Running>>,
+}
+
+/// An attempt's share that runs here.
+struct Running {
+    inbox: UnboundedSender<Order>,
+    counters: Counters,
+}
+
+/// Counters of the tasks of an attempt, once they are built.
+type Counters = Arc<OnceLock<Vec<TaskView>>>;
+
+impl TaskManager {
+    /// A TaskManager that runs the kinds of `registry`; `exchange` joins it with others.
+    pub fn new(registry: Arc<Registry>, clock: SharedClock, exchange: Option<ExchangeService>) -> Self {
+        Self(Arc::new(Inner {
+            registry,
+            clock,
+            exchange,
+            attempts: Mutex::default(),
+        }))
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, HashMap<AttemptId, Running>> {
+        self.0.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a share of an attempt: at once, if its state need not be read first. Needs Tokio.
+    ///
+    /// What becomes of it the reports tell: every subtask of the share reports `Ended` or `Failed` in the end, also where none could be
+    /// started.
+    pub fn deploy(&self, deployment: Deployment, listener: Listener) {
+        let (sender, inbox) = unbounded_channel();
+        let (id, counters) = (deployment.id, Counters::default());
+        let running = Running {
+            inbox: sender,
+            counters: counters.clone(),
+        };
+        self.attempts().insert(id, running);
+        let (manager, here) = (self.clone(), attempt::subtasks_here(&deployment));
+        tokio::spawn(async move {
+            let running = attempt::run(&manager, deployment, listener.clone(), inbox, &counters);
+            if let Err(panic) = AssertUnwindSafe(running).catch_unwind().await {
+                let text = format!("the deployment of tasks panicked: {}", panic_text(&*panic));
+                attempt::fail(&here, &listener, &TaskError::internal(text).into());
+            }
+            manager.attempts().remove(&id);
+        });
+    }
+
+    /// Passes an order on to an attempt. One that is over does not hear.
+    pub fn order(&self, attempt: AttemptId, order: Order) {
+        if let Some(running) = self.attempts().get(&attempt) {
+            let _ = running.inbox.send(order);
+        }
+    }
+
+    /// Cancels all attempts, which nobody orders any more.
+    pub fn cancel_all(&self) {
+        for running in self.attempts().values() {
+            let _ = running.inbox.send(Order::Tasks(TaskCommand::Cancel));
+            let _ = running.inbox.send(Order::Release);
+        }
+    }
+
+    /// What the tasks of every attempt have counted.
+    pub fn readings(&self) -> Vec<(AttemptId, Vec<(SubtaskId, TaskReading)>)> {
+        let read = |(id, _, metrics): &TaskView| (*id, metrics.read());
+        let of_attempt = |(id, tasks): (AttemptId, Vec<TaskView>)| (id, tasks.iter().map(read).collect());
+        self.views().into_iter().map(of_attempt).collect()
+    }
+
+    /// The tasks of every attempt, with their counters.
+    pub fn views(&self) -> Vec<(AttemptId, Vec<TaskView>)> {
+        let attempts = self.attempts();
+        let of_attempt = |(id, running): (&AttemptId, &Running)| Some((*id, running.counters.get()?.clone()));
+        attempts.iter().filter_map(of_attempt).collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! State of tasks, read before they start and written at checkpoints.
+
+use crate::coordinator::SubtaskId;
+use crate::deploy::RestoredStates;
+use crate::error::ClusterError;
+use crate::protocol::OperatorStates;
+use flott_checkpoint::{Root, StateWriter};
+use flott_core::{CheckpointId, OperatorId};
+use flott_runtime::task::SPLITS_STATE;
+use flott_runtime::{FailureLabel, TaskError};
+use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_subtask};
+use flott_state::{OperatorSnapshot, RestoredState, RunMode, StateError};
+
+/// Reads what subtasks start from; `loaded`: what was read of an operator before, of all the same subtasks.
+///
+/// # Errors
+/// If files are damaged or missing.
+pub async fn load_states(
+    root: &Root,
+    states: Vec<OperatorStates>,
+    loaded: impl Fn(OperatorId) -> Option<Vec<RestoredState>>,
+) -> Result<RestoredStates, TaskError> {
+    let mut all = RestoredStates::new();
+    for of_operator in states {
+        let count = of_operator.subtasks.len();
+        let before = loaded(of_operator.operator.id).filter(|states| states.len() == count);
+        let mut before = before.into_iter().flatten();
+        for subtask in &of_operator.subtasks {
+            let mut state = match before.next() {
+                Some(state) => state,
+                None => load_subtask(root, &of_operator.operator, subtask).await?,
+            };
+            if let Some(checkpoint) = of_operator.continued {
+                state.continue_from(checkpoint);
+            }
+            // The job master has read these: they come back as splits.
+            let _ = state.operator_state(SPLITS_STATE);
+            all.insert((of_operator.node, subtask.index), state);
+        }
+    }
+    Ok(all)
+}
+
+/// Bytes of a subtask's state that go into a manifest where there is no place for files, as in Flink.
+const LARGEST_INLINE_BYTES: usize = 5 << 20;
+
+/// Encodes and writes a subtask's state; without a writer it goes whole into the manifest.
+///
+/// # Errors
+/// If it cannot be encoded or written, or is not wanted any more, or is too large for a manifest.
+pub(crate) async fn write_part(
+    writer: Option<&StateWriter>,
+    mode: RunMode,
+    id: CheckpointId,
+    (_, subtask): SubtaskId,
+    operators: Vec<(OperatorId, OperatorSnapshot)>,
+) -> Result<WrittenSnapshots, ClusterError> {
+    let encoded = tokio::task::spawn_blocking(move || encode_snapshots(id, subtask, operators, mode)).await;
+    let encoded = encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))?;
+    let written = match (encoded, writer) {
+        (Ok(encoded), Some(writer)) => encoded.write(writer).await,
+        (Ok(encoded), None) if encoded.new_bytes() > LARGEST_INLINE_BYTES => {
+            let text = format!(
+                "{} bytes of state are too much for the JobManager's memory, which takes {LARGEST_INLINE_BYTES} of a subtask: set \
+                 'execution.checkpointing.dir' to a folder or bucket that all processes reach",
+                encoded.new_bytes()
+            );
+            return Err(TaskError::new(FailureLabel::User, text).fatal().into());
+        }
+        (Ok(encoded), None) => encoded.inline(),
+        (Err(error), _) => Err(error),
+    };
+    written.map_err(|error| match error {
+        StateError::Store(error) => error.into(),
+        error => TaskError::from(error).into(),
+    })
+}

@@ -1,0 +1,69 @@
+//! The failures of a job, newest first, each with what failed beside it.
+
+use crate::app::App;
+use crate::error::{Answer, Json, RestError};
+use crate::request;
+use crate::vertices::UNASSIGNED;
+use axum::extract::{Path, RawQuery, State};
+use flott_cluster::history::ExceptionRecord;
+use flott_runtime::FailureLabel;
+use serde_json::{Value, json};
+
+/// Failures that are told unless `maxExceptions` says otherwise.
+const MAX_EXCEPTIONS: usize = 20;
+
+/// `GET /jobs/:job/exceptions?maxExceptions=N`
+pub(crate) async fn history(State(app): State<App>, Path(id): Path<String>, RawQuery(raw): RawQuery) -> Answer {
+    let job = app.job(&id)?;
+    let wanted = match request::query(raw.as_deref(), "maxExceptions") {
+        Some(text) => text.parse().map_err(|_| RestError::parameter("maxExceptions", &text))?,
+        None => MAX_EXCEPTIONS,
+    };
+    let exceptions = job.stats.exceptions();
+    let last = exceptions.records().next();
+    let entries: Vec<Value> = exceptions.records().take(wanted).map(entry).collect();
+    let is_truncated = exceptions.is_truncated || exceptions.records().count() > wanted;
+    Ok(Json::ok(json!({
+        "root-exception": last.map(|record| record.text.clone()),
+        "timestamp": last.map_or(-1, |record| record.at_ms),
+        "all-exceptions": [],
+        "truncated": is_truncated,
+        "exceptionHistory": { "entries": entries, "truncated": is_truncated },
+    })))
+}
+
+fn entry(record: &ExceptionRecord) -> Value {
+    let label = record.task.as_ref().map(|task| label(task.label));
+    let name = match &record.task {
+        Some(_) => "flott.TaskFailed",
+        None => "flott.JobFailed",
+    };
+    let task = record
+        .task
+        .as_ref()
+        .map(|task| format!("{} - subtask {}", task.name, task.subtask.1 + 1));
+    let mut entry = json!({
+        "exceptionName": name,
+        "stacktrace": record.text,
+        "timestamp": record.at_ms,
+        "failureLabels": {},
+        "taskName": task,
+        "endpoint": UNASSIGNED,
+        "taskManagerId": UNASSIGNED,
+        "concurrentExceptions": record.concurrent.iter().map(self::entry).collect::<Vec<_>>(),
+    });
+    if let Some(label) = label {
+        entry["failureLabels"]["TYPE"] = json!(label);
+    }
+    entry
+}
+
+fn label(label: FailureLabel) -> &'static str {
+    match label {
+        FailureLabel::Data => "DATA",
+        FailureLabel::User => "USER",
+        FailureLabel::Resources => "RESOURCES",
+        FailureLabel::Infrastructure => "INFRASTRUCTURE",
+        FailureLabel::Internal => "INTERNAL",
+    }
+}

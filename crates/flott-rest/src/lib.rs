@@ -1,0 +1,50 @@
+//! Flink's REST API over the jobs of a [`Dispatcher`]: what Flink's command line, dashboard and operators ask of a JobManager.
+//!
+//! [`serve`] answers every path below both with and without the prefix `/v1`. `:job` and `:vertex` are ids of 32 hexadecimal digits; a
+//! vertex has the id of its first operator. Errors are `{"errors": ["…"]}`. Numbers that Flott does not have are 0 or -1, as Flink
+//! sends them for what is absent; they are never left out, because Flink's client refuses that.
+//!
+//! | method | path | answer |
+//! |---|---|---|
+//! | GET | `/config`, `/overview` | versions; counts of slots and jobs (`jobmanager`) |
+//! | GET | `/jobmanager/config`, `/jobs/:job/jobmanager/config`, `/jobmanager/environment`, `/jobmanager/metrics` | the same |
+//! | GET | `/taskmanagers`, `/taskmanagers/:id` | TaskManagers (`taskmanagers`) |
+//! | GET | `/jobs`, `/jobs/overview`, `/jobs/:job`, `/jobs/:job/status`, `/jobs/:job/plan`, `/jobs/:job/config` | jobs (`jobs`, `plan`) |
+//! | GET | `/jobs/:job/exceptions` | failures (`exceptions`) |
+//! | POST | `/jobs` | submission of a Flott plan (`submit`) |
+//! | PATCH | `/jobs/:job?mode=cancel` | cancels (`jobs`) |
+//! | GET | `/jobs/:job/yarn-cancel` | the same, for the dashboard |
+//! | GET | `/jobs/:job/vertices/:vertex`, `…/watermarks`, `…/backpressure` | a vertex (`vertices`) |
+//! | GET | `/jobs/:job/metrics`, `/jobs/:job/vertices/:vertex/metrics`, `…/subtasks/metrics` | metrics (`metrics`) |
+//! | GET | `/jobs/:job/checkpoints`, `…/config`, `…/details/:n` | checkpoints (`checkpoints`) |
+//! | POST, then GET `…/:trigger` | `/jobs/:job/savepoints`, `/jobs/:job/checkpoints`, `/savepoint-disposal` | operations (`savepoints`) |
+//! | POST | `/jobs/:job/stop` | the same; asked for below `/savepoints` |
+//!
+//! A body on GET is read by nobody and does no harm: Flink's client sends one. Java programs do not run here, so a submission by Flink's
+//! own client (multipart) is refused.
+
+mod app;
+mod checkpoints;
+mod error;
+mod exceptions;
+mod io;
+mod jobmanager;
+mod jobs;
+mod metric_values;
+mod metrics;
+mod operations;
+mod plan;
+mod rates;
+mod request;
+mod savepoints;
+mod server;
+mod status;
+mod submit;
+mod taskmanagers;
+mod throwable;
+mod vertices;
+
+#[cfg(doc)]
+use flott_cluster::dispatcher::Dispatcher;
+
+pub use server::serve;

@@ -1,0 +1,101 @@
+//! The plan of a job as Flink's dashboard draws it: one node a vertex, with the edges into it.
+
+use crate::app::{App, vertex_id};
+use crate::error::{Answer, Json};
+use axum::extract::{Path, State};
+use flott_cluster::JobHandle;
+use flott_plan::{Partitioning, Vertex};
+use serde_json::{Value, json};
+
+/// `GET /jobs/:job/plan`
+pub(crate) async fn plan(State(app): State<App>, Path(id): Path<String>) -> Answer {
+    let job = app.job(&id)?;
+    Ok(Json::ok(json!({ "plan": of_job(&job) })))
+}
+
+/// The plan of a job.
+pub(crate) fn of_job(job: &JobHandle) -> Value {
+    // Flink lists sinks first.
+    let nodes = job.graph.vertices.iter().rev().map(|vertex| node(job, vertex));
+    json!({
+        "jid": job.job_id,
+        "name": job.name,
+        "type": "STREAMING",
+        "nodes": nodes.collect::<Vec<_>>(),
+    })
+}
+
+fn node(job: &JobHandle, vertex: &Vertex) -> Value {
+    let edges = job.graph.edges.iter().filter(|edge| edge.to == vertex.id);
+    let input = |(num, edge): (usize, &flott_plan::VertexEdge)| {
+        json!({
+            "num": num,
+            "id": vertex_id(job, &job.graph.vertices[edge.from]),
+            "ship_strategy": ship_strategy(&edge.partitioning),
+            "exchange": "pipelined_bounded",
+        })
+    };
+    json!({
+        "id": vertex_id(job, vertex),
+        "parallelism": vertex.parallelism,
+        "operator": "",
+        "operator_strategy": "",
+        "description": description(job, vertex),
+        "inputs": edges.enumerate().map(input).collect::<Vec<_>>(),
+        "optimizer_properties": {},
+    })
+}
+
+/// The operators of a vertex, one a line, as HTML: the dashboard shows it as such, so that texts of the job must not be tags.
+fn description(job: &JobHandle, vertex: &Vertex) -> String {
+    let line = |(depth, node): (usize, &usize)| {
+        let node = &job.plan.nodes[*node];
+        let text = if node.description.is_empty() {
+            &node.name
+        } else {
+            &node.description
+        };
+        let indent = if depth == 0 { "" } else { "+- " };
+        format!("{indent}{}<br/>", escape(text))
+    };
+    vertex.nodes.iter().enumerate().map(line).collect()
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\n' => escaped.push_str("<br/>"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn ship_strategy(partitioning: &Partitioning) -> &'static str {
+    match partitioning {
+        Partitioning::Forward => "FORWARD",
+        Partitioning::Hash { .. } | Partitioning::Keyed => "HASH",
+        Partitioning::Custom => "CUSTOM",
+        Partitioning::Rebalance => "REBALANCE",
+        Partitioning::Rescale => "RESCALE",
+        Partitioning::Shuffle => "SHUFFLE",
+        Partitioning::Broadcast => "BROADCAST",
+        Partitioning::Global => "GLOBAL",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_a_job_are_no_tags() {
+        assert_eq!(escape("a < 'b'\n<script>"), "a &lt; &#39;b&#39;<br/>&lt;script&gt;");
+    }
+}

@@ -1,0 +1,8 @@
+//! The server over a dispatcher in this process, asked over a socket as clients ask it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod answers;
+mod jobs;
+mod operations;
+mod support;

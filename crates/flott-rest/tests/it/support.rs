@@ -1,0 +1,193 @@
+//! A server on a loopback port, jobs for it, and a client that writes requests byte by byte.
+
+use async_trait::async_trait;
+use flott_cluster::dispatcher::Dispatcher;
+use flott_cluster::resources::{Allocation, Slots, TaskManagerInfo, WithinProcess};
+use flott_cluster::taskmanager::TaskManager;
+use flott_cluster::{ClusterError, JobHandle, Restore, Submission};
+use flott_core::clock::SystemClock;
+use flott_core::{JobId, Options};
+use flott_plan::Plan;
+use flott_sql::script::{Outcome, Script, Session};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// Longest wait for anything; only guards against hanging.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Rows that nobody looks at, for as long as the job runs.
+pub const ENDLESS: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '2000');
+    CREATE TABLE nothing (n BIGINT) WITH ('connector' = 'blackhole');
+    INSERT INTO nothing SELECT n FROM numbers WHERE n > 0;";
+
+/// Slots of this process, shown as those of one TaskManager.
+struct Shown(WithinProcess);
+
+#[async_trait]
+impl Slots for Shown {
+    async fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError> {
+        self.0.allocate(job, needed).await
+    }
+
+    fn task_managers(&self) -> Vec<TaskManagerInfo> {
+        vec![TaskManagerInfo {
+            id: "tm-1".into(),
+            address: "127.0.0.1:6122".into(),
+            data_port: 6121,
+            slots: 4,
+            free_slots: 1,
+            last_heartbeat_ms: 1_700_000_000_000,
+            cpu_cores: 2,
+            memory_bytes: 8 << 30,
+            used_bytes: 1 << 30,
+        }]
+    }
+}
+
+/// A server.
+pub struct Server {
+    address: SocketAddr,
+    /// What it serves.
+    pub dispatcher: Dispatcher,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// Starts one whose JobManager has these options.
+    pub async fn start(options: &[(&str, &str)]) -> Self {
+        let options: Options = options.iter().copied().collect();
+        let registry = Arc::new(flott::registry());
+        let manager = TaskManager::new(registry.clone(), Arc::new(SystemClock), None);
+        let slots = Arc::new(Shown(WithinProcess::new(manager)));
+        let dispatcher = Dispatcher::new(options, registry, Arc::new(SystemClock), slots).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = dispatcher.clone();
+        let task = tokio::spawn(async move {
+            flott_rest::serve(listener, served, std::future::pending())
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            dispatcher,
+            task,
+        }
+    }
+
+    /// Submits a script's only job without the server, and waits until it runs.
+    pub async fn run(&self, sql: &str, options: &[(&str, &str)]) -> JobHandle {
+        let submission = Submission {
+            plan: plan(sql, options),
+            restore: Restore::Fresh,
+            allow_non_restored_state: false,
+        };
+        let job = self.dispatcher.submit(submission).await.unwrap();
+        tokio::time::timeout(DEADLINE, job.running())
+            .await
+            .expect("the job does not start");
+        job
+    }
+
+    /// Sends a request, and gives the status and the JSON of the answer.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        self.ask_with(method, path, "application/json", body.map(str::as_bytes))
+            .await
+    }
+
+    /// The same with a type of the body.
+    pub async fn ask_with(&self, method: &str, path: &str, content_type: &str, body: Option<&[u8]>) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut request = head(method, path, content_type, "close", body).into_bytes();
+        request.extend(body.unwrap_or_default());
+        // The answer to a body that is too large may come before all of it is sent.
+        let _ = stream.write_all(&request).await;
+        let mut bytes = vec![];
+        let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes))
+            .await
+            .expect("no answer");
+        answer(&bytes)
+    }
+
+    /// GET of something that is there.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.ask("GET", path, None).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    /// A connection for several requests.
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Asks until `done` says so, and gives the last answer.
+    pub async fn until(&self, path: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let asking = async {
+            loop {
+                let answer = self.get(path).await;
+                if done(&answer) {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let asked = tokio::time::timeout(DEADLINE, asking).await;
+        asked.unwrap_or_else(|_| panic!("{path} never gave what was waited for"))
+    }
+
+    /// Waits for the end of a triggered operation, which is asked for at `path`; gives its result.
+    pub async fn operation(&self, path: &str, trigger: &Value) -> Value {
+        let path = format!("{path}/{}", trigger.as_str().unwrap());
+        let ended = self.until(&path, |answer| answer["status"]["id"] == "COMPLETED").await;
+        ended["operation"].clone()
+    }
+}
+
+/// The head of a request.
+pub fn head(method: &str, path: &str, content_type: &str, connection: &str, body: Option<&[u8]>) -> String {
+    let length = body.map(|body| format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len()));
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n{}\r\n",
+        length.unwrap_or_default()
+    )
+}
+
+/// Status and JSON of an answer.
+pub fn answer(bytes: &[u8]) -> (u16, Value) {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer: {text}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
+    (
+        status,
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}")),
+    )
+}
+
+/// The plan of a script's only job.
+pub fn plan(sql: &str, options: &[(&str, &str)]) -> Plan {
+    let options: Options = options.iter().copied().collect();
+    let script = Script::parse(sql, &|_| None).unwrap();
+    let mut session = Session::new(Arc::new(flott::registry()), options);
+    let outcomes = session.execute_all(&script).unwrap();
+    let job = outcomes.into_iter().find_map(|outcome| match outcome {
+        Outcome::Job(job) => Some(job.plan),
+        _ => None,
+    });
+    job.unwrap()
+}
