@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A cluster of Flott, and of Flink beside it in one run: start, submission, idle memory, latency, and the gap when a TaskManager is killed.
+"""A cluster of Flott, and of Flink beside it in one run: start, submission, idle memory, latency, and the gap when a TaskManager is killed; of Flott
+also the gaps when the leading of two JobManagers is killed, in output as it is written and in committed output.
 
   cluster.py [--flott PATH] [--engines flott,flink] [--after 20]
 
@@ -27,8 +28,8 @@ def pss_mb(pids):
     return round(sum(int(l.split()[1]) for l in lines if l.startswith("Pss:")) / 1024, 1)
 
 
-def recovery(engine, **env):
-    r = subprocess.run([sys.executable, str(bench.HERE / "recovery.py"), "--engine", engine, "--after", str(a.after)],
+def recovery(engine, *args, **env):
+    r = subprocess.run([sys.executable, str(bench.HERE / "recovery.py"), "--engine", engine, "--after", str(a.after), *args],
                        check=True, capture_output=True, text=True, env={**os.environ, **env})
     return json.loads(r.stdout.splitlines()[-1])
 
@@ -66,7 +67,43 @@ def flott():
             res["recovery"] = recovery("flott", FLOTT=a.flott, FLOTT_REST=rest)
         finally:
             subprocess.run([a.flott, "cluster", "stop"], env=env, stdout=subprocess.DEVNULL)
+    res["leader_killed"] = {"written": leaders(), "committed": leaders("--committed")}
     return res
+
+
+def leaders(*args):
+    """The gap when the leader is killed, of two JobManagers that find each other by a folder."""
+    places = [f"127.0.0.1:{a.port + 2}", f"127.0.0.1:{a.port + 4}"]
+    with tempfile.TemporaryDirectory() as d:
+        common = ["-Dhigh-availability.type=FILESYSTEM", f"-Dhigh-availability.storageDir={d}/ha", "-Dtaskmanager.numberOfTaskSlots=2"]
+        start = lambda *more: subprocess.Popen([a.flott, *more, *common], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        processes = []
+        try:
+            for place in places:
+                port = int(place.rsplit(":", 1)[1])
+                processes.append(start("jobmanager", f"-Drest.port={port}", f"-Djobmanager.rpc.port={port + 1}"))
+                if len(processes) == 1:
+                    await_overview(place, lambda overview: True)
+            processes += [start("taskmanager") for _ in range(2)]
+            await_overview(places[0], lambda overview: overview["taskmanagers"] == 2)
+            return recovery("flott", "--kill", "jm", *args, FLOTT=a.flott, FLOTT_REST=places[0], FLOTT_NEXT=places[1], FLOTT_LEADER=str(processes[0].pid))
+        finally:
+            for process in reversed(processes):
+                process.kill()
+                process.wait()
+
+
+def await_overview(place, wanted):
+    deadline = time.time() + 30
+    while True:
+        try:
+            if wanted(call(f"http://{place}/overview")):
+                return
+        except (OSError, RuntimeError):
+            pass  # it does not listen yet, or nobody leads
+        if time.time() > deadline:
+            sys.exit(f"no JobManager at {place} is ready")
+        time.sleep(0.05)
 
 
 def flink():

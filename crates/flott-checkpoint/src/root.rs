@@ -163,6 +163,18 @@ impl Root {
         }
     }
 
+    /// Writes a file in place of what was there; for signs of life, which are no part of any protocol.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn put_over(&self, path: &str, content: impl Into<PutPayload>) -> Result<(), CheckpointError> {
+        let place = self.place(path);
+        let put = self.store.put_opts(&place, content.into(), PutOptions::default());
+        put.await
+            .map(drop)
+            .map_err(|e| CheckpointError::io("write", self.display(path), &e))
+    }
+
     /// Reads a whole file.
     ///
     /// # Errors

@@ -2,30 +2,42 @@
 //!
 //! What REST and the commands ask of a JobManager they ask here; each job is a [`JobHandle`]. Ended jobs stay for an hour
 //! (`jobstore.expiration-time`, in seconds), so that who looks later still finds how they ended.
+//!
+//! Under high availability each accepted job is kept in a [`JobStore`] before its submission is answered; the next leader's dispatcher takes all
+//! over ([`Dispatcher::take_over`]) that have not ended.
 
 use crate::error::ClusterError;
+use crate::high_availability::jobs::{JobRecord, JobStore};
 use crate::resources::{Slots, TaskManagerInfo};
-use crate::submit::{JobHandle, Submission, submit_to};
+use crate::submit::{Accepted, JobHandle, Origin, Submission, accept, launch};
 use flott_core::clock::SharedClock;
 use flott_core::{JobId, Options};
 use flott_runtime::Registry;
+use futures::future::join_all;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// How long ended jobs are remembered, unless `jobstore.expiration-time` says otherwise.
 const REMEMBERED_SECONDS: i64 = 3_600;
 
 /// What options of processes begin with: they are no job's business, and a secret must not leave its process.
-const OF_PROCESSES: [&str; 8] = [
+const OF_PROCESSES: [&str; 9] = [
     "security.",
     "jobmanager.",
     "taskmanager.",
     "rest.",
     "heartbeat.",
+    "high-availability",
     "metrics.reporter",
     "slot.",
     "jobstore.",
 ];
+
+/// Longest pause between two tries to take over a job.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The jobs of a JobManager. Cloning shares them.
 #[derive(Clone)]
@@ -36,13 +48,22 @@ struct Inner {
     registry: Arc<Registry>,
     clock: SharedClock,
     slots: Arc<dyn Slots>,
+    store: Option<JobStore>,
     remembered_ms: i64,
-    jobs: Mutex<BTreeMap<JobId, JobHandle>>,
+    jobs: Mutex<BTreeMap<JobId, Job>>,
     started_ms: i64,
+    /// Whether another leads.
+    is_suspended: AtomicBool,
+}
+
+struct Job {
+    handle: JobHandle,
+    /// Ends its master without a trace.
+    master: AbortHandle,
 }
 
 impl Dispatcher {
-    /// A dispatcher without jobs. `options` are the cluster's: a job's own win over them.
+    /// A dispatcher without jobs. `options` are the cluster's: a job's own win over them. `store` keeps jobs for the next leader.
     ///
     /// # Errors
     /// If an option's value is wrong.
@@ -51,6 +72,7 @@ impl Dispatcher {
         registry: Arc<Registry>,
         clock: SharedClock,
         slots: Arc<dyn Slots>,
+        store: Option<JobStore>,
     ) -> Result<Self, ClusterError> {
         let remembered = options.integer("jobstore.expiration-time")?;
         let started_ms = clock.now_ms();
@@ -59,16 +81,23 @@ impl Dispatcher {
             registry,
             clock,
             slots,
+            store,
             remembered_ms: remembered.unwrap_or(REMEMBERED_SECONDS).max(0) * 1_000,
             jobs: Mutex::default(),
             started_ms,
+            is_suspended: AtomicBool::new(false),
         })))
     }
 
-    fn jobs_now(&self) -> MutexGuard<'_, BTreeMap<JobId, JobHandle>> {
+    fn jobs_now(&self) -> MutexGuard<'_, BTreeMap<JobId, Job>> {
         let mut jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest_ms = self.0.clock.now_ms() - self.0.remembered_ms;
-        jobs.retain(|_, job| job.stats.end_time_ms().is_none_or(|ended_ms| ended_ms >= oldest_ms));
+        jobs.retain(|_, job| {
+            job.handle
+                .stats
+                .end_time_ms()
+                .is_none_or(|ended_ms| ended_ms >= oldest_ms)
+        });
         jobs
     }
 
@@ -83,28 +112,96 @@ impl Dispatcher {
                 submission.plan.options.set(key, value);
             }
         }
+        let kept = self.0.store.as_ref().map(|store| (store, submission.clone()));
+        let accepted = self.accept(submission, Origin::Submitted).await?;
+        let record = match kept {
+            Some((store, submission)) => Some(store.put(accepted.ctx.job_id, &submission).await?),
+            None => None,
+        };
+        self.launch(accepted, record)
+    }
+
+    async fn accept(&self, submission: Submission, origin: Origin) -> Result<Accepted, ClusterError> {
         let inner = &self.0;
-        let job = submit_to(
-            inner.slots.clone(),
-            inner.registry.clone(),
-            inner.clock.clone(),
-            submission,
-        )
-        .await?;
-        self.jobs_now().insert(job.job_id, job.clone());
-        Ok(job)
+        self.check_leadership()?;
+        let (registry, clock) = (inner.registry.clone(), inner.clock.clone());
+        accept(&*inner.slots, registry, clock, submission, origin).await
+    }
+
+    fn launch(&self, accepted: Accepted, record: Option<JobRecord>) -> Result<JobHandle, ClusterError> {
+        let (handle, master) = launch(accepted, self.0.slots.clone(), record)?;
+        let job = Job {
+            handle: handle.clone(),
+            master,
+        };
+        self.jobs_now().insert(handle.job_id, job);
+        if let Err(error) = self.check_leadership() {
+            self.suspend();
+            return Err(error);
+        }
+        Ok(handle)
+    }
+
+    fn check_leadership(&self) -> Result<(), ClusterError> {
+        match self.0.is_suspended.load(Ordering::SeqCst) {
+            true => Err(ClusterError::Connection(
+                "this JobManager does not lead any more".to_owned(),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes over all jobs that an earlier leader has left: those whose tasks still run go on, all others start again from their newest
+    /// checkpoint. Returns when each was tried once; one that cannot be taken over yet is tried again and again.
+    ///
+    /// # Errors
+    /// If the jobs cannot be read, or another leads by now.
+    pub async fn take_over(&self) -> Result<(), ClusterError> {
+        let Some(store) = &self.0.store else {
+            return Ok(());
+        };
+        let jobs = store.take_over(self.0.clock.now_ms() - self.0.remembered_ms).await?;
+        self.0
+            .slots
+            .await_attempts_of(jobs.iter().map(|(_, record)| record.job()).collect());
+        let recovering = jobs.into_iter().map(|(submission, record)| async move {
+            if let Err(error) = self.recover(&submission, &record).await {
+                let (job, name) = (record.job(), &submission.plan.name);
+                tracing::error!(%job, name, %error, "the job cannot be taken over yet, and is tried again");
+                tokio::spawn(recover_at_last(Arc::downgrade(&self.0), submission, record));
+            }
+        });
+        join_all(recovering).await;
+        Ok(())
+    }
+
+    async fn recover(&self, submission: &Submission, record: &JobRecord) -> Result<(), ClusterError> {
+        let origin = Origin::TakenOver(record.job());
+        let accepted = self.accept(submission.clone(), origin).await?;
+        let is_adopted = accepted.adopted.is_some();
+        let job = self.launch(accepted, Some(record.clone()))?;
+        tracing::info!(job = %job.job_id, name = job.name, is_adopted, "the job was taken over");
+        Ok(())
+    }
+
+    /// Lets go of all jobs as they are, for another leader: nothing is told to tasks, nor noted anywhere.
+    pub fn suspend(&self) {
+        self.0.is_suspended.store(true, Ordering::SeqCst);
+        for job in self.jobs_now().values() {
+            job.master.abort();
+        }
     }
 
     /// All jobs that are remembered, oldest first.
     pub fn jobs(&self) -> Vec<JobHandle> {
-        let mut jobs: Vec<JobHandle> = self.jobs_now().values().cloned().collect();
+        let mut jobs: Vec<JobHandle> = self.jobs_now().values().map(|job| job.handle.clone()).collect();
         jobs.sort_by_key(|job| job.stats.start_time_ms());
         jobs
     }
 
     /// A job.
     pub fn job(&self, id: JobId) -> Option<JobHandle> {
-        self.jobs_now().get(&id).cloned()
+        self.jobs_now().get(&id).map(|job| job.handle.clone())
     }
 
     /// The TaskManagers that are there.
@@ -125,5 +222,26 @@ impl Dispatcher {
     /// When the JobManager started, in milliseconds since the epoch.
     pub fn started_ms(&self) -> i64 {
         self.0.started_ms
+    }
+}
+
+/// Takes over a job that could not be at first: its broker may be away, or a file. Ends with the leadership.
+async fn recover_at_last(dispatcher: Weak<Inner>, submission: Submission, record: JobRecord) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(inner) = dispatcher
+            .upgrade()
+            .filter(|inner| !inner.is_suspended.load(Ordering::SeqCst))
+        else {
+            return;
+        };
+        match Dispatcher(inner).recover(&submission, &record).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(job = %record.job(), %error, "the job cannot be taken over yet, and is tried again")
+            }
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

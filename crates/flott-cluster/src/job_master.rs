@@ -12,16 +12,19 @@ use crate::alignment::Alignment;
 use crate::commit::{SharedCommitter, commit_with_retries, committables};
 use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::deploy::{JobContext, JobSource};
+use crate::deployed::Deployed;
 use crate::error::ClusterError;
+use crate::high_availability::jobs::{JobRecord, Noted};
 use crate::history::FailedTask;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
 use crate::prepare::{Enumerated, Prepared, prepare};
 use crate::protocol::{AttemptId, Deployment, OperatorStates, Order, Peer, Report, TaskFailure, Within, WrittenPart};
-use crate::resources::{Allocation, Heard, Slots};
+use crate::resources::{Adopted, GatewayListener, Heard, Slots};
 use crate::savepoint::{SavepointAnswer, WantedSavepoint};
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
 use flott_checkpoint::SubtaskRestore;
+use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, EventTime, JobStatus, OperatorId};
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
@@ -75,6 +78,9 @@ pub(crate) enum Message {
     },
 }
 
+/// Between two tries to note a job's end.
+const RETRY_NOTE: Duration = Duration::from_secs(1);
+
 /// Gets a checkpoint's number, or why there is none.
 type CheckpointAnswer = oneshot::Sender<Result<CheckpointId, String>>;
 
@@ -92,43 +98,6 @@ struct Collecting {
     asked: Vec<CheckpointAnswer>,
 }
 
-/// Where the tasks of the running attempt are; released everywhere by dropping it.
-struct Deployed {
-    id: AttemptId,
-    allocation: Allocation,
-    placement: Vec<Vec<usize>>,
-}
-
-impl Drop for Deployed {
-    fn drop(&mut self) {
-        self.tell_all(&Order::Release);
-    }
-}
-
-impl Deployed {
-    /// Passes an order on to the TaskManager of a subtask.
-    fn tell(&self, (vertex, subtask): SubtaskId, command: TaskCommand) {
-        let manager = &self.allocation.task_managers[self.placement[vertex][subtask]];
-        manager.gateway.order(self.id, Order::Task((vertex, subtask), command));
-    }
-
-    /// Passes an order on to all TaskManagers.
-    fn tell_all(&self, order: &Order) {
-        for manager in &self.allocation.task_managers {
-            manager.gateway.order(self.id, order.clone());
-        }
-    }
-
-    /// The subtasks of a TaskManager.
-    fn of_task_manager(&self, index: usize) -> Vec<SubtaskId> {
-        let of_vertex = |(vertex, placed): (usize, &Vec<usize>)| -> Vec<SubtaskId> {
-            let there = placed.iter().enumerate().filter(|(_, at)| **at == index);
-            there.map(|(subtask, _)| (vertex, subtask)).collect()
-        };
-        self.placement.iter().enumerate().flat_map(of_vertex).collect()
-    }
-}
-
 pub(crate) struct JobMaster {
     pub(crate) ctx: JobContext,
     pub(crate) slots: Arc<dyn Slots>,
@@ -137,6 +106,8 @@ pub(crate) struct JobMaster {
     pub(crate) sources: HashMap<NodeId, JobSource>,
     pub(crate) committers: BTreeMap<NodeId, SharedCommitter>,
     pub(crate) restore: Option<RestorePoint>,
+    /// Its log, under high availability.
+    pub(crate) record: Option<JobRecord>,
     pub(crate) savepoint_dir: Option<String>,
     pub(crate) inbox: UnboundedReceiver<Message>,
     pub(crate) sender: UnboundedSender<Message>,
@@ -144,10 +115,10 @@ pub(crate) struct JobMaster {
     pub(crate) stats: Arc<JobStats>,
     /// The manifest that is being written.
     writing: Option<tokio::task::JoinHandle<()>>,
-    deployed: Option<Deployed>,
-    alignment: Alignment,
+    pub(crate) deployed: Option<Deployed>,
+    pub(crate) alignment: Alignment,
     collecting: HashMap<CheckpointId, Collecting>,
-    enumerator_states: BTreeMap<NodeId, Vec<u8>>,
+    pub(crate) enumerator_states: BTreeMap<NodeId, Vec<u8>>,
     prepared: Option<Box<Prepared>>,
     /// Savepoints that are not committed yet, by request.
     savepoints: HashMap<u64, WantedSavepoint>,
@@ -169,6 +140,7 @@ impl JobMaster {
         sources: HashMap<NodeId, JobSource>,
         committers: BTreeMap<NodeId, SharedCommitter>,
         restore: Option<RestorePoint>,
+        record: Option<JobRecord>,
         savepoint_dir: Option<String>,
         (sender, inbox): (UnboundedSender<Message>, UnboundedReceiver<Message>),
         status: watch::Sender<JobStatus>,
@@ -182,6 +154,7 @@ impl JobMaster {
             sources,
             committers,
             restore,
+            record,
             savepoint_dir,
             inbox,
             sender,
@@ -202,8 +175,11 @@ impl JobMaster {
         }
     }
 
-    /// Runs the job to its end.
-    pub(crate) async fn run(mut self, first: Vec<Effect>) {
+    /// Runs the job to its end; `adopted` runs already.
+    pub(crate) async fn run(mut self, first: Vec<Effect>, adopted: Option<Adopted>) {
+        if let Some(adopted) = adopted {
+            self.adopt(adopted).await;
+        }
         let mut effects: VecDeque<Effect> = first.into();
         loop {
             while let Some(effect) = effects.pop_front() {
@@ -538,15 +514,23 @@ impl JobMaster {
             self.enumerator_states.insert(node, state);
             match enumerated.interval {
                 None => self.send_to_source(node, |_| TaskCommand::NoMoreSplits),
-                Some(interval) => {
-                    let of_node = (node, self.ctx.plan.nodes[node].parallelism);
-                    let failed = move |failure| Message::Fact(attempt, Event::DiscoveryFailed(failure));
-                    let work =
-                        discover(self.sender.clone(), attempt, of_node, enumerated.enumerator, interval).map(failed);
-                    self.discovery.push(self.beside("looking for new splits", work, failed));
-                }
+                Some(interval) => self.keep_discovering(attempt, node, enumerated.enumerator, interval),
             }
         }
+    }
+
+    /// Looks for new splits from now on.
+    pub(crate) fn keep_discovering(
+        &mut self,
+        attempt: u64,
+        node: NodeId,
+        enumerator: Box<dyn SplitEnumerator>,
+        interval: Duration,
+    ) {
+        let of_node = (node, self.ctx.plan.nodes[node].parallelism);
+        let failed = move |failure| Message::Fact(attempt, Event::DiscoveryFailed(failure));
+        let work = discover(self.sender.clone(), attempt, of_node, enumerator, interval).map(failed);
+        self.discovery.push(self.beside("looking for new splits", work, failed));
     }
 
     /// Gives every TaskManager its share of the attempt; what remains to be done is to hand out splits.
@@ -585,12 +569,7 @@ impl JobMaster {
                 incremental: self.storage.mode() == RunMode::Incremental,
                 within: within.take(),
             };
-            let sender = self.sender.clone();
-            let listener = move |heard| {
-                // Nobody listens to a job that has ended.
-                let _ = sender.send(Message::Heard(attempt, here, heard));
-            };
-            manager.gateway.deploy(deployment, Arc::new(listener));
+            manager.gateway.deploy(deployment, self.listener(attempt, here));
         }
         self.deployed = Some(Deployed {
             id,
@@ -598,6 +577,15 @@ impl JobMaster {
             placement,
         });
         prepared.sources
+    }
+
+    /// Hears one of an attempt's TaskManagers.
+    pub(crate) fn listener(&self, attempt: u64, task_manager: usize) -> GatewayListener {
+        let sender = self.sender.clone();
+        Arc::new(move |heard| {
+            // Nobody listens to a job that has ended.
+            let _ = sender.send(Message::Heard(attempt, task_manager, heard));
+        })
     }
 
     /// Gives splits to the subtasks that own them.
@@ -787,6 +775,14 @@ impl JobMaster {
         self.stop_discovery();
         self.give_savepoints_up();
         let status = self.machine.status();
+        // Before anything of it goes: a leader that finds no end starts the job again from what is there.
+        let record = self.record.clone();
+        if !note_end(record, status, self.ctx.clock.clone()).await {
+            tracing::warn!(job = %self.ctx.job_id, %status, "the job ends here, and runs under another JobManager");
+            self.committers.clear();
+            self.status.send_replace(status);
+            return;
+        }
         // A job that was failing when a user wanted it to stop keeps what it would have been started again from.
         let stopped = self.stopped || (status == JobStatus::Canceled && self.stop_wanted);
         self.storage.job_ended(status, stopped).await;
@@ -795,6 +791,22 @@ impl JobMaster {
         self.committers.clear();
         self.status.send_replace(self.machine.status());
         tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
+    }
+}
+
+/// Notes a job's end in its log; `false` if another leader runs the job.
+async fn note_end(record: Option<JobRecord>, status: JobStatus, clock: SharedClock) -> bool {
+    let Some(record) = record else {
+        return true;
+    };
+    loop {
+        match record.ended(status, clock.now_ms()).await {
+            Ok(noted) => return noted == Noted::Ended,
+            Err(error) => {
+                tracing::warn!(job = %record.job(), %status, %error, "the job's end could not be noted; tried again");
+                tokio::time::sleep(RETRY_NOTE).await;
+            }
+        }
     }
 }
 

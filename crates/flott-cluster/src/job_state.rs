@@ -137,6 +137,35 @@ impl JobMachine {
         (machine, vec![Effect::Status(JobStatus::Created), Effect::Prepare(1)])
     }
 
+    /// A job whose `attempt` runs since an earlier JobManager's time, and the effects that go on with it; its next checkpoint gets the
+    /// number `next_id`.
+    pub fn adopt(
+        settings: CheckpointSettings,
+        strategy: RestartStrategy,
+        subtasks: Vec<SubtaskId>,
+        attempt: u64,
+        next_id: CheckpointId,
+        now_ms: i64,
+    ) -> (Self, Vec<Effect>) {
+        let (mut machine, _) = Self::start(settings, strategy, subtasks);
+        machine.attempt = attempt;
+        machine.run(next_id, now_ms);
+        machine.status = JobStatus::Running;
+        (machine, vec![Effect::Status(JobStatus::Running)])
+    }
+
+    /// All subtasks live from now on.
+    fn run(&mut self, next_id: CheckpointId, now_ms: i64) {
+        self.preparing = false;
+        self.is_process_lost = false;
+        self.deployed_ms = now_ms;
+        self.live = self.subtasks.iter().copied().collect();
+        self.drained.clear();
+        self.last_done = false;
+        let subtasks = self.subtasks.iter().copied();
+        self.coordinator = Some(Coordinator::new(self.settings.clone(), subtasks, next_id, now_ms));
+    }
+
     /// The status.
     pub fn status(&self) -> JobStatus {
         self.status
@@ -173,18 +202,7 @@ impl JobMachine {
             (status, _) if status.is_globally_terminal_state() => {}
 
             (Created | Restarting, Event::Prepared(next_id)) if self.preparing => {
-                self.preparing = false;
-                self.is_process_lost = false;
-                self.deployed_ms = now_ms;
-                self.live = self.subtasks.iter().copied().collect();
-                self.drained.clear();
-                self.last_done = false;
-                self.coordinator = Some(Coordinator::new(
-                    self.settings.clone(),
-                    self.subtasks.iter().copied(),
-                    next_id,
-                    now_ms,
-                ));
+                self.run(next_id, now_ms);
                 effects.push(Effect::Deploy(self.attempt));
                 self.turn(Running, &mut effects);
             }
@@ -451,6 +469,23 @@ mod tests {
             m.handle(6, 1, Event::Ended((0, 1))),
             [Effect::Status(JobStatus::Finished)]
         );
+    }
+
+    #[test]
+    fn an_adopted_attempt_goes_on_and_fails_as_its_own() {
+        let options: Options = [EVERY_100].into_iter().collect();
+        let settings = CheckpointSettings::from_options(&options).unwrap();
+        let strategy = RestartStrategy::from_options(&options, true).unwrap();
+        let (mut m, effects) = JobMachine::adopt(settings, strategy, vec![(0, 0)], 4, 9, 1_000);
+        assert_eq!(effects, [Effect::Status(JobStatus::Running)]);
+        assert_eq!(
+            m.handle(1_100, 4, Event::Tick),
+            [Effect::Trigger(9, CheckpointKind::Periodic)]
+        );
+        assert!(m.handle(1_101, 3, Event::TaskFailed((0, 0), failure(true))).is_empty());
+        let effects = m.handle(1_102, 4, Event::TaskFailed((0, 0), failure(true)));
+        assert!(effects.contains(&Effect::Status(JobStatus::Restarting)), "{effects:?}");
+        assert_eq!(m.handle(2_102, 4, Event::Tick), [Effect::Prepare(5)]);
     }
 
     #[test]

@@ -8,12 +8,15 @@
 //! [`submit()`] starts a job in this process: JobManager and TaskManagers share it, and tasks are its threads. [`SteppedJob`] is the
 //! same job without threads, for tests of operators.
 
+mod adopt;
 mod alignment;
 mod commit;
 pub mod coordinator;
 mod deploy;
+mod deployed;
 pub mod dispatcher;
 mod error;
+pub mod high_availability;
 pub mod history;
 mod job_master;
 pub mod job_state;

@@ -12,6 +12,7 @@ use crate::deploy::{JobSource, RestoredStates};
 use flott_checkpoint::{OperatorManifest, OperatorPart, Root, SubtaskRestore};
 use flott_core::{CheckpointId, Generation, JobId, OperatorId};
 use flott_plan::{NodeId, Plan};
+use flott_runtime::element::AfterBarrier;
 use flott_runtime::metrics::TaskMetrics;
 use flott_runtime::task::TaskCommand;
 use flott_runtime::{FailureLabel, TaskError};
@@ -119,6 +120,92 @@ pub enum Order {
     Confirm(CheckpointId),
     /// The attempt is over everywhere: nothing of it is needed any more.
     Release,
+}
+
+/// An attempt that a TaskManager still runs when it registers with the next JobManager.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldAttempt {
+    /// The attempt.
+    pub id: AttemptId,
+    /// All TaskManagers of the attempt.
+    pub peers: Vec<Peer>,
+    /// Of every subtask, by vertex and index, which of the TaskManagers runs it.
+    pub placement: Vec<Vec<usize>>,
+    /// Which of them this one is.
+    pub here: usize,
+    /// Slots that the job uses there.
+    pub slots: usize,
+    /// Subtasks there that have processed all their input.
+    pub drained: Vec<SubtaskId>,
+    /// Subtasks there that have ended.
+    pub ended: Vec<SubtaskId>,
+    /// The first checkpoint whose barriers it was told to send.
+    pub first_checkpoint: Option<CheckpointId>,
+    /// The last one; 0 if there was none.
+    pub last_checkpoint: CheckpointId,
+    /// The last one that does not know all splits which sources were given since.
+    pub splits_behind: CheckpointId,
+    /// Whether it cannot go on: a task has failed, or was told to end, or sources stop behind a savepoint.
+    pub is_ending: bool,
+}
+
+impl HeldAttempt {
+    /// What is to be known of a deployment's attempt.
+    pub fn of(deployment: &Deployment) -> Self {
+        Self {
+            id: deployment.id,
+            peers: deployment.peers.clone(),
+            placement: deployment.placement.clone(),
+            here: deployment.here,
+            slots: deployment.slots,
+            drained: vec![],
+            ended: vec![],
+            first_checkpoint: None,
+            last_checkpoint: 0,
+            splits_behind: 0,
+            is_ending: false,
+        }
+    }
+
+    /// Notes what its tasks are told.
+    pub fn ordered(&mut self, order: &Order) {
+        match order {
+            Order::Tasks(TaskCommand::Checkpoint(barrier)) => {
+                self.first_checkpoint.get_or_insert(barrier.checkpoint);
+                self.last_checkpoint = self.last_checkpoint.max(barrier.checkpoint);
+                self.is_ending |= barrier.then != AfterBarrier::Continue;
+            }
+            Order::Task(_, TaskCommand::AddSplits(splits)) if !splits.is_empty() => {
+                self.splits_behind = self.last_checkpoint;
+            }
+            Order::Task(_, command) | Order::Tasks(command) => {
+                let ends = matches!(
+                    command,
+                    TaskCommand::Cancel | TaskCommand::Fail(_) | TaskCommand::Finish
+                );
+                self.is_ending |= ends;
+            }
+            Order::Release => self.is_ending = true,
+            Order::Confirm(_) => {}
+        }
+    }
+
+    /// Notes what a task tells.
+    pub fn reported(&mut self, subtask: SubtaskId, report: &Report) {
+        match report {
+            Report::Drained => self.drained.push(subtask),
+            Report::Ended => self.ended.push(subtask),
+            Report::Failed(_) => self.is_ending = true,
+            _ => {}
+        }
+    }
+
+    /// Whether the attempt can go on from `newest`, the newest complete checkpoint of its job: it was taken in this attempt, and knows all
+    /// splits that its sources read.
+    pub fn goes_on_from(&self, newest: CheckpointId) -> bool {
+        let is_of_attempt = self.first_checkpoint.is_some_and(|first| first <= newest);
+        is_of_attempt && newest > self.splits_behind && !self.is_ending
+    }
 }
 
 /// What a subtask tells.

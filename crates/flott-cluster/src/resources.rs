@@ -4,15 +4,16 @@
 //! as its widest vertex of each group has subtasks, and gives them back by dropping the [`Allocation`].
 
 use crate::coordinator::SubtaskId;
+pub use crate::deployed::Deployed;
 use crate::error::ClusterError;
-use crate::protocol::{AttemptId, Deployment, Order, Peer, Report};
+use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::taskmanager::TaskManager;
 use async_trait::async_trait;
-use flott_core::JobId;
+use flott_core::{CheckpointId, JobId};
 use flott_plan::{JobGraph, Vertex};
 use flott_runtime::metrics::TaskReading;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A TaskManager, for people and tools.
@@ -47,6 +48,15 @@ pub trait Slots: Send + Sync {
     /// If there are not enough within `slot.request.timeout`.
     async fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError>;
 
+    /// From now on only what TaskManagers still run of these jobs is kept for being taken over.
+    fn await_attempts_of(&self, _jobs: BTreeSet<JobId>) {}
+
+    /// Waits, for a moment, for the TaskManagers that still run an attempt of this job, and gives it with their slots, if it can go on from
+    /// `newest`, its newest complete checkpoint. Otherwise they are told to give it up.
+    async fn adopt(&self, _job: JobId, _newest: Option<CheckpointId>) -> Option<Adopted> {
+        None
+    }
+
     /// Those that are there.
     fn task_managers(&self) -> Vec<TaskManagerInfo>;
 
@@ -63,6 +73,11 @@ pub trait TaskManagerGateway: Send + Sync {
 
     /// Passes an order on, behind all earlier ones. Never waits.
     fn order(&self, attempt: AttemptId, order: Order);
+
+    /// From now on `listener` hears of an attempt that the TaskManager has held, first of all what it told since it registered.
+    fn adopt(&self, _held: &HeldAttempt, listener: GatewayListener) {
+        listener(Heard::Lost("nothing can be taken over within a process".to_owned()));
+    }
 }
 
 /// Hears what comes from a TaskManager. Called from any thread; must not wait.
@@ -86,6 +101,14 @@ pub struct TaskManagerRef {
     pub peer: Peer,
     /// The way to it.
     pub gateway: Arc<dyn TaskManagerGateway>,
+}
+
+/// An attempt that outlived the JobManager which deployed it.
+pub struct Adopted {
+    /// Where it runs.
+    pub deployed: Deployed,
+    /// What each of its TaskManagers holds, in their order.
+    pub held: Vec<HeldAttempt>,
 }
 
 /// Slots that a job holds until this is dropped.

@@ -3,18 +3,26 @@
 //! A job gets all slots that it asks for at once or none, so two jobs that wait never hold what the other lacks. Neighbouring subtasks go to
 //! one TaskManager, where they exchange without a network; with `taskmanager.load-balance.mode: SLOTS` (or the older
 //! `cluster.evenly-spread-out-slots: true`) slots are taken evenly instead.
+//!
+//! A TaskManager that registers with what it still runs of an earlier JobManager's keeps those slots for it, until its job takes them over
+//! ([`SlotPool::adopt`]) or it is told to give them up.
 
 use crate::error::ClusterError;
-use crate::resources::{Allocation, Slots, TaskManagerInfo, TaskManagerRef};
+use crate::protocol::{AttemptId, HeldAttempt, Order};
+use crate::resources::{Adopted, Allocation, Deployed, Slots, TaskManagerInfo, TaskManagerRef};
 use async_trait::async_trait;
 use flott_core::clock::SharedClock;
 use flott_core::options::OptionError;
-use flott_core::{JobId, Options};
-use std::collections::BTreeMap;
+use flott_core::{CheckpointId, JobId, Options};
+use flott_runtime::task::TaskCommand;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// How long a new leader waits for TaskManagers that run what it could go on with.
+const ADOPTION_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Slots of several TaskManagers. Cloning shares them.
 #[derive(Clone)]
@@ -24,6 +32,7 @@ struct Inner {
     clock: SharedClock,
     timeout: Duration,
     spreads: bool,
+    started: Instant,
     state: Mutex<State>,
     /// Slots have come, or come free.
     changed: Notify,
@@ -34,6 +43,8 @@ struct State {
     /// In the order in which they came.
     managers: Vec<Registered>,
     next: u64,
+    /// The jobs whose attempts may be taken over; `None`: it is not known yet.
+    awaited: Option<BTreeSet<JobId>>,
 }
 
 struct Registered {
@@ -44,6 +55,33 @@ struct Registered {
     replaced: Arc<Notify>,
     used: usize,
     info: TaskManagerInfo,
+    /// Attempts of an earlier JobManager's that nobody has taken over yet; their slots are in use.
+    held: Vec<HeldAttempt>,
+}
+
+impl Registered {
+    fn held(&self, attempt: AttemptId) -> Option<&HeldAttempt> {
+        self.held.iter().find(|held| held.id == attempt)
+    }
+
+    /// Has attempts given up that nobody takes over.
+    fn give_up(&mut self, which: impl Fn(&HeldAttempt) -> bool) {
+        for held in self.held.extract_if(.., |held| which(held)) {
+            tracing::info!(task_manager = self.info.id, "{} is given up there", held.id);
+            self.used -= held.slots;
+            let gateway = &self.reference.gateway;
+            gateway.order(held.id, Order::Tasks(TaskCommand::Cancel));
+            gateway.order(held.id, Order::Release);
+        }
+    }
+}
+
+/// Whether an attempt can be taken over.
+enum Outlook {
+    Adopted(Adopted),
+    /// TaskManagers of it are missing.
+    NotYet,
+    Never(&'static str),
 }
 
 /// A registered TaskManager; taken back by dropping it.
@@ -67,17 +105,28 @@ impl SlotPool {
             clock,
             timeout: Duration::from_millis(timeout_ms.max(0) as u64),
             spreads: mode.map_or(evenly, |mode| mode > 0),
-            state: Mutex::default(),
+            started: Instant::now(),
+            state: Mutex::new(State {
+                awaited: Some(BTreeSet::new()),
+                ..State::default()
+            }),
             changed: Notify::new(),
         })))
+    }
+
+    /// Keeps what TaskManagers still run until it is known which jobs there are ([`Slots::await_attempts_of`]); without this it is given up.
+    pub fn keeping_attempts(self) -> Self {
+        self.state().awaited = None;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a TaskManager, in place of one of the same id: a process that registers anew has lost its earlier connection.
-    pub fn register(&self, reference: TaskManagerRef, info: TaskManagerInfo) -> Registration {
+    /// Adds a TaskManager, in place of one of the same id: a process that registers anew has lost its earlier connection. `held`: what
+    /// it still runs.
+    pub fn register(&self, reference: TaskManagerRef, info: TaskManagerInfo, held: Vec<HeldAttempt>) -> Registration {
         let replaced = Arc::new(Notify::new());
         let number = {
             let mut state = self.state();
@@ -86,13 +135,18 @@ impl SlotPool {
             }
             state.next += 1;
             let number = state.next;
-            state.managers.push(Registered {
+            let mut registered = Registered {
                 number,
                 reference,
                 replaced: replaced.clone(),
-                used: 0,
+                used: held.iter().map(|held| held.slots).sum(),
                 info,
-            });
+                held,
+            };
+            if let Some(awaited) = &state.awaited {
+                registered.give_up(|held| !awaited.contains(&held.id.job));
+            }
+            state.managers.push(registered);
             number
         };
         self.0.changed.notify_waiters();
@@ -101,6 +155,72 @@ impl SlotPool {
             number,
             replaced,
         }
+    }
+
+    /// Takes the newest attempt of a job over, if it can go on from its newest checkpoint.
+    fn take_over(&self, job: JobId, newest: Option<CheckpointId>) -> Outlook {
+        let mut state = self.state();
+        let attempts = state.managers.iter().flat_map(|m| &m.held);
+        let Some(first) = attempts.filter(|held| held.id.job == job).max_by_key(|held| held.id) else {
+            return Outlook::NotYet;
+        };
+        let (id, peers) = (first.id, first.peers.clone());
+        let mut found = Vec::with_capacity(peers.len());
+        for peer in &peers {
+            let at = state
+                .managers
+                .iter()
+                .position(|m| m.info.id == peer.id && m.held(id).is_some());
+            let Some(at) = at else {
+                return Outlook::NotYet;
+            };
+            found.push(at);
+        }
+        let held: Vec<HeldAttempt> = found
+            .iter()
+            .filter_map(|at| state.managers[*at].held(id).cloned())
+            .collect();
+        let Some(newest) = newest else {
+            return Outlook::Never("it has no checkpoint yet");
+        };
+        if !held.iter().all(|held| held.goes_on_from(newest)) {
+            return Outlook::Never("its tasks are not where its newest checkpoint lets them go on");
+        }
+        for at in &found {
+            state.managers[*at].held.retain(|held| held.id != id);
+        }
+        let slots = found
+            .iter()
+            .zip(&held)
+            .map(|(at, held)| (state.managers[*at].number, held.slots));
+        let allocation = Allocation {
+            task_managers: found.iter().map(|at| state.managers[*at].reference.clone()).collect(),
+            groups: BTreeMap::new(),
+            held: Some(Box::new(Held {
+                pool: self.clone(),
+                slots: slots.collect(),
+            })),
+        };
+        let placement = held.first().map(|held| held.placement.clone()).unwrap_or_default();
+        let deployed = Deployed {
+            id,
+            allocation,
+            placement,
+        };
+        Outlook::Adopted(Adopted { deployed, held })
+    }
+
+    /// Has what is left of a job's attempts given up.
+    fn give_up(&self, job: JobId) {
+        let mut state = self.state();
+        if let Some(awaited) = &mut state.awaited {
+            awaited.remove(&job);
+        }
+        for manager in &mut state.managers {
+            manager.give_up(|held| held.id.job == job);
+        }
+        drop(state);
+        self.0.changed.notify_waiters();
     }
 
     /// Takes slots, if there are as many.
@@ -231,6 +351,39 @@ impl Slots for SlotPool {
         }
     }
 
+    fn await_attempts_of(&self, jobs: BTreeSet<JobId>) {
+        let mut state = self.state();
+        for manager in &mut state.managers {
+            manager.give_up(|held| !jobs.contains(&held.id.job));
+        }
+        state.awaited = Some(jobs);
+        drop(state);
+        self.0.changed.notify_waiters();
+    }
+
+    async fn adopt(&self, job: JobId, newest: Option<CheckpointId>) -> Option<Adopted> {
+        let deadline = self.0.started + ADOPTION_PATIENCE;
+        let adopted = loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            match self.take_over(job, newest) {
+                Outlook::Adopted(adopted) => break Some(adopted),
+                Outlook::Never(why) => {
+                    tracing::warn!(%job, "what runs of the job cannot be taken over: {why}");
+                    break None;
+                }
+                Outlook::NotYet => {}
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                break None;
+            }
+        };
+        self.give_up(job);
+        adopted
+    }
+
     fn task_managers(&self) -> Vec<TaskManagerInfo> {
         let state = self.state();
         let info = |m: &Registered| TaskManagerInfo {
@@ -244,7 +397,7 @@ impl Slots for SlotPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{AttemptId, Deployment, Order, Peer};
+    use crate::protocol::{Deployment, Peer};
     use crate::resources::{GatewayListener, TaskManagerGateway};
     use flott_core::clock::SystemClock;
 
@@ -260,7 +413,7 @@ mod tests {
         SlotPool::new(&options.iter().copied().collect(), Arc::new(SystemClock)).unwrap()
     }
 
-    fn add(pool: &SlotPool, id: &str, slots: usize) -> Registration {
+    fn add_with(pool: &SlotPool, id: &str, slots: usize, held: Vec<HeldAttempt>) -> Registration {
         let peer = Peer {
             id: id.to_owned(),
             data_address: format!("{id}:1"),
@@ -275,7 +428,11 @@ mod tests {
             free_slots: slots,
             ..TaskManagerInfo::default()
         };
-        pool.register(reference, info)
+        pool.register(reference, info, held)
+    }
+
+    fn add(pool: &SlotPool, id: &str, slots: usize) -> Registration {
+        add_with(pool, id, slots, vec![])
     }
 
     fn needed(groups: &[(&str, usize)]) -> BTreeMap<String, usize> {
@@ -331,5 +488,81 @@ mod tests {
         assert!(tokio::time::timeout(soon, &mut waiting).await.is_err());
         let _one = add(&pool, "one", 1);
         assert_eq!(places(&waiting.await.unwrap()), [("a", vec!["one"])]);
+    }
+    /// An attempt of two TaskManagers, a slot each, which has sent the barriers of checkpoints 3 to 5.
+    fn held(job: u128, here: usize) -> HeldAttempt {
+        let peer = |id: &str| Peer {
+            id: id.to_owned(),
+            data_address: format!("{id}:1"),
+        };
+        HeldAttempt {
+            id: AttemptId {
+                job: JobId(job),
+                generation: 1,
+                attempt: 1,
+            },
+            peers: vec![peer("one"), peer("two")],
+            placement: vec![vec![0, 1]],
+            here,
+            slots: 1,
+            drained: vec![],
+            ended: vec![],
+            first_checkpoint: Some(3),
+            last_checkpoint: 5,
+            splits_behind: 3,
+            is_ending: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_still_runs_is_taken_over_once_all_of_it_is_there() {
+        let pool = pool(&[]).keeping_attempts();
+        let one = add_with(&pool, "one", 2, vec![held(1, 0), held(2, 0)]);
+        pool.await_attempts_of(BTreeSet::from([JobId(1)]));
+        assert_eq!(pool.task_managers()[0].free_slots, 1, "job 2 is nobody's");
+        let waiting = pool.adopt(JobId(1), Some(4));
+        tokio::pin!(waiting);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), &mut waiting)
+                .await
+                .is_err()
+        );
+        let two = add_with(&pool, "two", 1, vec![held(1, 1)]);
+        let adopted = waiting.await.unwrap();
+        assert_eq!((adopted.deployed.id, adopted.held.len()), (held(1, 0).id, 2));
+        let free = || pool.task_managers().iter().map(|t| t.free_slots).collect::<Vec<_>>();
+        assert_eq!(free(), [1, 0]);
+        drop(adopted);
+        assert_eq!(free(), [2, 1]);
+        // Whoever comes too late with something gives it up.
+        drop((one, two));
+        let _late = add_with(&pool, "one", 1, vec![held(1, 0)]);
+        assert_eq!(free(), [1]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_go_on_is_given_up() {
+        let of = |bend: fn(&mut HeldAttempt)| {
+            let mut bent = held(1, 0);
+            bent.peers.truncate(1);
+            bend(&mut bent);
+            bent
+        };
+        let cases: [(HeldAttempt, Option<CheckpointId>, bool); 6] = [
+            (of(|_| {}), Some(4), true),
+            (of(|_| {}), None, false),
+            (of(|_| {}), Some(2), false),
+            (of(|_| {}), Some(3), false),
+            (of(|held| held.is_ending = true), Some(5), false),
+            (held(1, 0), Some(4), false),
+        ];
+        for (held, newest, goes_on) in cases {
+            let pool = pool(&[]).keeping_attempts();
+            let _one = add_with(&pool, "one", 1, vec![held.clone()]);
+            pool.await_attempts_of(BTreeSet::from([JobId(1)]));
+            let adopted = pool.adopt(JobId(1), newest).await;
+            assert_eq!(adopted.is_some(), goes_on, "{held:?} from {newest:?}");
+            assert_eq!(pool.task_managers()[0].free_slots, usize::from(!goes_on));
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::protocol::WrittenPart;
 use crate::resources::{Slots, WithinProcess};
 use crate::stats::TaskView;
 use crate::storage::Storage;
-use crate::submit::{Accepted, Submission, accept};
+use crate::submit::{Accepted, Origin, Submission, accept};
 use crate::taskmanager::{TaskManager, write_part};
 use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, OperatorId};
@@ -92,6 +92,7 @@ impl SteppedJob {
         clock: SharedClock,
         submission: Submission,
     ) -> Result<Self, ClusterError> {
+        let slots = WithinProcess::new(TaskManager::new(registry.clone(), clock.clone(), None));
         let Accepted {
             ctx,
             storage,
@@ -99,8 +100,7 @@ impl SteppedJob {
             sources,
             committers,
             ..
-        } = accept(registry, clock, submission, true).await?;
-        let slots = WithinProcess::new(TaskManager::new(ctx.registry.clone(), ctx.clock.clone(), None));
+        } = accept(&slots, registry, clock, submission, Origin::Submitted).await?;
         let needed = ctx.slots_needed();
         let allocation = slots.allocate(ctx.job_id, &needed);
         let prepared = prepare(&ctx, allocation, &storage, &sources, &committers, restore).await?;

@@ -183,24 +183,50 @@ impl Storage {
     }
 
     /// Finds what `plan` starts from, and says so in the store. Called once, before anything is written.
+    /// `is_taken_over`: the job has run under another leader, and goes on from its newest checkpoint, if it has one.
     /// `keeps`: what is read to judge it is kept for the first attempt.
     pub(crate) async fn find(
         &self,
         restore: &Restore,
+        is_taken_over: bool,
         plan: &Plan,
         keeps: bool,
     ) -> Result<Option<RestorePoint>, ClusterError> {
-        let leader = &self.0.leader;
-        let point = match restore {
-            Restore::Fresh => None,
-            Restore::Latest => self.newest_intact(plan, keeps).await?,
-            Restore::Path(path) => {
+        let own = match is_taken_over {
+            true => self.newest_intact(plan, keeps, Some(self.0.job_id)).await?,
+            false => None,
+        };
+        let point = match (own, restore) {
+            (Some(own), _) => Some(own),
+            (None, Restore::Fresh) => None,
+            (None, Restore::Latest) => self.newest_intact(plan, keeps, None).await?,
+            (None, Restore::Path(path)) => {
                 let snapshot = Snapshot::open(path, &self.0.options).await?;
                 Some(RestorePoint::new(snapshot, LoadedStates::new()))
             }
         };
-        let first = leader.start_from(point.as_ref().map(|p| &*p.snapshot)).await?;
-        self.0.next_checkpoint.store(first, Ordering::SeqCst);
+        self.start_from(point.as_ref(), 0).await?;
+        Ok(point)
+    }
+
+    /// The newest checkpoint that this job has completed under an earlier leader; its state is not looked at.
+    pub(crate) async fn newest_of_job(&self) -> Result<Option<RestorePoint>, ClusterError> {
+        let snapshot = self.0.leader.store().latest().await?;
+        let own = snapshot.filter(|snapshot| snapshot.manifest.job_id == self.0.job_id);
+        Ok(own.map(|snapshot| RestorePoint::new(snapshot, LoadedStates::new())))
+    }
+
+    /// Goes on from a checkpoint of an attempt that runs, and has begun checkpoints up to `begun`. In place of [`Self::find`].
+    pub(crate) async fn go_on_from(&self, point: &RestorePoint, begun: CheckpointId) -> Result<(), ClusterError> {
+        self.start_from(Some(point), begun + 1).await?;
+        *lock(&self.0.newest) = Some(point.clone());
+        Ok(())
+    }
+
+    /// Says what this leadership starts from; its checkpoints get numbers from `first` at least.
+    async fn start_from(&self, point: Option<&RestorePoint>, first: CheckpointId) -> Result<(), ClusterError> {
+        let next = self.0.leader.start_from(point.map(|p| &*p.snapshot)).await?;
+        self.0.next_checkpoint.store(next.max(first), Ordering::SeqCst);
         let of_job = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             while let Some(job) = of_job.upgrade() {
@@ -211,15 +237,23 @@ impl Storage {
                 tokio::time::sleep(SWEEP_EVERY).await;
             }
         });
-        Ok(point)
+        Ok(())
     }
 
     /// The newest checkpoint whose manifest and state files are intact. Its state is read here, since a job that is under way
-    /// could no longer go back to the one before, and kept for the first attempt.
-    async fn newest_intact(&self, plan: &Plan, keeps: bool) -> Result<Option<RestorePoint>, ClusterError> {
+    /// could no longer go back to the one before, and kept for the first attempt. `of`: only those of this job.
+    async fn newest_intact(
+        &self,
+        plan: &Plan,
+        keeps: bool,
+        of: Option<JobId>,
+    ) -> Result<Option<RestorePoint>, ClusterError> {
         let store = self.0.leader.store();
         let mut damaged = BTreeSet::new();
         while let Some(snapshot) = store.latest_but(&damaged).await? {
+            if of.is_some_and(|job| snapshot.manifest.job_id != job) {
+                return Ok(None);
+            }
             match (load_all(&snapshot, plan, keeps).await?, snapshot.id) {
                 (Ok(loaded), _) => return Ok(Some(RestorePoint::new(snapshot, loaded))),
                 (Err(error), Some(id)) => {

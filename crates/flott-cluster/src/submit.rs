@@ -3,9 +3,10 @@
 use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
+use crate::high_availability::jobs::JobRecord;
 use crate::job_master::{JobMaster, Message};
 use crate::job_state::JobMachine;
-use crate::resources::{Slots, WithinProcess};
+use crate::resources::{Adopted, Slots, WithinProcess};
 use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot, watch};
+use tokio::task::AbortHandle;
 
 /// What a job starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,15 @@ impl Restore {
             None => Self::Fresh,
             Some("latest") => Self::Latest,
             Some(path) => Self::Path(path.to_owned()),
+        }
+    }
+
+    /// What [`Self::from_path`] makes the same of.
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Self::Fresh => None,
+            Self::Latest => Some("latest".to_owned()),
+            Self::Path(path) => Some(path.clone()),
         }
     }
 }
@@ -174,6 +185,17 @@ pub(crate) struct Accepted {
     pub(crate) restore: Option<RestorePoint>,
     pub(crate) sources: HashMap<NodeId, JobSource>,
     pub(crate) committers: BTreeMap<NodeId, SharedCommitter>,
+    /// What runs of it, since an earlier leader's time.
+    pub(crate) adopted: Option<Adopted>,
+}
+
+/// Where a job comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Somebody has submitted it now.
+    Submitted,
+    /// Another leader has run it.
+    TakenOver(JobId),
 }
 
 /// Judges a job, and opens its storage.
@@ -181,25 +203,38 @@ pub(crate) struct Accepted {
 /// # Errors
 /// If an option, the plan, the checkpoint storage or the state to start from is wrong.
 pub(crate) async fn accept(
+    slots: &dyn Slots,
     registry: Arc<Registry>,
     clock: SharedClock,
     submission: Submission,
-    is_within_process: bool,
+    origin: Origin,
 ) -> Result<Accepted, ClusterError> {
     let mut plan = submission.plan;
     plan.validate()?;
     let options = Arc::new(plan.options.clone());
     let settings = CheckpointSettings::from_options(&options)?;
-    // Each attempt makes its own; here a wrong one is refused before anything starts.
+    // Each attempt and its master make their own; here a wrong one is refused before anything starts.
+    RestartStrategy::from_options(&options, settings.interval_ms.is_some())?;
     BackendSettings::from_options(&options).map_err(TaskError::from)?;
     let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
-    // Jobs of one name may come within one millisecond.
-    static SUBMITTED: AtomicU64 = AtomicU64::new(0);
-    let number = SUBMITTED.fetch_add(1, Ordering::Relaxed);
-    let unique = format!("{}/{}/{}/{number}", plan.name, clock.now_ms(), std::process::id());
-    let job_id = JobId::of(&unique);
+    let job_id = match origin {
+        Origin::Submitted => new_id(&plan, &clock),
+        Origin::TakenOver(id) => id,
+    };
     let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
-    let restore = storage.find(&submission.restore, &plan, is_within_process).await?;
+    let is_taken_over = origin != Origin::Submitted;
+    let adopted = match is_taken_over {
+        true => adopt(slots, job_id, &storage).await?,
+        false => None,
+    };
+    let (restore, adopted) = match adopted {
+        Some((point, adopted)) => (Some(point), Some(adopted)),
+        None => {
+            let keeps = slots.are_within_process();
+            let found = storage.find(&submission.restore, is_taken_over, &plan, keeps);
+            (found.await?, None)
+        }
+    };
     if let Some(point) = &restore {
         fit(&mut plan, point, submission.allow_non_restored_state)?;
     }
@@ -222,7 +257,42 @@ pub(crate) async fn accept(
         restore,
         sources,
         committers,
+        adopted,
     })
+}
+
+/// The id of a job that comes now.
+fn new_id(plan: &Plan, clock: &SharedClock) -> JobId {
+    // Jobs of one name may come within one millisecond.
+    static SUBMITTED: AtomicU64 = AtomicU64::new(0);
+    let number = SUBMITTED.fetch_add(1, Ordering::Relaxed);
+    JobId::of(&format!(
+        "{}/{}/{}/{number}",
+        plan.name,
+        clock.now_ms(),
+        std::process::id()
+    ))
+}
+
+/// Takes over what runs of a job, with the checkpoint that it goes on from.
+async fn adopt(
+    slots: &dyn Slots,
+    job: JobId,
+    storage: &Storage,
+) -> Result<Option<(RestorePoint, Adopted)>, ClusterError> {
+    let newest = storage.newest_of_job().await?;
+    let Some(adopted) = slots
+        .adopt(job, newest.as_ref().map(|point| point.manifest().checkpoint_id))
+        .await
+    else {
+        return Ok(None);
+    };
+    let Some(point) = newest else {
+        return Ok(None);
+    };
+    let begun = adopted.held.iter().map(|held| held.last_checkpoint).max().unwrap_or(0);
+    storage.go_on_from(&point, begun).await?;
+    Ok(Some((point, adopted)))
 }
 
 /// Starts a job in this process. Returns when it is accepted; whether it runs, the handle tells.
@@ -242,15 +312,26 @@ pub async fn submit(
 ///
 /// # Errors
 /// As [`submit`].
-pub(crate) async fn submit_to(
+async fn submit_to(
     slots: Arc<dyn Slots>,
     registry: Arc<Registry>,
     clock: SharedClock,
     submission: Submission,
 ) -> Result<JobHandle, ClusterError> {
-    let options = &submission.plan.options;
-    let has_interval = CheckpointSettings::from_options(options)?.interval_ms.is_some();
-    let strategy = RestartStrategy::from_options(options, has_interval)?;
+    let accepted = accept(&*slots, registry, clock, submission, Origin::Submitted).await?;
+    Ok(launch(accepted, slots, None)?.0)
+}
+
+/// Runs a job that was accepted; `record` notes its end for other leaders. The second of the answer ends it without a trace when it is
+/// aborted.
+///
+/// # Errors
+/// If its restart strategy is wrong.
+pub(crate) fn launch(
+    accepted: Accepted,
+    slots: Arc<dyn Slots>,
+    record: Option<JobRecord>,
+) -> Result<(JobHandle, AbortHandle), ClusterError> {
     let Accepted {
         ctx,
         settings,
@@ -258,8 +339,20 @@ pub(crate) async fn submit_to(
         restore,
         sources,
         committers,
-    } = accept(registry, clock, submission, slots.are_within_process()).await?;
-    let (machine, effects) = JobMachine::start(settings.clone(), strategy, ctx.subtasks());
+        adopted,
+    } = accepted;
+    let strategy = RestartStrategy::from_options(&ctx.options, settings.interval_ms.is_some())?;
+    let (machine, effects) = match &adopted {
+        None => JobMachine::start(settings.clone(), strategy, ctx.subtasks()),
+        Some(adopted) => JobMachine::adopt(
+            settings.clone(),
+            strategy,
+            ctx.subtasks(),
+            adopted.deployed.id.attempt,
+            storage.next_checkpoint_id(),
+            ctx.clock.now_ms(),
+        ),
+    };
     let (status_sender, status) = watch::channel(JobStatus::Created);
     let (sender, inbox) = unbounded_channel();
     let stats = Arc::new(JobStats::default());
@@ -282,13 +375,14 @@ pub(crate) async fn submit_to(
         sources,
         committers,
         restore,
+        record,
         settings.savepoint_dir,
         (sender, inbox),
         status_sender,
         stats,
     );
-    tokio::spawn(master.run(effects));
-    Ok(handle)
+    let running = tokio::spawn(master.run(effects, adopted));
+    Ok((handle, running.abort_handle()))
 }
 
 /// The sources and committers of a job.

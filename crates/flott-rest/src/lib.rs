@@ -23,6 +23,9 @@
 //! A body on GET is read by nobody and does no harm: Flink's client sends one. Java programs do not run here, so a submission by Flink's
 //! own client (multipart) is refused.
 
+//!
+//! Of several JobManagers ([`flott_cluster::high_availability`]) the one that leads answers; the others redirect to it.
+
 mod app;
 mod checkpoints;
 mod error;
@@ -36,6 +39,7 @@ mod operations;
 mod plan;
 mod rates;
 mod request;
+mod role;
 mod savepoints;
 mod server;
 mod status;
@@ -47,4 +51,5 @@ mod vertices;
 #[cfg(doc)]
 use flott_cluster::dispatcher::Dispatcher;
 
+pub use role::Role;
 pub use server::serve;

@@ -2,21 +2,23 @@
 
 use crate::app::App;
 use crate::error::RestError;
+use crate::role::{self, Answering, Role};
 use crate::{checkpoints, exceptions, jobmanager, jobs, metrics, plan, savepoints, submit, taskmanagers, vertices};
 use axum::Router;
 use axum::http::Uri;
 use axum::routing::{get, post};
-use flott_cluster::dispatcher::Dispatcher;
-use std::future::IntoFuture;
+use std::convert::Infallible;
+use std::future::{IntoFuture, pending};
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How long open requests may go on once the server shall end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Answers requests at `listener` until `shutdown` is ready, and lets those that are being answered end, for 5 seconds at most.
+/// Answers requests at `listener` until `shutdown` is ready, and lets those that are being answered end, for 5 seconds at most. Who
+/// answers follows `role`.
 ///
 /// Cancel-safe: dropping it ends the server at once. Operations that were triggered go on without it.
 ///
@@ -25,26 +27,30 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// ```no_run
 /// # async fn example(dispatcher: flott_cluster::dispatcher::Dispatcher) -> std::io::Result<()> {
+/// use tokio::sync::watch;
+///
 /// let listener = tokio::net::TcpListener::bind(("127.0.0.1", 8081)).await?;
+/// let (_role, leading) = watch::channel(flott_rest::Role::Leading(dispatcher));
 /// let interrupted = async {
 ///     let _ = tokio::signal::ctrl_c().await;
 /// };
-/// flott_rest::serve(listener, dispatcher, interrupted).await
+/// flott_rest::serve(listener, leading, interrupted).await
 /// # }
 /// ```
 pub async fn serve(
     listener: TcpListener,
-    dispatcher: Dispatcher,
+    role: watch::Receiver<Role>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let app = App::new(dispatcher);
-    let sampling = app.rates.clone().sample_forever(app.dispatcher.clone());
+    let (answering, answers) = watch::channel(Answering::Standby(None));
+    let following = follow(role, answering);
     let (ending, ended) = oneshot::channel();
     let until_shutdown = async move {
         shutdown.await;
         let _ = ending.send(());
     };
-    let server = axum::serve(listener, routes(app)).with_graceful_shutdown(until_shutdown);
+    let service = Router::new().fallback(role::answer).with_state(answers);
+    let server = axum::serve(listener, service).with_graceful_shutdown(until_shutdown);
     let out_of_patience = async {
         let _ = ended.await;
         tokio::time::sleep(GRACE).await;
@@ -52,7 +58,35 @@ pub async fn serve(
     tokio::select! {
         result = server.into_future() => result,
         () = out_of_patience => Ok(()),
-        never = sampling => match never {},
+        never = following => match never {},
+    }
+}
+
+/// Makes what answers follow the role; rates are sampled while it leads.
+async fn follow(mut role: watch::Receiver<Role>, answering: watch::Sender<Answering>) -> Infallible {
+    loop {
+        let now = role.borrow_and_update().clone();
+        let changed = async {
+            // Without anybody who could change it, it stays.
+            if role.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        match now {
+            Role::Standby(leader) => {
+                answering.send_replace(Answering::Standby(leader));
+                changed.await;
+            }
+            Role::Leading(dispatcher) => {
+                let app = App::new(dispatcher);
+                let sampling = app.rates.clone().sample_forever(app.dispatcher.clone());
+                answering.send_replace(Answering::Routes(routes(app)));
+                tokio::select! {
+                    () = changed => {}
+                    never = sampling => match never {},
+                }
+            }
+        }
     }
 }
 

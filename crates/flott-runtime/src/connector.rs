@@ -332,6 +332,15 @@ pub trait Committer: Send {
     /// # Errors
     /// As [`Committer::commit`].
     async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError>;
+
+    /// Goes on where the committer of another process stopped, while the job's tasks run on: commits what the newest checkpoint lists, and
+    /// gives nothing up.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`].
+    async fn take_over(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
+        self.commit(listed).await
+    }
 }
 
 /// A metadata column that a table declares.

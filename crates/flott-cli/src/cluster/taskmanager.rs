@@ -5,9 +5,10 @@ use crate::collect::Rows;
 use crate::job;
 use crate::run::runtime;
 use anyhow::{Context, Result, bail};
+use flott_cluster::high_availability::HighAvailability;
 use flott_cluster::report::TaskManagerReporter;
 use flott_cluster::rpc::{
-    RpcSettings, TaskManagerIdentity, check_exposure, is_loopback, port, process, run_task_manager,
+    Finding, RpcSettings, TaskManagerIdentity, check_exposure, is_loopback, port, process, run_task_manager,
 };
 use flott_cluster::taskmanager::TaskManager;
 use flott_core::Options;
@@ -32,7 +33,12 @@ async fn run(options: &Options) -> Result<()> {
     let settings = RpcSettings::from_options(options)?;
     let bind_host = options.get("taskmanager.bind-host").unwrap_or("127.0.0.1");
     check_exposure("taskmanager.bind-host", bind_host, &settings.secret)?;
-    if is_loopback(bind_host) && !is_loopback(&settings.job_manager_host) {
+    let finding = match HighAvailability::from_options(options, &settings).await? {
+        None => Finding::Fixed,
+        Some(availability) => Finding::Leader(availability.election),
+    };
+    let is_fixed = matches!(finding, Finding::Fixed);
+    if is_fixed && is_loopback(bind_host) && !is_loopback(&settings.job_manager_host) {
         bail!(
             "taskmanager.bind-host: {bind_host}: other TaskManagers of the JobManager at {} could not reach this one; bind it to an address of \
              this machine, or to 0.0.0.0",
@@ -51,12 +57,16 @@ async fn run(options: &Options) -> Result<()> {
     metrics
         .addresses()
         .for_each(|address| eprintln!("metrics at http://{address}/metrics"));
+    let job_manager = match is_fixed {
+        true => format!("at {}:{}", settings.job_manager_host, settings.job_manager_port),
+        false => "is who leads".to_owned(),
+    };
     eprintln!(
-        "TaskManager {}: {} slots, exchanges at port {}, JobManager at {}:{}",
-        identity.id, identity.slots, identity.data_port, settings.job_manager_host, settings.job_manager_port
+        "TaskManager {}: {} slots, exchanges at port {}, JobManager {job_manager}",
+        identity.id, identity.slots, identity.data_port
     );
     tokio::select! {
-        never = run_task_manager(&settings, &identity, &manager) => match never? {},
+        never = run_task_manager(&settings, &identity, &manager, finding) => match never? {},
         () = signals.recv() => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -23,6 +23,16 @@ const ANSWER_BYTES: usize = 64 << 20;
 
 /// Time between questions for the end of something.
 const POLL: Duration = Duration::from_millis(200);
+
+/// How often one JobManager may send to another.
+const MOST_REDIRECTIONS: usize = 3;
+
+/// What a JobManager answers.
+enum Answer {
+    Value(Value),
+    /// Another one leads, at this host and port.
+    Elsewhere(String),
+}
 
 /// A JobManager by its address.
 #[derive(Debug, Clone)]
@@ -89,7 +99,19 @@ impl JobManager {
         }
     }
 
+    /// Asks, and where another JobManager leads, that one.
     async fn request(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let mut asked = self.clone();
+        for _ in 0..MOST_REDIRECTIONS {
+            match asked.request_once(method.clone(), path, body).await? {
+                Answer::Value(value) => return Ok(value),
+                Answer::Elsewhere(address) => asked.address = address,
+            }
+        }
+        bail!("the JobManagers name each other as the one that leads; ask again")
+    }
+
+    async fn request_once(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
         let address = &self.address;
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = match connected {
@@ -98,18 +120,21 @@ impl JobManager {
             Err(_) => return Err(self.is_not_there(&format!("no connection within {} s", CONNECT.as_secs()))),
         };
         let answered = timeout(ANSWER, self.exchange(stream, method, path, body)).await;
-        let (status, bytes) = answered.map_err(|_| {
+        let (status, elsewhere, bytes) = answered.map_err(|_| {
             anyhow!(
                 "the JobManager at {address} has not answered within {} s",
                 ANSWER.as_secs()
             )
         })??;
+        if let Some(place) = elsewhere {
+            return Ok(Answer::Elsewhere(place));
+        }
         let Ok(answer) = serde_json::from_slice::<Value>(&bytes) else {
             let start: String = String::from_utf8_lossy(&bytes).chars().take(60).collect();
             return Err(self.is_none(start.trim()));
         };
         if status.is_success() {
-            return Ok(answer);
+            return Ok(Answer::Value(answer));
         }
         match answer["errors"].as_array() {
             Some(errors) => {
@@ -126,7 +151,7 @@ impl JobManager {
         method: Method,
         path: &str,
         body: &Value,
-    ) -> Result<(StatusCode, Bytes)> {
+    ) -> Result<(StatusCode, Option<String>, Bytes)> {
         let broken = |error: hyper::Error| self.is_none(&error.to_string());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let request = Request::builder()
@@ -141,9 +166,15 @@ impl JobManager {
         tokio::spawn(connection);
         let answer = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();
+        let elsewhere = leader_of(
+            answer
+                .headers()
+                .get(LOCATION)
+                .filter(|_| status == StatusCode::TEMPORARY_REDIRECT),
+        );
         let read = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
         let read = read.map_err(|error| self.is_none(&format!("its answer cannot be read: {error}")))?;
-        Ok((status, read.to_bytes()))
+        Ok((status, elsewhere, read.to_bytes()))
     }
 
     fn is_not_there(&self, reason: &str) -> anyhow::Error {
@@ -159,6 +190,12 @@ impl JobManager {
             self.address
         )
     }
+}
+
+/// Host and port that a JobManager which stands by sends to.
+fn leader_of(location: Option<&HeaderValue>) -> Option<String> {
+    let (place, _) = location?.to_str().ok()?.strip_prefix("//")?.split_once('/')?;
+    Some(place.to_owned())
 }
 
 /// Why an operation failed: the first line says it all, unless the JobManager is Flink's, whose line begins with the name of a class.

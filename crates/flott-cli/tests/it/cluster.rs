@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// Metrics at a port that is free.
-const METRICS: &str = "metrics.reporter.prom.port=0";
+pub const METRICS: &str = "metrics.reporter.prom.port=0";
 
 /// The processes of a cluster.
 struct Processes {
@@ -20,14 +20,14 @@ struct Processes {
 }
 
 /// What stands behind `before` on a line, up to a comma or the line's end.
-fn behind<'a>(text: &'a str, before: &str) -> Option<&'a str> {
+pub fn behind<'a>(text: &'a str, before: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     let (found, _) = rest.split_once([',', '\n'])?;
     Some(found)
 }
 
 /// What is answered at a place.
-fn get(place: &str, path: &str) -> Option<String> {
+pub fn get(place: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(place).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
@@ -125,12 +125,12 @@ impl Processes {
 }
 
 /// Lets what is behind the first phase flow.
-fn feed_rest(trial: &Trial) {
+pub fn feed_rest(trial: &Trial) {
     (1..PHASES).for_each(|phase| trial.feed(phase).join().unwrap());
 }
 
 /// Waits for all rows, and for those that come twice.
-fn settle(trial: &Trial) -> Result<(), String> {
+pub fn settle(trial: &Trial) -> Result<(), String> {
     let (want, deadline) = (oracle(), Instant::now() + PATIENCE);
     wait_for(|| trial.rows().len() >= want.len() || Instant::now() > deadline);
     std::thread::sleep(Duration::from_millis(400));

@@ -9,6 +9,7 @@ mod disk;
 mod exactly_once;
 mod examples;
 mod golden;
+mod leaders;
 mod mistakes;
 mod new_project;
 mod parquet;

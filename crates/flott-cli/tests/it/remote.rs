@@ -7,11 +7,13 @@ use flott_cluster::taskmanager::TaskManager;
 use flott_cluster::{JobHandle, JobStatus};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
+use flott_rest::Role;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 const TABLES: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000');
     CREATE TABLE few (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '10');
@@ -33,12 +35,14 @@ impl JobManager {
             .unwrap();
         let registry = Arc::new(flott::registry());
         let slots = WithinProcess::new(TaskManager::new(registry.clone(), Arc::new(SystemClock), None));
-        let dispatcher = Dispatcher::new(Options::new(), registry, Arc::new(SystemClock), Arc::new(slots)).unwrap();
+        let dispatcher =
+            Dispatcher::new(Options::new(), registry, Arc::new(SystemClock), Arc::new(slots), None).unwrap();
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0)))
             .unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        runtime.spawn(flott_rest::serve(listener, dispatcher.clone(), std::future::pending()));
+        let role = watch::channel(Role::Leading(dispatcher.clone())).1;
+        runtime.spawn(flott_rest::serve(listener, role, std::future::pending()));
         Self {
             address,
             dispatcher,

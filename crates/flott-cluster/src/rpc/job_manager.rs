@@ -3,7 +3,7 @@
 use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
 use super::settings::{RpcSettings, check_exposure};
 use crate::error::ClusterError;
-use crate::protocol::{AttemptId, Deployment, Order, Peer, Report};
+use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::resources::{GatewayListener, Heard, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
 use crate::slot_pool::SlotPool;
 use flott_core::clock::{Clock, SystemClock};
@@ -11,9 +11,11 @@ use flott_runtime::net;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// More slots than any process can use.
 const MOST_SLOTS: usize = 1 << 16;
@@ -23,19 +25,33 @@ pub(super) fn hello() -> String {
     format!("taskmanager {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Listens for TaskManagers until it is dropped.
+/// What a JobManager says first that stands by.
+pub(super) fn standby() -> String {
+    format!("standby {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Where a JobManager listens for TaskManagers.
+#[derive(Debug)]
+pub struct JobManagerPort {
+    settings: Arc<RpcSettings>,
+    listener: Arc<TcpListener>,
+    address: SocketAddr,
+}
+
+/// Takes the TaskManagers that come to a port, until it is dropped: then all connections are closed, and those at the other ends lose
+/// their JobManager.
 #[derive(Debug)]
 pub struct JobManagerServer {
-    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
     accepting: JoinHandle<()>,
 }
 
-impl JobManagerServer {
-    /// Listens at `jobmanager.rpc.port` of `jobmanager.bind-host`; whoever registers joins `pool`.
+impl JobManagerPort {
+    /// Listens at `jobmanager.rpc.port` of `jobmanager.bind-host`; who comes waits until somebody is taken.
     ///
     /// # Errors
     /// If the port is in use, or open to other machines without a secret.
-    pub async fn bind(settings: RpcSettings, pool: SlotPool) -> Result<Self, ClusterError> {
+    pub async fn bind(settings: RpcSettings) -> Result<Self, ClusterError> {
         check_exposure("jobmanager.bind-host", &settings.bind_host, &settings.secret)?;
         let place = (settings.bind_host.as_str(), settings.job_manager_port);
         let cannot = |e: std::io::Error| {
@@ -46,13 +62,44 @@ impl JobManagerServer {
         };
         let listener = TcpListener::bind(place).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        let accepting = tokio::spawn(accept(listener, Arc::new(settings), pool));
-        Ok(Self { address, accepting })
+        Ok(Self {
+            settings: Arc::new(settings),
+            listener: Arc::new(listener),
+            address,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Takes whoever comes into `pool`, as the leader of `epoch` (0 without high availability).
+    pub fn serve(&self, epoch: u64, pool: SlotPool) -> JobManagerServer {
+        let (listener, settings) = (self.listener.clone(), self.settings.clone());
+        let (stop, stopped) = oneshot::channel();
+        let accepting = tokio::spawn(async move {
+            // They end with this.
+            let mut connections = JoinSet::new();
+            tokio::select! {
+                _ = stopped => {}
+                () = accept(&listener, &settings, epoch, &pool, &mut connections) => {}
+            }
+            connections.shutdown().await;
+        });
+        JobManagerServer {
+            stop: Some(stop),
+            accepting,
+        }
+    }
+}
+
+impl JobManagerServer {
+    /// Closes all connections. Once this returns nothing is sent any more to a TaskManager, whatever a job master says.
+    pub async fn close(mut self) {
+        drop(self.stop.take());
+        // It ends by itself.
+        let _ = (&mut self.accepting).await;
     }
 }
 
@@ -62,13 +109,20 @@ impl Drop for JobManagerServer {
     }
 }
 
-async fn accept(listener: TcpListener, settings: Arc<RpcSettings>, pool: SlotPool) {
+async fn accept(
+    listener: &TcpListener,
+    settings: &Arc<RpcSettings>,
+    epoch: u64,
+    pool: &SlotPool,
+    connections: &mut JoinSet<()>,
+) {
     loop {
+        while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, from)) => {
                 let (settings, pool) = (settings.clone(), pool.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = serve(stream, from, &settings, &pool).await {
+                connections.spawn(async move {
+                    if let Err(error) = serve(stream, from, &settings, epoch, &pool).await {
                         tracing::warn!(%from, %error, "a connection to the JobManager was closed");
                     }
                 });
@@ -81,16 +135,23 @@ async fn accept(listener: TcpListener, settings: Arc<RpcSettings>, pool: SlotPoo
     }
 }
 
-/// Registers the TaskManager that has connected, and hears it to its end.
+/// Registers the TaskManager that has connected, and hears it to its end; keeps the connection of a standby.
 async fn serve(
     mut stream: TcpStream,
     from: SocketAddr,
     settings: &RpcSettings,
+    epoch: u64,
     pool: &SlotPool,
 ) -> Result<(), ClusterError> {
     let connection = |e: net::NetError| ClusterError::Connection(e.to_string());
     let _ = stream.set_nodelay(true);
     let said = net::accept(&mut stream, &settings.secret).await.map_err(connection)?;
+    if said.bytes() == standby().as_bytes() {
+        said.welcome(&mut stream).await.map_err(connection)?;
+        // It says nothing until it ends.
+        let _ = stream.read_u8().await;
+        return Ok(());
+    }
     if said.bytes() != hello().as_bytes() {
         let text = format!(
             "this JobManager is of version {} and was asked by '{}': run the same version everywhere",
@@ -103,11 +164,12 @@ async fn serve(
     said.welcome(&mut stream).await.map_err(connection)?;
     let (reader, writer) = stream.into_split();
     let mut reader = messages::reader(reader, settings.heartbeat_timeout);
-    let Ok(Some(FromTaskManager::Register(offer))) = messages::read(&mut reader).await else {
+    let Ok(Some(FromTaskManager::Register(mut offer))) = messages::read(&mut reader).await else {
         return Err(ClusterError::Connection(
             "a TaskManager connected and did not register".to_owned(),
         ));
     };
+    let held = std::mem::take(&mut offer.held);
     let offer = Offer {
         // Who does not know where it is reached is reached where it comes from.
         host: match offer.host.is_empty() {
@@ -120,7 +182,10 @@ async fn serve(
     let (outbox, said_to_it) = unbounded_channel();
     let gateway = Arc::new(Remote {
         outbox: outbox.clone(),
-        watched: Mutex::default(),
+        watched: Mutex::new(Watched {
+            waiting: held.iter().map(|held| (held.id, vec![])).collect(),
+            ..Watched::default()
+        }),
     });
     let data_address = format!("{}:{}", offer.host, offer.data_port);
     let reference = TaskManagerRef {
@@ -141,28 +206,31 @@ async fn serve(
         memory_bytes: offer.memory_bytes,
         used_bytes: 0,
     };
-    let _ = outbox.send(FromJobManager::Registered);
-    let writing = tokio::spawn(messages::write_all(
-        writer,
-        said_to_it,
-        settings.heartbeat_interval,
-        || FromJobManager::Heartbeat,
-    ));
+    let _ = outbox.send(FromJobManager::Registered { epoch });
+    let writing = messages::write_all(writer, said_to_it, settings.heartbeat_interval, || {
+        FromJobManager::Heartbeat
+    });
     tracing::info!(
         task_manager = offer.id,
         data_address,
         slots = offer.slots,
+        still_runs = held.len(),
         "TaskManager registered"
     );
-    let registration = pool.register(reference, info);
+    let registration = pool.register(reference, info, held);
     let heartbeat = |used_bytes| registration.heartbeat(used_bytes);
-    let why = tokio::select! {
-        why = hear(&mut reader, &gateway, heartbeat) => why,
-        () = registration.replaced() => "it has registered anew".to_owned(),
+    let why = {
+        let hearing = hear(&mut reader, &gateway, heartbeat);
+        tokio::pin!(hearing);
+        tokio::select! {
+            why = &mut hearing => why,
+            () = registration.replaced() => "it has registered anew".to_owned(),
+            // Where nothing can be written nothing is heard any more either, which tells more.
+            () = writing => hearing.await,
+        }
     };
     // Its slots go before its jobs hear of it: they must not be given the same ones again.
     drop(registration);
-    writing.abort();
     let text = format!("TaskManager {} at {data_address} is lost: {why}", offer.id);
     tracing::warn!("{text}");
     gateway.lost(&text);
@@ -202,8 +270,24 @@ struct Remote {
 #[derive(Default)]
 struct Watched {
     attempts: HashMap<AttemptId, (GatewayListener, usize)>,
+    /// What came of attempts that it has held, and nobody has taken over yet.
+    waiting: HashMap<AttemptId, Vec<Heard>>,
     /// Why the TaskManager is gone.
     lost: Option<String>,
+}
+
+impl Watched {
+    /// Who hears this; nobody does when all subtasks have ended.
+    fn listener_of(&mut self, attempt: AttemptId, heard: &Heard) -> Option<GatewayListener> {
+        let has_ended = matches!(heard, Heard::Subtask(_, Report::Ended | Report::Failed(_)));
+        let (listener, left) = self.attempts.get_mut(&attempt)?;
+        let listener = listener.clone();
+        *left -= usize::from(has_ended).min(*left);
+        if *left == 0 {
+            self.attempts.remove(&attempt);
+        }
+        Some(listener)
+    }
 }
 
 impl Remote {
@@ -212,18 +296,15 @@ impl Remote {
     }
 
     fn report(&self, attempt: AttemptId, heard: Heard) {
-        let has_ended = matches!(heard, Heard::Subtask(_, Report::Ended | Report::Failed(_)));
         let listener = {
             let mut watched = self.watched();
-            let Some((listener, left)) = watched.attempts.get_mut(&attempt) else {
-                return;
-            };
-            let listener = listener.clone();
-            *left -= usize::from(has_ended).min(*left);
-            if *left == 0 {
-                watched.attempts.remove(&attempt);
+            if let Some(waiting) = watched.waiting.get_mut(&attempt) {
+                return waiting.push(heard);
             }
-            listener
+            watched.listener_of(attempt, &heard)
+        };
+        let Some(listener) = listener else {
+            return;
         };
         listener(heard);
     }
@@ -232,6 +313,7 @@ impl Remote {
         let attempts = {
             let mut watched = self.watched();
             watched.lost = Some(text.to_owned());
+            watched.waiting.clear();
             std::mem::take(&mut watched.attempts)
         };
         attempts
@@ -257,7 +339,27 @@ impl TaskManagerGateway for Remote {
         }
     }
 
+    fn adopt(&self, held: &HeldAttempt, listener: GatewayListener) {
+        let subtasks = held.placement.iter().flatten().filter(|at| **at == held.here).count();
+        let left = subtasks - held.ended.len().min(subtasks);
+        let mut watched = self.watched();
+        if let Some(text) = watched.lost.clone() {
+            drop(watched);
+            return listener(Heard::Lost(text));
+        }
+        watched.attempts.insert(held.id, (listener, left));
+        // Heard before anything that comes from now on, which waits for the lock.
+        for heard in watched.waiting.remove(&held.id).unwrap_or_default() {
+            if let Some(listener) = watched.listener_of(held.id, &heard) {
+                listener(heard);
+            }
+        }
+    }
+
     fn order(&self, attempt: AttemptId, order: Order) {
+        if matches!(order, Order::Release) {
+            self.watched().waiting.remove(&attempt);
+        }
         let _ = self.outbox.send(FromJobManager::Order(attempt, order));
     }
 }

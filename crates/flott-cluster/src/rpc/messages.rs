@@ -2,7 +2,7 @@
 
 use crate::coordinator::SubtaskId;
 use crate::error::ClusterError;
-use crate::protocol::{AttemptId, Deployment, Order, Report};
+use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};
 use flott_runtime::metrics::TaskReading;
 use flott_runtime::net;
 use serde::de::DeserializeOwned;
@@ -31,6 +31,8 @@ pub(super) struct Offer {
     pub slots: usize,
     pub cpu_cores: usize,
     pub memory_bytes: u64,
+    /// What it still runs of an earlier JobManager's.
+    pub held: Vec<HeldAttempt>,
 }
 
 /// From a TaskManager.
@@ -47,7 +49,10 @@ pub(super) enum FromTaskManager {
 /// From a JobManager.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromJobManager {
-    Registered,
+    Registered {
+        /// Leadership of the JobManager; 0 without high availability.
+        epoch: u64,
+    },
     Deploy(Box<Deployment>),
     Order(AttemptId, Order),
     Heartbeat,

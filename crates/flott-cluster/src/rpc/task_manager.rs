@@ -1,21 +1,27 @@
-//! The TaskManager's end: registers with the JobManager, and runs what it is given.
+//! The TaskManager's end: registers with the JobManager that leads, and runs what it is given.
 
 use super::job_manager::hello;
 use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
 use super::process;
 use super::settings::RpcSettings;
 use crate::error::ClusterError;
-use crate::taskmanager::TaskManager;
+use crate::high_availability::LeaderElection;
+use crate::protocol::AttemptId;
+use crate::taskmanager::{Listener, TaskManager};
 use flott_runtime::net;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Between two attempts to register.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How long tasks run without a JobManager that leads them, under high availability.
+const LEADERLESS: Duration = Duration::from_secs(60);
 
 /// What a TaskManager says of itself.
 #[derive(Debug, Clone)]
@@ -34,7 +40,42 @@ pub struct TaskManagerIdentity {
     pub registration_timeout: Duration,
 }
 
-/// Registers and runs what it is given; where the JobManager is lost, tasks are cancelled and it registers anew.
+/// How the TaskManager finds the JobManager.
+#[derive(Clone)]
+pub enum Finding {
+    /// It is where `jobmanager.rpc.address` and `.port` say. What it was given ends with the connection.
+    Fixed,
+    /// It is who leads. What runs goes on for a while without one, for the next leader to take over.
+    Leader(Arc<dyn LeaderElection>),
+}
+
+impl Finding {
+    /// Where the JobManager is, and its epoch.
+    async fn job_manager(&self, settings: &RpcSettings) -> Result<(String, u64), ClusterError> {
+        let Self::Leader(election) = self else {
+            let place = format!("{}:{}", settings.job_manager_host, settings.job_manager_port);
+            return Ok((place, 0));
+        };
+        match election.leader().await? {
+            Some(leader) => Ok((leader.at.rpc_address, leader.epoch)),
+            None => Err(ClusterError::Connection("no JobManager leads yet".to_owned())),
+        }
+    }
+}
+
+/// A TaskManager on its way through JobManagers.
+struct Registrar<'a> {
+    settings: &'a RpcSettings,
+    identity: &'a TaskManagerIdentity,
+    manager: &'a TaskManager,
+    finding: Finding,
+    /// Where the JobManager was found last.
+    place: String,
+    /// The highest epoch of a leader that it has obeyed.
+    epoch: u64,
+}
+
+/// Registers and runs what it is given, with one JobManager after the other.
 ///
 /// # Errors
 /// If no JobManager took it within its registration timeout.
@@ -42,106 +83,203 @@ pub async fn run_task_manager(
     settings: &RpcSettings,
     identity: &TaskManagerIdentity,
     manager: &TaskManager,
+    finding: Finding,
 ) -> Result<Infallible, ClusterError> {
-    let place = format!("{}:{}", settings.job_manager_host, settings.job_manager_port);
+    let mut registrar = Registrar {
+        settings,
+        identity,
+        manager,
+        finding,
+        place: String::new(),
+        epoch: 0,
+    };
     let mut alone_since = Instant::now();
     let mut told = String::new();
     loop {
-        let (problem, was_registered) = match register(settings, identity, &place).await {
-            Ok((reader, writer)) => {
-                tracing::info!(job_manager = place, "registered with the JobManager");
-                let why = attend(reader, writer, settings, manager).await;
-                manager.cancel_all();
-                tracing::warn!(
-                    job_manager = place,
-                    "the JobManager is lost, and tasks were cancelled: {why}"
-                );
+        let (problem, was_registered) = match registrar.register().await {
+            Ok(connection) => {
+                let why = registrar.attend(connection).await;
+                tracing::warn!(job_manager = registrar.place, "the JobManager is lost: {why}");
                 (why, true)
             }
             Err(error) => (error.to_string(), false),
         };
         if was_registered {
             (alone_since, told) = (Instant::now(), String::new());
-        } else if alone_since.elapsed() >= identity.registration_timeout {
+        }
+        registrar.give_up(alone_since.elapsed());
+        if alone_since.elapsed() >= identity.registration_timeout && !was_registered {
             return Err(ClusterError::Connection(format!(
-                "no JobManager at {place} (jobmanager.rpc.address, jobmanager.rpc.port) took this TaskManager within {} s \
-                 (taskmanager.registration.timeout): {problem}",
+                "no JobManager{} took this TaskManager within {} s (taskmanager.registration.timeout): {problem}",
+                registrar.described(),
                 identity.registration_timeout.as_secs()
             )));
-        } else if told != problem {
-            tracing::warn!(
-                job_manager = place,
-                "the JobManager is not reached, and asked again: {problem}"
-            );
+        }
+        if !was_registered && told != problem {
+            let place = registrar.described();
+            tracing::warn!("the JobManager{place} is not reached, and asked again: {problem}");
             told = problem;
         }
         tokio::time::sleep(RETRY).await;
     }
 }
 
-/// Connects and registers.
-async fn register(
-    settings: &RpcSettings,
-    identity: &TaskManagerIdentity,
-    place: &str,
-) -> Result<(Reader, OwnedWriteHalf), ClusterError> {
-    let connecting = tokio::time::timeout(settings.heartbeat_timeout, TcpStream::connect(place)).await;
-    let connecting = connecting.map_err(|_| ClusterError::Connection("it does not answer".to_owned()))?;
-    let mut stream = connecting.map_err(|e| ClusterError::Connection(e.to_string()))?;
-    let _ = stream.set_nodelay(true);
-    let shaken = net::connect(&mut stream, &settings.secret, hello().as_bytes()).await;
-    shaken.map_err(|e| ClusterError::Connection(e.to_string()))?;
-    let offer = Offer {
-        id: identity.id.clone(),
-        host: identity.host.clone(),
-        data_port: identity.data_port,
-        slots: identity.slots,
-        cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
-        memory_bytes: identity.memory_bytes,
-    };
-    let (reader, mut writer) = stream.into_split();
-    let mut reader = messages::reader(reader, settings.heartbeat_timeout);
-    messages::write(&mut writer, FromTaskManager::Register(offer)).await?;
-    match messages::read(&mut reader).await? {
-        Some(FromJobManager::Registered) => Ok((reader, writer)),
-        _ => Err(ClusterError::Connection(
-            "it did not answer the registration".to_owned(),
-        )),
+/// A connection to a JobManager that has taken this TaskManager.
+struct Connection {
+    reader: Reader,
+    writer: OwnedWriteHalf,
+    /// Filled by what runs here since before the registration.
+    reports: UnboundedReceiver<FromTaskManager>,
+    outbox: UnboundedSender<FromTaskManager>,
+}
+
+impl Registrar<'_> {
+    /// Connects and registers.
+    async fn register(&mut self) -> Result<Connection, ClusterError> {
+        let (place, epoch) = self.finding.job_manager(self.settings).await?;
+        self.place.clone_from(&place);
+        if epoch < self.epoch {
+            return Err(ClusterError::Connection(format!(
+                "it is of epoch {epoch}, and {} was seen",
+                self.epoch
+            )));
+        }
+        let connecting = tokio::time::timeout(self.settings.heartbeat_timeout, TcpStream::connect(&place)).await;
+        let connecting = connecting.map_err(|_| ClusterError::Connection("it does not answer".to_owned()))?;
+        let mut stream = connecting.map_err(|e| ClusterError::Connection(e.to_string()))?;
+        let _ = stream.set_nodelay(true);
+        let shaken = net::connect(&mut stream, &self.settings.secret, hello().as_bytes()).await;
+        shaken.map_err(|e| ClusterError::Connection(e.to_string()))?;
+        let (outbox, reports) = unbounded_channel();
+        let held = self.manager.hand_over(|attempt| listener(attempt, outbox.clone()));
+        let offer = Offer {
+            id: self.identity.id.clone(),
+            host: self.identity.host.clone(),
+            data_port: self.identity.data_port,
+            slots: self.identity.slots,
+            cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: self.identity.memory_bytes,
+            held,
+        };
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = messages::reader(reader, self.settings.heartbeat_timeout);
+        messages::write(&mut writer, FromTaskManager::Register(offer)).await?;
+        match messages::read(&mut reader).await? {
+            Some(FromJobManager::Registered { epoch }) if epoch >= self.epoch => self.epoch = epoch,
+            Some(FromJobManager::Registered { epoch }) => {
+                let text = format!("it is of epoch {epoch}, and {} was seen", self.epoch);
+                return Err(ClusterError::Connection(text));
+            }
+            _ => {
+                let text = "it did not answer the registration".to_owned();
+                return Err(ClusterError::Connection(text));
+            }
+        }
+        tracing::info!(
+            job_manager = place,
+            epoch = self.epoch,
+            "registered with the JobManager"
+        );
+        Ok(Connection {
+            reader,
+            writer,
+            reports,
+            outbox,
+        })
+    }
+
+    /// Runs what the JobManager says until it is lost, or another leads; why.
+    async fn attend(&self, connection: Connection) -> String {
+        let Connection {
+            mut reader,
+            writer,
+            reports,
+            outbox,
+        } = connection;
+        let counted_by = self.manager.clone();
+        let heartbeat = move || FromTaskManager::Heartbeat {
+            used_bytes: process::resident_bytes(),
+            counted: counted_by.readings(),
+        };
+        let writing = messages::write_all(writer, reports, self.settings.heartbeat_interval, heartbeat);
+        let is_heard = AtomicBool::new(true);
+        let obeying = self.obey(&mut reader, outbox, &is_heard);
+        tokio::pin!(obeying);
+        tokio::select! {
+            why = &mut obeying => why,
+            newer = self.overtaken(&is_heard) => format!("epoch {newer} leads"),
+            // Where nothing can be written nothing is heard any more either, which tells more.
+            () = writing => obeying.await,
+        }
+    }
+
+    async fn obey(
+        &self,
+        reader: &mut Reader,
+        outbox: UnboundedSender<FromTaskManager>,
+        is_heard: &AtomicBool,
+    ) -> String {
+        loop {
+            let message = match messages::read(reader).await {
+                Ok(Some(message)) => message,
+                Ok(None) => return "it closed the connection, or its process has ended".to_owned(),
+                Err(error) => return error.to_string(),
+            };
+            is_heard.store(true, Ordering::Relaxed);
+            match message {
+                FromJobManager::Deploy(deployment) => {
+                    let listener = listener(deployment.id, outbox.clone());
+                    self.manager.deploy(*deployment, listener);
+                }
+                FromJobManager::Order(attempt, order) => self.manager.order(attempt, order),
+                FromJobManager::Heartbeat | FromJobManager::Registered { .. } => {}
+            }
+        }
+    }
+
+    /// Waits until a later leader is known than the one that is obeyed, which may hang with its connections open. Asked only where nothing
+    /// was heard of it.
+    async fn overtaken(&self, is_heard: &AtomicBool) -> u64 {
+        let pause = (self.settings.heartbeat_interval * 2).min(self.settings.heartbeat_timeout / 2);
+        loop {
+            tokio::time::sleep(pause).await;
+            if is_heard.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            // Who cannot be asked has not overtaken anybody; without an election nobody ever does.
+            if let Ok((_, epoch)) = self.finding.job_manager(self.settings).await
+                && epoch > self.epoch
+            {
+                return epoch;
+            }
+        }
+    }
+
+    /// Ends what runs here when it has been alone for too long.
+    fn give_up(&self, alone: Duration) {
+        let patience = match &self.finding {
+            Finding::Fixed => Duration::ZERO,
+            Finding::Leader(_) => LEADERLESS,
+        };
+        if alone >= patience && !self.manager.is_idle() {
+            tracing::warn!("no JobManager leads the tasks that run here, and they are cancelled");
+            self.manager.cancel_all();
+        }
+    }
+
+    fn described(&self) -> String {
+        match (&self.finding, self.place.as_str()) {
+            (Finding::Fixed, place) => format!(" at {place} (jobmanager.rpc.address, jobmanager.rpc.port)"),
+            (Finding::Leader(_), "") => String::new(),
+            (Finding::Leader(_), place) => format!(" that leads, at {place},"),
+        }
     }
 }
 
-/// Runs what the JobManager says until it is lost; why.
-async fn attend(mut reader: Reader, writer: OwnedWriteHalf, settings: &RpcSettings, manager: &TaskManager) -> String {
-    let (outbox, said_to_it) = unbounded_channel();
-    let counted_by = manager.clone();
-    let heartbeat = move || FromTaskManager::Heartbeat {
-        used_bytes: process::resident_bytes(),
-        counted: counted_by.readings(),
-    };
-    let writing = tokio::spawn(messages::write_all(
-        writer,
-        said_to_it,
-        settings.heartbeat_interval,
-        heartbeat,
-    ));
-    let why = loop {
-        let message = match messages::read(&mut reader).await {
-            Ok(Some(message)) => message,
-            Ok(None) => break "it closed the connection, or its process has ended".to_owned(),
-            Err(error) => break error.to_string(),
-        };
-        match message {
-            FromJobManager::Deploy(deployment) => {
-                let (attempt, outbox) = (deployment.id, outbox.clone());
-                let listener = Arc::new(move |subtask, report| {
-                    let _ = outbox.send(FromTaskManager::Report(attempt, subtask, report));
-                });
-                manager.deploy(*deployment, listener);
-            }
-            FromJobManager::Order(attempt, order) => manager.order(attempt, order),
-            FromJobManager::Heartbeat | FromJobManager::Registered => {}
-        }
-    };
-    writing.abort();
-    why
+/// Passes on what the tasks of an attempt tell.
+fn listener(attempt: AttemptId, outbox: UnboundedSender<FromTaskManager>) -> Listener {
+    Arc::new(move |subtask, report| {
+        // Where nobody hears any more, the next registration tells how far the tasks are.
+        let _ = outbox.send(FromTaskManager::Report(attempt, subtask, report));
+    })
 }

@@ -13,7 +13,7 @@ pub use state::load_states;
 pub(crate) use state::write_part;
 
 use crate::coordinator::SubtaskId;
-use crate::protocol::{AttemptId, Deployment, Order, Report};
+use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};
 use crate::stats::TaskView;
 use flott_core::clock::SharedClock;
 use flott_runtime::Registry;
@@ -47,6 +47,18 @@ struct Inner {
 struct Running {
     inbox: UnboundedSender<Order>,
     counters: Counters,
+    watched: Arc<Mutex<Watched>>,
+}
+
+/// Who hears of an attempt.
+struct Watched {
+    listener: Listener,
+    /// What the next JobManager must know; none within a process, which no other one takes over.
+    held: Option<HeldAttempt>,
+}
+
+fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counters of the tasks of an attempt, once they are built.
@@ -74,10 +86,21 @@ impl TaskManager {
     pub fn deploy(&self, deployment: Deployment, listener: Listener) {
         let (sender, inbox) = unbounded_channel();
         let (id, counters) = (deployment.id, Counters::default());
+        let held = deployment.within.is_none().then(|| HeldAttempt::of(&deployment));
+        let watched = Arc::new(Mutex::new(Watched { listener, held }));
         let running = Running {
             inbox: sender,
             counters: counters.clone(),
+            watched: watched.clone(),
         };
+        // In one order for who listens now and for who takes over.
+        let listener: Listener = Arc::new(move |subtask, report| {
+            let mut watched = lock(&watched);
+            if let Some(held) = &mut watched.held {
+                held.reported(subtask, &report);
+            }
+            (watched.listener)(subtask, report);
+        });
         self.attempts().insert(id, running);
         let (manager, here) = (self.clone(), attempt::subtasks_here(&deployment));
         tokio::spawn(async move {
@@ -93,8 +116,27 @@ impl TaskManager {
     /// Passes an order on to an attempt. One that is over does not hear.
     pub fn order(&self, attempt: AttemptId, order: Order) {
         if let Some(running) = self.attempts().get(&attempt) {
+            if let Some(held) = &mut lock(&running.watched).held {
+                held.ordered(&order);
+            }
             let _ = running.inbox.send(order);
         }
+    }
+
+    /// Everything that runs here, for a JobManager that may take it over; what its tasks tell from now on `listener` hears.
+    pub fn hand_over(&self, listener: impl Fn(AttemptId) -> Listener) -> Vec<HeldAttempt> {
+        let attempts = self.attempts();
+        let hand_over = |(id, running): (&AttemptId, &Running)| {
+            let mut watched = lock(&running.watched);
+            watched.listener = listener(*id);
+            watched.held.clone()
+        };
+        attempts.iter().filter_map(hand_over).collect()
+    }
+
+    /// Whether anything runs here.
+    pub fn is_idle(&self) -> bool {
+        self.attempts().is_empty()
     }
 
     /// Cancels all attempts, which nobody orders any more.

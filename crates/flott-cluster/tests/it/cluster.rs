@@ -3,7 +3,9 @@
 use crate::toys::{self, World};
 use crate::{DEADLINE, OFTEN, RETRY, dir_option, ended, until};
 use flott_cluster::dispatcher::Dispatcher;
-use flott_cluster::rpc::{JobManagerServer, RpcSettings, TaskManagerIdentity, run_task_manager};
+use flott_cluster::rpc::{
+    Finding, JobManagerPort, JobManagerServer, RpcSettings, TaskManagerIdentity, run_task_manager,
+};
 use flott_cluster::slot_pool::SlotPool;
 use flott_cluster::taskmanager::TaskManager;
 use flott_cluster::{ClusterError, JobHandle, JobStatus, Restore, Submission};
@@ -20,7 +22,7 @@ use tokio::task::JoinHandle;
 struct Cluster {
     world: Arc<World>,
     options: Options,
-    server: JobManagerServer,
+    _server: JobManagerServer,
     dispatcher: Dispatcher,
     managers: Vec<Member>,
     /// How long TaskManagers look for the JobManager.
@@ -45,14 +47,16 @@ impl Cluster {
         options.set("jobmanager.rpc.port", "0");
         let pool = SlotPool::new(&options, Arc::new(SystemClock)).unwrap();
         let settings = RpcSettings::from_options(&options).unwrap();
-        let server = JobManagerServer::bind(settings, pool.clone()).await.unwrap();
-        options.set("jobmanager.rpc.port", server.address().port().to_string());
+        let port = JobManagerPort::bind(settings).await.unwrap();
+        options.set("jobmanager.rpc.port", port.address().port().to_string());
+        let server = port.serve(0, pool.clone());
         let registry = Arc::new(toys::registry(world));
-        let dispatcher = Dispatcher::new(Options::new(), registry, Arc::new(SystemClock), Arc::new(pool)).unwrap();
+        let dispatcher =
+            Dispatcher::new(Options::new(), registry, Arc::new(SystemClock), Arc::new(pool), None).unwrap();
         let mut cluster = Self {
             world: world.clone(),
             options,
-            server,
+            _server: server,
             dispatcher,
             managers: vec![],
             patience: DEADLINE,
@@ -80,7 +84,7 @@ impl Cluster {
         let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
         let runs = manager.clone();
         let running = tokio::spawn(async move {
-            let Err(error) = run_task_manager(&settings, &identity, &runs).await;
+            let Err(error) = run_task_manager(&settings, &identity, &runs, Finding::Fixed).await;
             error.to_string()
         });
         self.managers.push(Member { manager, running });
@@ -236,5 +240,4 @@ async fn who_does_not_know_the_secret_is_refused() {
         .unwrap();
     assert!(error.contains("secret"), "{error}");
     assert_eq!(cluster.dispatcher.task_managers().len(), 1);
-    assert_ne!(cluster.server.address().port(), 0);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod leaders;
 mod toys;
 
 use flott_cluster::{ClusterError, JobHandle, JobStatus, Restore, Submission, submit};

@@ -348,16 +348,9 @@ async fn blocking(work: impl FnOnce() -> Result<(), ConnectorError> + Send + 'st
         })?
 }
 
-#[async_trait]
-impl Committer for FileCommitter {
-    async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
-        let parts = read_all(committables)?;
-        let partitions = self.partitions.clone();
-        let marks = self.marks();
-        blocking(move || commit_all(parts, &mut lock(&partitions), &marks)).await
-    }
-
-    async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
+impl FileCommitter {
+    /// Finds what is unfinished on disk, commits what is listed, and `sweeps` what is not.
+    async fn restart(&mut self, listed: &[Bytes], sweeps: bool) -> Result<(), ConnectorError> {
         let parts = read_all(listed)?;
         let (directory, depth, sink_prefix) = (self.directory.clone(), self.depth, self.sink_prefix.clone());
         let job = self.running.0.clone();
@@ -373,11 +366,29 @@ impl Committer for FileCommitter {
                 partitions.forget_progress();
             }
             match marks {
-                Marks::Disk => sweep_all(&directory, depth, &sink_prefix, &job),
+                Marks::Disk if sweeps => sweep_all(&directory, depth, &sink_prefix, &job),
                 // Whose an unfinished upload is cannot be told.
-                Marks::Bucket(..) => Ok(()),
+                Marks::Disk | Marks::Bucket(..) => Ok(()),
             }
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Committer for FileCommitter {
+    async fn commit(&mut self, committables: &[Bytes]) -> Result<(), ConnectorError> {
+        let parts = read_all(committables)?;
+        let partitions = self.partitions.clone();
+        let marks = self.marks();
+        blocking(move || commit_all(parts, &mut lock(&partitions), &marks)).await
+    }
+
+    async fn recover(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
+        self.restart(listed, true).await
+    }
+
+    async fn take_over(&mut self, listed: &[Bytes]) -> Result<(), ConnectorError> {
+        self.restart(listed, false).await
     }
 }

@@ -8,6 +8,7 @@ use flott_cluster::{ClusterError, JobHandle, Restore, Submission};
 use flott_core::clock::SystemClock;
 use flott_core::{JobId, Options};
 use flott_plan::Plan;
+use flott_rest::Role;
 use flott_sql::script::{Outcome, Script, Session};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Longest wait for anything; only guards against hanging.
@@ -71,14 +73,12 @@ impl Server {
         let registry = Arc::new(flott::registry());
         let manager = TaskManager::new(registry.clone(), Arc::new(SystemClock), None);
         let slots = Arc::new(Shown(WithinProcess::new(manager)));
-        let dispatcher = Dispatcher::new(options, registry, Arc::new(SystemClock), slots).unwrap();
+        let dispatcher = Dispatcher::new(options, registry, Arc::new(SystemClock), slots, None).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = dispatcher.clone();
+        let role = watch::channel(Role::Leading(dispatcher.clone())).1;
         let task = tokio::spawn(async move {
-            flott_rest::serve(listener, served, std::future::pending())
-                .await
-                .unwrap();
+            flott_rest::serve(listener, role, std::future::pending()).await.unwrap();
         });
         Self {
             address,

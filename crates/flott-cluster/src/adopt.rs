@@ -1,0 +1,114 @@
+//! What a job master does with an attempt that outlived the JobManager which deployed it.
+//!
+//! The tasks go on from the newest checkpoint that exists, which the earlier leader may not have told them, nor committed: that comes
+//! first. What it had begun behind that is given up, as after any checkpoint that fails. Sources look for splits from where
+//! that checkpoint's enumerators were; what they had handed out since keeps an attempt from being adopted
+//! ([`HeldAttempt::goes_on_from`]).
+
+use crate::alignment::Alignment;
+use crate::commit::SharedCommitter;
+use crate::deploy::{JobContext, JobSource};
+use crate::job_master::{JobMaster, Message};
+use crate::job_state::{Event, Failure};
+use crate::protocol::{Order, Report};
+use crate::resources::{Adopted, Heard};
+use crate::storage::{RestorePoint, Storage};
+use flott_plan::NodeId;
+use flott_runtime::SplitEnumerator;
+use flott_runtime::TaskError;
+use flott_runtime::connector::ConnectorError;
+use flott_runtime::task::TaskCommand;
+use std::collections::BTreeMap;
+
+#[cfg(doc)]
+use crate::protocol::HeldAttempt;
+
+impl JobMaster {
+    /// Goes on with an attempt.
+    pub(crate) async fn adopt(&mut self, adopted: Adopted) {
+        let Adopted { deployed, held } = adopted;
+        let Some(point) = self.restore.clone() else {
+            return tracing::error!(attempt = %deployed.id, "an attempt was adopted without a checkpoint to go on from");
+        };
+        let (attempt, newest) = (deployed.id.attempt, point.manifest().checkpoint_id);
+        tracing::info!("{} goes on from {}", deployed.id, point.path());
+        self.stats.attempt(self.ctx.views(attempt));
+        self.alignment = Alignment::of(&self.ctx.graph, &self.sources);
+        for (index, held) in held.iter().enumerate() {
+            let gateway = &deployed.allocation.task_managers[index].gateway;
+            gateway.adopt(held, self.listener(attempt, index));
+        }
+        let committing = commit(
+            self.ctx.clone(),
+            self.committers.clone(),
+            self.storage.clone(),
+            point.clone(),
+        );
+        if let Err(failure) = committing.await {
+            let _ = self.sender.send(Message::Fact(attempt, Event::CommitFailed(failure)));
+        }
+        deployed.tell_all(&Order::Confirm(newest));
+        deployed.tell_all(&Order::Tasks(TaskCommand::CheckpointComplete(newest)));
+        let begun = held.iter().map(|held| held.last_checkpoint).max().unwrap_or(newest);
+        for given_up in newest + 1..=begun {
+            deployed.tell_all(&Order::Tasks(TaskCommand::CheckpointAborted(given_up)));
+        }
+        self.deployed = Some(deployed);
+        self.discover_again(attempt, &point);
+        for (index, held) in held.into_iter().enumerate() {
+            let drained = held.drained.into_iter().map(|subtask| (subtask, Report::Drained));
+            let ended = held.ended.into_iter().map(|subtask| (subtask, Report::Ended));
+            for (subtask, report) in drained.chain(ended) {
+                let heard = Heard::Subtask(subtask, report);
+                let _ = self.sender.send(Message::Heard(attempt, index, heard));
+            }
+        }
+    }
+
+    fn discover_again(&mut self, attempt: u64, point: &RestorePoint) {
+        let sources: Vec<(NodeId, JobSource)> = self.sources.iter().map(|(id, s)| (*id, s.clone())).collect();
+        for (id, source) in sources {
+            let node = &self.ctx.plan.nodes[id];
+            let state = point.coordinator_state(node.operator_id);
+            match source.source.enumerator(state.as_deref()) {
+                Ok(enumerator) => self.discover_adopted(attempt, id, enumerator),
+                Err(error) => {
+                    let failed = Event::DiscoveryFailed(failure(&node.name, error));
+                    let _ = self.sender.send(Message::Fact(attempt, failed));
+                }
+            }
+        }
+    }
+
+    fn discover_adopted(&mut self, attempt: u64, node: NodeId, enumerator: Box<dyn SplitEnumerator>) {
+        self.enumerator_states.insert(node, enumerator.snapshot());
+        if let Some(interval) = enumerator.discovery_interval() {
+            self.keep_discovering(attempt, node, enumerator, interval);
+        }
+    }
+}
+
+/// Commits what the checkpoint lists that the tasks go on from, unless that is known to be done.
+async fn commit(
+    ctx: JobContext,
+    committers: BTreeMap<NodeId, SharedCommitter>,
+    storage: Storage,
+    point: RestorePoint,
+) -> Result<(), Failure> {
+    for (node, committer) in &committers {
+        let node = &ctx.plan.nodes[*node];
+        let listed = point.committables(node.operator_id);
+        let taken_over = committer.lock().await.take_over(&listed).await;
+        taken_over.map_err(|e| failure(&node.name, e))?;
+    }
+    storage.committed(&point).await;
+    Ok(())
+}
+
+fn failure(name: &str, error: ConnectorError) -> Failure {
+    let error = TaskError::from(error).at(name);
+    Failure {
+        text: error.full_text(),
+        retryable: error.is_retryable(),
+    }
+}

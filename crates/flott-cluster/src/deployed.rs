@@ -1,0 +1,46 @@
+//! Where the tasks of an attempt run, and the way to them.
+
+use crate::coordinator::SubtaskId;
+use crate::protocol::{AttemptId, Order};
+use crate::resources::Allocation;
+use flott_runtime::task::TaskCommand;
+
+/// An attempt with its slots; released everywhere by dropping it.
+pub struct Deployed {
+    /// The attempt.
+    pub id: AttemptId,
+    /// Its slots.
+    pub allocation: Allocation,
+    /// Of every subtask, by vertex and index, which of the TaskManagers runs it.
+    pub placement: Vec<Vec<usize>>,
+}
+
+impl Drop for Deployed {
+    fn drop(&mut self) {
+        self.tell_all(&Order::Release);
+    }
+}
+
+impl Deployed {
+    /// Passes an order on to the TaskManager of a subtask.
+    pub(crate) fn tell(&self, (vertex, subtask): SubtaskId, command: TaskCommand) {
+        let manager = &self.allocation.task_managers[self.placement[vertex][subtask]];
+        manager.gateway.order(self.id, Order::Task((vertex, subtask), command));
+    }
+
+    /// Passes an order on to all TaskManagers.
+    pub(crate) fn tell_all(&self, order: &Order) {
+        for manager in &self.allocation.task_managers {
+            manager.gateway.order(self.id, order.clone());
+        }
+    }
+
+    /// The subtasks of a TaskManager.
+    pub(crate) fn of_task_manager(&self, index: usize) -> Vec<SubtaskId> {
+        let of_vertex = |(vertex, placed): (usize, &Vec<usize>)| -> Vec<SubtaskId> {
+            let there = placed.iter().enumerate().filter(|(_, at)| **at == index);
+            there.map(|(subtask, _)| (vertex, subtask)).collect()
+        };
+        self.placement.iter().enumerate().flat_map(of_vertex).collect()
+    }
+}

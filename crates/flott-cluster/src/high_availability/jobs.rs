@@ -1,0 +1,337 @@
+//! The jobs of a cluster, kept for the next leader: a log for each.
+//!
+//! ```text
+//! jobs/
+//!   5cd2e07b…/000000     submitted: its plan, and what it starts from
+//!   5cd2e07b…/000001     taken over by the leader of epoch 4
+//!   5cd2e07b…/000002     ended
+//! ```
+//! An entry is put under the number behind the last one, if it is absent: of a leader that ends a job and another that takes it over at
+//! the same time one finds the number taken, and knows by that what is true. So a leader that was paused cannot end what another runs.
+
+use crate::error::ClusterError;
+use crate::submit::{Restore, Submission};
+use bytes::Bytes;
+use flott_checkpoint::Root;
+use flott_core::{JobId, JobStatus};
+use flott_plan::Plan;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// What happened to a job.
+#[derive(Debug, Serialize, Deserialize)]
+enum Entry {
+    Submitted {
+        /// As text: the plan judges its version before its form.
+        plan: Box<RawValue>,
+        restore: Option<String>,
+        allow_non_restored_state: bool,
+    },
+    Taken {
+        epoch: u64,
+    },
+    Ended {
+        epoch: u64,
+        status: String,
+        ended_ms: i64,
+    },
+}
+
+/// The logs of all jobs, for the leader of an epoch. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct JobStore {
+    root: Root,
+    epoch: u64,
+}
+
+/// A job's log, of which this leader has put the last entry.
+#[derive(Debug, Clone)]
+pub struct JobRecord {
+    store: JobStore,
+    job: JobId,
+    next: u64,
+}
+
+/// How the end of a job was noted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is the job's end.
+    Ended,
+    /// The job is another leader's.
+    TakenOver,
+}
+
+impl JobStore {
+    /// The logs in `root`, for the leader of `epoch`.
+    pub fn new(root: Root, epoch: u64) -> Self {
+        Self { root, epoch }
+    }
+
+    /// Keeps a job that was accepted.
+    ///
+    /// # Errors
+    /// If the store refuses; then no leader runs the job, whatever the store has of it.
+    pub async fn put(&self, job: JobId, submission: &Submission) -> Result<JobRecord, ClusterError> {
+        let unwritten = |e: serde_json::Error| ClusterError::Connection(format!("the job cannot be kept: {e}"));
+        let plan = serde_json::value::to_raw_value(&submission.plan).map_err(unwritten)?;
+        let entry = Entry::Submitted {
+            plan,
+            restore: submission.restore.path(),
+            allow_non_restored_state: submission.allow_non_restored_state,
+        };
+        let record = JobRecord {
+            store: self.clone(),
+            job,
+            next: 1,
+        };
+        if let Err(error) = self.append(job, 0, &entry).await {
+            // It may be there all the same.
+            if let Err(also) = record.ended(JobStatus::Failed, 0).await {
+                tracing::error!(%job, %also, "a job that was not accepted may be run by the next leader");
+            }
+            return Err(error);
+        }
+        Ok(record)
+    }
+
+    /// Takes over every job that has not ended; those that ended before `forget_before_ms` are forgotten. A job that cannot be read is
+    /// told, and left as it is.
+    ///
+    /// # Errors
+    /// If the store refuses, or a later leader has taken a job.
+    pub async fn take_over(&self, forget_before_ms: i64) -> Result<Vec<(Submission, JobRecord)>, ClusterError> {
+        let mut logs: BTreeMap<JobId, u64> = BTreeMap::new();
+        for file in self.root.list().await? {
+            let parsed = file.path.split_once('/');
+            if let Some((Ok(job), Ok(number))) = parsed.map(|(job, number)| (job.parse(), number.parse::<u64>())) {
+                logs.entry(job)
+                    .and_modify(|last| *last = number.max(*last))
+                    .or_insert(number);
+            }
+        }
+        let mut taken = vec![];
+        for (job, last) in logs {
+            match self.take(job, last, forget_before_ms).await {
+                Ok(found) => taken.extend(found),
+                Err(error @ (ClusterError::Checkpoint(_) | ClusterError::Connection(_))) => return Err(error),
+                Err(error) => tracing::error!(%job, %error, "a job was not taken over"),
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn take(
+        &self,
+        job: JobId,
+        mut last: u64,
+        forget_before_ms: i64,
+    ) -> Result<Option<(Submission, JobRecord)>, ClusterError> {
+        loop {
+            match self.read(job, last).await? {
+                Entry::Ended { ended_ms, .. } => {
+                    if ended_ms < forget_before_ms {
+                        self.forget(job, last).await;
+                    }
+                    return Ok(None);
+                }
+                Entry::Taken { epoch } if epoch > self.epoch => {
+                    let text = format!(
+                        "the leader of epoch {epoch} has taken over from this one, of epoch {}",
+                        self.epoch
+                    );
+                    return Err(ClusterError::Connection(text));
+                }
+                Entry::Taken { .. } | Entry::Submitted { .. } => {}
+            }
+            last += 1;
+            if self.append(job, last, &Entry::Taken { epoch: self.epoch }).await? {
+                break;
+            }
+        }
+        let Entry::Submitted {
+            plan,
+            restore,
+            allow_non_restored_state,
+        } = self.read(job, 0).await?
+        else {
+            let place = self.root.display(&path(job, 0));
+            return Err(ClusterError::Restore(format!(
+                "{place} does not say what was submitted"
+            )));
+        };
+        let submission = Submission {
+            plan: Plan::from_json(plan.get())?,
+            restore: Restore::from_path(restore.as_deref()),
+            allow_non_restored_state,
+        };
+        let record = JobRecord {
+            store: self.clone(),
+            job,
+            next: last + 1,
+        };
+        Ok(Some((submission, record)))
+    }
+
+    async fn read(&self, job: JobId, number: u64) -> Result<Entry, ClusterError> {
+        let path = path(job, number);
+        let content = self.root.get(&path).await?;
+        serde_json::from_slice(&content).map_err(|e| {
+            let place = self.root.display(&path);
+            ClusterError::Restore(format!(
+                "{place} cannot be read, and its job is not run: {e}; submit the job again with --restore latest"
+            ))
+        })
+    }
+
+    /// Puts an entry; `false` if the number is taken.
+    async fn append(&self, job: JobId, number: u64, entry: &Entry) -> Result<bool, ClusterError> {
+        let content = serde_json::to_vec(entry)
+            .map_err(|e| ClusterError::Connection(format!("an entry of a job's log cannot be written: {e}")))?;
+        // A retry of the store that finds its own entry has succeeded.
+        match self.root.put_own(&path(job, number), Bytes::from(content)).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_exists() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes the log of a job that has ended; its end goes last.
+    async fn forget(&self, job: JobId, last: u64) {
+        for number in 0..=last {
+            if let Err(error) = self.root.delete(&path(job, number)).await {
+                tracing::debug!(%job, %error, "the log of a job that has ended stays");
+                return;
+            }
+        }
+    }
+}
+
+impl JobRecord {
+    /// The job.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Notes that the job has ended. Only then may what it would have been started again from go.
+    ///
+    /// # Errors
+    /// If the store refuses: it is not known then whether it is noted, and to be tried again.
+    pub async fn ended(&self, status: JobStatus, ended_ms: i64) -> Result<Noted, ClusterError> {
+        let entry = Entry::Ended {
+            epoch: self.store.epoch,
+            status: status.to_string(),
+            ended_ms,
+        };
+        match self.store.append(self.job, self.next, &entry).await? {
+            true => Ok(Noted::Ended),
+            false => Ok(Noted::TakenOver),
+        }
+    }
+}
+
+fn path(job: JobId, number: u64) -> String {
+    format!("{job}/{number:06}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flott_core::{OperatorId, Options};
+    use flott_plan::{Chaining, Edge, Node, Partitioning, Role};
+
+    fn node(id: usize, role: Role) -> Node {
+        Node {
+            id,
+            operator_id: OperatorId(id as u128),
+            uid: None,
+            kind: "toy".to_owned(),
+            version: 1,
+            name: format!("toy {id}"),
+            description: String::new(),
+            role,
+            parallelism: 1,
+            max_parallelism: 128,
+            chaining: Chaining::default(),
+            slot_sharing_group: None,
+            output: vec![],
+            spec: serde_json::Value::Null,
+        }
+    }
+
+    fn submission() -> Submission {
+        let mut plan = Plan::new("a job", Options::new());
+        plan.nodes = vec![node(0, Role::Source), node(1, Role::Sink)];
+        plan.edges = vec![Edge {
+            from: 0,
+            to: 1,
+            input: 0,
+            output: 0,
+            partitioning: Partitioning::Forward,
+        }];
+        Submission {
+            plan,
+            restore: Restore::Path("/savepoints/1".to_owned()),
+            allow_non_restored_state: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_goes_from_leader_to_leader_until_it_ends() {
+        let root = Root::in_memory();
+        let stores: Vec<JobStore> = (1..=4).map(|epoch| JobStore::new(root.clone(), epoch)).collect();
+        let first = stores[0].put(JobId(7), &submission()).await.unwrap();
+        let (taken, second) = stores[1].take_over(0).await.unwrap().pop().unwrap();
+        assert_eq!(
+            (taken.plan.name.as_str(), taken.restore),
+            ("a job", submission().restore)
+        );
+        assert!(taken.allow_non_restored_state);
+        assert_eq!(second.job(), JobId(7));
+        // Who was paused while the next one took over ends nothing.
+        assert_eq!(first.ended(JobStatus::Failed, 5).await.unwrap(), Noted::TakenOver);
+        let (_, third) = stores[2].take_over(0).await.unwrap().pop().unwrap();
+        assert_eq!(third.ended(JobStatus::Finished, 10).await.unwrap(), Noted::Ended);
+        assert_eq!(
+            third.ended(JobStatus::Finished, 10).await.unwrap(),
+            Noted::Ended,
+            "a retry"
+        );
+        assert_eq!(second.ended(JobStatus::Canceled, 11).await.unwrap(), Noted::TakenOver);
+        assert!(stores[3].take_over(10).await.unwrap().is_empty());
+        assert_eq!(root.list().await.unwrap().len(), 4, "it is remembered");
+        assert!(stores[3].take_over(11).await.unwrap().is_empty());
+        assert!(root.list().await.unwrap().is_empty(), "it is forgotten");
+    }
+
+    #[tokio::test]
+    async fn of_an_end_and_a_take_over_at_the_same_time_one_wins() {
+        let root = Root::in_memory();
+        let old = JobStore::new(root.clone(), 1)
+            .put(JobId(1), &submission())
+            .await
+            .unwrap();
+        let new = JobStore::new(root.clone(), 2);
+        let (ended, taken) = tokio::join!(old.ended(JobStatus::Finished, 1), new.take_over(0));
+        let was_taken = !taken.unwrap().is_empty();
+        assert_eq!(ended.unwrap() == Noted::Ended, !was_taken);
+        // Whoever is late finds a later leader's entry.
+        if was_taken {
+            let late = JobStore::new(root.clone(), 1).take_over(0).await.unwrap_err();
+            assert!(late.to_string().contains("epoch 2"), "{late}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_holds_nobody_up() {
+        let root = Root::in_memory();
+        let store = JobStore::new(root.clone(), 1);
+        store.put(JobId(2), &submission()).await.unwrap();
+        root.put_new(&path(JobId(1), 0), Bytes::from_static(b"{"))
+            .await
+            .unwrap();
+        root.put_new("notes.txt", Bytes::from_static(b"hello")).await.unwrap();
+        let taken = JobStore::new(root, 2).take_over(0).await.unwrap();
+        assert_eq!(taken.len(), 1);
+    }
+}
