@@ -20,12 +20,14 @@
 //! | POST, then GET `…/:trigger` | `/jobs/:job/savepoints`, `/jobs/:job/checkpoints`, `/savepoint-disposal` | operations (`savepoints`) |
 //! | POST | `/jobs/:job/stop` | the same; asked for below `/savepoints` |
 //!
+//! Who may ask is said by [`Access`]: all others get 401, or no connection.
+//!
 //! A body on GET is read by nobody and does no harm: Flink's client sends one. Java programs do not run here, so a submission by Flink's
 //! own client (multipart) is refused.
-
 //!
 //! Of several JobManagers ([`flott_cluster::high_availability`]) the one that leads answers; the others redirect to it.
 
+mod access;
 mod app;
 mod checkpoints;
 mod error;
@@ -33,6 +35,7 @@ mod exceptions;
 mod io;
 mod jobmanager;
 mod jobs;
+mod listener;
 mod metric_values;
 mod metrics;
 mod operations;
@@ -51,5 +54,6 @@ mod vertices;
 #[cfg(doc)]
 use flott_cluster::dispatcher::Dispatcher;
 
+pub use access::{Access, token};
 pub use role::Role;
 pub use server::serve;

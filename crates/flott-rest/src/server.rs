@@ -1,11 +1,14 @@
 //! The server: which path is answered by whom ([`routes`]), and its life ([`serve`]).
 
+use crate::access::{self, Access};
 use crate::app::App;
 use crate::error::RestError;
+use crate::listener::Guarded;
 use crate::role::{self, Answering, Role};
 use crate::{checkpoints, exceptions, jobmanager, jobs, metrics, plan, savepoints, submit, taskmanagers, vertices};
 use axum::Router;
 use axum::http::Uri;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use std::convert::Infallible;
 use std::future::{IntoFuture, pending};
@@ -17,8 +20,8 @@ use tokio::sync::{oneshot, watch};
 /// How long open requests may go on once the server shall end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Answers requests at `listener` until `shutdown` is ready, and lets those that are being answered end, for 5 seconds at most. Who
-/// answers follows `role`.
+/// Answers requests of those whom `access` lets in at `listener` until `shutdown` is ready, and lets those that are being answered end,
+/// for 5 seconds at most. Who answers follows `role`.
 ///
 /// Cancel-safe: dropping it ends the server at once. Operations that were triggered go on without it.
 ///
@@ -30,15 +33,17 @@ const GRACE: Duration = Duration::from_secs(5);
 /// use tokio::sync::watch;
 ///
 /// let listener = tokio::net::TcpListener::bind(("127.0.0.1", 8081)).await?;
+/// let access = flott_rest::Access::from_options(dispatcher.options()).map_err(std::io::Error::other)?;
 /// let (_role, leading) = watch::channel(flott_rest::Role::Leading(dispatcher));
 /// let interrupted = async {
 ///     let _ = tokio::signal::ctrl_c().await;
 /// };
-/// flott_rest::serve(listener, leading, interrupted).await
+/// flott_rest::serve(listener, access, leading, interrupted).await
 /// # }
 /// ```
 pub async fn serve(
     listener: TcpListener,
+    access: Access,
     role: watch::Receiver<Role>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
@@ -49,8 +54,12 @@ pub async fn serve(
         shutdown.await;
         let _ = ending.send(());
     };
-    let service = Router::new().fallback(role::answer).with_state(answers);
-    let server = axum::serve(listener, service).with_graceful_shutdown(until_shutdown);
+    let listener = Guarded::new(listener, access.acceptor().clone());
+    let guarded = Router::new()
+        .fallback(role::answer)
+        .with_state(answers)
+        .layer(from_fn_with_state(access, access::admit));
+    let server = axum::serve(listener, guarded).with_graceful_shutdown(until_shutdown);
     let out_of_patience = async {
         let _ = ended.await;
         tokio::time::sleep(GRACE).await;

@@ -13,17 +13,24 @@
 //! secret; the last has no proof, so that nobody gets one who gave none.
 //!
 //! The handshake keeps strangers out. It neither hides nor protects what follows; where the network itself is not trusted,
-//! TLS goes below it: everything here is generic over the stream.
+//! TLS goes below it ([`Transport`]), and the secret on top is one thing more to know. Who has proved nothing yet is one of a bounded
+//! number ([`Strangers`]).
 
 mod handshake;
 mod message;
 mod secret;
+mod strangers;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use handshake::{HANDSHAKE_TIMEOUT, Hello, MAX_HELLO_BYTES, MAX_REFUSAL_BYTES, PROTOCOL_VERSION, accept, connect};
 pub use message::{read_message, write_message};
-pub use secret::Secret;
+pub use secret::{Secret, secret_text};
+pub use strangers::{MAX_STRANGERS, Stranger, Strangers};
+pub use stream::{ReadHalf, Stream, WriteHalf};
+pub use tls::{Acceptor, AnyHostName, Connector, PemError, Transport, pem_certificates, pem_key, tls_fault};
 
 use std::io;
 use std::time::Duration;
@@ -38,6 +45,17 @@ pub enum NetError {
     NotFlott {
         /// The first bytes, printable.
         said: String,
+    },
+    /// The other side begins TLS, and this one expects none.
+    #[error(
+        "the other side speaks TLS and this one does not: set security.ssl.internal.enabled to the same in every process of the cluster"
+    )]
+    SpeaksTls,
+    /// TLS was refused by one side, or ended.
+    #[error("TLS failed: {fault}")]
+    Tls {
+        /// What is wrong at which end, and what helps.
+        fault: String,
     },
     /// Another version of this protocol.
     #[error(
@@ -75,7 +93,7 @@ pub enum NetError {
         what: &'static str,
     },
     /// Nothing came for too long.
-    #[error("the other side did not {what} within {} s: check host and port, and that it is not overloaded", .after.as_secs())]
+    #[error("the other side did not {what} within {} s: check host and port, that both sides use TLS or neither does, and that it is not overloaded", .after.as_secs())]
     Timeout {
         /// What was waited for.
         what: &'static str,
@@ -95,6 +113,9 @@ pub enum NetError {
 
 impl From<io::Error> for NetError {
     fn from(e: io::Error) -> Self {
+        if let Some(fault) = tls_fault(&e) {
+            return Self::Tls { fault };
+        }
         match e.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero => Self::Closed,
             _ => Self::Io(e),

@@ -79,6 +79,8 @@ fn is_flott(pid: Pid) -> bool {
 
 fn start(args: &StartArgs) -> Result<()> {
     let options = args.process.options()?;
+    // Also tells at once that the JobManager could not be asked.
+    let url = remote::url_of(&options)?;
     if !running().is_empty() {
         bail!(
             "a cluster runs already ({}); 'flott cluster stop' ends it",
@@ -91,9 +93,8 @@ fn start(args: &StartArgs) -> Result<()> {
     let started = spawn_all(args, &log_dir, &mut children).and_then(|()| await_slots(&options, args, &mut children));
     match started {
         Ok(slots) => {
-            let place = remote::place_of(&options)?;
             output::line(format_args!(
-                "Cluster started: {} TaskManagers with {slots} slots, REST at http://{place}",
+                "Cluster started: {} TaskManagers with {slots} slots, REST at {url}",
                 args.taskmanagers
             ));
             Ok(())
@@ -151,14 +152,14 @@ fn await_slots(options: &Options, args: &StartArgs, children: &mut [Child]) -> R
                 bail!("a process ended at once ({status})");
             }
         }
-        let overview = remote::overview(options);
-        if let Ok(overview) = &overview
-            && overview["taskmanagers"].as_u64() >= Some(args.taskmanagers as u64)
-        {
-            return Ok(overview["slots-total"].as_u64().unwrap_or(0));
-        }
-        if Instant::now() > deadline {
-            bail!("after {} s not all TaskManagers are there", PATIENCE.as_secs());
+        let late = || format!("after {} s not all TaskManagers are there", PATIENCE.as_secs());
+        match remote::overview(options) {
+            Ok(overview) if overview["taskmanagers"].as_u64() >= Some(args.taskmanagers as u64) => {
+                return Ok(overview["slots-total"].as_u64().unwrap_or(0));
+            }
+            Ok(_) if Instant::now() > deadline => bail!(late()),
+            Err(error) if Instant::now() > deadline => return Err(error.context(late())),
+            _ => {}
         }
         std::thread::sleep(NAP);
     }

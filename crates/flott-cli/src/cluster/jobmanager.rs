@@ -15,7 +15,7 @@ use flott_core::Options;
 use flott_core::clock::SystemClock;
 use flott_launch::metrics;
 use flott_launch::signals::StopSignal;
-use flott_rest::Role;
+use flott_rest::{Access, Role};
 use flott_runtime::Registry;
 use std::convert::Infallible;
 use std::future::pending;
@@ -48,7 +48,8 @@ async fn run(options: Options) -> Result<()> {
     {
         settings.job_manager_port = port;
     }
-    let rest = listen(&options).await?;
+    let access = Access::from_options(&options)?;
+    let rest = listen(&options, &access).await?;
     let rest_address = rest.local_addr()?;
     let host = settings.job_manager_host.clone();
     let rpc = JobManagerPort::bind(settings).await?;
@@ -63,7 +64,8 @@ async fn run(options: Options) -> Result<()> {
         .addresses()
         .for_each(|address| eprintln!("metrics at http://{address}/metrics"));
     eprintln!(
-        "JobManager: REST at http://{rest_address}, TaskManagers at {}",
+        "JobManager: REST at {}://{rest_address}, TaskManagers at {}",
+        if access.is_tls() { "https" } else { "http" },
         rpc.address()
     );
     let candidate = Candidate {
@@ -82,7 +84,7 @@ async fn run(options: Options) -> Result<()> {
     };
     let stopped = async move { signals.recv().await };
     tokio::select! {
-        served = flott_rest::serve(rest, roles, stopped) => served.context("REST has ended"),
+        served = flott_rest::serve(rest, access, roles, stopped) => served.context("REST has ended"),
         never = job_manager.lead(availability, &candidate) => match never? {},
     }
 }
@@ -175,12 +177,18 @@ impl JobManager {
 }
 
 /// Listens at `rest.port` of `rest.bind-address`.
-async fn listen(options: &Options) -> Result<TcpListener> {
+async fn listen(options: &Options, access: &Access) -> Result<TcpListener> {
     let host = options.get("rest.bind-address").unwrap_or("127.0.0.1");
-    if !is_loopback(host) {
+    if !is_loopback(host) && !access.is_guarded() {
         bail!(
-            "rest.bind-address: {host}: REST asks nobody who they are yet, and whoever reaches it can run jobs; bind it to 127.0.0.1 and let a \
-             proxy that knows its users forward to it"
+            "rest.bind-address: {host}: whoever reaches REST there can run jobs: give it a token (security.rest.token-file), or let clients prove \
+             who they are by certificates (security.ssl.rest.enabled and security.ssl.rest.authentication-enabled), or bind it to 127.0.0.1"
+        );
+    }
+    if !is_loopback(host) && !access.is_tls() {
+        tracing::warn!(
+            host,
+            "REST is reached from other machines without TLS (security.ssl.rest.enabled): who sees the network sees the token"
         );
     }
     let port = port(options, "rest.port")?.unwrap_or(8081);

@@ -1,7 +1,7 @@
 //! A cluster as processes: `flott jobmanager`, `flott taskmanager`, and `flott cluster` for both on one machine.
 //!
 //! Options are Flink's, from the file, the environment and `-D` as everywhere. Nothing listens beyond this machine unless it is told to, and then
-//! only with a secret.
+//! only where something keeps strangers out: certificates or a secret between processes, a token or certificates for REST.
 
 mod daemons;
 mod jobmanager;

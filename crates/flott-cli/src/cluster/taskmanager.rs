@@ -7,9 +7,7 @@ use crate::run::runtime;
 use anyhow::{Context, Result, bail};
 use flott_cluster::high_availability::HighAvailability;
 use flott_cluster::report::TaskManagerReporter;
-use flott_cluster::rpc::{
-    Finding, RpcSettings, TaskManagerIdentity, check_exposure, is_loopback, port, process, run_task_manager,
-};
+use flott_cluster::rpc::{Finding, RpcSettings, TaskManagerIdentity, is_loopback, port, process, run_task_manager};
 use flott_cluster::taskmanager::TaskManager;
 use flott_core::Options;
 use flott_core::clock::SystemClock;
@@ -32,7 +30,7 @@ async fn run(options: &Options) -> Result<()> {
     let mut signals = StopSignal::new()?;
     let settings = RpcSettings::from_options(options)?;
     let bind_host = options.get("taskmanager.bind-host").unwrap_or("127.0.0.1");
-    check_exposure("taskmanager.bind-host", bind_host, &settings.secret)?;
+    settings.check_exposure("taskmanager.bind-host", bind_host)?;
     let finding = match HighAvailability::from_options(options, &settings).await? {
         None => Finding::Fixed,
         Some(availability) => Finding::Leader(availability.election),
@@ -46,8 +44,8 @@ async fn run(options: &Options) -> Result<()> {
         );
     }
     let data_port = port(options, "taskmanager.data.port")?.unwrap_or(0);
-    let exchange =
-        ExchangeService::bind(bind_host, data_port, settings.secret.clone()).context("taskmanager.data.port")?;
+    let (transport, secret) = (settings.transport.clone(), settings.secret.clone());
+    let exchange = ExchangeService::bind(bind_host, data_port, transport, secret).context("taskmanager.data.port")?;
     let identity = identity(options, exchange.address().port())?;
     let registry = Arc::new(job::registry(&Rows::default()));
     let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));

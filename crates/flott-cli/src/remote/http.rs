@@ -1,10 +1,12 @@
 //! Requests to a JobManager ([`JobManager`]): one connection each, JSON both ways, bounded in time and size.
 
 use anyhow::{Context, Result, anyhow, bail};
+use flott_core::Options;
+use flott_runtime::net::{Connector, NetError, Stream, tls_fault};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -34,21 +36,42 @@ enum Answer {
     Elsewhere(String),
 }
 
-/// A JobManager by its address.
+/// A JobManager by its address, and how it is asked.
 #[derive(Debug, Clone)]
 pub struct JobManager {
     address: String,
+    connector: Connector,
+    /// With the token; it prints as something sensitive.
+    authorization: Option<HeaderValue>,
 }
 
 impl JobManager {
-    /// The one at `HOST:PORT`.
-    pub fn at(address: String) -> Self {
-        Self { address }
+    /// The one at `HOST:PORT`, asked under TLS and with a token where the options say so.
+    ///
+    /// # Errors
+    /// If one of these options is wrong, or a file that one names.
+    pub fn at(address: String, options: &Options) -> Result<Self> {
+        let authorization = flott_rest::token(options)?.map(|token| HeaderValue::try_from(format!("Bearer {token}")));
+        let mut authorization = authorization.transpose().context("security.rest.token")?;
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
+        Ok(Self {
+            address,
+            connector: Connector::of_rest(options)?,
+            authorization,
+        })
     }
 
     /// Its host and port.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where it is, for people and browsers.
+    pub fn url(&self) -> String {
+        let scheme = if self.connector.is_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Asks for something.
@@ -152,9 +175,10 @@ impl JobManager {
         path: &str,
         body: &Value,
     ) -> Result<(StatusCode, Option<String>, Bytes)> {
-        let broken = |error: hyper::Error| self.is_none(&error.to_string());
+        let broken = |error: hyper::Error| self.is_broken(&error);
+        let stream = self.secure(stream).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("/v1{path}"))
             .header(HOST, &self.address)
@@ -162,6 +186,9 @@ impl JobManager {
             .header(CONNECTION, "close")
             .body(Full::new(Bytes::from(body.to_string())))
             .with_context(|| format!("{path} is no path of a request"))?;
+        if let Some(value) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
         // It ends with the answer.
         tokio::spawn(connection);
         let answer = sender.send_request(request).await.map_err(broken)?;
@@ -175,6 +202,32 @@ impl JobManager {
         let read = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
         let read = read.map_err(|error| self.is_none(&format!("its answer cannot be read: {error}")))?;
         Ok((status, elsewhere, read.to_bytes()))
+    }
+
+    async fn secure(&self, stream: TcpStream) -> Result<Stream> {
+        let host = self
+            .address
+            .rsplit_once(':')
+            .map_or(self.address.as_str(), |(host, _)| host);
+        let secured = self.connector.connect(stream, host).await;
+        secured.map_err(|error| match error {
+            NetError::Tls { fault } => self.is_no_tls(&fault),
+            other => anyhow!("no TLS with the JobManager at {}: {other}", self.address),
+        })
+    }
+
+    fn is_broken(&self, error: &hyper::Error) -> anyhow::Error {
+        match tls_fault(error) {
+            Some(fault) => self.is_no_tls(&fault),
+            None if error.is_parse() && !self.connector.is_tls() => {
+                self.is_none(&format!("{error}; if it speaks TLS, set security.ssl.rest.enabled"))
+            }
+            None => self.is_none(&error.to_string()),
+        }
+    }
+
+    fn is_no_tls(&self, fault: &str) -> anyhow::Error {
+        anyhow!("no TLS with the JobManager at {}: {fault}", self.address)
     }
 
     fn is_not_there(&self, reason: &str) -> anyhow::Error {

@@ -52,29 +52,41 @@ impl RemoteArgs {
 
 /// The JobManager that the command line names, else the options, else the default.
 fn manager(given: Option<&str>, options: &Options) -> Result<JobManager> {
+    let manager = JobManager::at(place(given, options)?, options)?;
+    if let Some(given) = given.filter(|given| given.starts_with("https://") && !manager.url().starts_with("https://")) {
+        bail!(
+            "-m {given}: for TLS set security.ssl.rest.enabled to true, and security.ssl.rest.ca to the CA of the JobManager's certificate"
+        );
+    }
+    Ok(manager)
+}
+
+/// Its host and port.
+fn place(given: Option<&str>, options: &Options) -> Result<String> {
     let port = options.integer("rest.port")?.unwrap_or(DEFAULT_PORT);
     let Some(given) = given else {
         let host = options.get("rest.address").unwrap_or(DEFAULT_HOST);
-        return Ok(JobManager::at(format!("{host}:{port}")));
+        return Ok(format!("{host}:{port}"));
     };
-    if given.starts_with("https://") {
-        bail!("-m {given}: TLS is not supported yet; name the JobManager as HOST:PORT");
-    }
-    let place = given.trim_start_matches("http://").trim_end_matches('/');
+    let place = given.trim_start_matches("http://").trim_start_matches("https://");
+    let place = place.trim_end_matches('/');
     let has_port = place
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     match place {
         "" => bail!("-m: a JobManager is named HOST:PORT, e.g. -m localhost:8081"),
-        place if has_port => Ok(JobManager::at(place.to_owned())),
+        place if has_port => Ok(place.to_owned()),
         place if place.contains(':') => bail!("-m {given}: a JobManager is named HOST:PORT, e.g. -m localhost:8081"),
-        place => Ok(JobManager::at(format!("{place}:{port}"))),
+        place => Ok(format!("{place}:{port}")),
     }
 }
 
-/// Where the JobManager of these options is.
-pub fn place_of(options: &Options) -> Result<String> {
-    Ok(manager(None, options)?.address().to_owned())
+/// Where the JobManager of these options is, as a URL.
+///
+/// # Errors
+/// If an option of how it is asked is wrong.
+pub fn url_of(options: &Options) -> Result<String> {
+    Ok(manager(None, options)?.url())
 }
 
 /// What the JobManager of these options says of itself.

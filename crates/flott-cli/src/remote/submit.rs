@@ -80,7 +80,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
 }
 
 /// Hands a planned job over.
-async fn submit(manager: &JobManager, planned: Job, args: &RunArgs) -> Result<Submitted> {
+async fn submit(manager: &JobManager, mut planned: Job, args: &RunArgs) -> Result<Submitted> {
     if planned.collect.is_some() {
         bail!(
             "a SELECT cannot run at a JobManager: its rows would have to come back here; write them to a table with INSERT INTO, or run \
@@ -89,6 +89,9 @@ async fn submit(manager: &JobManager, planned: Job, args: &RunArgs) -> Result<Su
     }
     planned.warnings.iter().for_each(|warning| warn(&warning.to_string()));
     let name = planned.plan.name.clone();
+    // How the JobManager is asked is no job's business, and tokens and keys are not kept with it.
+    let options = planned.plan.options.iter();
+    planned.plan.options = options.filter(|(key, _)| !key.starts_with("security.")).collect();
     let body = json!({
         "plan": serde_json::to_value(&planned.plan).context("the plan cannot be written")?,
         "savepointPath": args.restore,

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 pub const METRICS: &str = "metrics.reporter.prom.port=0";
 
 /// The processes of a cluster.
-struct Processes {
-    job_manager: Option<Running>,
+pub struct Processes {
+    pub job_manager: Option<Running>,
     /// Where REST answers.
-    rest: String,
+    pub rest: String,
     /// Where TaskManagers register.
     rpc: String,
-    task_managers: Vec<Running>,
+    pub task_managers: Vec<Running>,
+    /// Options of all processes, `key=value`.
+    options: Vec<String>,
 }
 
 /// What stands behind `before` on a line, up to a comma or the line's end.
@@ -46,16 +48,29 @@ fn metrics(process: &Running) -> String {
 impl Processes {
     /// A JobManager at free ports, and so many TaskManagers of one slot.
     fn start(task_managers: usize, failpoints: &str) -> Self {
+        let mut processes = Self::manager(&[], failpoints);
+        (0..task_managers).for_each(|_| processes.add_task_manager(""));
+        processes.await_slots(task_managers);
+        processes
+    }
+
+    /// A JobManager at free ports, with options for it and for those that are added.
+    pub fn manager(options: &[String], failpoints: &str) -> Self {
         let mut processes = Self {
             job_manager: None,
             rest: "127.0.0.1:0".to_owned(),
             rpc: "127.0.0.1:0".to_owned(),
             task_managers: vec![],
+            options: options.to_vec(),
         };
         processes.start_job_manager(failpoints);
-        (0..task_managers).for_each(|_| processes.add_task_manager(""));
-        processes.await_slots(task_managers);
         processes
+    }
+
+    /// The arguments of a process.
+    fn args<'a>(&'a self, own: &[&'a str]) -> Vec<&'a str> {
+        let options = self.options.iter().flat_map(|option| ["-D", option]);
+        own.iter().copied().chain(options).collect()
     }
 
     /// Starts the JobManager, where it was before.
@@ -63,7 +78,7 @@ impl Processes {
         let port = |place: &str| place.rsplit_once(':').unwrap().1.to_owned();
         let rest = format!("rest.port={}", port(&self.rest));
         let rpc = format!("jobmanager.rpc.port={}", port(&self.rpc));
-        let args = ["jobmanager", "-D", &rest, "-D", &rpc, "-D", METRICS];
+        let args = self.args(&["jobmanager", "-D", &rest, "-D", &rpc, "-D", METRICS]);
         let deadline = Instant::now() + PATIENCE;
         let (running, said) = loop {
             let mut running = start_with(&args, &[("FLOTT_FAILPOINTS", failpoints)]);
@@ -77,20 +92,21 @@ impl Processes {
             assert!(is_taken, "{said}");
             std::thread::sleep(Duration::from_millis(100));
         };
-        self.rest = behind(&said, "REST at http://").unwrap().to_owned();
+        let rest = behind(&said, "REST at ").unwrap();
+        self.rest = rest.split_once("://").unwrap().1.replace("0.0.0.0", "127.0.0.1");
         self.rpc = behind(&said, "TaskManagers at ").unwrap().to_owned();
         self.job_manager = Some(running);
     }
 
-    fn add_task_manager(&mut self, failpoints: &str) {
+    pub fn add_task_manager(&mut self, failpoints: &str) {
         let rpc = format!("jobmanager.rpc.port={}", self.rpc.rsplit_once(':').unwrap().1);
         let address = "jobmanager.rpc.address=127.0.0.1";
-        let args = ["taskmanager", "-D", &rpc, "-D", address, "-D", METRICS];
-        self.task_managers
-            .push(start_with(&args, &[("FLOTT_FAILPOINTS", failpoints)]));
+        let args = self.args(&["taskmanager", "-D", &rpc, "-D", address, "-D", METRICS]);
+        let process = start_with(&args, &[("FLOTT_FAILPOINTS", failpoints)]);
+        self.task_managers.push(process);
     }
 
-    fn await_slots(&mut self, slots: usize) {
+    pub fn await_slots(&mut self, slots: usize) {
         let wanted = format!("\"slots-total\":{slots}");
         let there = wait_for(|| {
             self.get("/overview")
@@ -104,13 +120,22 @@ impl Processes {
         );
     }
 
+    /// Runs a TaskManager with other options, which gives up at once; what it says of the JobManager.
+    pub fn refused_task_manager(&self, options: &[String]) -> String {
+        let rpc = format!("jobmanager.rpc.port={}", self.rpc.rsplit_once(':').unwrap().1);
+        let mut args = vec!["taskmanager", "-D", &rpc, "-D", "jobmanager.rpc.address=127.0.0.1"];
+        args.extend(["-D", "taskmanager.registration.timeout=1 ms"]);
+        args.extend(options.iter().flat_map(|option| ["-D", option]));
+        flott(&args).expect(1).err
+    }
+
     /// What REST answers.
     fn get(&self, path: &str) -> Option<String> {
         get(&self.rest, path)
     }
 
     /// Submits the job; the command returns at once.
-    fn submit(&self, trial: &Trial, parallelism: &str, from: From<'_>) {
+    pub fn submit(&self, trial: &Trial, parallelism: &str, from: From<'_>) {
         let submitted = trial.start_with(parallelism, from, "", &["-d", "-m", &self.rest]);
         submitted.ended().expect(0);
     }

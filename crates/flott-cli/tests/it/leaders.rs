@@ -47,7 +47,10 @@ impl Leaders {
     fn spawn(&self, role: &str, more: &[&str], failpoints: &str) -> Running {
         let options = self.options.iter().map(String::as_str).chain(more.iter().copied());
         let args: Vec<&str> = options.flat_map(|option| ["-D", option]).collect();
-        start_with(&[&[role], &args[..]].concat(), &[("FLOTT_FAILPOINTS", failpoints)])
+        start_with(
+            &[&[role], &args[..]].concat(),
+            &[("FLOTT_FAILPOINTS", failpoints), ("FLOTT_LOG", "info")],
+        )
     }
 
     fn add_job_manager(&mut self, failpoints: &str) {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../../../../tests/certificates.rs"]
+mod certificates;
 mod cluster;
 mod command;
 mod demo;
@@ -9,6 +11,7 @@ mod disk;
 mod exactly_once;
 mod examples;
 mod golden;
+mod guarded;
 mod leaders;
 mod mistakes;
 mod new_project;

@@ -42,7 +42,12 @@ impl JobManager {
             .unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let role = watch::channel(Role::Leading(dispatcher.clone())).1;
-        runtime.spawn(flott_rest::serve(listener, role, std::future::pending()));
+        runtime.spawn(flott_rest::serve(
+            listener,
+            flott_rest::Access::open(),
+            role,
+            std::future::pending(),
+        ));
         Self {
             address,
             dispatcher,

@@ -1,13 +1,13 @@
 //! The JobManager's end: registers TaskManagers, and is the way to each of them.
 
 use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
-use super::settings::{RpcSettings, check_exposure};
+use super::settings::RpcSettings;
 use crate::error::ClusterError;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::resources::{GatewayListener, Heard, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
 use crate::slot_pool::SlotPool;
 use flott_core::clock::{Clock, SystemClock};
-use flott_runtime::net;
+use flott_runtime::net::{self, Stranger, Strangers};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,9 +50,9 @@ impl JobManagerPort {
     /// Listens at `jobmanager.rpc.port` of `jobmanager.bind-host`; who comes waits until somebody is taken.
     ///
     /// # Errors
-    /// If the port is in use, or open to other machines without a secret.
+    /// If the port is in use, or open to other machines with nothing to keep strangers out.
     pub async fn bind(settings: RpcSettings) -> Result<Self, ClusterError> {
-        check_exposure("jobmanager.bind-host", &settings.bind_host, &settings.secret)?;
+        settings.check_exposure("jobmanager.bind-host", &settings.bind_host)?;
         let place = (settings.bind_host.as_str(), settings.job_manager_port);
         let cannot = |e: std::io::Error| {
             ClusterError::Connection(format!(
@@ -116,13 +116,14 @@ async fn accept(
     pool: &SlotPool,
     connections: &mut JoinSet<()>,
 ) {
+    let strangers = Strangers::default();
     loop {
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, from)) => {
+        match strangers.next(listener).await {
+            Ok((stream, from, stranger)) => {
                 let (settings, pool) = (settings.clone(), pool.clone());
                 connections.spawn(async move {
-                    if let Err(error) = serve(stream, from, &settings, epoch, &pool).await {
+                    if let Err(error) = serve(stream, from, stranger, &settings, epoch, &pool).await {
                         tracing::warn!(%from, %error, "a connection to the JobManager was closed");
                     }
                 });
@@ -137,17 +138,20 @@ async fn accept(
 
 /// Registers the TaskManager that has connected, and hears it to its end; keeps the connection of a standby.
 async fn serve(
-    mut stream: TcpStream,
+    stream: TcpStream,
     from: SocketAddr,
+    stranger: Stranger,
     settings: &RpcSettings,
     epoch: u64,
     pool: &SlotPool,
 ) -> Result<(), ClusterError> {
     let connection = |e: net::NetError| ClusterError::Connection(e.to_string());
     let _ = stream.set_nodelay(true);
+    let mut stream = settings.transport.accept(stream).await.map_err(connection)?;
     let said = net::accept(&mut stream, &settings.secret).await.map_err(connection)?;
     if said.bytes() == standby().as_bytes() {
         said.welcome(&mut stream).await.map_err(connection)?;
+        drop(stranger);
         // It says nothing until it ends.
         let _ = stream.read_u8().await;
         return Ok(());
@@ -162,6 +166,7 @@ async fn serve(
         return Err(ClusterError::Connection(text));
     }
     said.welcome(&mut stream).await.map_err(connection)?;
+    drop(stranger);
     let (reader, writer) = stream.into_split();
     let mut reader = messages::reader(reader, settings.heartbeat_timeout);
     let Ok(Some(FromTaskManager::Register(mut offer))) = messages::read(&mut reader).await else {

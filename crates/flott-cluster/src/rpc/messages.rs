@@ -4,7 +4,7 @@ use crate::coordinator::SubtaskId;
 use crate::error::ClusterError;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};
 use flott_runtime::metrics::TaskReading;
-use flott_runtime::net;
+use flott_runtime::net::{self, ReadHalf, WriteHalf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter, ReadBuf};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Sleep};
 
@@ -66,7 +65,7 @@ fn encode<M: Serialize>(message: M) -> Result<Vec<u8>, ClusterError> {
 pub(super) type Reader = BufReader<Patient>;
 
 /// Reads with patience.
-pub(super) fn reader(stream: OwnedReadHalf, patience: Duration) -> Reader {
+pub(super) fn reader(stream: ReadHalf, patience: Duration) -> Reader {
     BufReader::new(Patient {
         stream,
         patience,
@@ -76,7 +75,7 @@ pub(super) fn reader(stream: OwnedReadHalf, patience: Duration) -> Reader {
 
 /// A stream that fails where nothing comes for too long.
 pub(super) struct Patient {
-    stream: OwnedReadHalf,
+    stream: ReadHalf,
     patience: Duration,
     until: Pin<Box<Sleep>>,
 }
@@ -106,7 +105,7 @@ pub(super) async fn write<M: Serialize>(
 
 /// Writes what waits, and a heartbeat at each interval, until nobody is left who says anything, or the other has closed.
 pub(super) async fn write_all<M: Serialize>(
-    writer: OwnedWriteHalf,
+    writer: WriteHalf,
     mut messages: UnboundedReceiver<M>,
     interval: Duration,
     heartbeat: impl Fn() -> M,

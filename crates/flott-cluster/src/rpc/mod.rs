@@ -5,7 +5,7 @@
 //!              ◄── Deploy, Order, Heartbeat ─
 //!              ── Report, Heartbeat ────────►
 //! ```
-//! Messages are JSON, length-prefixed ([`flott_runtime::net`]), in order. Whoever hears nothing for `heartbeat.timeout` takes the other for
+//! Below the handshake there may be TLS ([`flott_runtime::net::Transport`]). Messages are JSON, length-prefixed ([`flott_runtime::net`]), in order. Whoever hears nothing for `heartbeat.timeout` takes the other for
 //! dead and closes; a process that ends closes at once. To the JobManager a closed connection is a lost TaskManager, with all tasks that
 //! ran there. The TaskManager registers anew, with what it still runs: a JobManager that has taken over from another goes on with that
 //! ([`crate::high_availability`]); without high availability the TaskManager has cancelled it.
@@ -18,6 +18,6 @@ mod task_manager;
 mod watch;
 
 pub use job_manager::{JobManagerPort, JobManagerServer};
-pub use settings::{RpcSettings, check_exposure, is_loopback, port};
+pub use settings::{RpcSettings, is_loopback, port};
 pub use task_manager::{Finding, TaskManagerIdentity, run_task_manager};
 pub use watch::process_ended;

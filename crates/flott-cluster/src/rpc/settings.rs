@@ -2,7 +2,7 @@
 
 use flott_core::Options;
 use flott_core::options::OptionError;
-use flott_runtime::net::Secret;
+use flott_runtime::net::{Secret, Transport, secret_text};
 use std::time::Duration;
 
 /// Settings of both ends.
@@ -18,7 +18,10 @@ pub struct RpcSettings {
     pub heartbeat_interval: Duration,
     /// `heartbeat.timeout`, 10 s unless said otherwise (Flink: 50 s).
     pub heartbeat_timeout: Duration,
-    /// `security.internal.shared-secret`: what every process of the cluster knows, and nobody else.
+    /// `security.ssl.internal.*`: whether connections are under TLS.
+    pub transport: Transport,
+    /// `security.internal.shared-secret`, or the file of `security.internal.shared-secret-file`: what every process of the cluster
+    /// knows, and nobody else.
     pub secret: Secret,
 }
 
@@ -26,7 +29,7 @@ impl RpcSettings {
     /// Reads the options.
     ///
     /// # Errors
-    /// If a value is wrong, or the JobManager would listen beyond this machine without a secret.
+    /// If a value is wrong, or a file that one names.
     pub fn from_options(options: &Options) -> Result<Self, OptionError> {
         let text = |key: &str, default: &str| options.get(key).unwrap_or(default).to_owned();
         let duration = |key: &str, default_ms: i64| {
@@ -46,17 +49,16 @@ impl RpcSettings {
             bind_host: text("jobmanager.bind-host", "127.0.0.1"),
             heartbeat_interval: interval,
             heartbeat_timeout: timeout,
-            secret: secret(options),
+            transport: Transport::from_options(options)?,
+            secret: secret(options)?,
         })
     }
 }
 
 /// The shared secret; empty without the option.
-fn secret(options: &Options) -> Secret {
-    match options.get("security.internal.shared-secret") {
-        Some(text) => Secret::new(text),
-        None => Secret::none(),
-    }
+fn secret(options: &Options) -> Result<Secret, OptionError> {
+    let text = secret_text(options, "security.internal.shared-secret")?;
+    Ok(text.map_or_else(Secret::none, Secret::new))
 }
 
 /// A port.
@@ -76,15 +78,18 @@ pub fn is_loopback(host: &str) -> bool {
     matches!(host, "localhost" | "::1") || host.starts_with("127.")
 }
 
-/// Judges that who listens at `host` needs no secret, or has one.
-///
-/// # Errors
-/// If it listens beyond this machine without one.
-pub fn check_exposure(key: &str, host: &str, secret: &Secret) -> Result<(), OptionError> {
-    if is_loopback(host) || !secret.is_empty() {
-        return Ok(());
+impl RpcSettings {
+    /// Judges that a process may listen at `host`, which is the value of `key`.
+    ///
+    /// # Errors
+    /// If others reach it there, and neither a secret nor TLS keeps strangers out.
+    pub fn check_exposure(&self, key: &str, host: &str) -> Result<(), OptionError> {
+        if is_loopback(host) || self.transport.is_tls() || !self.secret.is_empty() {
+            return Ok(());
+        }
+        let allowed = "an address of this machine alone (127.0.0.1), or something that keeps strangers out, since whoever reaches this port could \
+                       run code: 'security.ssl.internal.enabled' with certificates for all processes of the cluster, or \
+                       'security.internal.shared-secret' set to one text for all of them";
+        Err(OptionError::new(key, host, allowed))
     }
-    let allowed = "an address of this machine alone (127.0.0.1), or any with 'security.internal.shared-secret' set to one text for all \
-                   processes of the cluster: whoever reaches this port could run code otherwise";
-    Err(OptionError::new(key, host, allowed))
 }

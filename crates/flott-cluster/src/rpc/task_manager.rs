@@ -8,13 +8,12 @@ use crate::error::ClusterError;
 use crate::high_availability::LeaderElection;
 use crate::protocol::AttemptId;
 use crate::taskmanager::{Listener, TaskManager};
-use flott_runtime::net;
+use flott_runtime::net::{self, WriteHalf};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Between two attempts to register.
@@ -127,7 +126,7 @@ pub async fn run_task_manager(
 /// A connection to a JobManager that has taken this TaskManager.
 struct Connection {
     reader: Reader,
-    writer: OwnedWriteHalf,
+    writer: WriteHalf,
     /// Filled by what runs here since before the registration.
     reports: UnboundedReceiver<FromTaskManager>,
     outbox: UnboundedSender<FromTaskManager>,
@@ -146,8 +145,10 @@ impl Registrar<'_> {
         }
         let connecting = tokio::time::timeout(self.settings.heartbeat_timeout, TcpStream::connect(&place)).await;
         let connecting = connecting.map_err(|_| ClusterError::Connection("it does not answer".to_owned()))?;
-        let mut stream = connecting.map_err(|e| ClusterError::Connection(e.to_string()))?;
+        let stream = connecting.map_err(|e| ClusterError::Connection(e.to_string()))?;
         let _ = stream.set_nodelay(true);
+        let under = self.settings.transport.connect(stream).await;
+        let mut stream = under.map_err(|e| ClusterError::Connection(e.to_string()))?;
         let shaken = net::connect(&mut stream, &self.settings.secret, hello().as_bytes()).await;
         shaken.map_err(|e| ClusterError::Connection(e.to_string()))?;
         let (outbox, reports) = unbounded_channel();

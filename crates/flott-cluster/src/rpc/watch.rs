@@ -42,19 +42,24 @@ pub async fn process_ended(address: &str, settings: &RpcSettings) {
 }
 
 async fn look(address: &str, settings: &RpcSettings) -> Seen {
-    let mut stream = match tokio::time::timeout(settings.heartbeat_timeout, TcpStream::connect(address)).await {
+    let stream = match tokio::time::timeout(settings.heartbeat_timeout, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => return Seen::Nobody,
         Ok(Err(_)) | Err(_) => return Seen::Unclear,
     };
-    match net::connect(&mut stream, &settings.secret, standby().as_bytes()).await {
-        Ok(()) => {}
+    let shaken = async {
+        let mut stream = settings.transport.connect(stream).await?;
+        net::connect(&mut stream, &settings.secret, standby().as_bytes()).await?;
+        Ok(stream)
+    };
+    let mut stream = match shaken.await {
+        Ok(stream) => stream,
         Err(NetError::Closed) => return Seen::WasThere,
         Err(error) => {
             tracing::debug!(address, %error, "the leading JobManager cannot be watched; its lease tells");
             return Seen::Unclear;
         }
-    }
+    };
     // Whatever ends this ends the connection.
     let read: io::Result<u8> = stream.read_u8().await;
     match read {

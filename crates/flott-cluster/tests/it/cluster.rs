@@ -71,7 +71,8 @@ impl Cluster {
 
     fn join(&mut self, id: &str, slots: usize) {
         let settings = RpcSettings::from_options(&self.options).unwrap();
-        let exchange = ExchangeService::bind("127.0.0.1", 0, settings.secret.clone()).unwrap();
+        let exchange =
+            ExchangeService::bind("127.0.0.1", 0, settings.transport.clone(), settings.secret.clone()).unwrap();
         let identity = TaskManagerIdentity {
             id: id.to_owned(),
             host: String::new(),

@@ -76,9 +76,12 @@ impl Server {
         let dispatcher = Dispatcher::new(options, registry, Arc::new(SystemClock), slots, None).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
+        let access = flott_rest::Access::from_options(dispatcher.options()).unwrap();
         let role = watch::channel(Role::Leading(dispatcher.clone())).1;
         let task = tokio::spawn(async move {
-            flott_rest::serve(listener, role, std::future::pending()).await.unwrap();
+            flott_rest::serve(listener, access, role, std::future::pending())
+                .await
+                .unwrap();
         });
         Self {
             address,

@@ -6,8 +6,8 @@
 //!  Sender ─► queue ─┼─► turns ═══ frames, one connection ════► ┼─► queue ─► Receiver
 //!  Sender ─► queue ─┘     ▲ ◄════ credits ═══════════════════  └── taken ◄──┘
 //! ```
-//! The sending process connects, retrying for [`CONNECT_TIMEOUT`]. Numbers are little endian. Behind the handshake of
-//! [`crate::net`], whose hello is `"exchange" 0, length u16, build, job u128, generation u64, attempt u64, length u16, own id`:
+//! The sending process connects, retrying for [`CONNECT_TIMEOUT`], under TLS if the cluster has it. Numbers are little endian. Behind the
+//! handshake of [`crate::net`], whose hello is `"exchange" 0, length u16, build, job u128, generation u64, attempt u64, length u16, own id`:
 //!
 //! 1. The sender says which channels it feeds: a message of [`crate::net::write_message`], channel u32 each.
 //! 2. The receiver waits for its own process to open the attempt, [`OPEN_TIMEOUT`] at most, and answers a message: empty if it
@@ -32,7 +32,7 @@ mod tests;
 
 use super::channel::{Incoming, MAX_FRAME_BYTES, Outgoing};
 use crate::error::{FailureLabel, TaskError};
-use crate::net::{NetError, Secret};
+use crate::net::{NetError, Secret, Stranger, Strangers, Transport};
 use attempt::{Attempt, Attempts};
 use flott_core::{Generation, JobId};
 use std::fmt;
@@ -53,8 +53,6 @@ pub const OPEN_TIMEOUT: Duration = Duration::from_secs(900);
 /// What a channel may send before the next one has its turn; its last frame may go beyond.
 pub const TURN_BYTES: usize = 64 << 10;
 
-/// Connections that have not said yet what they are here for; more wait in the listener's queue.
-const MAX_OPENING: usize = 1024;
 /// How long the listener rests when it cannot accept: most likely files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -121,6 +119,7 @@ impl From<std::io::Error> for StreamError {
 /// What the connections of a service share.
 #[derive(Debug)]
 struct Shared {
+    transport: Transport,
     secret: Secret,
     attempts: Attempts,
     sent_bytes: AtomicU64,
@@ -160,11 +159,11 @@ pub struct Exchange {
 impl ExchangeService {
     /// Listens at `host` and `port` (0: any that is free), on the Tokio runtime of the caller.
     ///
-    /// Peers that do not prove `secret` are turned away, and logged.
+    /// Peers that `transport` does not take, or that do not prove `secret`, are turned away, and logged.
     ///
     /// # Errors
     /// If nobody can listen there, or the caller is not in a Tokio runtime.
-    pub fn bind(host: &str, port: u16, secret: Secret) -> Result<Self, TaskError> {
+    pub fn bind(host: &str, port: u16, transport: Transport, secret: Secret) -> Result<Self, TaskError> {
         let cannot = |e: std::io::Error| {
             let text =
                 format!("cannot listen for exchanges at {host}:{port}: free the port, or choose another host or port");
@@ -177,6 +176,7 @@ impl ExchangeService {
         let listener = TcpListener::from_std(listener).map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let shared = Arc::new(Shared {
+            transport,
             secret,
             attempts: Attempts::default(),
             sent_bytes: AtomicU64::new(0),
@@ -257,13 +257,14 @@ impl Drop for Exchange {
 
 /// Takes connections until it is aborted; those that are still opening go with it.
 async fn accept(listener: TcpListener, shared: Arc<Shared>, runtime: Handle) {
+    let strangers = Strangers::default();
     let mut opening = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = opening.join_next() => {}
-            accepted = listener.accept(), if opening.len() < MAX_OPENING => match accepted {
-                Ok((stream, from)) => {
-                    opening.spawn(welcome(stream, from, shared.clone(), runtime.clone()));
+            accepted = strangers.next(&listener) => match accepted {
+                Ok((stream, from, stranger)) => {
+                    opening.spawn(welcome(stream, from, stranger, shared.clone(), runtime.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection of an exchange");
@@ -275,8 +276,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, runtime: Handle) {
 }
 
 /// A connection from a peer, until it is handed to its attempt.
-async fn welcome(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, runtime: Handle) {
-    let opened = match opening::welcome(stream, from, &shared).await {
+async fn welcome(stream: TcpStream, from: SocketAddr, stranger: Stranger, shared: Arc<Shared>, runtime: Handle) {
+    let opened = match opening::welcome(stream, from, stranger, &shared).await {
         Ok(opened) => opened,
         Err(error) => {
             tracing::warn!(%from, %error, "a connection of an exchange was turned away");
@@ -298,7 +299,7 @@ async fn welcome(stream: TcpStream, from: SocketAddr, shared: Arc<Shared>, runti
 /// A connection to a peer, from its first try to its end.
 async fn feed(attempt: Arc<Attempt>, shared: Arc<Shared>, id: ExchangeId, peer: Peer, channels: Vec<(u32, Outgoing)>) {
     let numbers: Vec<u32> = channels.iter().map(|(number, _)| *number).collect();
-    let sent = match opening::connect(&peer, id, attempt.here(), &numbers, &shared.secret).await {
+    let sent = match opening::connect(&peer, id, attempt.here(), &numbers, &shared).await {
         Ok(stream) => {
             let (reader, writer) = stream.into_split();
             let sent = sending::send(reader, writer, channels, &shared.sent_bytes).await;

@@ -18,6 +18,8 @@ pub const MAX_HELLO_BYTES: usize = 4 << 10;
 pub const MAX_REFUSAL_BYTES: usize = 1 << 10;
 
 const MAGIC: [u8; 8] = *b"FLOTTNET";
+/// How a client begins TLS: a handshake's record, whose version says 3.
+const TLS_HELLO: [u8; 2] = [0x16, 3];
 /// Magic and version: all that versions agree on.
 const OPENING_BYTES: usize = MAGIC.len() + 4;
 const PROOF_BYTES: usize = 32;
@@ -176,6 +178,9 @@ fn opening() -> [u8; OPENING_BYTES] {
 
 async fn read_opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(), NetError> {
     let magic = read_array::<8, _>(stream).await?;
+    if magic.starts_with(&TLS_HELLO) {
+        return Err(NetError::SpeaksTls);
+    }
     if magic != MAGIC {
         return Err(NetError::NotFlott {
             said: format!("\"{}\"", magic.escape_ascii()),
@@ -196,7 +201,10 @@ async fn read_array<const N: usize, S: AsyncRead + Unpin>(stream: &mut S) -> Res
     Ok(bytes)
 }
 
-async fn in_time<T>(what: &'static str, work: impl Future<Output = Result<T, NetError>>) -> Result<T, NetError> {
+pub(super) async fn in_time<T>(
+    what: &'static str,
+    work: impl Future<Output = Result<T, NetError>>,
+) -> Result<T, NetError> {
     timeout(HANDSHAKE_TIMEOUT, work).await.unwrap_or(Err(NetError::Timeout {
         what,
         after: HANDSHAKE_TIMEOUT,

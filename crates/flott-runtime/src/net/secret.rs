@@ -1,5 +1,7 @@
 //! The secret that a cluster's processes share.
 
+use flott_core::Options;
+use flott_core::options::OptionError;
 use ring::hmac;
 use std::fmt;
 use std::sync::Arc;
@@ -51,5 +53,36 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_empty() { "Secret(none)" } else { "Secret(..)" })
+    }
+}
+
+/// The text of a secret option, or of the file that `KEY-file` names, which keeps it out of lists of processes; the white space
+/// around it is not part of it.
+///
+/// # Errors
+/// If both are given, the file cannot be read, or the text is empty.
+pub fn secret_text(options: &Options, key: &str) -> Result<Option<String>, OptionError> {
+    let of_file = format!("{key}-file");
+    let (named, text) = match (options.get(key), options.get(&of_file)) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(file)) => {
+            let needed = format!("to be left out where {key} is given");
+            return Err(OptionError::new(&of_file, file, needed));
+        }
+        (Some(text), None) => (key, text.to_owned()),
+        (None, Some(file)) => {
+            let read = std::fs::read_to_string(file);
+            let needed = |e| format!("a text file that can be read ('{file}': {e})");
+            let text = read.map_err(|e| OptionError::new(&of_file, file, needed(e)))?;
+            (of_file.as_str(), text)
+        }
+    };
+    match text.trim() {
+        "" => Err(OptionError::new(
+            named,
+            "",
+            "a text that nobody guesses: this one is empty",
+        )),
+        text => Ok(Some(text.to_owned())),
     }
 }

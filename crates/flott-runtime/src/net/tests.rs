@@ -1,5 +1,8 @@
 use super::*;
+use flott_core::Options;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
 
 fn pair() -> (DuplexStream, DuplexStream) {
     duplex(64 << 10)
@@ -184,4 +187,47 @@ fn a_secret_is_not_printed() {
     let secret = Secret::new("hunter2");
     assert_eq!(format!("{secret:?}"), "Secret(..)");
     assert!(Secret::none().is_empty() && !secret.is_empty());
+}
+
+#[test]
+fn a_secret_may_be_in_a_file_and_is_in_one_place_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let file = path.to_str().unwrap();
+    let read = |options: &[(&str, &str)]| {
+        let options: Options = options.iter().copied().collect();
+        secret_text(&options, "a.secret").map_err(|e| e.to_string())
+    };
+    std::fs::write(&path, "hunter2\n").unwrap();
+    assert_eq!(read(&[]), Ok(None));
+    assert_eq!(read(&[("a.secret", "hunter3")]), Ok(Some("hunter3".to_owned())));
+    assert_eq!(read(&[("a.secret-file", file)]), Ok(Some("hunter2".to_owned())));
+    let both = read(&[("a.secret", "hunter3"), ("a.secret-file", file)]).unwrap_err();
+    assert!(both.contains("left out where a.secret is given"), "{both}");
+    let missing = read(&[("a.secret-file", "/no/such/file")]).unwrap_err();
+    assert!(
+        missing.contains("'a.secret-file'") && missing.contains("/no/such/file"),
+        "{missing}"
+    );
+    let empty = read(&[("a.secret", " ")]).unwrap_err();
+    assert!(empty.contains("empty"), "{empty}");
+}
+
+#[tokio::test]
+async fn only_so_many_strangers_are_let_in_at_once() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut clients = vec![];
+    for _ in 0..3 {
+        clients.push(TcpStream::connect(address).await.unwrap());
+    }
+    let strangers = Strangers::at_most(2);
+    let (_, _, first) = strangers.next(&listener).await.unwrap();
+    let (_, _, _second) = strangers.next(&listener).await.unwrap();
+    // It is in the queue: without the bound it would be let in at once.
+    let third = tokio::time::timeout(Duration::from_millis(200), strangers.next(&listener)).await;
+    assert!(third.is_err(), "a third one was let in");
+    drop(first);
+    let (_, from, _) = strangers.next(&listener).await.unwrap();
+    assert_eq!(from, clients[2].local_addr().unwrap());
 }

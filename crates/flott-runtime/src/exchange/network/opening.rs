@@ -4,7 +4,7 @@ use super::attempt::Attempt;
 use super::{CONNECT_TIMEOUT, ExchangeId, OPEN_TIMEOUT, Peer, Shared};
 use crate::error::{FailureLabel, TaskError};
 use crate::exchange::channel::Incoming;
-use crate::net::{self, HANDSHAKE_TIMEOUT, MAX_REFUSAL_BYTES, NetError, Secret};
+use crate::net::{self, HANDSHAKE_TIMEOUT, MAX_REFUSAL_BYTES, NetError, Stranger, Stream};
 use flott_core::JobId;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn take_text(rest: &mut &[u8]) -> Option<String> {
 /// A connection that a peer has opened.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) attempt: Arc<Attempt>,
     pub(super) peer: Peer,
     pub(super) channels: Vec<(u32, Incoming)>,
@@ -95,16 +95,14 @@ pub(super) async fn connect(
     id: ExchangeId,
     here: &str,
     numbers: &[u32],
-    secret: &Secret,
-) -> Result<TcpStream, TaskError> {
-    let mut stream = reach(peer, CONNECT_TIMEOUT).await?;
-    match introduce(&mut stream, &hello_of(id, here), numbers, secret).await {
-        Ok(()) => Ok(stream),
-        Err(e) => {
-            let text = format!("the connection to {peer} could not be opened");
-            Err(TaskError::caused(FailureLabel::Infrastructure, text, e))
-        }
-    }
+    shared: &Shared,
+) -> Result<Stream, TaskError> {
+    let stream = reach(peer, CONNECT_TIMEOUT).await?;
+    let introduced = introduce(stream, &hello_of(id, here), numbers, shared).await;
+    introduced.map_err(|e| {
+        let text = format!("the connection to {peer} could not be opened");
+        TaskError::caused(FailureLabel::Infrastructure, text, e)
+    })
 }
 
 /// Tries to connect until the peer listens: it may have been told to start just now.
@@ -138,17 +136,18 @@ pub(super) fn hello_of(id: ExchangeId, here: &str) -> Vec<u8> {
     Greeting { build, id, peer }.encode()
 }
 
-async fn introduce(stream: &mut TcpStream, hello: &[u8], numbers: &[u32], secret: &Secret) -> Result<(), NetError> {
-    net::connect(stream, secret, hello).await?;
+async fn introduce(stream: TcpStream, hello: &[u8], numbers: &[u32], shared: &Shared) -> Result<Stream, NetError> {
+    let mut stream = shared.transport.connect(stream).await?;
+    net::connect(&mut stream, &shared.secret, hello).await?;
     let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    net::write_message(stream, &numbers, MAX_CHANNELS * 4).await?;
-    let answer = timeout(ANSWER_TIMEOUT, net::read_message(stream, MAX_REFUSAL_BYTES)).await;
+    net::write_message(&mut stream, &numbers, MAX_CHANNELS * 4).await?;
+    let answer = timeout(ANSWER_TIMEOUT, net::read_message(&mut stream, MAX_REFUSAL_BYTES)).await;
     let answer = answer.map_err(|_| NetError::Timeout {
         what: "take the channels",
         after: ANSWER_TIMEOUT,
     })??;
     match answer {
-        Some(text) if text.is_empty() => Ok(()),
+        Some(text) if text.is_empty() => Ok(stream),
         Some(text) => Err(NetError::Refused {
             text: String::from_utf8_lossy(&text).into_owned(),
         }),
@@ -156,12 +155,19 @@ async fn introduce(stream: &mut TcpStream, hello: &[u8], numbers: &[u32], secret
     }
 }
 
-/// Lets a peer in, once its attempt is open here and has the channels that it feeds.
+/// Lets a peer in, once its attempt is open here and has the channels that it feeds. It is a stranger no more when it has proved
+/// itself: what it waits for then may take long.
 ///
 /// # Errors
 /// If it is no peer, or feeds what nobody reads; it has been told why.
-pub(super) async fn welcome(mut stream: TcpStream, from: SocketAddr, shared: &Shared) -> Result<Opened, NetError> {
+pub(super) async fn welcome(
+    stream: TcpStream,
+    from: SocketAddr,
+    stranger: Stranger,
+    shared: &Shared,
+) -> Result<Opened, NetError> {
     stream.set_nodelay(true)?;
+    let mut stream = shared.transport.accept(stream).await?;
     let hello = net::accept(&mut stream, &shared.secret).await?;
     let greeting = match Greeting::decode(hello.bytes()) {
         Some(greeting) if greeting.build == BUILD => greeting,
@@ -177,6 +183,7 @@ pub(super) async fn welcome(mut stream: TcpStream, from: SocketAddr, shared: &Sh
         }
     };
     hello.welcome(&mut stream).await?;
+    drop(stranger);
     let numbers = timeout(HANDSHAKE_TIMEOUT, net::read_message(&mut stream, MAX_CHANNELS * 4)).await;
     let numbers = numbers.map_err(|_| NetError::Timeout {
         what: "name its channels",

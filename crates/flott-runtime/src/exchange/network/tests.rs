@@ -1,7 +1,7 @@
 use super::*;
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
 use crate::exchange::{Receiver, RowsForm, Sender, frame, incoming_channel, outgoing_channel};
-use crate::net;
+use crate::net::{self, MAX_STRANGERS};
 use crate::waker::Waker;
 use arrow_array::{Int64Array, cast::AsArray, types::Int64Type};
 use arrow_schema::DataType;
@@ -21,7 +21,7 @@ fn id(attempt: u64) -> ExchangeId {
 }
 
 fn service(secret: &str) -> ExchangeService {
-    ExchangeService::bind("127.0.0.1", 0, Secret::new(secret)).unwrap()
+    ExchangeService::bind("127.0.0.1", 0, Transport::plain(), Secret::new(secret)).unwrap()
 }
 
 fn peer(id: &str, service: &ExchangeService) -> Peer {
@@ -402,6 +402,31 @@ async fn strangers_do_not_disturb_the_service() {
     let (_receiver, into, _) = incoming(1);
     let _b = b.open(id(1), "b", vec![(3, into)], vec![], quiet.clone());
     let mut known = raw_peer(&b, "s", &[3]).await;
+    assert_eq!(answer(&mut known).await, "");
+    assert_none(&unexpected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_wait_for_the_attempt_keep_no_stranger_out() {
+    let (quiet, unexpected) = failures();
+    let b = service("s");
+    let mut silent = vec![];
+    for _ in 0..MAX_STRANGERS {
+        silent.push(TcpStream::connect(b.address()).await.unwrap());
+    }
+    // All places are taken, until one of those that say nothing leaves.
+    let mut known = tokio::spawn({
+        let b = b.clone();
+        async move { raw_peer(&b, "s", &[3]).await }
+    });
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut known).await;
+    assert!(early.is_err(), "more than {MAX_STRANGERS} were let in");
+    silent.pop();
+    let mut known = known.await.unwrap();
+    // It has proved itself and waits for its attempt: so the only place that is free is not its own.
+    let _another = raw_peer(&b, "s", &[4]).await;
+    let (_receiver, into, _) = incoming(1);
+    let _b = b.open(id(1), "b", vec![(3, into)], vec![], quiet.clone());
     assert_eq!(answer(&mut known).await, "");
     assert_none(&unexpected);
 }

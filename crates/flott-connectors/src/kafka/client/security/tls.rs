@@ -7,12 +7,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use flott_runtime::net::{AnyHostName, PemError, pem_certificates, pem_key};
 use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
+use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::kafka::client::config::{KafkaProperties, Secret, wrong_value};
 use crate::kafka::client::error::KafkaError;
@@ -133,7 +133,7 @@ impl Store {
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, KafkaError> {
         match self {
-            Store::Pem { option, text } => pem_certificates(option, text),
+            Store::Pem { option, text } => certificates_in(option, text),
             Store::Pkcs12 {
                 option,
                 bytes,
@@ -157,7 +157,7 @@ impl Store {
 
     fn key_and_chain(&self) -> Result<(PrivateKeyDer<'static>, Vec<CertificateDer<'static>>), KafkaError> {
         match self {
-            Store::Pem { option, text } => Ok((pem_key(option, text)?, pem_certificates(option, text)?)),
+            Store::Pem { option, text } => Ok((key_in(option, text)?, certificates_in(option, text)?)),
             Store::Pkcs12 {
                 option,
                 bytes,
@@ -181,23 +181,18 @@ impl Store {
     }
 }
 
-fn pem_certificates(option: &str, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, KafkaError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    match certificates {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(config_error(option, "holds no '-----BEGIN CERTIFICATE-----'")),
-        Err(e) => Err(config_error(option, format!("is not valid PEM: {e}"))),
-    }
+fn certificates_in(option: &str, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, KafkaError> {
+    pem_certificates(text).map_err(|e| config_error(option, e.to_string()))
 }
 
-fn pem_key(option: &str, text: &[u8]) -> Result<PrivateKeyDer<'static>, KafkaError> {
-    if text.windows(27).any(|w| w == b"BEGIN ENCRYPTED PRIVATE KEY") {
-        return Err(config_error(
-            option,
-            "holds an encrypted private key, which is not supported in PEM: put key and certificate in a PKCS12 store with a password",
-        ));
-    }
-    PrivateKeyDer::from_pem_slice(text).map_err(|e| config_error(option, format!("holds no readable private key: {e}")))
+fn key_in(option: &str, text: &[u8]) -> Result<PrivateKeyDer<'static>, KafkaError> {
+    pem_key(text).map_err(|e| {
+        let remedy = match e {
+            PemError::EncryptedKey => ": put key and certificate in a PKCS12 store with a password",
+            _ => "",
+        };
+        config_error(option, format!("{e}{remedy}"))
+    })
 }
 
 impl TlsConfig {
@@ -225,7 +220,7 @@ impl TlsConfig {
         let verifier: Arc<dyn ServerCertVerifier> = if verify_host {
             verifier
         } else {
-            Arc::new(AnyHostName { inner: verifier })
+            Arc::new(AnyHostName::new(verifier))
         };
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -285,8 +280,8 @@ type Identity = (PrivateKeyDer<'static>, Vec<CertificateDer<'static>>);
 fn client_identity(p: &KafkaProperties) -> Result<Option<Identity>, KafkaError> {
     match (p.get("ssl.keystore.key"), p.get("ssl.keystore.certificate.chain")) {
         (Some(key), Some(chain)) => {
-            let key = pem_key("ssl.keystore.key", key.replace("\\n", "\n").as_bytes())?;
-            let chain = pem_certificates("ssl.keystore.certificate.chain", chain.replace("\\n", "\n").as_bytes())?;
+            let key = key_in("ssl.keystore.key", key.replace("\\n", "\n").as_bytes())?;
+            let chain = certificates_in("ssl.keystore.certificate.chain", chain.replace("\\n", "\n").as_bytes())?;
             Ok(Some((key, chain)))
         }
         (Some(_), None) => Err(config_error(
@@ -298,55 +293,6 @@ fn client_identity(p: &KafkaProperties) -> Result<Option<Identity>, KafkaError> 
             "is required by ssl.keystore.certificate.chain",
         )),
         (None, None) => KEYS.load(p)?.map(|store| store.key_and_chain()).transpose(),
-    }
-}
-
-/// Checks the chain, not the name.
-#[derive(Debug)]
-struct AnyHostName {
-    inner: Arc<WebPkiServerVerifier>,
-}
-
-impl ServerCertVerifier for AnyHostName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match self
-            .inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
     }
 }
 
