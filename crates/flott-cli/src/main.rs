@@ -6,8 +6,10 @@
 mod catalog_files;
 mod cluster;
 mod collect;
+mod completions;
 mod config;
 mod demo;
+mod info;
 mod job;
 mod kept;
 mod new;
@@ -19,7 +21,7 @@ mod script;
 mod shell;
 mod state;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -46,6 +48,10 @@ enum Command {
     Cluster(cluster::ClusterCommand),
     /// List the jobs of a JobManager.
     List(remote::ListArgs),
+    /// Show what has happened to a job of a JobManager: failures, restarts, lost TaskManagers, checkpoints.
+    Events(remote::EventsArgs),
+    /// Show a JobManager's log.
+    Logs(remote::LogsArgs),
     /// Cancel a job of a JobManager.
     Cancel(remote::CancelArgs),
     /// Stop a job of a JobManager behind a savepoint.
@@ -62,8 +68,12 @@ enum Command {
     Explain(script::ScriptArgs),
     /// Check a script without running it, and warn of what will hurt.
     Check(script::ScriptArgs),
+    /// Show the subtasks, slots and TaskManagers that a script's jobs need, without running them.
+    Info(info::InfoArgs),
     /// Make a project for a DataStream program, which compiles and runs.
     New(new::NewArgs),
+    /// Print what a shell needs to complete commands and options.
+    Completions(completions::CompletionsArgs),
     /// Look at the state in checkpoints and savepoints.
     #[command(subcommand)]
     State(state::StateCommand),
@@ -89,6 +99,8 @@ fn main() -> ExitCode {
         Command::Taskmanager(args) => cluster::task_manager(&args),
         Command::Cluster(command) => cluster::cluster(&command),
         Command::List(args) => remote::list(&args),
+        Command::Events(args) => remote::events(&args),
+        Command::Logs(args) => remote::logs(&args),
         Command::Cancel(args) => remote::cancel(&args),
         Command::Stop(args) => remote::stop(&args),
         Command::Savepoint(args) => remote::savepoint(&args),
@@ -97,7 +109,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Explain(args) => script::explain(&args),
         Command::Check(args) => script::check(&args),
+        Command::Info(args) => info::info(&args),
         Command::New(args) => new::new(&args),
+        Command::Completions(args) => completions::completions(&args, Cli::command()),
         Command::State(command) => state::state(&command),
     };
     match result {

@@ -4,6 +4,7 @@
 //! [`EXCEPTIONS`] failures. Times are milliseconds since the epoch.
 
 use crate::coordinator::{CheckpointKind, SubtaskId};
+use crate::protocol::Peer;
 use flott_core::CheckpointId;
 use flott_runtime::FailureLabel;
 use flott_runtime::element::AfterBarrier;
@@ -208,27 +209,28 @@ impl CheckpointHistory {
         }
     }
 
-    pub(crate) fn failed(&mut self, id: CheckpointId, reason: &str, now_ms: i64) {
-        let Some(record) = self
+    /// Notes that a checkpoint was given up; what is known of it, if it was in progress.
+    pub(crate) fn failed(&mut self, id: CheckpointId, reason: &str, now_ms: i64) -> Option<&CheckpointRecord> {
+        let record = self
             .find(id)
-            .filter(|record| record.status == CheckpointStatus::InProgress)
-        else {
-            return;
-        };
+            .filter(|record| record.status == CheckpointStatus::InProgress)?;
         record.status = CheckpointStatus::Failed;
         record.ended_ms = Some(now_ms);
         record.failure = Some(reason.to_owned());
         self.last_failed = Some(record.clone());
         self.failed += 1;
+        self.last_failed.as_ref()
     }
 
-    /// The attempt is over, and with it what was in progress.
-    pub(crate) fn attempt_ended(&mut self, now_ms: i64) {
+    /// The attempt is over, and with it what was in progress: this.
+    pub(crate) fn attempt_ended(&mut self, now_ms: i64) -> Vec<CheckpointRecord> {
         let is_open = |record: &&CheckpointRecord| record.status == CheckpointStatus::InProgress;
         let open: Vec<CheckpointId> = self.records.iter().filter(is_open).map(|record| record.id).collect();
-        for id in open {
-            self.failed(id, "the attempt ended before the checkpoint was complete", now_ms);
-        }
+        let failed = |id| {
+            self.failed(id, "the attempt ended before the checkpoint was complete", now_ms)
+                .cloned()
+        };
+        open.into_iter().filter_map(failed).collect()
     }
 }
 
@@ -241,6 +243,8 @@ pub struct FailedTask {
     pub name: String,
     /// Of what sort the failure is.
     pub label: FailureLabel,
+    /// Where it ran.
+    pub at: Option<Peer>,
 }
 
 /// A failure that ended an attempt.
@@ -284,7 +288,8 @@ impl Exceptions {
         }
     }
 
-    pub(crate) fn attempt_failed(&mut self, cause: &str, now_ms: i64) {
+    /// The attempt ended because of this; whether that is a task's failure that is known already.
+    pub(crate) fn attempt_failed(&mut self, cause: &str, now_ms: i64) -> bool {
         let mut others = std::mem::take(&mut self.of_attempt);
         let root = others.iter().position(|other| other.text == cause);
         let mut record = match root {
@@ -299,11 +304,12 @@ impl Exceptions {
         record.concurrent = others;
         self.is_truncated |= self.records.len() == EXCEPTIONS;
         push(&mut self.records, EXCEPTIONS, record);
+        root.is_some()
     }
 }
 
 /// Adds to the newest, and forgets the oldest beyond `kept`.
-fn push<T>(records: &mut VecDeque<T>, kept: usize, record: T) {
+pub(crate) fn push<T>(records: &mut VecDeque<T>, kept: usize, record: T) {
     if records.len() == kept {
         records.pop_front();
     }
@@ -353,7 +359,7 @@ mod tests {
         for id in 1..=2 {
             history.triggered(id, &CheckpointKind::Periodic, 1, 0);
         }
-        history.attempt_ended(5);
+        assert_eq!(history.attempt_ended(5).len(), 2);
         assert_eq!((history.failed, history.in_progress()), (2, 0));
         history.completed(2, 1, "/chk-2", 9);
         assert_eq!((history.failed, history.completed), (1, 1));
@@ -368,13 +374,14 @@ mod tests {
             subtask: (0, index),
             name: "Counter".into(),
             label: FailureLabel::User,
+            at: None,
         };
         exceptions.task_failed(task(1), "a", 1);
         exceptions.task_failed(task(0), "b", 2);
-        exceptions.attempt_failed("b", 3);
+        assert!(exceptions.attempt_failed("b", 3));
         let first = exceptions.records().next().unwrap().clone();
         assert_eq!((first.at_ms, first.task, first.concurrent.len()), (2, Some(task(0)), 1));
-        (0..EXCEPTIONS).for_each(|n| exceptions.attempt_failed(&n.to_string(), 4));
+        (0..EXCEPTIONS).for_each(|n| assert!(!exceptions.attempt_failed(&n.to_string(), 4)));
         assert!(exceptions.is_truncated);
         assert_eq!(exceptions.records().count(), EXCEPTIONS);
         assert_eq!(exceptions.records().next().unwrap().task, None);

@@ -181,6 +181,8 @@ impl JobMaster {
             self.adopt(adopted).await;
         }
         let mut effects: VecDeque<Effect> = first.into();
+        let restored_from = self.restore.as_ref().map(RestorePoint::path);
+        self.stats.submitted(&self.ctx.plan.name, restored_from);
         loop {
             while let Some(effect) = effects.pop_front() {
                 self.perform(effect);
@@ -264,11 +266,13 @@ impl JobMaster {
             }
             Message::Heard(attempt, manager, Heard::Lost(text)) => {
                 let deployed = self.deployed.as_ref().filter(|d| d.id.attempt == attempt)?;
+                let lost = deployed.of_task_manager(manager);
+                let names = lost.iter().map(|id| (*id, self.ctx.graph.vertices[id.0].name.clone()));
+                let peer = &deployed.allocation.task_managers[manager].peer;
+                self.stats
+                    .task_manager_lost(peer, names, &text, &self.slots.task_managers());
                 let failure = Failure { text, retryable: true };
-                Some((
-                    attempt,
-                    Event::TaskManagerLost(deployed.of_task_manager(manager), failure),
-                ))
+                Some((attempt, Event::TaskManagerLost(lost, failure)))
             }
             Message::Savepoint { dir, then, answer } => {
                 let Some(dir) = dir.or_else(|| self.savepoint_dir.clone()) else {
@@ -355,9 +359,9 @@ impl JobMaster {
     }
 
     fn report(&mut self, attempt: u64, subtask: SubtaskId, report: Report) -> Option<(u64, Event)> {
+        let is_current = attempt == self.machine.attempt();
         match report {
             Report::Part(id, part) => {
-                let is_current = attempt == self.machine.attempt();
                 let collecting = self.collecting.get_mut(&id).filter(|_| is_current)?;
                 collecting.parts.insert(subtask, *part);
                 self.stats.acknowledged(id);
@@ -366,7 +370,12 @@ impl JobMaster {
             Report::PartFailed(id, TaskFailure { text, retryable, .. }) => {
                 Some((attempt, Event::CheckpointFailed(id, Failure { text, retryable })))
             }
-            Report::Running => None,
+            Report::Running => {
+                if is_current {
+                    self.stats.task_running(subtask);
+                }
+                None
+            }
             Report::ReportedWatermark(reached) => {
                 self.align(attempt, subtask, reached);
                 None
@@ -376,17 +385,35 @@ impl JobMaster {
                 None
             }
             Report::Drained => Some((attempt, Event::Drained(subtask))),
-            Report::Ended => Some((attempt, Event::Ended(subtask))),
+            Report::Ended => {
+                if is_current {
+                    self.stats.task_ended(subtask);
+                }
+                Some((attempt, Event::Ended(subtask)))
+            }
             Report::Failed(TaskFailure { text, retryable, label }) => {
                 let vertex = self.ctx.graph.vertices.get(subtask.0)?;
                 let text = format!("{} ({}/{}): {text}", vertex.name, subtask.1 + 1, vertex.parallelism);
-                let name = vertex.name.clone();
-                if attempt == self.machine.attempt() {
-                    self.stats.task_failed(FailedTask { subtask, name, label }, &text);
+                let (name, at) = (vertex.name.clone(), self.place(subtask));
+                if is_current {
+                    let task = FailedTask {
+                        subtask,
+                        name,
+                        label,
+                        at,
+                    };
+                    self.stats.task_failed(task, &text);
                 }
                 Some((attempt, Event::TaskFailed(subtask, Failure { text, retryable })))
             }
         }
+    }
+
+    /// Where a subtask of the running attempt is.
+    fn place(&self, (vertex, subtask): SubtaskId) -> Option<Peer> {
+        let deployed = self.deployed.as_ref()?;
+        let index = *deployed.placement.get(vertex)?.get(subtask)?;
+        Some(deployed.allocation.task_managers.get(index)?.peer.clone())
     }
 
     /// Tells a source how far it may read.
@@ -420,22 +447,25 @@ impl JobMaster {
                 tracing::debug!(checkpoint = id, ?kind, "checkpoint complete");
             }
             Effect::Abort(id, kind, reason) => self.abort(id, &kind, &reason),
-            Effect::CancelTasks => self.send_all(TaskCommand::Cancel),
+            Effect::CancelTasks => {
+                self.stats.tasks_cancelling();
+                self.send_all(TaskCommand::Cancel);
+            }
             Effect::FinishTasks => self.send_all(TaskCommand::Finish),
             Effect::Restarting(failure, delay_ms) => {
-                self.stats.restarted(&failure.text);
+                self.stats.restarted(&failure.text, delay_ms);
                 tracing::warn!(delay_ms, cause = failure.text, "the job failed and is started again");
             }
             Effect::Status(status) => {
+                if let (JobStatus::Failed, Some(failure)) = (status, self.machine.failure()) {
+                    self.stats.failed(&failure.text);
+                }
                 self.stats.status(status);
                 if matches!(status, JobStatus::Restarting | JobStatus::Failing) || status.is_globally_terminal_state() {
                     self.stop_discovery();
                 }
                 if status != JobStatus::Running {
                     self.give_savepoints_up();
-                }
-                if let (JobStatus::Failed, Some(failure)) = (status, self.machine.failure()) {
-                    self.stats.failed(&failure.text);
                 }
                 // Who waits for the end may look at what is left behind: the end is told when all is cleaned up.
                 if !status.is_globally_terminal_state() {
@@ -453,13 +483,14 @@ impl JobMaster {
         let (sources, committers) = (self.sources.clone(), self.committers.clone());
         let (writing, restore) = (self.writing.take(), self.restore.clone());
         let (slots, mut status) = (self.slots.clone(), self.status.subscribe());
+        let (needed, stats) = (self.ctx.slots_needed(), self.stats.clone());
+        stats.slots_requested(attempt, needed.values().sum(), self.ctx.subtasks());
         let failed = move |failure| Message::Fact(attempt, Event::PrepareFailed(failure));
         let work = async move {
             // What the attempt before is writing comes to exist, or not, before anything is settled.
             if let Some(writing) = writing {
                 let _ = writing.await;
             }
-            let needed = ctx.slots_needed();
             let allocation = async {
                 tokio::select! {
                     allocation = slots.allocate(ctx.job_id, &needed) => allocation,
@@ -472,6 +503,7 @@ impl JobMaster {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
                 Err(error) => {
                     let error = TaskError::from(error);
+                    stats.not_prepared(error.label());
                     let failure = Failure {
                         text: error.full_text(),
                         retryable: error.is_retryable(),
@@ -555,6 +587,8 @@ impl JobMaster {
             root: self.storage.root().clone(),
         });
         self.stats.attempt(views);
+        self.stats
+            .deployed(prepared.restored, &placement, &peers, &self.slots.task_managers());
         for (here, manager) in allocation.task_managers.iter().enumerate() {
             let deployment = Deployment {
                 id,
@@ -593,6 +627,12 @@ impl JobMaster {
         let mut by_owner: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         for (owner, split) in splits {
             by_owner.entry(owner).or_default().push(split);
+        }
+        if let Some(vertex) = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node) {
+            let counts = by_owner
+                .iter()
+                .map(|(owner, splits)| ((vertex.id, *owner), splits.len()));
+            self.stats.splits_assigned(&vertex.name, counts);
         }
         self.send_to_source(node, |subtask| {
             TaskCommand::AddSplits(by_owner.remove(&subtask).unwrap_or_default())
@@ -716,11 +756,8 @@ impl JobMaster {
             let taken = match savepoint {
                 Some(savepoint) => {
                     let path = savepoint.path();
-                    let taken = savepoint.take(&storage, &point, result, stops).await;
-                    if taken.is_ok() {
-                        stats.savepoint_written(id, &path);
-                    }
-                    taken
+                    let told = |taken: Result<(), &str>| stats.savepoint_taken(id, &path, taken);
+                    savepoint.take(&storage, &point, result, stops, told).await
                 }
                 None => result.map(|()| None),
             };

@@ -24,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) loaded: RestoredStates,
     /// The folder that it is in; empty if there is none.
     pub(crate) restore_from: String,
+    /// The checkpoint that it is of, and where that lies.
+    pub(crate) restored: Option<(CheckpointId, String)>,
     /// Where the tasks run.
     pub(crate) allocation: Allocation,
     /// Splits by source.
@@ -119,6 +121,7 @@ pub(crate) async fn prepare(
     Ok(Prepared {
         states,
         loaded,
+        restored: point.as_ref().map(|p| (p.manifest().checkpoint_id, p.path())),
         restore_from: point.map_or_else(String::new, |p| storage.address_of(&p)),
         allocation,
         sources: enumerated,

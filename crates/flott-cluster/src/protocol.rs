@@ -49,6 +49,16 @@ pub struct Peer {
     pub data_address: String,
 }
 
+impl Peer {
+    /// Where it is, for people and tools: host and port, or this machine.
+    pub fn endpoint(&self) -> &str {
+        match self.data_address.as_str() {
+            "" => "localhost",
+            address => address,
+        }
+    }
+}
+
 /// The part of an attempt that one TaskManager runs.
 #[derive(Serialize, Deserialize)]
 pub struct Deployment {

@@ -46,19 +46,23 @@ impl WantedSavepoint {
     }
 
     /// Copies the checkpoint whose sinks are committed, and answers; where the job stops behind it the answer waits for that. A
-    /// job that was to stop behind its savepoint, and has none, is started again; one that runs on is not troubled.
+    /// job that was to stop behind its savepoint, and has none, is started again; one that runs on is not troubled. `told` hears whether it
+    /// is there, or why not.
     pub(crate) async fn take(
         self,
         storage: &Storage,
         point: &RestorePoint,
         committed: Result<(), Failure>,
         stops: bool,
+        told: impl FnOnce(Result<(), &str>),
     ) -> Result<Option<Self>, Failure> {
         if let Err(failure) = committed {
+            told(Err(&failure.text));
             self.give_up(failure.text.clone()).await;
             return Err(failure);
         }
         let Err(error) = storage.copy(point, &self.place).await else {
+            told(Ok(()));
             if stops {
                 return Ok(Some(self));
             }
@@ -66,6 +70,7 @@ impl WantedSavepoint {
             return Ok(None);
         };
         let text = format!("the savepoint {} could not be written: {error}", self.place.path());
+        told(Err(&text));
         self.give_up(text.clone()).await;
         if stops {
             return Err(Failure { text, retryable: true });

@@ -1,11 +1,17 @@
-//! What a job tells about itself while it runs and afterwards: checkpoints, restarts, latency, counters of its tasks.
+//! What a job tells about itself while it runs and afterwards: checkpoints, restarts, latency, counters of its tasks, its events.
 
 use crate::coordinator::{CheckpointKind, SubtaskId};
-use crate::history::{CheckpointHistory, Exceptions, FailedTask};
+use crate::events::{EventKind, EventLog, label_name, shortened};
+use crate::execution::Executions;
+use crate::history::{CheckpointHistory, CheckpointRecord, Exceptions, FailedTask};
+use crate::protocol::Peer;
+use crate::resources::TaskManagerInfo;
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, JobStatus};
+use flott_runtime::FailureLabel;
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::{TaskMetrics, TaskReading};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -89,13 +95,78 @@ struct Inner {
     triggered: Vec<(CheckpointId, Instant)>,
     restarts: u64,
     failure: Option<String>,
+    /// Whose business the failure is with which an attempt ends that is no task's, where that is known.
+    label: Option<FailureLabel>,
     tasks: Vec<TaskView>,
     latency: Histogram,
     ended_ms: Option<u64>,
     checkpoint_history: CheckpointHistory,
     exceptions: Exceptions,
+    events: EventLog,
+    executions: Executions,
+    /// TaskManagers of the last attempt that are not known to be lost, and how many subtasks each has.
+    peers: Vec<(Peer, usize)>,
     /// When each status was last come to.
     status_times: Vec<(JobStatus, i64)>,
+}
+
+impl Inner {
+    fn tell(&mut self, event: EventKind) {
+        self.events.add(event, SystemClock.now_ms());
+    }
+
+    /// Tells of a checkpoint that was given up, or of the savepoint that it was for.
+    fn tell_failed(&mut self, record: &CheckpointRecord) {
+        let checkpoint = record.id;
+        let failure = shortened(record.failure.as_deref().unwrap_or_default());
+        self.tell(match record.purpose.is_savepoint() {
+            true => EventKind::SavepointFailed { checkpoint, failure },
+            false => EventKind::CheckpointFailed { checkpoint, failure },
+        });
+    }
+
+    /// Tells that a TaskManager is gone, and is not counted on any more.
+    fn tell_lost(&mut self, peer: &Peer, subtasks: usize, failure: &str, left: &[TaskManagerInfo]) {
+        self.peers.retain(|(known, _)| known.id != peer.id);
+        self.tell(EventKind::TaskManagerLost {
+            task_manager_id: peer.id.clone(),
+            endpoint: peer.endpoint().to_owned(),
+            subtasks,
+            failure: shortened(failure),
+        });
+        self.tell(EventKind::TaskManagerRemoved {
+            task_manager_id: peer.id.clone(),
+            left: left.len(),
+            free_slots: left.iter().map(|manager| manager.free_slots).sum(),
+        });
+    }
+
+    /// Tells of TaskManagers whose tasks had all ended before they went, so that nobody has missed them since.
+    fn tell_missing(&mut self, left: &[TaskManagerInfo]) {
+        let is_missing = |peer: &Peer| {
+            let is_of_cluster = !peer.data_address.is_empty();
+            is_of_cluster && left.iter().all(|manager| manager.id != peer.id)
+        };
+        let missing: Vec<(Peer, usize)> = self.peers.extract_if(.., |(peer, _)| is_missing(peer)).collect();
+        for (peer, subtasks) in missing {
+            let text = format!(
+                "TaskManager {} at {} is lost: it is registered no more",
+                peer.id,
+                peer.endpoint()
+            );
+            self.tell_lost(&peer, subtasks, &text, left);
+        }
+    }
+
+    fn attempt_failed(&mut self, cause: &str) {
+        self.failure = Some(cause.to_owned());
+        let is_told = self.exceptions.attempt_failed(cause, SystemClock.now_ms());
+        if !is_told {
+            let label = self.label.take().map(label_name);
+            let failure = shortened(cause);
+            self.tell(EventKind::JobFailure { label, failure });
+        }
+    }
 }
 
 /// Shared between a job and those who watch it.
@@ -177,6 +248,16 @@ impl JobStats {
         self.lock().exceptions.clone()
     }
 
+    /// What has happened.
+    pub fn events(&self) -> EventLog {
+        self.lock().events.clone()
+    }
+
+    /// What each subtask does, and where.
+    pub fn executions(&self) -> Executions {
+        self.lock().executions.clone()
+    }
+
     /// When the job last came to each status that it has had, in milliseconds since the epoch.
     pub fn status_times(&self) -> Vec<(JobStatus, i64)> {
         self.lock().status_times.clone()
@@ -187,8 +268,13 @@ impl JobStats {
         let mut inner = self.lock();
         inner.status_times.retain(|(earlier, _)| *earlier != status);
         inner.status_times.push((status, now_ms));
+        inner.tell(EventKind::from(status));
         if status != JobStatus::Running {
-            inner.checkpoint_history.attempt_ended(now_ms);
+            let failed = inner.checkpoint_history.attempt_ended(now_ms);
+            failed.iter().for_each(|record| inner.tell_failed(record));
+        }
+        if status.is_globally_terminal_state() {
+            inner.executions.job_ended(now_ms);
         }
     }
 
@@ -221,12 +307,29 @@ impl JobStats {
         checkpoints.last_path = Some(path.to_owned());
         let now_ms = SystemClock.now_ms();
         inner.checkpoint_history.completed(id, bytes, path, now_ms);
+        inner.tell(EventKind::CheckpointCompleted {
+            checkpoint: id,
+            bytes,
+            duration_ms,
+        });
         duration_ms
     }
 
-    /// Notes where the savepoint lies that is a copy of checkpoint `id`.
-    pub fn savepoint_written(&self, id: CheckpointId, path: &str) {
-        self.lock().checkpoint_history.savepoint_written(id, path);
+    /// Notes whether the savepoint is at `path` that is a copy of checkpoint `id`, or why not.
+    pub(crate) fn savepoint_taken(&self, id: CheckpointId, path: &str, taken: Result<(), &str>) {
+        let mut inner = self.lock();
+        let checkpoint = id;
+        match taken {
+            Ok(()) => {
+                inner.checkpoint_history.savepoint_written(id, path);
+                let path = path.to_owned();
+                inner.tell(EventKind::SavepointCompleted { checkpoint, path });
+            }
+            Err(failure) => {
+                let failure = shortened(failure);
+                inner.tell(EventKind::SavepointFailed { checkpoint, failure });
+            }
+        }
     }
 
     pub(crate) fn checkpoint_failed(&self, id: CheckpointId, reason: &str) {
@@ -234,29 +337,152 @@ impl JobStats {
         inner.triggered.retain(|(t, _)| *t != id);
         inner.checkpoints.failed += 1;
         inner.checkpoints.last_failure = Some(reason.to_owned());
-        inner.checkpoint_history.failed(id, reason, SystemClock.now_ms());
+        let failed = inner
+            .checkpoint_history
+            .failed(id, reason, SystemClock.now_ms())
+            .cloned();
+        failed.iter().for_each(|record| inner.tell_failed(record));
     }
 
-    /// Notes that a task failed; whether it is what ended the attempt, [`Self::restarted`] and [`Self::failed`] tell.
+    /// Notes that a task failed, of which `text` tells; whether it is what ended the attempt, [`Self::restarted`] and [`Self::failed`] tell.
     pub(crate) fn task_failed(&self, task: FailedTask, text: &str) {
-        self.lock().exceptions.task_failed(task, text, SystemClock.now_ms());
+        let now_ms = SystemClock.now_ms();
+        let mut inner = self.lock();
+        let parallelism = inner.executions.subtasks_of(task.subtask.0);
+        let name = format!("{} ({}/{parallelism})", task.name, task.subtask.1 + 1);
+        // It begins with that name itself.
+        let failure = text.strip_prefix(&format!("{name}: ")).unwrap_or(text);
+        inner.tell(EventKind::task_failed(name, task.label, task.at.as_ref(), failure));
+        inner.executions.failed(task.subtask, now_ms);
+        inner.exceptions.task_failed(task, text, now_ms);
+    }
+
+    /// Notes that a TaskManager is gone with these subtasks, each with the name of its vertex; `left` are there.
+    pub(crate) fn task_manager_lost(
+        &self,
+        peer: &Peer,
+        subtasks: impl IntoIterator<Item = (SubtaskId, String)>,
+        text: &str,
+        left: &[TaskManagerInfo],
+    ) {
+        let now_ms = SystemClock.now_ms();
+        let mut inner = self.lock();
+        let subtasks: Vec<(SubtaskId, String)> = subtasks.into_iter().collect();
+        inner.tell_lost(peer, subtasks.len(), text, left);
+        for (subtask, name) in subtasks {
+            if inner.executions.state(subtask).is_terminal() {
+                continue;
+            }
+            inner.executions.failed(subtask, now_ms);
+            let task = FailedTask {
+                subtask,
+                name,
+                label: FailureLabel::Infrastructure,
+                at: Some(peer.clone()),
+            };
+            inner.exceptions.task_failed(task, text, now_ms);
+        }
+    }
+
+    pub(crate) fn submitted(&self, name: &str, restored_from: Option<String>) {
+        let name = name.to_owned();
+        self.lock().tell(EventKind::Submitted { name, restored_from });
+    }
+
+    /// An attempt of these subtasks asks for slots.
+    pub(crate) fn slots_requested(&self, attempt: u64, slots: usize, subtasks: Vec<SubtaskId>) {
+        let mut inner = self.lock();
+        inner.executions.scheduled(attempt, subtasks, SystemClock.now_ms());
+        inner.tell(EventKind::SlotsRequested { attempt, slots });
+    }
+
+    /// An attempt could not be prepared, and whose business that is; [`Self::restarted`] and [`Self::failed`] tell why.
+    pub(crate) fn not_prepared(&self, label: FailureLabel) {
+        self.lock().label = Some(label);
+    }
+
+    /// The attempt's tasks go to these TaskManagers, with the state of this checkpoint; `left` are there.
+    pub(crate) fn deployed(
+        &self,
+        restored: Option<(CheckpointId, String)>,
+        placement: &[Vec<usize>],
+        peers: &[Peer],
+        left: &[TaskManagerInfo],
+    ) {
+        let mut inner = self.lock();
+        inner.tell_missing(left);
+        if let Some((checkpoint, path)) = restored {
+            inner.tell(EventKind::Restored { checkpoint, path });
+        }
+        let count = |index: usize| placement.iter().flatten().filter(|at| **at == index).count();
+        let counted = peers
+            .iter()
+            .enumerate()
+            .map(|(index, peer)| (peer.clone(), count(index)));
+        inner.peers = counted.collect();
+        let subtasks = inner
+            .peers
+            .iter()
+            .map(|(peer, count)| (peer.id.clone(), *count))
+            .collect();
+        inner.executions.deployed(placement, peers, SystemClock.now_ms());
+        let attempt = inner.executions.attempt;
+        inner.tell(EventKind::TasksDeployed { attempt, subtasks });
+    }
+
+    /// So many splits go to each of these subtasks of the source's vertex `name`.
+    pub(crate) fn splits_assigned(&self, name: &str, counts: impl IntoIterator<Item = (SubtaskId, usize)>) {
+        let mut inner = self.lock();
+        let mut splits: BTreeMap<String, usize> = BTreeMap::new();
+        for (subtask, count) in counts {
+            if let Some(peer) = inner
+                .executions
+                .get(subtask)
+                .and_then(|execution| execution.at.as_ref())
+            {
+                *splits.entry(peer.id.clone()).or_default() += count;
+            }
+        }
+        if !splits.is_empty() {
+            let source = name.to_owned();
+            inner.tell(EventKind::SplitsAssigned { source, splits });
+        }
+    }
+
+    pub(crate) fn task_running(&self, subtask: SubtaskId) {
+        let mut inner = self.lock();
+        if inner.executions.running(subtask, SystemClock.now_ms()) {
+            let attempt = inner.executions.attempt;
+            inner.tell(EventKind::TasksRunning { attempt });
+        }
+    }
+
+    pub(crate) fn task_ended(&self, subtask: SubtaskId) {
+        self.lock().executions.ended(subtask, SystemClock.now_ms());
+    }
+
+    /// All tasks that are left are told to end as they are.
+    pub(crate) fn tasks_cancelling(&self) {
+        let mut inner = self.lock();
+        let subtasks = inner.executions.live();
+        inner.executions.cancelling(SystemClock.now_ms());
+        inner.tell(EventKind::TasksCancelling { subtasks });
     }
 
     pub(crate) fn latency(&self, latency_ms: i64) {
         self.lock().latency.add(latency_ms);
     }
 
-    pub(crate) fn restarted(&self, cause: &str) {
+    pub(crate) fn restarted(&self, cause: &str, delay_ms: i64) {
         let mut inner = self.lock();
         inner.restarts += 1;
-        inner.failure = Some(cause.to_owned());
-        inner.exceptions.attempt_failed(cause, SystemClock.now_ms());
+        inner.attempt_failed(cause);
+        let failure = shortened(cause);
+        inner.tell(EventKind::Restarting { delay_ms, failure });
     }
 
     pub(crate) fn failed(&self, cause: &str) {
-        let mut inner = self.lock();
-        inner.failure = Some(cause.to_owned());
-        inner.exceptions.attempt_failed(cause, SystemClock.now_ms());
+        self.lock().attempt_failed(cause);
     }
 
     pub(crate) fn attempt(&self, tasks: Vec<TaskView>) {
@@ -283,6 +509,168 @@ impl JobStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::execution::ExecutionState;
+
+    fn kinds(stats: &JobStats) -> Vec<EventKind> {
+        let log = stats.events();
+        log.events().into_iter().map(|event| event.kind.clone()).collect()
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_with_its_label() {
+        let stats = JobStats::default();
+        stats.slots_requested(1, 2, vec![(0, 0), (0, 1)]);
+        let task = FailedTask {
+            subtask: (0, 1),
+            name: "Calc".into(),
+            label: FailureLabel::Data,
+            at: None,
+        };
+        stats.task_failed(task, "Calc (2/2): boom");
+        stats.restarted("Calc (2/2): boom", 10);
+        stats.not_prepared(FailureLabel::Resources);
+        stats.failed("no slots");
+        stats.failed("who knows");
+        let failure = |label, failure: &str| EventKind::JobFailure {
+            label,
+            failure: failure.into(),
+        };
+        assert_eq!(
+            kinds(&stats)[1..],
+            [
+                EventKind::task_failed("Calc (2/2)".into(), FailureLabel::Data, None, "boom"),
+                EventKind::Restarting {
+                    delay_ms: 10,
+                    failure: "Calc (2/2): boom".into()
+                },
+                failure(Some("RESOURCES"), "no slots"),
+                failure(None, "who knows"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lost_task_manager_fails_the_subtasks_that_ran_there() {
+        let stats = JobStats::default();
+        let peers = ["a", "b"].map(|id| Peer {
+            id: id.into(),
+            data_address: format!("{id}:1"),
+        });
+        stats.slots_requested(1, 3, vec![(0, 0), (0, 1), (0, 2)]);
+        stats.deployed(Some((7, "/chk-7".into())), &[vec![0, 1, 1]], &peers, &[]);
+        stats.splits_assigned("Source: s", [((0, 0), 1), ((0, 1), 2), ((0, 2), 1)]);
+        stats.task_ended((0, 1));
+        let lost = [(0, 1), (0, 2)].map(|id| (id, "Source: s".to_owned()));
+        let left = TaskManagerInfo {
+            free_slots: 3,
+            ..Default::default()
+        };
+        stats.task_manager_lost(&peers[1], lost, "it is gone", &[left]);
+        stats.restarted("it is gone", 0);
+        let by_manager =
+            |counts: [usize; 2]| BTreeMap::from([("a".to_owned(), counts[0]), ("b".to_owned(), counts[1])]);
+        assert_eq!(
+            kinds(&stats)[1..6],
+            [
+                EventKind::Restored {
+                    checkpoint: 7,
+                    path: "/chk-7".into()
+                },
+                EventKind::TasksDeployed {
+                    attempt: 1,
+                    subtasks: by_manager([1, 2])
+                },
+                EventKind::SplitsAssigned {
+                    source: "Source: s".into(),
+                    splits: by_manager([1, 3])
+                },
+                EventKind::TaskManagerLost {
+                    task_manager_id: "b".into(),
+                    endpoint: "b:1".into(),
+                    subtasks: 2,
+                    failure: "it is gone".into()
+                },
+                EventKind::TaskManagerRemoved {
+                    task_manager_id: "b".into(),
+                    left: 1,
+                    free_slots: 3
+                },
+            ]
+        );
+        let executions = stats.executions();
+        assert_eq!(
+            [0, 1, 2].map(|index| executions.state((0, index))),
+            [
+                ExecutionState::Deploying,
+                ExecutionState::Finished,
+                ExecutionState::Failed
+            ]
+        );
+        let exceptions = stats.exceptions();
+        let root = exceptions.records().next().unwrap();
+        let task = root.task.as_ref().unwrap();
+        assert_eq!((task.subtask, task.at.as_ref()), ((0, 2), Some(&peers[1])));
+        assert!(root.concurrent.is_empty());
+
+        // The other one's task ended before it went, so that no TaskManager was missed.
+        stats.task_ended((0, 0));
+        stats.slots_requested(2, 1, vec![(0, 0)]);
+        let another = TaskManagerInfo {
+            id: "c".into(),
+            ..Default::default()
+        };
+        let peer = Peer {
+            id: "c".into(),
+            data_address: "c:1".into(),
+        };
+        stats.deployed(None, &[vec![0]], &[peer], &[another]);
+        let lost: Vec<EventKind> = kinds(&stats)
+            .into_iter()
+            .filter(|kind| matches!(kind, EventKind::TaskManagerLost { .. }))
+            .collect();
+        assert_eq!(lost.len(), 2);
+        assert!(
+            matches!(&lost[1], EventKind::TaskManagerLost { task_manager_id, subtasks: 1, .. } if task_manager_id == "a")
+        );
+    }
+
+    #[test]
+    fn what_becomes_of_checkpoints_and_savepoints_is_told() {
+        let stats = JobStats::default();
+        let savepoint = CheckpointKind::Savepoint {
+            request: 0,
+            then: flott_runtime::element::AfterBarrier::Continue,
+        };
+        stats.triggered(1, &savepoint, 1);
+        stats.completed(1, 5, "/chk-1");
+        stats.savepoint_taken(1, "/savepoint", Err("no room"));
+        assert_eq!(stats.checkpoint_history().last_savepoint.unwrap().savepoint_path, None);
+        stats.savepoint_taken(1, "/savepoint", Ok(()));
+        stats.triggered(2, &savepoint, 1);
+        stats.checkpoint_failed(2, "too late");
+        stats.triggered(3, &CheckpointKind::Periodic, 1);
+        stats.status(JobStatus::Failing);
+        let kinds = kinds(&stats);
+        assert!(matches!(
+            kinds[0],
+            EventKind::CheckpointCompleted {
+                checkpoint: 1,
+                bytes: 5,
+                ..
+            }
+        ));
+        let text = |kind: &EventKind| kind.to_string();
+        assert_eq!(
+            kinds[1..].iter().map(text).collect::<Vec<_>>(),
+            [
+                "savepoint of checkpoint 1: no room",
+                "savepoint /savepoint, a copy of checkpoint 1",
+                "savepoint of checkpoint 2: too late",
+                "the job is FAILING",
+                "checkpoint 3: the attempt ended before the checkpoint was complete",
+            ]
+        );
+    }
 
     #[test]
     fn percentiles_come_from_the_markers_since_the_last_call() {

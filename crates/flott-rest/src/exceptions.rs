@@ -3,10 +3,10 @@
 use crate::app::App;
 use crate::error::{Answer, Json, RestError};
 use crate::request;
-use crate::vertices::UNASSIGNED;
+use crate::vertices::{endpoint, task_manager_id};
 use axum::extract::{Path, RawQuery, State};
+use flott_cluster::events::label_name;
 use flott_cluster::history::ExceptionRecord;
-use flott_runtime::FailureLabel;
 use serde_json::{Value, json};
 
 /// Failures that are told unless `maxExceptions` says otherwise.
@@ -33,7 +33,8 @@ pub(crate) async fn history(State(app): State<App>, Path(id): Path<String>, RawQ
 }
 
 fn entry(record: &ExceptionRecord) -> Value {
-    let label = record.task.as_ref().map(|task| label(task.label));
+    let label = record.task.as_ref().map(|task| label_name(task.label));
+    let at = record.task.as_ref().and_then(|task| task.at.as_ref());
     let name = match &record.task {
         Some(_) => "flott.TaskFailed",
         None => "flott.JobFailed",
@@ -48,22 +49,12 @@ fn entry(record: &ExceptionRecord) -> Value {
         "timestamp": record.at_ms,
         "failureLabels": {},
         "taskName": task,
-        "endpoint": UNASSIGNED,
-        "taskManagerId": UNASSIGNED,
+        "endpoint": endpoint(at),
+        "taskManagerId": task_manager_id(at),
         "concurrentExceptions": record.concurrent.iter().map(self::entry).collect::<Vec<_>>(),
     });
     if let Some(label) = label {
         entry["failureLabels"]["TYPE"] = json!(label);
     }
     entry
-}
-
-fn label(label: FailureLabel) -> &'static str {
-    match label {
-        FailureLabel::Data => "DATA",
-        FailureLabel::User => "USER",
-        FailureLabel::Resources => "RESOURCES",
-        FailureLabel::Infrastructure => "INFRASTRUCTURE",
-        FailureLabel::Internal => "INTERNAL",
-    }
 }

@@ -7,6 +7,7 @@ use crate::status::{self, Times};
 use crate::{plan, request};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use flott_cluster::execution::{ExecutionState, Executions};
 use flott_cluster::{JobHandle, JobStatus};
 use flott_core::Options;
 use flott_core::options::is_secret;
@@ -34,16 +35,17 @@ pub(crate) async fn overview(State(app): State<App>) -> Answer {
 fn summary(job: &JobHandle, now_ms: i64) -> Value {
     let times = Times::of_job(job, now_ms);
     let changes = job.stats.status_times();
-    let status = job.status();
+    let executions = job.stats.executions();
+    let vertices = job.graph.vertices.iter();
     json!({
         "jid": job.job_id,
         "name": job.name,
-        "state": status.to_string(),
+        "state": job.status().to_string(),
         "start-time": times.start_ms,
         "end-time": times.end_ms,
         "duration": times.duration_ms,
         "last-modification": changes.last().map_or(times.start_ms, |(_, at_ms)| *at_ms),
-        "tasks": status::counts_with_total(status::of_job(status), job.graph.subtasks()),
+        "tasks": status::counts_with_total(vertices.flat_map(|vertex| status::of_subtasks(&executions, vertex))),
     })
 }
 
@@ -58,11 +60,14 @@ pub(crate) async fn details(State(app): State<App>, Path(id): Path<String>) -> A
     let job = app.job(&id)?;
     let now_ms = now_ms();
     let times = Times::of_job(&job, now_ms);
-    let tasks = status::of_job(job.status());
+    let executions = job.stats.executions();
     let vertices = job.graph.vertices.iter();
+    let states = vertices
+        .clone()
+        .map(|vertex| ExecutionState::of_vertex(status::of_subtasks(&executions, vertex)));
     let max_parallelism = job.options.integer("pipeline.max-parallelism").ok().flatten();
     // Flink counts vertices here, not their subtasks.
-    let counts = status::counts(tasks, job.graph.vertices.len());
+    let counts = status::counts(states);
     Ok(Json::ok(json!({
         "jid": job.job_id,
         "name": job.name,
@@ -76,16 +81,17 @@ pub(crate) async fn details(State(app): State<App>, Path(id): Path<String>) -> A
         "maxParallelism": max_parallelism.unwrap_or(-1),
         "now": now_ms,
         "timestamps": status::timestamps(&job),
-        "vertices": vertices.map(|of| vertex(&job, of, now_ms)).collect::<Vec<_>>(),
+        "vertices": vertices.map(|of| vertex(&job, of, &executions, now_ms)).collect::<Vec<_>>(),
         "status-counts": counts,
         "plan": plan::of_job(&job),
         "pending-operators": 0,
     })))
 }
 
-fn vertex(job: &JobHandle, vertex: &Vertex, now_ms: i64) -> Value {
-    let times = Times::of_tasks(job, now_ms);
-    let state = status::of_job(job.status());
+fn vertex(job: &JobHandle, vertex: &Vertex, executions: &Executions, now_ms: i64) -> Value {
+    let all = (0..vertex.parallelism).map(|index| executions.get((vertex.id, index)));
+    let times = Times::of_subtasks(all, now_ms);
+    let states = || status::of_subtasks(executions, vertex);
     let views = job.stats.tasks();
     let subtasks = views.iter().filter(|((of, _), _, _)| *of == vertex.id);
     let io = subtasks.map(Io::of).sum::<Io>();
@@ -95,11 +101,11 @@ fn vertex(job: &JobHandle, vertex: &Vertex, now_ms: i64) -> Value {
         "name": vertex.name,
         "maxParallelism": vertex.max_parallelism,
         "parallelism": vertex.parallelism,
-        "status": state,
+        "status": ExecutionState::of_vertex(states()).to_string(),
         "start-time": times.start_ms,
         "end-time": times.end_ms,
         "duration": times.duration_ms,
-        "tasks": status::counts(state, vertex.parallelism),
+        "tasks": status::counts(states()),
         "metrics": io.json(),
     })
 }

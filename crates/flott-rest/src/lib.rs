@@ -8,13 +8,17 @@
 //! |---|---|---|
 //! | GET | `/config`, `/overview` | versions; counts of slots and jobs (`jobmanager`) |
 //! | GET | `/jobmanager/config`, `/jobs/:job/jobmanager/config`, `/jobmanager/environment`, `/jobmanager/metrics` | the same |
+//! | GET | `/jobmanager/log`, `/jobmanager/stdout`, `/jobmanager/logs`, `/jobmanager/logs/:name` | its logs, as text, and their list (`logs`) |
 //! | GET | `/taskmanagers`, `/taskmanagers/:id` | TaskManagers (`taskmanagers`) |
 //! | GET | `/jobs`, `/jobs/overview`, `/jobs/:job`, `/jobs/:job/status`, `/jobs/:job/plan`, `/jobs/:job/config` | jobs (`jobs`, `plan`) |
 //! | GET | `/jobs/:job/exceptions` | failures (`exceptions`) |
+//! | GET | `/jobs/:job/events` | all that has happened to the job, in order of time; Flott's own (`events`) |
 //! | POST | `/jobs` | submission of a Flott plan (`submit`) |
 //! | PATCH | `/jobs/:job?mode=cancel` | cancels (`jobs`) |
 //! | GET | `/jobs/:job/yarn-cancel` | the same, for the dashboard |
 //! | GET | `/jobs/:job/vertices/:vertex`, `…/watermarks`, `…/backpressure` | a vertex (`vertices`) |
+//! | GET | `/jobs/:job/vertices/:vertex/taskmanagers`, `…/subtasktimes`, `…/accumulators`, `…/subtasks/accumulators` | its subtasks by TaskManager, and one by one (`subtasks`) |
+//! | GET | `/jobs/:job/vertices/:vertex/subtasks/:n`, `…/:n/attempts/:a`, `…/:n/metrics` | one of them; only its last attempt is known |
 //! | GET | `/jobs/:job/metrics`, `/jobs/:job/vertices/:vertex/metrics`, `…/subtasks/metrics` | metrics (`metrics`) |
 //! | GET | `/jobs/:job/checkpoints`, `…/config`, `…/details/:n` | checkpoints (`checkpoints`) |
 //! | POST, then GET `…/:trigger` | `/jobs/:job/savepoints`, `/jobs/:job/checkpoints`, `/savepoint-disposal` | operations (`savepoints`) |
@@ -31,11 +35,13 @@ mod access;
 mod app;
 mod checkpoints;
 mod error;
+mod events;
 mod exceptions;
 mod io;
 mod jobmanager;
 mod jobs;
 mod listener;
+mod logs;
 mod metric_values;
 mod metrics;
 mod operations;
@@ -47,6 +53,7 @@ mod savepoints;
 mod server;
 mod status;
 mod submit;
+mod subtasks;
 mod taskmanagers;
 mod throwable;
 mod vertices;

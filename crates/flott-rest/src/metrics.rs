@@ -95,6 +95,12 @@ pub(crate) async fn of_vertex(
     Ok(page(views.iter().flat_map(of_subtask).collect(), raw.as_deref()))
 }
 
+/// `GET /jobs/:job/vertices/:vertex/subtasks/:n/metrics`: of a subtask, if it is counted yet.
+pub(crate) fn of_subtask(app: &App, job: &JobHandle, view: Option<&TaskView>, raw: Option<&str>) -> Json {
+    let metrics = view.map(|view| of_task(view, &app.rates.of(job.job_id, view)));
+    page(metrics.into_iter().flatten().collect(), raw)
+}
+
 /// `GET /jobs/:job/vertices/:vertex/subtasks/metrics`
 pub(crate) async fn over_subtasks(
     State(app): State<App>,

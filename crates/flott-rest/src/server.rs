@@ -5,7 +5,10 @@ use crate::app::App;
 use crate::error::RestError;
 use crate::listener::Guarded;
 use crate::role::{self, Answering, Role};
-use crate::{checkpoints, exceptions, jobmanager, jobs, metrics, plan, savepoints, submit, taskmanagers, vertices};
+use crate::{
+    checkpoints, events, exceptions, jobmanager, jobs, logs, metrics, plan, savepoints, submit, subtasks, taskmanagers,
+    vertices,
+};
 use axum::Router;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
@@ -107,6 +110,10 @@ fn routes(app: App) -> Router {
         .route("/jobmanager/config", get(jobmanager::options))
         .route("/jobmanager/environment", get(jobmanager::environment))
         .route("/jobmanager/metrics", get(metrics::of_job_manager))
+        .route("/jobmanager/log", get(logs::log))
+        .route("/jobmanager/stdout", get(logs::stdout))
+        .route("/jobmanager/logs", get(logs::list))
+        .route("/jobmanager/logs/{name}", get(logs::named))
         .route("/taskmanagers", get(taskmanagers::list))
         .route("/taskmanagers/{id}", get(taskmanagers::details))
         .route("/jobs", get(jobs::ids).post(submit::submit))
@@ -118,6 +125,7 @@ fn routes(app: App) -> Router {
         .route("/jobs/{job}/config", get(jobs::config))
         .route("/jobs/{job}/jobmanager/config", get(jobmanager::options_of_job))
         .route("/jobs/{job}/exceptions", get(exceptions::history))
+        .route("/jobs/{job}/events", get(events::of_job))
         .route("/jobs/{job}/metrics", get(metrics::of_job))
         .route("/jobs/{job}/vertices/{vertex}", get(vertices::details))
         .route("/jobs/{job}/vertices/{vertex}/watermarks", get(vertices::watermarks))
@@ -125,6 +133,7 @@ fn routes(app: App) -> Router {
             "/jobs/{job}/vertices/{vertex}/backpressure",
             get(vertices::backpressure),
         )
+        .merge(routes_of_subtasks())
         .route("/jobs/{job}/vertices/{vertex}/metrics", get(metrics::of_vertex))
         .route(
             "/jobs/{job}/vertices/{vertex}/subtasks/metrics",
@@ -151,6 +160,19 @@ fn routes(app: App) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .with_state(app)
+}
+
+/// Paths of the subtasks of a vertex.
+fn routes_of_subtasks() -> Router<App> {
+    let paths = Router::new()
+        .route("/taskmanagers", get(subtasks::by_task_manager))
+        .route("/subtasktimes", get(subtasks::times))
+        .route("/accumulators", get(subtasks::accumulators))
+        .route("/subtasks/accumulators", get(subtasks::accumulators_of_subtasks))
+        .route("/subtasks/{subtask}", get(subtasks::details))
+        .route("/subtasks/{subtask}/metrics", get(subtasks::metrics_of))
+        .route("/subtasks/{subtask}/attempts/{attempt}", get(subtasks::attempt));
+    Router::new().nest("/jobs/{job}/vertices/{vertex}", paths)
 }
 
 async fn not_found(uri: Uri) -> RestError {

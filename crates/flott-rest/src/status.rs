@@ -1,8 +1,8 @@
-//! Statuses of tasks as Flink names them, and how many tasks have which.
-//!
-//! What each subtask does is not tracked yet: all have the state that follows from the status of their job ([`of_job`]).
+//! States of tasks as Flink names them: how many tasks have which, and since when.
 
-use flott_cluster::{JobHandle, JobStatus};
+use flott_cluster::JobHandle;
+use flott_cluster::execution::{Execution, ExecutionState, Executions};
+use flott_plan::Vertex;
 use serde_json::{Map, Value, json};
 
 /// Flink's statuses of jobs, in its order.
@@ -34,21 +34,18 @@ const TASK_STATES: [&str; 10] = [
     "INITIALIZING",
 ];
 
-/// The state of the tasks of a job of this status.
-pub(crate) fn of_job(status: JobStatus) -> &'static str {
-    match status {
-        JobStatus::Created | JobStatus::Restarting => "CREATED",
-        JobStatus::Running => "RUNNING",
-        JobStatus::Failing | JobStatus::Cancelling => "CANCELING",
-        JobStatus::Canceled => "CANCELED",
-        JobStatus::Finished => "FINISHED",
-        JobStatus::Failed => "FAILED",
-    }
+/// The states of the subtasks of a vertex.
+pub(crate) fn of_subtasks<'a>(
+    executions: &'a Executions,
+    vertex: &'a Vertex,
+) -> impl Iterator<Item = ExecutionState> + use<'a> {
+    (0..vertex.parallelism).map(|index| executions.state((vertex.id, index)))
 }
 
-/// How many of `tasks` in the same `state` are in which state: all but one are 0.
-pub(crate) fn counts(state: &str, tasks: usize) -> Map<String, Value> {
-    let count = |of: &str| if of == state { tasks } else { 0 };
+/// How many of these tasks are in which state.
+pub(crate) fn counts(states: impl IntoIterator<Item = ExecutionState>) -> Map<String, Value> {
+    let names: Vec<String> = states.into_iter().map(|state| state.to_string()).collect();
+    let count = |of: &str| names.iter().filter(|name| *name == of).count();
     TASK_STATES
         .iter()
         .map(|of| ((*of).to_owned(), json!(count(of))))
@@ -56,11 +53,33 @@ pub(crate) fn counts(state: &str, tasks: usize) -> Map<String, Value> {
 }
 
 /// The same in lower case and with their total, as lists of jobs have it.
-pub(crate) fn counts_with_total(state: &str, tasks: usize) -> Map<String, Value> {
-    let mut all = Map::from_iter([("total".to_owned(), json!(tasks))]);
-    let states = counts(state, tasks).into_iter();
-    all.extend(states.map(|(of, count)| (of.to_lowercase(), count)));
+pub(crate) fn counts_with_total(states: impl IntoIterator<Item = ExecutionState>) -> Map<String, Value> {
+    let states: Vec<ExecutionState> = states.into_iter().collect();
+    let mut all = Map::from_iter([("total".to_owned(), json!(states.len()))]);
+    let counts = counts(states).into_iter();
+    all.extend(counts.map(|(of, count)| (of.to_lowercase(), count)));
     all
+}
+
+/// When a subtask came to each of Flink's states; 0 for those that it has not had.
+pub(crate) fn task_timestamps(execution: Option<&Execution>) -> Map<String, Value> {
+    let states = [
+        ExecutionState::Created,
+        ExecutionState::Scheduled,
+        ExecutionState::Deploying,
+        ExecutionState::Running,
+        ExecutionState::Finished,
+        ExecutionState::Canceling,
+        ExecutionState::Canceled,
+        ExecutionState::Failed,
+    ];
+    let mut times: Map<String, Value> = TASK_STATES.iter().map(|name| ((*name).to_owned(), json!(0))).collect();
+    for state in states {
+        if let Some(at_ms) = execution.and_then(|execution| execution.since_ms(state)) {
+            times.insert(state.to_string(), json!(at_ms));
+        }
+    }
+    times
 }
 
 /// When something began and ended, in milliseconds since the epoch; -1 for what has not come.
@@ -86,12 +105,13 @@ impl Times {
         Self::new(Some(job.stats.start_time_ms()), job.stats.end_time_ms(), now_ms)
     }
 
-    /// Of the tasks of a job: they begin when the job runs.
-    pub(crate) fn of_tasks(job: &JobHandle, now_ms: i64) -> Self {
-        let times = job.stats.status_times();
-        let running = times.iter().find(|(status, _)| *status == JobStatus::Running);
-        let start_ms = running.map(|(_, at_ms)| *at_ms);
-        Self::new(start_ms, start_ms.and(job.stats.end_time_ms()), now_ms)
+    /// Of subtasks together: from the first deployment to the last end, once all have ended.
+    pub(crate) fn of_subtasks<'a>(executions: impl IntoIterator<Item = Option<&'a Execution>>, now_ms: i64) -> Self {
+        let all: Vec<Option<&Execution>> = executions.into_iter().collect();
+        let start_ms = all.iter().flatten().filter_map(|execution| execution.start_ms()).min();
+        let ends: Option<Vec<i64>> = all.iter().map(|execution| (*execution)?.end_ms()).collect();
+        let end_ms = ends.and_then(|ends| ends.into_iter().max());
+        Self::new(start_ms, end_ms, now_ms)
     }
 }
 
@@ -111,15 +131,22 @@ pub(crate) fn timestamps(job: &JobHandle) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flott_cluster::JobStatus;
 
     #[test]
     fn all_states_are_counted_and_names_are_flinks() {
-        let counts = counts_with_total(of_job(JobStatus::Cancelling), 3);
+        use ExecutionState::{Canceled, Canceling, Created, Deploying, Failed, Finished, Running, Scheduled};
+        let counts = counts_with_total([Running, Running, Canceling]);
         assert_eq!(counts.len(), TASK_STATES.len() + 1);
         assert_eq!(
             (&counts["total"], &counts["canceling"], &counts["running"]),
-            (&json!(3), &json!(3), &json!(0))
+            (&json!(3), &json!(1), &json!(2))
         );
+        for state in [
+            Created, Scheduled, Deploying, Running, Finished, Canceling, Canceled, Failed,
+        ] {
+            assert!(TASK_STATES.contains(&state.to_string().as_str()), "{state}");
+        }
         for status in [
             JobStatus::Created,
             JobStatus::Running,

@@ -2,96 +2,46 @@
 
 use crate::app::{App, now_ms, vertex};
 use crate::error::{Answer, Json};
-use crate::io::Io;
 use crate::metrics::subtasks;
-use crate::status::{self, Times};
+use crate::subtasks::{Subtask, aggregated};
 use axum::extract::{Path, State};
-use flott_cluster::JobHandle;
+use flott_cluster::protocol::Peer;
 use flott_cluster::stats::TaskView;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-/// What Flink says of the place of a task that has none; where tasks run is not tracked yet.
+/// What Flink says of the place of a task that has none.
 pub(crate) const UNASSIGNED: &str = "(unassigned)";
+
+/// Where a task runs, host and port.
+pub(crate) fn endpoint(at: Option<&Peer>) -> &str {
+    at.map_or(UNASSIGNED, Peer::endpoint)
+}
+
+/// The TaskManager that runs a task.
+pub(crate) fn task_manager_id(at: Option<&Peer>) -> &str {
+    at.map_or(UNASSIGNED, |peer| peer.id.as_str())
+}
 
 /// `GET /jobs/:job/vertices/:vertex`
 pub(crate) async fn details(State(app): State<App>, Path((id, vertex_id)): Path<(String, String)>) -> Answer {
     let job = app.job(&id)?;
     let vertex = vertex(&job, &vertex_id)?;
     let now_ms = now_ms();
-    let views = subtasks(&job, vertex.id);
-    // Before the first attempt nothing is counted yet.
-    let view = |index: usize| views.iter().find(|view| view.0.1 == index);
-    let rows: Vec<Value> = (0..vertex.parallelism)
-        .map(|index| subtask(&job, index, view(index), now_ms))
-        .collect();
+    let (executions, views) = (job.stats.executions(), subtasks(&job, vertex.id));
+    let all = Subtask::all_of(vertex, &executions, &views);
     Ok(Json::ok(json!({
         "id": vertex_id,
         "name": vertex.name,
         "parallelism": vertex.parallelism,
         "maxParallelism": vertex.max_parallelism,
         "now": now_ms,
-        "aggregated": aggregated(&job, &views, now_ms),
-        "subtasks": rows,
+        "aggregated": aggregated(&all, now_ms),
+        "subtasks": all.iter().map(|subtask| subtask.json(now_ms)).collect::<Vec<_>>(),
     })))
 }
 
-fn subtask(job: &JobHandle, index: usize, view: Option<&TaskView>, now_ms: i64) -> Value {
-    let times = Times::of_tasks(job, now_ms);
-    json!({
-        "subtask": index,
-        "status": status::of_job(job.status()),
-        "attempt": view.map_or(0, |(_, info, _)| info.attempt.saturating_sub(1)),
-        "endpoint": UNASSIGNED,
-        "taskmanager-id": UNASSIGNED,
-        "start_time": times.start_ms,
-        "start-time": times.start_ms,
-        "end-time": times.end_ms,
-        "duration": times.duration_ms,
-        "metrics": view.map(Io::of).unwrap_or_default().json(),
-        "status-duration": status_durations(job, times),
-    })
-}
-
-/// How long a task has been in each state: those before RUNNING take no time that is told.
-fn status_durations(job: &JobHandle, times: Times) -> Map<String, Value> {
-    let created_ms = match times.start_ms {
-        -1 => -1,
-        start_ms => (start_ms - job.stats.start_time_ms()).max(0),
-    };
-    let durations = [
-        ("CREATED", created_ms),
-        ("SCHEDULED", -1),
-        ("DEPLOYING", -1),
-        ("INITIALIZING", -1),
-        ("RUNNING", times.duration_ms),
-    ];
-    durations
-        .map(|(state, ms)| (state.to_owned(), json!(ms)))
-        .into_iter()
-        .collect()
-}
-
-fn aggregated(job: &JobHandle, views: &[TaskView], now_ms: i64) -> Value {
-    let mut values: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-    let duration_ms = Times::of_tasks(job, now_ms).duration_ms;
-    for view in views {
-        values.entry("duration").or_default().push(duration_ms);
-        for (name, count) in Io::of(view).counts() {
-            values
-                .entry(name)
-                .or_default()
-                .push(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-    }
-    let metrics = values
-        .into_iter()
-        .map(|(name, values)| (name.to_owned(), statistics(values)));
-    json!({ "metrics": metrics.collect::<Map<_, _>>(), "status-duration": {} })
-}
-
 /// What Flink tells of the values of all subtasks.
-fn statistics(mut values: Vec<i64>) -> Value {
+pub(crate) fn statistics(mut values: Vec<i64>) -> Value {
     values.sort_unstable();
     let sum: i64 = values.iter().fold(0, |sum, value| sum.saturating_add(*value));
     let at = |part: f64| percentile(&values, part);

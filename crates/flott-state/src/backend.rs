@@ -121,6 +121,14 @@ impl BackendSettings {
             Kind::HashMap => None,
         }
     }
+
+    /// Memory that the state in so many slots of a process may take, in bytes, where the backend bounds it.
+    pub fn process_bytes(&self, slots: usize) -> Option<u64> {
+        match &self.kind {
+            Kind::RocksDb(disk) => disk.is_managed.then(|| disk.bytes(slots) as u64),
+            Kind::HashMap => None,
+        }
+    }
 }
 
 /// Makes the tables of an attempt's operators. Cloning is cheap; the default is `hashmap`.
@@ -398,6 +406,10 @@ mod tests {
             "what a slot has wins, as in Flink"
         );
         assert_eq!(disk(&[(MANAGED, "false")]), Ok((2 * DEFAULT_SLOT_BYTES, false)));
+        let of_process = |options: &[(&str, &str)]| read(options).unwrap().process_bytes(3);
+        assert_eq!(of_process(&[(TYPE, "rocksdb")]), Some(3 * DEFAULT_SLOT_BYTES as u64));
+        assert_eq!(of_process(&[(TYPE, "rocksdb"), (MANAGED, "false")]), None);
+        assert_eq!(of_process(&[]), None);
         let error = disk(&[(PER_SLOT, "1kb")]).unwrap_err();
         assert!(error.contains("needs 4 mb at least"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! `flott cluster`: a JobManager and TaskManagers on this machine, in the background.
 //!
-//! Each writes its log to `$FLOTT_LOG_DIR` (`log` if unset); their process ids stand, a line each, in a file in `$FLOTT_PID_DIR` (the system's folder for
+//! Each writes its log to `$FLOTT_LOG_DIR` (`log` if unset), in one file (`.log`), and what `print` tables print in another (`.out`); their process ids stand, a line each, in a file in `$FLOTT_PID_DIR` (the system's folder for
 //! temporary files if unset), which `stop` reads: the TaskManagers end first, so nobody restarts their tasks.
 
 use super::ProcessArgs;
@@ -123,16 +123,21 @@ fn spawn_all(args: &StartArgs, log_dir: &std::path::Path, children: &mut Vec<Chi
 
 fn spawn(role: &str, name: &str, args: &StartArgs, log_dir: &std::path::Path) -> Result<Child> {
     let path = log_dir.join(format!("flott-{name}.log"));
-    let log = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    let create =
+        |path: &std::path::Path| File::create(path).with_context(|| format!("{} cannot be written", path.display()));
+    let (log, out) = (create(&path)?, create(&path.with_extension("out"))?);
     let mut command = Command::new(std::env::current_exe().context("this program is not found")?);
     command.arg(role);
+    if role == "jobmanager" {
+        // REST shows it.
+        command.arg("-D").arg(format!("web.log.path={}", path.display()));
+    }
     args.process.defines.iter().for_each(|define| {
         command.arg("-D").arg(define);
     });
     if let Some(config) = &args.process.config {
         command.arg("--config").arg(config);
     }
-    let out = log.try_clone().context("the log cannot be shared")?;
     // Of a group of its own: what ends this terminal's job does not end it.
     let child = command
         .stdin(Stdio::null())

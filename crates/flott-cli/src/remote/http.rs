@@ -29,13 +29,6 @@ const POLL: Duration = Duration::from_millis(200);
 /// How often one JobManager may send to another.
 const MOST_REDIRECTIONS: usize = 3;
 
-/// What a JobManager answers.
-enum Answer {
-    Value(Value),
-    /// Another one leads, at this host and port.
-    Elsewhere(String),
-}
-
 /// A JobManager by its address, and how it is asked.
 #[derive(Debug, Clone)]
 pub struct JobManager {
@@ -82,6 +75,18 @@ impl JobManager {
         self.request(Method::GET, path, &json!({})).await
     }
 
+    /// Asks for a text.
+    ///
+    /// # Errors
+    /// If there is no JobManager, or it refuses: its reason.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let (status, bytes) = self.send(Method::GET, path, &json!({})).await?;
+        match status.is_success() {
+            true => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            false => Err(self.refusal(status, &self.json(&bytes)?)),
+        }
+    }
+
     /// Wants something done.
     ///
     /// # Errors
@@ -122,19 +127,47 @@ impl JobManager {
         }
     }
 
-    /// Asks, and where another JobManager leads, that one.
     async fn request(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let (status, bytes) = self.send(method, path, body).await?;
+        let answer = self.json(&bytes)?;
+        match status.is_success() {
+            true => Ok(answer),
+            false => Err(self.refusal(status, &answer)),
+        }
+    }
+
+    fn json(&self, bytes: &[u8]) -> Result<Value> {
+        serde_json::from_slice(bytes).map_err(|_| {
+            let start: String = String::from_utf8_lossy(bytes).chars().take(60).collect();
+            self.is_none(start.trim())
+        })
+    }
+
+    /// Why a request is not answered as it wants.
+    fn refusal(&self, status: StatusCode, answer: &Value) -> anyhow::Error {
+        match answer["errors"].as_array() {
+            Some(errors) => {
+                let texts: Vec<&str> = errors.iter().filter_map(Value::as_str).collect();
+                anyhow!("the JobManager at {} refuses: {}", self.address, texts.join("\n"))
+            }
+            None => self.is_none(&format!("status {status}")),
+        }
+    }
+
+    /// Sends a request, where another JobManager leads to that one, and gives the answer whatever it is.
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Bytes)> {
         let mut asked = self.clone();
         for _ in 0..MOST_REDIRECTIONS {
-            match asked.request_once(method.clone(), path, body).await? {
-                Answer::Value(value) => return Ok(value),
-                Answer::Elsewhere(address) => asked.address = address,
+            let (status, elsewhere, bytes) = asked.send_once(method.clone(), path, body).await?;
+            match elsewhere {
+                None => return Ok((status, bytes)),
+                Some(place) => asked.address = place,
             }
         }
         bail!("the JobManagers name each other as the one that leads; ask again")
     }
 
-    async fn request_once(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
+    async fn send_once(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Option<String>, Bytes)> {
         let address = &self.address;
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = match connected {
@@ -143,29 +176,12 @@ impl JobManager {
             Err(_) => return Err(self.is_not_there(&format!("no connection within {} s", CONNECT.as_secs()))),
         };
         let answered = timeout(ANSWER, self.exchange(stream, method, path, body)).await;
-        let (status, elsewhere, bytes) = answered.map_err(|_| {
+        answered.map_err(|_| {
             anyhow!(
                 "the JobManager at {address} has not answered within {} s",
                 ANSWER.as_secs()
             )
-        })??;
-        if let Some(place) = elsewhere {
-            return Ok(Answer::Elsewhere(place));
-        }
-        let Ok(answer) = serde_json::from_slice::<Value>(&bytes) else {
-            let start: String = String::from_utf8_lossy(&bytes).chars().take(60).collect();
-            return Err(self.is_none(start.trim()));
-        };
-        if status.is_success() {
-            return Ok(Answer::Value(answer));
-        }
-        match answer["errors"].as_array() {
-            Some(errors) => {
-                let texts: Vec<&str> = errors.iter().filter_map(Value::as_str).collect();
-                bail!("the JobManager at {address} refuses: {}", texts.join("\n"))
-            }
-            None => Err(self.is_none(&format!("status {status}"))),
-        }
+        })?
     }
 
     async fn exchange(

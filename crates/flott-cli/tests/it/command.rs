@@ -64,6 +64,21 @@ fn wrong_command_lines_are_2_and_failures_are_1() {
 }
 
 #[test]
+fn shells_complete_commands_and_options() {
+    for (shell, parts) in [
+        ("bash", ["complete -F _flott", "--allow-non-restored-state"]),
+        ("zsh", ["#compdef flott", "--allow-non-restored-state"]),
+        ("fish", ["complete -c flott", "allow-non-restored-state"]),
+    ] {
+        let script = flott(&["completions", shell]).expect(0);
+        for part in parts.into_iter().chain(["savepoint"]) {
+            assert!(script.out.contains(part), "{part} is missing for {shell}");
+        }
+    }
+    flott(&["completions", "cmd"]).expect(2);
+}
+
+#[test]
 fn an_unset_variable_is_named_with_its_line() {
     let ended = flott(&["run", "examples/website-traffic/job.sql"]).expect(1);
     assert!(

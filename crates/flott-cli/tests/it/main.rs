@@ -12,6 +12,7 @@ mod exactly_once;
 mod examples;
 mod golden;
 mod guarded;
+mod info;
 mod leaders;
 mod mistakes;
 mod new_project;

@@ -28,6 +28,10 @@ struct JobManager {
 
 impl JobManager {
     fn start() -> Self {
+        Self::start_with(Options::new())
+    }
+
+    fn start_with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -35,8 +39,7 @@ impl JobManager {
             .unwrap();
         let registry = Arc::new(flott::registry());
         let slots = WithinProcess::new(TaskManager::new(registry.clone(), Arc::new(SystemClock), None));
-        let dispatcher =
-            Dispatcher::new(Options::new(), registry, Arc::new(SystemClock), Arc::new(slots), None).unwrap();
+        let dispatcher = Dispatcher::new(options, registry, Arc::new(SystemClock), Arc::new(slots), None).unwrap();
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0)))
             .unwrap();
@@ -154,6 +157,54 @@ fn a_job_goes_on_from_the_savepoint_that_it_was_stopped_with() {
         "{}",
         again.err
     );
+}
+
+#[test]
+fn events_of_a_job_are_told_with_the_place_of_its_failure() {
+    let manager = JobManager::start();
+    let sql = "SET 'restart-strategy.type' = 'none'; INSERT INTO nothing SELECT 1 / (n - n) FROM few;";
+    manager.run(sql, &[]).expect(1);
+    let id = manager.dispatcher.jobs()[0].job_id.to_string();
+    let told = manager.flott(&["events", &id]).expect(0);
+    let kinds: Vec<&str> = told.out.lines().filter_map(|line| line.split("  ").nth(1)).collect();
+    assert_eq!(kinds.first(), Some(&"SUBMITTED"), "{}", told.out);
+    assert_eq!(kinds.last(), Some(&"STATUS"), "{}", told.out);
+    let failed = told.out.lines().find(|line| line.contains("  TASK_FAILED  ")).unwrap();
+    assert!(
+        failed.contains(" (1/1) failed at this process (localhost), USER: ") && told.out.contains("zero"),
+        "{}",
+        told.out
+    );
+    assert!(told.out.ends_with("the job is FAILED\n"), "{}", told.out);
+    let json = manager.flott(&["events", &id, "--json"]).expect(0);
+    assert!(json.out.starts_with("{\"events\":[{"), "{}", json.out);
+    let unknown = manager.flott(&["events", "000000000000000000000000000000ff"]).expect(1);
+    assert!(unknown.err.contains("not found"), "{}", unknown.err);
+}
+
+#[test]
+fn logs_of_the_job_manager_are_shown_and_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("jm.log");
+    std::fs::write(&log, "first\nlast\n").unwrap();
+    std::fs::write(dir.path().join("jm.out"), "printed\n").unwrap();
+    let path = log.display().to_string();
+    let manager = JobManager::start_with([("web.log.path", path)].into_iter().collect());
+    assert_eq!(manager.flott(&["logs"]).expect(0).out, "first\nlast\n");
+    assert_eq!(manager.flott(&["logs", "--stdout"]).expect(0).out, "printed\n");
+    assert_eq!(manager.flott(&["logs", "jm.out"]).expect(0).out, "printed\n");
+    let json = manager.flott(&["logs", "--json"]).expect(0);
+    assert_eq!(json.out, "{\"log\":\"first\\nlast\\n\"}\n");
+    let list = manager.flott(&["logs", "--list"]).expect(0);
+    assert!(
+        list.out.starts_with("11 B") && list.out.contains("  jm.out\n"),
+        "{}",
+        list.out
+    );
+    let none = manager.flott(&["logs", "other.log"]).expect(1);
+    assert!(none.err.contains("there is no log 'other.log'"), "{}", none.err);
+    let untold = JobManager::start().flott(&["logs"]).expect(1);
+    assert!(untold.err.contains("web.log.path"), "{}", untold.err);
 }
 
 #[test]

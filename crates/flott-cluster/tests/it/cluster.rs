@@ -3,6 +3,7 @@
 use crate::toys::{self, World};
 use crate::{DEADLINE, OFTEN, RETRY, dir_option, ended, until};
 use flott_cluster::dispatcher::Dispatcher;
+use flott_cluster::events::{EventKind, JobEvent};
 use flott_cluster::rpc::{
     Finding, JobManagerPort, JobManagerServer, RpcSettings, TaskManagerIdentity, run_task_manager,
 };
@@ -121,6 +122,38 @@ async fn a_bounded_job_runs_over_task_managers() {
     }
 }
 
+/// The five steps by which the job has survived the loss of a TaskManager are in its event log, and name who took over.
+fn check_steps(job: &JobHandle, lost: &str) {
+    let log = job.stats.events();
+    let events = log.events();
+    let after = |from: usize, is_it: &dyn Fn(&EventKind) -> bool| {
+        let found = events[from..].iter().position(|event| is_it(&event.kind));
+        from + found.unwrap_or_else(|| panic!("a step is missing after {from}: {events:#?}"))
+    };
+    let is = |id: &str| id == lost;
+    // It was given splits and tasks like all others.
+    let has = |counts: &std::collections::BTreeMap<String, usize>| counts.contains_key(lost);
+    let split = |kind: &EventKind| matches!(kind, EventKind::SplitsAssigned { splits, .. } if has(splits));
+    let deployed = |kind: &EventKind| matches!(kind, EventKind::TasksDeployed { subtasks, .. } if has(subtasks));
+    let found =
+        |kind: &EventKind| matches!(kind, EventKind::TaskManagerLost { task_manager_id, .. } if is(task_manager_id));
+    let removed =
+        |kind: &EventKind| matches!(kind, EventKind::TaskManagerRemoved { task_manager_id, .. } if is(task_manager_id));
+    let first = after(0, &deployed);
+    after(0, &split);
+    let lost_at = after(first, &found);
+    let removed_at = after(lost_at, &removed);
+    let restored = after(removed_at, &|kind| matches!(kind, EventKind::Restored { .. }));
+    let again = after(restored, &|kind| matches!(kind, EventKind::TasksDeployed { .. }));
+    let moved = after(again, &|kind| matches!(kind, EventKind::SplitsAssigned { .. }));
+    after(moved, &|kind| matches!(kind, EventKind::TasksRunning { .. }));
+    let later: Vec<&&JobEvent> = events[removed_at..]
+        .iter()
+        .filter(|e| split(&e.kind) || deployed(&e.kind))
+        .collect();
+    assert!(later.is_empty(), "{later:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_a_lost_task_manager_go_to_others() {
     let dir = tempfile::tempdir().unwrap();
@@ -152,6 +185,9 @@ async fn tasks_of_a_lost_task_manager_go_to_others() {
             .await;
             let cause = job.stats.failure().unwrap();
             assert!(cause.contains(&format!("TaskManager tm-{round}")), "{cause}");
+            let exceptions = job.stats.exceptions();
+            let root = exceptions.records().next().unwrap();
+            assert!(root.task.as_ref().is_some_and(|task| task.at.is_some()), "{root:?}");
             if round == 2 {
                 cluster.join("another", 2);
             }
@@ -161,6 +197,8 @@ async fn tasks_of_a_lost_task_manager_go_to_others() {
             world.committed.lock().unwrap().len() > before + 2_000 && job.status() == JobStatus::Running
         })
         .await;
+        check_steps(&job, "tm-1");
+        check_steps(&job, "tm-2");
         let path = job.savepoint(Some(text.clone() + "/savepoints"), true).await.unwrap();
         assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
         let rows = world.check();

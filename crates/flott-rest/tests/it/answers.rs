@@ -22,6 +22,7 @@ const ANSWERS: &[(&str, &str)] = &[
         "/jobmanager/environment",
         "/jvm/version string, /jvm/arch string, /jvm/options array, /classpath array",
     ),
+    ("/jobmanager/logs", "/logs array"),
     ("/jobmanager/metrics", "/0/id string"),
     (
         "/jobmanager/metrics?get=taskSlotsTotal",
@@ -77,6 +78,10 @@ const ANSWERS: &[(&str, &str)] = &[
         "/jobs/J/exceptions",
         "/timestamp integer, /truncated boolean, /all-exceptions array, /exceptionHistory/entries array, /exceptionHistory/truncated boolean",
     ),
+    (
+        "/jobs/J/events",
+        "/truncated boolean, /events/0/sequence integer, /events/0/timestamp integer, /events/0/type string, /events/0/message string",
+    ),
     ("/jobs/J/metrics", "/0/id string"),
     (
         "/jobs/J/metrics?get=uptime,numRestarts,nothing",
@@ -88,6 +93,38 @@ const ANSWERS: &[(&str, &str)] = &[
          /subtasks/0/subtask integer, /subtasks/0/status string, /subtasks/0/attempt integer, /subtasks/0/endpoint string, \
          /subtasks/0/start_time integer, /subtasks/0/start-time integer, /subtasks/0/end-time integer, /subtasks/0/duration integer, \
          /subtasks/0/taskmanager-id string, /subtasks/0/status-duration/RUNNING integer, /subtasks/0/metrics/read-records integer",
+    ),
+    (
+        "/jobs/J/vertices/V/taskmanagers",
+        "/id id, /name string, /now integer, /taskmanagers/0/endpoint string, /taskmanagers/0/taskmanager-id string, \
+         /taskmanagers/0/status string, /taskmanagers/0/start-time integer, /taskmanagers/0/end-time integer, \
+         /taskmanagers/0/duration integer, /taskmanagers/0/metrics/read-records integer, /taskmanagers/0/status-counts/RUNNING integer, \
+         /taskmanagers/0/aggregated/metrics/read-bytes/max integer, /taskmanagers/0/aggregated/status-duration/RUNNING/min integer",
+    ),
+    (
+        "/jobs/J/vertices/V/subtasktimes",
+        "/id id, /name string, /now integer, /subtasks/1/subtask integer, /subtasks/1/endpoint string, /subtasks/1/duration integer, \
+         /subtasks/1/timestamps/RUNNING integer, /subtasks/1/timestamps/FAILED integer",
+    ),
+    ("/jobs/J/vertices/V/accumulators", "/id id, /user-accumulators array"),
+    (
+        "/jobs/J/vertices/V/subtasks/accumulators",
+        "/id id, /parallelism integer, /subtasks/0/subtask integer, /subtasks/0/attempt integer, /subtasks/0/endpoint string, \
+         /subtasks/0/user-accumulators array",
+    ),
+    (
+        "/jobs/J/vertices/V/subtasks/1",
+        "/subtask integer, /status string, /attempt integer, /endpoint string, /start-time integer, /end-time integer, \
+         /duration integer, /taskmanager-id string, /status-duration/RUNNING integer, /metrics/read-records integer",
+    ),
+    (
+        "/jobs/J/vertices/V/subtasks/1/attempts/0",
+        "/subtask integer, /attempt integer",
+    ),
+    ("/jobs/J/vertices/V/subtasks/1/metrics", "/0/id string"),
+    (
+        "/jobs/J/vertices/V/subtasks/1/metrics?get=numRecordsIn",
+        "/0/id string, /0/value string",
     ),
     ("/jobs/J/vertices/V/watermarks", "/0/id string, /0/value string"),
     (
@@ -138,6 +175,7 @@ const ANSWERS: &[(&str, &str)] = &[
 const REFUSALS: &[(&str, &str, Option<&str>, u16, &str)] = &[
     ("GET", "/nothing", None, 404, "Not found: /nothing"),
     ("DELETE", "/v1/jobs", None, 404, "Not found: /v1/jobs"),
+    ("GET", "/jobmanager/log", None, 404, "web.log.path"),
     ("GET", "/jobs/xyz", None, 400, "(jobid) from value \"xyz\""),
     (
         "GET",
@@ -176,6 +214,23 @@ const REFUSALS: &[(&str, &str, Option<&str>, u16, &str)] = &[
         None,
         400,
         "mode",
+    ),
+    ("GET", "/jobs/J/vertices/V/subtasks/x", None, 400, "subtaskindex"),
+    ("GET", "/jobs/J/vertices/V/subtasks/2", None, 404, "no subtask 2"),
+    ("GET", "/jobs/J/vertices/V/subtasks/0/attempts/x", None, 400, "attempt"),
+    (
+        "GET",
+        "/jobs/J/vertices/V/subtasks/0/attempts/7",
+        None,
+        404,
+        "attempt 7",
+    ),
+    (
+        "GET",
+        "/jobs/000000000000000000000000000000ff/events",
+        None,
+        404,
+        "not found",
     ),
     ("GET", "/jobs/J/checkpoints/details/x", None, 400, "checkpointid"),
     (

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod answers;
+mod events;
 mod jobs;
+mod logs;
 mod operations;
 mod support;

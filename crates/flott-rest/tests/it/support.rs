@@ -131,6 +131,19 @@ impl Server {
         answer
     }
 
+    /// GET of something that is there and no JSON.
+    pub async fn text(&self, path: &str) -> String {
+        let mut stream = self.connect().await;
+        let request = head("GET", path, "application/json", "close", None);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        assert!(head.to_lowercase().contains("content-type: text/plain"), "{head}");
+        body.to_owned()
+    }
+
     /// A connection for several requests.
     pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
