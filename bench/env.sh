@@ -37,6 +37,9 @@ FLINK_CHECKPOINT_MS=${FLINK_CHECKPOINT_MS:-0}       # 0: checkpoints off
 BENCH_DATA=${BENCH_DATA:-$BENCH_HOME/data}
 export BENCH_DIR BENCH_HOME
 
+# persist COMMAND...: up to four times, with pauses between: what a network brings may be away for a moment
+persist() { local n; for n in 5 15 30; do "$@" && return; echo "tried again in $n s: $*" >&2; sleep "$n"; done; "$@"; }
+
 # cpu_s PID...: user+system CPU seconds consumed so far by those processes (all threads, plus reaped children)
 cpu_s() {
   local hz t=0 p; hz=$(getconf CLK_TCK)

@@ -6,6 +6,6 @@ set -euo pipefail
 python=$BENCH_HOME/pyarrow/bin/python
 if ! "$python" -c 'import pyarrow' 2>/dev/null; then
   python3 -m venv "$BENCH_HOME/pyarrow" >&2
-  "$BENCH_HOME/pyarrow/bin/pip" install -q "pyarrow==$PYARROW_VERSION" >&2
+  persist "$BENCH_HOME/pyarrow/bin/pip" install -q "pyarrow==$PYARROW_VERSION" >&2
 fi
 echo "$python"

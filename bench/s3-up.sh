@@ -7,13 +7,13 @@ set -euo pipefail
 server=$BENCH_HOME/moto/bin/moto_server
 if [ ! -x "$server" ]; then
   python3 -m venv "$BENCH_HOME/moto" >&2
-  "$BENCH_HOME/moto/bin/pip" install -q "moto[server]==$MOTO_VERSION" >&2
+  persist "$BENCH_HOME/moto/bin/pip" install -q "moto[server]==$MOTO_VERSION" >&2
 fi
 mkdir -p "$S3_RUN"
 if ! { [ -s "$S3_RUN/pid" ] && kill -0 "$(cat "$S3_RUN/pid")" 2>/dev/null; }; then
   setsid "$server" -H 127.0.0.1 -p "$S3_PORT" >"$S3_RUN/log" 2>&1 < /dev/null &
   pid=$!; echo "$pid" > "$S3_RUN/pid"
-  for _ in $(seq 600); do
+  for _ in $(seq 2400); do
     (exec 3<>"/dev/tcp/127.0.0.1/$S3_PORT") 2>/dev/null && break
     kill -0 "$pid" 2>/dev/null || { cat "$S3_RUN/log" >&2; exit 1; }
     sleep 0.05
