@@ -15,6 +15,7 @@ pub mod coordinator;
 pub mod demand;
 mod deploy;
 mod deployed;
+mod deployment;
 pub mod dispatcher;
 mod error;
 pub mod events;

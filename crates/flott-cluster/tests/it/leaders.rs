@@ -128,8 +128,10 @@ impl Worker {
 
 async fn progress(world: &World, job: &JobHandle) {
     let before = world.committed.lock().unwrap().len();
+    // A restart commits, too: that is no progress of its own.
     until("progress", || {
-        world.committed.lock().unwrap().len() > before + 2_000 || job.status().is_globally_terminal_state()
+        let is_ahead = world.committed.lock().unwrap().len() > before + 2_000;
+        is_ahead && job.status() == JobStatus::Running || job.status().is_globally_terminal_state()
     })
     .await;
     assert_eq!(job.status(), JobStatus::Running, "{:?}", job.stats.failure());

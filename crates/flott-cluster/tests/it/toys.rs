@@ -10,7 +10,7 @@ use flott_plan::{Chaining, Edge, Node, Partitioning, Plan, Role};
 use flott_runtime::connector::*;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, Registry, TaskError};
 use flott_state::{ColumnType, KeyedTable, OperatorSnapshot, TableDescriptor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -228,6 +228,7 @@ impl Sink for MemorySink {
             world: self.0.clone(),
             name,
             rows: vec![],
+            prepared: BTreeMap::new(),
         }))
     }
     fn committer(&self, _: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
@@ -239,6 +240,8 @@ struct MemoryWriter {
     world: Arc<World>,
     name: String,
     rows: Vec<(i64, i64)>,
+    /// By the checkpoint that listed them first; listed again until one is known to be committed, as a checkpoint may be given up.
+    prepared: BTreeMap<CheckpointId, Bytes>,
 }
 
 impl SinkWriter for MemoryWriter {
@@ -250,23 +253,20 @@ impl SinkWriter for MemoryWriter {
     fn flush(&mut self) -> Result<Flow, TaskError> {
         Ok(Flow::Done)
     }
-    fn prepare_commit(&mut self, _: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
-        let id = format!(
-            "{}-{}",
-            self.name,
-            self.world.transactions.fetch_add(1, Ordering::SeqCst)
-        );
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
         let rows = std::mem::take(&mut self.rows);
-        Ok(if rows.is_empty() {
-            vec![]
-        } else {
+        if !rows.is_empty() {
+            let number = self.world.transactions.fetch_add(1, Ordering::SeqCst);
+            let id = format!("{}-{number}", self.name);
             self.world.open.lock().unwrap().insert(id.clone());
-            {
-                let padding = " ".repeat(self.world.padding_bytes.load(Ordering::SeqCst));
-                let text = serde_json::to_string(&(id, rows)).unwrap();
-                vec![(text + &padding).into()]
-            }
-        })
+            let padding = " ".repeat(self.world.padding_bytes.load(Ordering::SeqCst));
+            let text = serde_json::to_string(&(id, rows)).unwrap();
+            self.prepared.insert(checkpoint, (text + &padding).into());
+        }
+        Ok(self.prepared.values().cloned().collect())
+    }
+    fn committed(&mut self, checkpoint: CheckpointId) {
+        self.prepared.retain(|listed_by, _| *listed_by > checkpoint);
     }
 }
 

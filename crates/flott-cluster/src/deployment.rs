@@ -1,0 +1,194 @@
+//! How a job master starts an attempt: each TaskManager gets its share of the tasks, and sources get their splits, now and as new ones are found.
+
+use crate::alignment::Alignment;
+use crate::deploy::JobContext;
+use crate::deployed::Deployed;
+use crate::job_master::{JobMaster, Message};
+use crate::job_state::{Event, Failure};
+use crate::prepare::{Enumerated, Prepared};
+use crate::protocol::{AttemptId, Deployment, OperatorStates, Peer, Within};
+use crate::resources::GatewayListener;
+use flott_checkpoint::SubtaskRestore;
+use flott_plan::NodeId;
+use flott_runtime::connector::{ConnectorError, TimedSplit};
+use flott_runtime::task::TaskCommand;
+use flott_runtime::{SplitEnumerator, TaskError};
+use flott_state::RunMode;
+use futures::FutureExt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+impl JobMaster {
+    pub(crate) fn deploy(&mut self, attempt: u64) {
+        let Some(prepared) = self.prepared.take() else {
+            tracing::error!(attempt, "an attempt was deployed that was not prepared");
+            return;
+        };
+        self.alignment = Alignment::of(&self.ctx.graph, &self.sources);
+        let sources = self.start_tasks(attempt, *prepared);
+        self.enumerator_states.clear();
+        for (node, enumerated) in sources {
+            self.hand_out(node, enumerated.splits);
+            let state = enumerated.state;
+            self.enumerator_states.insert(node, state);
+            match enumerated.interval {
+                None => self.send_to_source(node, |_| TaskCommand::NoMoreSplits),
+                Some(interval) => self.keep_discovering(attempt, node, enumerated.enumerator, interval),
+            }
+        }
+    }
+
+    /// Looks for new splits from now on.
+    pub(crate) fn keep_discovering(
+        &mut self,
+        attempt: u64,
+        node: NodeId,
+        enumerator: Box<dyn SplitEnumerator>,
+        interval: Duration,
+    ) {
+        let of_node = (node, self.ctx.plan.nodes[node].parallelism);
+        let failed = move |failure| Message::Fact(attempt, Event::DiscoveryFailed(failure));
+        let work = discover(self.sender.clone(), attempt, of_node, enumerator, interval).map(failed);
+        self.discovery.push(self.beside("looking for new splits", work, failed));
+    }
+
+    /// Gives every TaskManager its share of the attempt; what remains to be done is to hand out splits.
+    fn start_tasks(&mut self, attempt: u64, prepared: Prepared) -> Vec<(NodeId, Enumerated)> {
+        let views = self.ctx.views(attempt);
+        let allocation = prepared.allocation;
+        let placement = allocation.placement(&self.ctx.graph);
+        let id = AttemptId {
+            job: self.ctx.job_id,
+            generation: self.ctx.generation,
+            attempt,
+        };
+        let peers: Vec<Peer> = allocation.task_managers.iter().map(|t| t.peer.clone()).collect();
+        let write_to = match self.storage.is_in_memory() {
+            true => String::new(),
+            false => self.storage.root().display(""),
+        };
+        let mut within = allocation.is_within_process().then(|| Within {
+            sources: self.sources.clone(),
+            states: prepared.loaded,
+            metrics: views.iter().map(|(id, _, metrics)| (*id, metrics.clone())).collect(),
+            root: self.storage.root().clone(),
+        });
+        self.stats.attempt(views);
+        self.stats
+            .deployed(prepared.restored, &placement, &peers, &self.slots.task_managers());
+        for (here, manager) in allocation.task_managers.iter().enumerate() {
+            let deployment = Deployment {
+                id,
+                plan: self.ctx.plan.clone(),
+                peers: peers.clone(),
+                here,
+                placement: placement.clone(),
+                slots: allocation.slots_of(here),
+                states: states_at(&self.ctx, &prepared.states, &placement, here),
+                restore_from: prepared.restore_from.clone(),
+                write_to: write_to.clone(),
+                incremental: self.storage.mode() == RunMode::Incremental,
+                within: within.take(),
+            };
+            manager.gateway.deploy(deployment, self.listener(attempt, here));
+        }
+        self.deployed = Some(Deployed {
+            id,
+            allocation,
+            placement,
+        });
+        prepared.sources
+    }
+
+    /// Hears one of an attempt's TaskManagers.
+    pub(crate) fn listener(&self, attempt: u64, task_manager: usize) -> GatewayListener {
+        let sender = self.sender.clone();
+        Arc::new(move |heard| {
+            // Nobody listens to a job that has ended.
+            let _ = sender.send(Message::Heard(attempt, task_manager, heard));
+        })
+    }
+
+    /// Gives splits to the subtasks that own them.
+    pub(crate) fn hand_out(&mut self, node: NodeId, splits: Vec<(usize, TimedSplit)>) {
+        let mut by_owner: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        for (owner, split) in splits {
+            by_owner.entry(owner).or_default().push(split);
+        }
+        if let Some(vertex) = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node) {
+            let counts = by_owner
+                .iter()
+                .map(|(owner, splits)| ((vertex.id, *owner), splits.len()));
+            self.stats.splits_assigned(&vertex.name, counts);
+        }
+        self.send_to_source(node, |subtask| {
+            TaskCommand::AddSplits(by_owner.remove(&subtask).unwrap_or_default())
+        });
+    }
+
+    fn send_to_source(&self, node: NodeId, mut command: impl FnMut(usize) -> TaskCommand) {
+        let vertex = self.ctx.graph.vertices.iter().find(|v| v.nodes[0] == node);
+        if let (Some(vertex), Some(deployed)) = (vertex, &self.deployed) {
+            (0..vertex.parallelism).for_each(|subtask| deployed.tell((vertex.id, subtask), command(subtask)));
+        }
+    }
+}
+
+/// What the operators start from, of the subtasks of one TaskManager.
+fn states_at(
+    ctx: &JobContext,
+    states: &[OperatorStates],
+    placement: &[Vec<usize>],
+    here: usize,
+) -> Vec<OperatorStates> {
+    let at = |of_operator: &OperatorStates| {
+        let vertex = ctx
+            .graph
+            .vertices
+            .iter()
+            .find(|v| v.nodes.contains(&of_operator.node))?;
+        let is_here = |s: &&SubtaskRestore| placement[vertex.id][s.index] == here;
+        let subtasks: Vec<SubtaskRestore> = of_operator.subtasks.iter().filter(is_here).cloned().collect();
+        // Not a copy of the whole, of which a TaskManager needs little.
+        (!subtasks.is_empty()).then(|| OperatorStates {
+            node: of_operator.node,
+            operator: of_operator.operator.clone(),
+            continued: of_operator.continued,
+            subtasks,
+        })
+    };
+    states.iter().filter_map(at).collect()
+}
+
+/// Looks for new splits at each interval and reports them, until it is ended or finds what it cannot take: a restart tells at
+/// once whether that is still there.
+async fn discover(
+    sender: UnboundedSender<Message>,
+    attempt: u64,
+    (node, parallelism): (NodeId, usize),
+    mut enumerator: Box<dyn SplitEnumerator>,
+    interval: Duration,
+) -> Failure {
+    loop {
+        tokio::time::sleep(interval).await;
+        match enumerator.discover().await {
+            Ok(splits) if splits.is_empty() => {}
+            Ok(splits) => {
+                let state = enumerator.snapshot();
+                let splits = splits
+                    .into_iter()
+                    .map(|s| (enumerator.owner(&s, parallelism), s.into()))
+                    .collect();
+                // Nobody listens to a job that has ended.
+                let _ = sender.send(Message::Discovered(attempt, node, splits, state));
+            }
+            Err(error @ ConnectorError::Fatal { .. }) => {
+                let text = format!("new splits cannot be taken: {}", TaskError::from(error).full_text());
+                return Failure { text, retryable: true };
+            }
+            Err(error) => tracing::warn!(%error, "new splits cannot be looked for; tried again at the next interval"),
+        }
+    }
+}
