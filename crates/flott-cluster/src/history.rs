@@ -8,7 +8,7 @@ use crate::protocol::Peer;
 use flott_core::CheckpointId;
 use flott_runtime::FailureLabel;
 use flott_runtime::element::AfterBarrier;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Checkpoints that are remembered, as `web.checkpoints.history` has it.
 pub const CHECKPOINTS: usize = 10;
@@ -83,6 +83,8 @@ pub struct CheckpointRecord {
     pub subtasks: usize,
     /// Of these, those whose part is durable.
     pub acknowledged: usize,
+    /// What is durable of each vertex.
+    pub vertices: BTreeMap<usize, VertexProgress>,
     /// Where it is: for a savepoint, where the checkpoint is of which it is a copy.
     pub path: Option<String>,
     /// Where the savepoint is, once it is known.
@@ -96,6 +98,17 @@ impl CheckpointRecord {
     pub fn duration_ms(&self, now_ms: i64) -> i64 {
         (self.ended_ms.unwrap_or(now_ms) - self.triggered_ms).max(0)
     }
+}
+
+/// What is durable of the subtasks of a vertex.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VertexProgress {
+    /// How many of them have a durable part.
+    pub acknowledged: usize,
+    /// When the last of these became durable.
+    pub last_ack_ms: Option<i64>,
+    /// Their state, in bytes.
+    pub bytes: u64,
 }
 
 /// Checkpoints of a job, over all attempts.
@@ -159,6 +172,7 @@ impl CheckpointHistory {
                 bytes: 0,
                 subtasks,
                 acknowledged: 0,
+                vertices: BTreeMap::new(),
                 path: None,
                 savepoint_path: None,
                 failure: None,
@@ -170,10 +184,15 @@ impl CheckpointHistory {
         self.records.iter_mut().rev().find(|record| record.id == id)
     }
 
-    pub(crate) fn acknowledged(&mut self, id: CheckpointId, now_ms: i64) {
+    /// Notes that a subtask's part of so many bytes is durable.
+    pub(crate) fn acknowledged(&mut self, id: CheckpointId, subtask: SubtaskId, bytes: u64, now_ms: i64) {
         if let Some(record) = self.find(id) {
             record.acknowledged = (record.acknowledged + 1).min(record.subtasks);
             record.last_ack_ms = Some(now_ms);
+            let vertex = record.vertices.entry(subtask.0).or_default();
+            vertex.acknowledged += 1;
+            vertex.last_ack_ms = Some(now_ms);
+            vertex.bytes += bytes;
         }
     }
 
@@ -332,7 +351,8 @@ mod tests {
             then: AfterBarrier::Continue,
         };
         history.triggered(1, &savepoint, 2, 100);
-        history.acknowledged(1, 110);
+        history.acknowledged(1, (3, 0), 7, 105);
+        history.acknowledged(1, (3, 1), 8, 110);
         assert_eq!(history.in_progress(), 1);
         history.completed(1, 50, "/chk-1", 130);
         history.savepoint_written(1, "/savepoint");
@@ -345,8 +365,14 @@ mod tests {
         assert_eq!(kept.purpose, CheckpointPurpose::Savepoint);
         assert_eq!(
             (kept.duration_ms(0), kept.acknowledged, kept.last_ack_ms),
-            (30, 1, Some(110))
+            (30, 2, Some(110))
         );
+        let of_vertex = VertexProgress {
+            acknowledged: 2,
+            last_ack_ms: Some(110),
+            bytes: 15,
+        };
+        assert_eq!(kept.vertices, BTreeMap::from([(3, of_vertex)]));
         assert_eq!(kept.savepoint_path.as_deref(), Some("/savepoint"));
         assert_eq!(history.last_completed.as_ref().unwrap().id, 20);
         assert!(history.record(5).is_none());

@@ -361,8 +361,8 @@ impl JobMaster {
         match report {
             Report::Part(id, part) => {
                 let collecting = self.collecting.get_mut(&id).filter(|_| is_current)?;
+                self.stats.acknowledged(id, subtask, part.state_bytes);
                 collecting.parts.insert(subtask, *part);
-                self.stats.acknowledged(id);
                 Some((attempt, Event::Acknowledged(id, subtask)))
             }
             Report::PartFailed(id, TaskFailure { text, retryable, .. }) => {

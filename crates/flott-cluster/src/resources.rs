@@ -29,6 +29,8 @@ pub struct TaskManagerInfo {
     pub slots: usize,
     /// Of these, free ones.
     pub free_slots: usize,
+    /// Of the others, whose each is.
+    pub allocated: Vec<JobId>,
     /// When it was last heard, in milliseconds since the epoch.
     pub last_heartbeat_ms: i64,
     /// Processors of its machine.

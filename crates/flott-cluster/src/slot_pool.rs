@@ -53,7 +53,7 @@ struct Registered {
     reference: TaskManagerRef,
     /// Another one has come under its id.
     replaced: Arc<Notify>,
-    used: usize,
+    /// `free_slots` is not kept here: it follows from the others.
     info: TaskManagerInfo,
     /// Attempts of an earlier JobManager's that nobody has taken over yet; their slots are in use.
     held: Vec<HeldAttempt>,
@@ -66,13 +66,28 @@ impl Registered {
 
     /// Has attempts given up that nobody takes over.
     fn give_up(&mut self, which: impl Fn(&HeldAttempt) -> bool) {
+        let mut given_up = vec![];
         for held in self.held.extract_if(.., |held| which(held)) {
             tracing::info!(task_manager = self.info.id, "{} is given up there", held.id);
-            self.used -= held.slots;
             let gateway = &self.reference.gateway;
             gateway.order(held.id, Order::Tasks(TaskCommand::Cancel));
             gateway.order(held.id, Order::Release);
+            given_up.push((held.id.job, held.slots));
         }
+        given_up.into_iter().for_each(|(job, slots)| self.give_back(job, slots));
+    }
+
+    fn free(&self) -> usize {
+        self.info.slots.saturating_sub(self.info.allocated.len())
+    }
+
+    fn give_back(&mut self, job: JobId, slots: usize) {
+        let mut left = slots;
+        self.info.allocated.retain(|of| {
+            let goes = *of == job && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
     }
 }
 
@@ -139,10 +154,12 @@ impl SlotPool {
                 number,
                 reference,
                 replaced: replaced.clone(),
-                used: held.iter().map(|held| held.slots).sum(),
                 info,
                 held,
             };
+            let slots = registered.held.iter();
+            let in_use = slots.flat_map(|held| std::iter::repeat_n(held.id.job, held.slots));
+            registered.info.allocated.extend(in_use);
             if let Some(awaited) = &state.awaited {
                 registered.give_up(|held| !awaited.contains(&held.id.job));
             }
@@ -198,6 +215,7 @@ impl SlotPool {
             groups: BTreeMap::new(),
             held: Some(Box::new(Held {
                 pool: self.clone(),
+                job,
                 slots: slots.collect(),
             })),
         };
@@ -224,9 +242,9 @@ impl SlotPool {
     }
 
     /// Takes slots, if there are as many.
-    fn take(&self, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
+    fn take(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
         let mut state = self.state();
-        let mut free: Vec<usize> = state.managers.iter().map(|m| m.info.slots - m.used).collect();
+        let mut free: Vec<usize> = state.managers.iter().map(Registered::free).collect();
         let wanted: usize = needed.values().sum();
         if free.iter().sum::<usize>() < wanted {
             return None;
@@ -252,11 +270,12 @@ impl SlotPool {
         let taken = used.iter().map(|i| {
             let count = chosen.iter().filter(|c| *c == i).count();
             let manager = &mut state.managers[*i];
-            manager.used += count;
+            manager.info.allocated.extend(std::iter::repeat_n(job, count));
             (manager.number, count)
         });
         let held = Held {
             pool: self.clone(),
+            job,
             slots: taken.collect(),
         };
         Some(Allocation {
@@ -270,13 +289,10 @@ impl SlotPool {
     fn describe(&self) -> String {
         let state = self.state();
         let slots: usize = state.managers.iter().map(|m| m.info.slots).sum();
-        let used: usize = state.managers.iter().map(|m| m.used).sum();
+        let free: usize = state.managers.iter().map(Registered::free).sum();
         match state.managers.len() {
             0 => "no TaskManager is there".to_owned(),
-            managers => format!(
-                "{managers} TaskManagers offer {slots} slots, of which {} are free",
-                slots - used
-            ),
+            managers => format!("{managers} TaskManagers offer {slots} slots, of which {free} are free"),
         }
     }
 }
@@ -284,6 +300,7 @@ impl SlotPool {
 /// Slots in use.
 struct Held {
     pool: SlotPool,
+    job: JobId,
     slots: Vec<(u64, usize)>,
 }
 
@@ -292,7 +309,7 @@ impl Drop for Held {
         let mut state = self.pool.state();
         for (number, count) in &self.slots {
             if let Some(manager) = state.managers.iter_mut().find(|m| m.number == *number) {
-                manager.used -= count;
+                manager.give_back(self.job, *count);
             }
         }
         drop(state);
@@ -333,7 +350,7 @@ impl Slots for SlotPool {
             tokio::pin!(changed);
             // From here on no change is missed.
             changed.as_mut().enable();
-            if let Some(allocation) = self.take(needed) {
+            if let Some(allocation) = self.take(job, needed) {
                 return Ok(allocation);
             }
             if !is_told {
@@ -387,7 +404,7 @@ impl Slots for SlotPool {
     fn task_managers(&self) -> Vec<TaskManagerInfo> {
         let state = self.state();
         let info = |m: &Registered| TaskManagerInfo {
-            free_slots: m.info.slots - m.used,
+            free_slots: m.free(),
             ..m.info.clone()
         };
         state.managers.iter().map(info).collect()
@@ -464,8 +481,12 @@ mod tests {
                 .contains("2 TaskManagers offer 5 slots, of which 1 are free"),
             "{error}"
         );
-        drop(two);
+        let of_jobs: Vec<_> = pool.task_managers().into_iter().map(|t| t.allocated).collect();
+        assert_eq!(of_jobs, [vec![JobId(1); 2], vec![JobId(1); 2]]);
+        let other = pool.allocate(JobId(2), &needed(&[("a", 1)])).await.unwrap();
         drop(held);
+        assert_eq!(pool.task_managers()[1].allocated, [JobId(2)]);
+        drop((two, other));
         let free: Vec<usize> = pool.task_managers().iter().map(|t| t.free_slots).collect();
         assert_eq!(free, [2]);
     }

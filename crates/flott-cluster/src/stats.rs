@@ -285,8 +285,9 @@ impl JobStats {
         inner.checkpoint_history.triggered(id, kind, subtasks, now_ms);
     }
 
-    pub(crate) fn acknowledged(&self, id: CheckpointId) {
-        self.lock().checkpoint_history.acknowledged(id, SystemClock.now_ms());
+    pub(crate) fn acknowledged(&self, id: CheckpointId, subtask: SubtaskId, bytes: u64) {
+        let now_ms = SystemClock.now_ms();
+        self.lock().checkpoint_history.acknowledged(id, subtask, bytes, now_ms);
     }
 
     /// Notes a completed checkpoint; milliseconds since it was triggered.

@@ -3,14 +3,15 @@
 //! What Flott does not measure is 0: bytes that are buffered, processed and persisted while barriers are aligned. State is written whole or
 //! in parts that name files of others; both of Flink's sizes (`state_size`, `checkpointed_size`) are that of all state.
 
-use crate::app::{App, now_ms};
+use crate::app::{App, now_ms, vertex_id};
 use crate::error::{Answer, Json, RestError};
 use crate::vertices::percentile;
 use axum::extract::{Path, State};
 use flott_cluster::JobHandle;
 use flott_cluster::history::{CheckpointPurpose, CheckpointRecord, CheckpointStatus};
 use flott_cluster::settings::{CheckpointSettings, Retention};
-use serde_json::{Value, json};
+use flott_plan::Vertex;
+use serde_json::{Map, Value, json};
 
 /// `GET /jobs/:job/checkpoints`
 pub(crate) async fn history(State(app): State<App>, Path(id): Path<String>) -> Answer {
@@ -61,12 +62,36 @@ fn restored(job: &JobHandle) -> Option<Value> {
     }))
 }
 
+fn status(record: &CheckpointRecord) -> &'static str {
+    match record.status {
+        CheckpointStatus::InProgress => "IN_PROGRESS",
+        CheckpointStatus::Completed => "COMPLETED",
+        CheckpointStatus::Failed => "FAILED",
+    }
+}
+
+/// What a vertex has in a checkpoint.
+fn part(record: &CheckpointRecord, vertex: &Vertex) -> Value {
+    let progress = record.vertices.get(&vertex.id).copied().unwrap_or_default();
+    let duration_ms = progress.last_ack_ms.map(|at_ms| (at_ms - record.triggered_ms).max(0));
+    json!({
+        "id": record.id,
+        "status": status(record),
+        "latest_ack_timestamp": progress.last_ack_ms.unwrap_or(-1),
+        "checkpointed_size": progress.bytes,
+        "state_size": progress.bytes,
+        "end_to_end_duration": duration_ms.unwrap_or(-1),
+        "alignment_buffered": 0,
+        "processed_data": 0,
+        "persisted_data": 0,
+        "num_subtasks": vertex.parallelism,
+        "num_acknowledged_subtasks": progress.acknowledged,
+    })
+}
+
 fn row(record: &CheckpointRecord, now_ms: i64) -> Value {
-    let (status, class) = match record.status {
-        CheckpointStatus::InProgress => ("IN_PROGRESS", "in_progress"),
-        CheckpointStatus::Completed => ("COMPLETED", "completed"),
-        CheckpointStatus::Failed => ("FAILED", "failed"),
-    };
+    let status = status(record);
+    let class = status.to_lowercase();
     let kind = match record.purpose {
         CheckpointPurpose::Checkpoint => "CHECKPOINT",
         CheckpointPurpose::Savepoint => "SAVEPOINT",
@@ -135,7 +160,13 @@ pub(crate) async fn details(State(app): State<App>, Path((id, number)): Path<(St
         .parse()
         .map_err(|_| RestError::parameter("checkpointid", &number))?;
     match job.stats.checkpoint_history().record(checkpoint) {
-        Some(record) => Ok(Json::ok(row(record, now_ms()))),
+        Some(record) => {
+            let mut answer = row(record, now_ms());
+            let vertices = job.graph.vertices.iter();
+            let parts = vertices.map(|vertex| (vertex_id(&job, vertex), part(record, vertex)));
+            answer["tasks"] = parts.collect::<Map<_, _>>().into();
+            Ok(Json::ok(answer))
+        }
         None => Err(RestError::not_found(format!(
             "Could not find checkpointing statistics for checkpoint {checkpoint}."
         ))),

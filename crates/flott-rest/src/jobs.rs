@@ -46,6 +46,7 @@ fn summary(job: &JobHandle, now_ms: i64) -> Value {
         "duration": times.duration_ms,
         "last-modification": changes.last().map_or(times.start_ms, |(_, at_ms)| *at_ms),
         "tasks": status::counts_with_total(vertices.flat_map(|vertex| status::of_subtasks(&executions, vertex))),
+        "pending-operators": 0,
     })
 }
 

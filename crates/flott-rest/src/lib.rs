@@ -23,6 +23,7 @@
 //! | GET | `/jobs/:job/checkpoints`, `…/config`, `…/details/:n` | checkpoints (`checkpoints`) |
 //! | POST, then GET `…/:trigger` | `/jobs/:job/savepoints`, `/jobs/:job/checkpoints`, `/savepoint-disposal` | operations (`savepoints`) |
 //! | POST | `/jobs/:job/stop` | the same; asked for below `/savepoints` |
+//! | GET | `/openapi.json` | what all of this takes and gives, as an OpenAPI document (`openapi`); Flott's own |
 //!
 //! Who may ask is said by [`Access`]: all others get 401, or no connection.
 //!
@@ -44,11 +45,13 @@ mod listener;
 mod logs;
 mod metric_values;
 mod metrics;
+mod openapi;
 mod operations;
 mod plan;
 mod rates;
 mod request;
 mod role;
+mod routes;
 mod savepoints;
 mod server;
 mod status;

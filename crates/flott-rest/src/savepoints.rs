@@ -209,7 +209,8 @@ pub(crate) async fn dispose(State(app): State<App>, body: Body) -> Answer {
         }
     };
     app.operations.start(Target::Disposal, trigger, work, savepoint_failed);
-    Ok(accepted(trigger))
+    // Of all that is triggered, this alone is not answered with 202 by Flink.
+    Ok(Json::ok(request_id(trigger)))
 }
 
 /// Deletes a savepoint: what it consists of and no other file, so that a wrong path costs nothing. First what makes it exist.
@@ -254,5 +255,9 @@ fn trigger_id(brought: Option<String>) -> Result<TriggerId, RestError> {
 }
 
 fn accepted(trigger: TriggerId) -> Json {
-    Json::accepted(json!({ "request-id": trigger.to_string() }))
+    Json::accepted(request_id(trigger))
+}
+
+fn request_id(trigger: TriggerId) -> Value {
+    json!({ "request-id": trigger.to_string() })
 }

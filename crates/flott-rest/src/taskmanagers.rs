@@ -25,7 +25,9 @@ pub(crate) async fn details(State(app): State<App>, Path(id): Path<String>) -> A
     };
     let mut answer = summary(manager);
     answer["metrics"] = metrics();
-    answer["allocatedSlots"] = json!([]);
+    let slot = resources(manager, 1.0 / manager.slots.max(1) as f64);
+    let allocated = manager.allocated.iter();
+    answer["allocatedSlots"] = allocated.map(|job| json!({ "jobId": job, "resource": slot })).collect();
     Ok(Json::ok(answer))
 }
 
@@ -90,8 +92,6 @@ fn metrics() -> Value {
         "mappedCount",
         "mappedUsed",
         "mappedMax",
-        "memorySegmentsAvailable",
-        "memorySegmentsTotal",
         "nettyShuffleMemorySegmentsAvailable",
         "nettyShuffleMemorySegmentsUsed",
         "nettyShuffleMemorySegmentsTotal",

@@ -191,9 +191,9 @@ impl JobManager {
         path: &str,
         body: &Value,
     ) -> Result<(StatusCode, Option<String>, Bytes)> {
-        let broken = |error: hyper::Error| self.is_broken(&error);
         let stream = self.secure(stream).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let made = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = made.map_err(|error| self.is_broken(&error))?;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/v1{path}"))
@@ -206,8 +206,18 @@ impl JobManager {
             request.headers_mut().insert(AUTHORIZATION, value.clone());
         }
         // It ends with the answer.
-        tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(broken)?;
+        let connection = tokio::spawn(connection);
+        let answer = match sender.send_request(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                drop(sender);
+                // A connection that ends before it is asked says why, and nobody else does.
+                return Err(match connection.await {
+                    Ok(Err(cause)) if error.is_canceled() => self.is_broken(&cause),
+                    _ => self.is_broken(&error),
+                });
+            }
+        };
         let status = answer.status();
         let elsewhere = leader_of(
             answer
@@ -235,10 +245,8 @@ impl JobManager {
     fn is_broken(&self, error: &hyper::Error) -> anyhow::Error {
         match tls_fault(error) {
             Some(fault) => self.is_no_tls(&fault),
-            None if error.is_parse() && !self.connector.is_tls() => {
-                self.is_none(&format!("{error}; if it speaks TLS, set security.ssl.rest.enabled"))
-            }
-            None => self.is_none(&error.to_string()),
+            None if self.connector.is_tls() => self.is_none(&error.to_string()),
+            None => self.is_none(&format!("{error}; if it speaks TLS, set security.ssl.rest.enabled")),
         }
     }
 

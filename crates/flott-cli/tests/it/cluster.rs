@@ -47,7 +47,7 @@ fn metrics(process: &Running) -> String {
 
 impl Processes {
     /// A JobManager at free ports, and so many TaskManagers of one slot.
-    fn start(task_managers: usize, failpoints: &str) -> Self {
+    pub fn start(task_managers: usize, failpoints: &str) -> Self {
         let mut processes = Self::manager(&[], failpoints);
         (0..task_managers).for_each(|_| processes.add_task_manager(""));
         processes.await_slots(task_managers);
@@ -130,7 +130,7 @@ impl Processes {
     }
 
     /// What REST answers.
-    fn get(&self, path: &str) -> Option<String> {
+    pub fn get(&self, path: &str) -> Option<String> {
         get(&self.rest, path)
     }
 

@@ -63,7 +63,7 @@ fn a_cluster_under_mutual_tls_runs_a_job_and_lets_nobody_else_in() {
     told(&cluster, "the other side trusts another CA");
     let plain = cluster.refused_task_manager(&[]);
     assert!(plain.contains("both sides use TLS or neither does"), "{plain}");
-    told(&cluster, "did not begin TLS");
+    told(&cluster, "both sides use TLS or neither does");
 
     let trial = Trial::to_topic();
     cluster.submit(&trial, "2", From::Nothing);
@@ -186,7 +186,8 @@ fn what_others_reach_asks_for_something() {
     ] {
         assert!(open.err.contains(remedy), "{}", open.err);
     }
-    let encrypted = options(&authority("ca"), "rest");
+    let ca = authority("ca");
+    let encrypted = options(&ca, "rest");
     let defines = encrypted.iter().flat_map(|option| ["-D", option]);
     let args = ["jobmanager", "-D", "rest.bind-address=0.0.0.0", "-D", "rest.port=0"];
     let open = flott(&args.into_iter().chain(defines).collect::<Vec<_>>()).expect(1);
@@ -222,7 +223,7 @@ fn what_others_reach_asks_for_something() {
         java.err
     );
     // Under TLS it may listen anywhere without a secret.
-    let tls = options(&authority("ca"), "internal");
+    let tls = options(&ca, "internal");
     let open = [&tls[..], &["jobmanager.bind-host=0.0.0.0".to_owned()]].concat();
     let _cluster = Processes::manager(&open, "");
 }

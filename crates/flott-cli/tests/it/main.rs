@@ -10,6 +10,7 @@ mod demo;
 mod disk;
 mod exactly_once;
 mod examples;
+mod flink_cli;
 mod golden;
 mod guarded;
 mod info;

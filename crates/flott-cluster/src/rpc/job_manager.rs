@@ -206,6 +206,7 @@ async fn serve(
         data_port: offer.data_port,
         slots: offer.slots,
         free_slots: offer.slots,
+        allocated: vec![],
         last_heartbeat_ms: SystemClock.now_ms(),
         cpu_cores: offer.cpu_cores,
         memory_bytes: offer.memory_bytes,

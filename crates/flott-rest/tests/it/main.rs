@@ -4,7 +4,9 @@
 
 mod answers;
 mod events;
+mod flink;
 mod jobs;
 mod logs;
+mod openapi;
 mod operations;
 mod support;

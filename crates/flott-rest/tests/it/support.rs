@@ -44,6 +44,7 @@ impl Slots for Shown {
             data_port: 6121,
             slots: 4,
             free_slots: 1,
+            allocated: vec![JobId(1); 3],
             last_heartbeat_ms: 1_700_000_000_000,
             cpu_cores: 2,
             memory_bytes: 8 << 30,

@@ -179,7 +179,12 @@ async fn take_leave(error: io::Error, mut stream: TcpStream) -> NetError {
         while stream.read(&mut unread).await.is_ok_and(|n| n > 0) {}
     })
     .await;
-    error.into()
+    match error.into() {
+        NetError::Closed => NetError::Tls {
+            fault: "the other side closed the connection before that: see its log, and that both sides use TLS or neither does".to_owned(),
+        },
+        error => error,
+    }
 }
 
 /// Both ends of the connections between the processes of a cluster. Cheap to clone.

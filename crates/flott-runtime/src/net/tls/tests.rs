@@ -218,6 +218,10 @@ async fn tls_on_one_side_only_is_told_at_both_ends() {
     });
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("does not speak TLS"), "{refused}");
+    let (gone, stream) = ends().await;
+    drop(gone);
+    let left = ours.accept(stream).await.unwrap_err().to_string();
+    assert!(left.contains("closed the connection before"), "{left}");
 }
 
 #[test]
