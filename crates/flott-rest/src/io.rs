@@ -39,6 +39,15 @@ impl Io {
         }
     }
 
+    /// Where its time went, in milliseconds, by name.
+    pub(crate) fn times_ms(self) -> [(&'static str, u64); 3] {
+        [
+            ("accumulated-backpressured-time", self.back_pressured_ms),
+            ("accumulated-idle-time", self.idle_ms),
+            ("accumulated-busy-time", self.busy_ms),
+        ]
+    }
+
     /// As details of jobs and vertices have it.
     pub(crate) fn json(self) -> Value {
         let mut json = Map::new();
@@ -46,11 +55,10 @@ impl Io {
             json.insert(format!("{name}-complete"), json!(true));
             json.insert(name.to_owned(), json!(count));
         }
-        json.insert(
-            "accumulated-backpressured-time".to_owned(),
-            json!(self.back_pressured_ms),
-        );
-        json.insert("accumulated-idle-time".to_owned(), json!(self.idle_ms));
+        for (name, ms) in self.times_ms() {
+            json.insert(name.to_owned(), json!(ms));
+        }
+        // Only this one is a fraction, in Flink.
         json.insert("accumulated-busy-time".to_owned(), json!(self.busy_ms as f64));
         Value::Object(json)
     }

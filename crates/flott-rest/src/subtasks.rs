@@ -84,11 +84,11 @@ impl<'a> Subtask<'a> {
 
 /// What Flink tells of the values of several subtasks.
 pub(crate) fn aggregated(subtasks: &[Subtask<'_>], now_ms: i64) -> Value {
-    let (mut metrics, mut states): (BTreeMap<&str, Vec<i64>>, BTreeMap<&str, Vec<i64>>) = Default::default();
+    let mut metrics: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    let mut states: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for subtask in subtasks {
-        let duration_ms = Times::of_subtasks([subtask.execution], now_ms).duration_ms;
-        metrics.entry("duration").or_default().push(duration_ms);
-        for (name, count) in subtask.io().counts() {
+        let io = subtask.io();
+        for (name, count) in io.counts().into_iter().chain(io.times_ms()) {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             metrics.entry(name).or_default().push(count);
         }

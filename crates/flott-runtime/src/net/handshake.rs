@@ -55,7 +55,13 @@ where
 {
     check("hello", hello.len(), MAX_HELLO_BYTES)?;
     in_time("answer the handshake", async {
-        let server = read_opening(stream).await;
+        let server = match read_opening(stream).await {
+            // Who waits for a client that begins TLS says nothing either, and may be out of patience first.
+            Err(NetError::Closed) => Err(NetError::NotFlott {
+                said: "nothing and closes the connection".to_owned(),
+            }),
+            said => said,
+        };
         if let Err(NetError::Version { .. }) = server {
             // So that the server can name both versions, too.
             stream.write_all(&opening()).await?;
