@@ -6,7 +6,8 @@
 //! ([`HeldAttempt::goes_on_from`]).
 
 use crate::alignment::Alignment;
-use crate::commit::SharedCommitter;
+use crate::commit::{SharedCommitter, take_over_with_retries};
+use crate::coordinator::CheckpointKind;
 use crate::deploy::{JobContext, JobSource};
 use crate::job_master::{JobMaster, Message};
 use crate::job_state::{Event, Failure};
@@ -34,26 +35,26 @@ impl JobMaster {
         tracing::info!("{} goes on from {}", deployed.id, point.path());
         self.stats.attempt(self.ctx.views(attempt));
         self.alignment = Alignment::of(&self.ctx.graph, &self.sources);
+        let begun = held.iter().map(|held| held.last_checkpoint).max().unwrap_or(newest);
+        let managers = deployed.allocation.task_managers.clone();
+        self.deployed = Some(deployed);
         for (index, held) in held.iter().enumerate() {
-            let gateway = &deployed.allocation.task_managers[index].gateway;
-            gateway.adopt(held, self.listener(attempt, index));
+            managers[index].gateway.adopt(held, self.listener(attempt, index));
         }
-        let committing = commit(
-            self.ctx.clone(),
-            self.committers.clone(),
-            self.storage.clone(),
-            point.clone(),
-        );
-        if let Err(failure) = committing.await {
+        let (ctx, committers) = (self.ctx.clone(), self.committers.clone());
+        if let Err(failure) = commit(ctx, committers, self.storage.clone(), point.clone()).await {
             let _ = self.sender.send(Message::Fact(attempt, Event::CommitFailed(failure)));
         }
-        deployed.tell_all(&Order::Confirm(newest));
-        deployed.tell_all(&Order::Tasks(TaskCommand::CheckpointComplete(newest)));
-        let begun = held.iter().map(|held| held.last_checkpoint).max().unwrap_or(newest);
+        self.order_all(&Order::Confirm(newest));
+        self.order_all(&Order::Tasks(TaskCommand::CheckpointComplete(newest)));
         for given_up in newest + 1..=begun {
-            deployed.tell_all(&Order::Tasks(TaskCommand::CheckpointAborted(given_up)));
+            self.order_all(&Order::Tasks(TaskCommand::CheckpointAborted(given_up)));
         }
-        self.deployed = Some(deployed);
+        if begun > newest {
+            // Its barriers may have come to some sources and not to others: only newer ones free who waits for the rest.
+            let wanted = Event::Want(CheckpointKind::Periodic);
+            let _ = self.sender.send(Message::Fact(attempt, wanted));
+        }
         self.discover_again(attempt, &point);
         for (index, held) in held.into_iter().enumerate() {
             let drained = held.drained.into_iter().map(|subtask| (subtask, Report::Drained));
@@ -98,8 +99,11 @@ async fn commit(
     for (node, committer) in &committers {
         let node = &ctx.plan.nodes[*node];
         let listed = point.committables(node.operator_id);
-        let taken_over = committer.lock().await.take_over(&listed).await;
-        taken_over.map_err(|e| failure(&node.name, e))?;
+        let taken_over = take_over_with_retries(committer, &listed).await;
+        taken_over.map_err(|failure| Failure {
+            text: format!("{}: {}", node.name, failure.text),
+            ..failure
+        })?;
     }
     storage.committed(&point).await;
     Ok(())

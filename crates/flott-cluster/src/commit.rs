@@ -48,24 +48,45 @@ pub(crate) async fn commit_with_retries(committer: &SharedCommitter, committable
     };
     for committable in committables {
         for _ in 0..times {
-            let mut attempt = 1;
-            loop {
-                let error = match committer.lock().await.commit(std::slice::from_ref(committable)).await {
-                    Ok(()) => break,
-                    Err(error) => TaskError::from(error),
-                };
-                if !error.is_retryable() || attempt == COMMIT_ATTEMPTS {
-                    return Err(Failure {
-                        text: error.full_text(),
-                        retryable: error.is_retryable(),
-                    });
-                }
-                tracing::warn!(attempt, error = error.full_text(), "a commit failed and is tried again");
-                tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
-                attempt += 1;
-            }
+            retried(committer, std::slice::from_ref(committable), Way::Commit).await?;
         }
         failpoint::hit("checkpoint-commit");
     }
     Ok(())
+}
+
+/// Goes on with what the tasks of another JobManager have prepared and its newest checkpoint lists.
+pub(crate) async fn take_over_with_retries(committer: &SharedCommitter, listed: &[Bytes]) -> Result<(), Failure> {
+    retried(committer, listed, Way::TakeOver).await
+}
+
+/// How committables come to be committed.
+#[derive(Clone, Copy)]
+enum Way {
+    Commit,
+    TakeOver,
+}
+
+/// Commits, again and again where that fails for a passing reason.
+async fn retried(committer: &SharedCommitter, listed: &[Bytes], way: Way) -> Result<(), Failure> {
+    let mut attempt = 1;
+    loop {
+        let done = match way {
+            Way::Commit => committer.lock().await.commit(listed).await,
+            Way::TakeOver => committer.lock().await.take_over(listed).await,
+        };
+        let error = match done {
+            Ok(()) => return Ok(()),
+            Err(error) => TaskError::from(error),
+        };
+        if !error.is_retryable() || attempt == COMMIT_ATTEMPTS {
+            return Err(Failure {
+                text: error.full_text(),
+                retryable: error.is_retryable(),
+            });
+        }
+        tracing::warn!(attempt, error = error.full_text(), "a commit failed and is tried again");
+        tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
+        attempt += 1;
+    }
 }

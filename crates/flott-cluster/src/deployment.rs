@@ -16,6 +16,7 @@ use flott_runtime::{SplitEnumerator, TaskError};
 use flott_state::RunMode;
 use futures::FutureExt;
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -173,6 +174,10 @@ async fn discover(
 ) -> Failure {
     loop {
         tokio::time::sleep(interval).await;
+        if sender.is_closed() {
+            // Nobody listens to a job that has ended, and what is told here neither.
+            return pending().await;
+        }
         match enumerator.discover().await {
             Ok(splits) if splits.is_empty() => {}
             Ok(splits) => {

@@ -11,7 +11,7 @@ use crate::high_availability::jobs::{JobRecord, JobStore};
 use crate::resources::{Slots, TaskManagerInfo};
 use crate::submit::{Accepted, JobHandle, Origin, Submission, accept, launch};
 use flott_core::clock::SharedClock;
-use flott_core::{JobId, Options};
+use flott_core::{JobId, JobStatus, Options};
 use flott_runtime::Registry;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ const OF_PROCESSES: [&str; 9] = [
     "slot.",
     "jobstore.",
 ];
+
+/// Where a job's checkpoints are, by its name.
+const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 
 /// Longest pause between two tries to take over a job.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -164,14 +167,21 @@ impl Dispatcher {
         self.0
             .slots
             .await_attempts_of(jobs.iter().map(|(_, record)| record.job()).collect());
-        let recovering = jobs.into_iter().map(|(submission, record)| async move {
-            if let Err(error) = self.recover(&submission, &record).await {
-                let (job, name) = (record.job(), &submission.plan.name);
-                tracing::error!(%job, name, %error, "the job cannot be taken over yet, and is tried again");
-                tokio::spawn(recover_at_last(Arc::downgrade(&self.0), submission, record));
-            }
+        let recovering = jobs.into_iter().map(|(submission, record)| {
+            let dispatcher = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = dispatcher.recover(&submission, &record).await {
+                    dispatcher.0.slots.give_up(record.job());
+                    tell(&record, &submission, &error);
+                    tokio::spawn(recover_at_last(Arc::downgrade(&dispatcher.0), submission, record));
+                }
+            })
         });
-        join_all(recovering).await;
+        for recovered in join_all(recovering).await {
+            if let Err(panicked) = recovered {
+                tracing::error!(%panicked, "a job cannot be taken over");
+            }
+        }
         Ok(())
     }
 
@@ -225,6 +235,11 @@ impl Dispatcher {
     }
 }
 
+fn tell(record: &JobRecord, submission: &Submission, error: &ClusterError) {
+    let (job, name) = (record.job(), &submission.plan.name);
+    tracing::error!(%job, name, %error, "the job cannot be taken over yet, and is tried again");
+}
+
 /// Takes over a job that could not be at first: its broker may be away, or a file. Ends with the leadership.
 async fn recover_at_last(dispatcher: Weak<Inner>, submission: Submission, record: JobRecord) {
     let mut pause = Duration::from_secs(1);
@@ -236,11 +251,23 @@ async fn recover_at_last(dispatcher: Weak<Inner>, submission: Submission, record
         else {
             return;
         };
-        match Dispatcher(inner).recover(&submission, &record).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::error!(job = %record.job(), %error, "the job cannot be taken over yet, and is tried again")
+        let dispatcher = Dispatcher(inner);
+        let dir = submission.plan.options.get(CHECKPOINT_DIR);
+        let has_its_checkpoints = |job: &JobHandle| {
+            let is_running = !job.status().is_globally_terminal_state();
+            is_running && job.name == submission.plan.name && job.options.get(CHECKPOINT_DIR) == dir
+        };
+        if dispatcher.jobs().iter().any(has_its_checkpoints) {
+            tracing::error!(job = %record.job(), name = submission.plan.name, "another job of its name runs by now, and the job is given up");
+            let now_ms = dispatcher.0.clock.now_ms();
+            match record.ended(JobStatus::Failed, now_ms).await {
+                Ok(_) => return,
+                Err(error) => tell(&record, &submission, &error),
             }
+        }
+        match dispatcher.recover(&submission, &record).await {
+            Ok(()) => return,
+            Err(error) => tell(&record, &submission, &error),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -35,10 +35,11 @@ use flott_runtime::task::TaskCommand;
 use futures::FutureExt;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// What arrives in the inbox.
 pub(crate) enum Message {
@@ -79,6 +80,23 @@ pub(crate) enum Message {
 /// Between two tries to note a job's end.
 const RETRY_NOTE: Duration = Duration::from_secs(1);
 
+/// What runs beside a master; ends with one that is dropped before its job has ended, because another JobManager goes on with it.
+#[derive(Default)]
+struct Tasks(Vec<AbortHandle>);
+
+impl Tasks {
+    fn add(&mut self, task: &JoinHandle<()>) {
+        self.0.retain(|task| !task.is_finished());
+        self.0.push(task.abort_handle());
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
 /// Gets a checkpoint's number, or why there is none.
 type CheckpointAnswer = oneshot::Sender<Result<CheckpointId, String>>;
 
@@ -112,7 +130,7 @@ pub(crate) struct JobMaster {
     pub(crate) status: watch::Sender<JobStatus>,
     pub(crate) stats: Arc<JobStats>,
     /// The manifest that is being written.
-    writing: Option<tokio::task::JoinHandle<()>>,
+    writing: Option<JoinHandle<()>>,
     pub(crate) deployed: Option<Deployed>,
     pub(crate) alignment: Alignment,
     collecting: HashMap<CheckpointId, Collecting>,
@@ -123,7 +141,9 @@ pub(crate) struct JobMaster {
     savepoint_requests: u64,
     /// Who waits for the next checkpoint.
     asked: Vec<CheckpointAnswer>,
-    pub(crate) discovery: Vec<tokio::task::JoinHandle<()>>,
+    pub(crate) discovery: Vec<JoinHandle<()>>,
+    /// What runs beside it.
+    tasks: Mutex<Tasks>,
     stopped: bool,
     stop_wanted: bool,
 }
@@ -168,6 +188,7 @@ impl JobMaster {
             savepoint_requests: 0,
             asked: vec![],
             discovery: vec![],
+            tasks: Mutex::default(),
             stopped: false,
             stop_wanted: false,
         }
@@ -176,7 +197,13 @@ impl JobMaster {
     /// Runs the job to its end; `adopted` runs already.
     pub(crate) async fn run(mut self, first: Vec<Effect>, adopted: Option<Adopted>) {
         if let Some(adopted) = adopted {
-            self.adopt(adopted).await;
+            let attempt = adopted.deployed.id.attempt;
+            let adopting = AssertUnwindSafe(self.adopt(adopted)).catch_unwind();
+            if let Err(panic) = adopting.await {
+                let text = format!("the adoption of an attempt panicked: {}", panic_text(&*panic));
+                let failed = Event::CommitFailed(Failure { text, retryable: true });
+                let _ = self.sender.send(Message::Fact(attempt, failed));
+            }
         }
         let mut effects: VecDeque<Effect> = first.into();
         let restored_from = self.restore.as_ref().map(RestorePoint::path);
@@ -519,22 +546,24 @@ impl JobMaster {
         what: &'static str,
         work: impl Future<Output = Message> + Send + 'static,
         panicked: impl FnOnce(Failure) -> Message + Send + 'static,
-    ) -> tokio::task::JoinHandle<()> {
+    ) -> JoinHandle<()> {
         let sender = self.sender.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let message = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
                 let text = format!("{what} panicked: {}", panic_text(&*panic));
                 panicked(Failure { text, retryable: true })
             });
             let _ = sender.send(message);
-        })
+        });
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).add(&task);
+        task
     }
 
     fn send_all(&self, command: TaskCommand) {
         self.order_all(&Order::Tasks(command));
     }
 
-    fn order_all(&self, order: &Order) {
+    pub(crate) fn order_all(&self, order: &Order) {
         if let Some(deployed) = &self.deployed {
             deployed.tell_all(order);
         }
@@ -696,6 +725,8 @@ impl JobMaster {
         self.stop_discovery();
         self.give_savepoints_up();
         let status = self.machine.status();
+        // What is being written or committed still is.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
         // Before anything of it goes: a leader that finds no end starts the job again from what is there.
         let record = self.record.clone();
         if !note_end(record, status, self.ctx.clock.clone()).await {
@@ -720,8 +751,10 @@ async fn note_end(record: Option<JobRecord>, status: JobStatus, clock: SharedClo
     let Some(record) = record else {
         return true;
     };
+    // Once: a retry whose first try succeeded must find its own words.
+    let ended_ms = clock.now_ms();
     loop {
-        match record.ended(status, clock.now_ms()).await {
+        match record.ended(status, ended_ms).await {
             Ok(noted) => return noted == Noted::Ended,
             Err(error) => {
                 tracing::warn!(job = %record.job(), %status, %error, "the job's end could not be noted; tried again");

@@ -137,6 +137,17 @@ impl JobMachine {
         (machine, vec![Effect::Status(JobStatus::Created), Effect::Prepare(1)])
     }
 
+    /// A job that has run under another leader, and starts again: what cannot be prepared is up to its restart strategy, as for any restart.
+    pub fn start_again(
+        settings: CheckpointSettings,
+        strategy: RestartStrategy,
+        subtasks: Vec<SubtaskId>,
+    ) -> (Self, Vec<Effect>) {
+        let (mut machine, _) = Self::start(settings, strategy, subtasks);
+        machine.status = JobStatus::Restarting;
+        (machine, vec![Effect::Status(JobStatus::Restarting), Effect::Prepare(1)])
+    }
+
     /// A job whose `attempt` runs since an earlier JobManager's time, and the effects that go on with it; its next checkpoint gets the
     /// number `next_id`.
     pub fn adopt(
@@ -486,6 +497,19 @@ mod tests {
         let effects = m.handle(1_102, 4, Event::TaskFailed((0, 0), failure(true)));
         assert!(effects.contains(&Effect::Status(JobStatus::Restarting)), "{effects:?}");
         assert_eq!(m.handle(2_102, 4, Event::Tick), [Effect::Prepare(5)]);
+    }
+
+    #[test]
+    fn a_job_that_was_taken_over_waits_for_what_it_needs() {
+        let options: Options = [EVERY_100].into_iter().collect();
+        let settings = CheckpointSettings::from_options(&options).unwrap();
+        let strategy = RestartStrategy::from_options(&options, true).unwrap();
+        let (mut m, effects) = JobMachine::start_again(settings, strategy, vec![(0, 0)]);
+        assert_eq!(effects, [Effect::Status(JobStatus::Restarting), Effect::Prepare(1)]);
+        m.handle(10, 1, Event::PrepareFailed(failure(true)));
+        assert_eq!(m.handle(1_010, 1, Event::Tick), [Effect::Prepare(2)]);
+        let effects = m.handle(1_020, 2, Event::Prepared(7));
+        assert_eq!(effects, [Effect::Deploy(2), Effect::Status(JobStatus::Running)]);
     }
 
     #[test]

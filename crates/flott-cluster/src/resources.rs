@@ -59,6 +59,9 @@ pub trait Slots: Send + Sync {
         None
     }
 
+    /// Has what TaskManagers still run of a job given up.
+    fn give_up(&self, _job: JobId) {}
+
     /// Those that are there.
     fn task_managers(&self) -> Vec<TaskManagerInfo>;
 

@@ -228,19 +228,6 @@ impl SlotPool {
         Outlook::Adopted(Adopted { deployed, held })
     }
 
-    /// Has what is left of a job's attempts given up.
-    fn give_up(&self, job: JobId) {
-        let mut state = self.state();
-        if let Some(awaited) = &mut state.awaited {
-            awaited.remove(&job);
-        }
-        for manager in &mut state.managers {
-            manager.give_up(|held| held.id.job == job);
-        }
-        drop(state);
-        self.0.changed.notify_waiters();
-    }
-
     /// Takes slots, if there are as many.
     fn take(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
         let mut state = self.state();
@@ -378,6 +365,18 @@ impl Slots for SlotPool {
         self.0.changed.notify_waiters();
     }
 
+    fn give_up(&self, job: JobId) {
+        let mut state = self.state();
+        if let Some(awaited) = &mut state.awaited {
+            awaited.remove(&job);
+        }
+        for manager in &mut state.managers {
+            manager.give_up(|held| held.id.job == job);
+        }
+        drop(state);
+        self.0.changed.notify_waiters();
+    }
+
     async fn adopt(&self, job: JobId, newest: Option<CheckpointId>) -> Option<Adopted> {
         let deadline = self.0.started + ADOPTION_PATIENCE;
         let adopted = loop {
@@ -397,7 +396,7 @@ impl Slots for SlotPool {
                 break None;
             }
         };
-        self.give_up(job);
+        Slots::give_up(self, job);
         adopted
     }
 

@@ -252,7 +252,14 @@ impl Storage {
         let mut damaged = BTreeSet::new();
         while let Some(snapshot) = store.latest_but(&damaged).await? {
             if of.is_some_and(|job| snapshot.manifest.job_id != job) {
-                return Ok(None);
+                if damaged.is_empty() {
+                    return Ok(None);
+                }
+                // To start from nothing would be to do again what was committed.
+                let folder = self.root().display("");
+                return Err(ClusterError::Restore(format!(
+                    "all checkpoints of the job in {folder} are damaged; those that can be read there are of another job of its name"
+                )));
             }
             match (load_all(&snapshot, plan, keeps).await?, snapshot.id) {
                 (Ok(loaded), _) => return Ok(Some(RestorePoint::new(snapshot, loaded))),

@@ -187,6 +187,7 @@ pub(crate) struct Accepted {
     pub(crate) committers: BTreeMap<NodeId, SharedCommitter>,
     /// What runs of it, since an earlier leader's time.
     pub(crate) adopted: Option<Adopted>,
+    pub(crate) origin: Origin,
 }
 
 /// Where a job comes from.
@@ -258,6 +259,7 @@ pub(crate) async fn accept(
         sources,
         committers,
         adopted,
+        origin,
     })
 }
 
@@ -340,10 +342,12 @@ pub(crate) fn launch(
         sources,
         committers,
         adopted,
+        origin,
     } = accepted;
     let strategy = RestartStrategy::from_options(&ctx.options, settings.interval_ms.is_some())?;
     let (machine, effects) = match &adopted {
-        None => JobMachine::start(settings.clone(), strategy, ctx.subtasks()),
+        None if origin == Origin::Submitted => JobMachine::start(settings.clone(), strategy, ctx.subtasks()),
+        None => JobMachine::start_again(settings.clone(), strategy, ctx.subtasks()),
         Some(adopted) => JobMachine::adopt(
             settings.clone(),
             strategy,

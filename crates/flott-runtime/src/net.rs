@@ -100,6 +100,11 @@ pub enum NetError {
         /// For how long.
         after: Duration,
     },
+    /// The server closed the connection before it said anything, as one does that waits for TLS in vain.
+    #[error(
+        "the other side closed the connection without a word: see its log, and that both sides use TLS or neither does"
+    )]
+    Silent,
     /// The other side closed the connection in the middle.
     #[error("the connection was closed by the other side")]
     Closed,

@@ -122,7 +122,7 @@ impl JobManager {
             };
             let epoch = leadership.epoch();
             tracing::info!(epoch, "this JobManager leads");
-            let store = JobStore::new(availability.jobs.clone(), epoch);
+            let store = JobStore::new(availability.jobs.clone(), epoch).under(availability.election.clone());
             match self.reign(options.clone(), epoch, Some(store), leadership.lost()).await {
                 Ok(why) => tracing::warn!(epoch, "this JobManager leads no more: {why}"),
                 Err(error) => {

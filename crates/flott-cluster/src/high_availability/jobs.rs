@@ -10,6 +10,7 @@
 //! the same time one finds the number taken, and knows by that what is true. So a leader that was paused cannot end what another runs.
 
 use crate::error::ClusterError;
+use crate::high_availability::LeaderElection;
 use crate::submit::{Restore, Submission};
 use bytes::Bytes;
 use flott_checkpoint::Root;
@@ -18,6 +19,7 @@ use flott_plan::Plan;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What happened to a job.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,14 +41,15 @@ enum Entry {
 }
 
 /// The logs of all jobs, for the leader of an epoch. Cloning shares them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct JobStore {
     root: Root,
     epoch: u64,
+    election: Option<Arc<dyn LeaderElection>>,
 }
 
 /// A job's log, of which this leader has put the last entry.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct JobRecord {
     store: JobStore,
     job: JobId,
@@ -65,7 +68,17 @@ pub enum Noted {
 impl JobStore {
     /// The logs in `root`, for the leader of `epoch`.
     pub fn new(root: Root, epoch: u64) -> Self {
-        Self { root, epoch }
+        Self {
+            root,
+            epoch,
+            election: None,
+        }
+    }
+
+    /// The same, which takes no job when another leads by `election`.
+    pub fn under(self, election: Arc<dyn LeaderElection>) -> Self {
+        let election = Some(election);
+        Self { election, ..self }
     }
 
     /// Keeps a job that was accepted.
@@ -85,7 +98,12 @@ impl JobStore {
             job,
             next: 1,
         };
-        if let Err(error) = self.append(job, 0, &entry).await {
+        // A leader that comes later claims before it looks for jobs: either it sees this one, or is seen here.
+        let kept = match self.append(job, 0, &entry).await {
+            Ok(_) => self.check_leadership().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
             // It may be there all the same.
             if let Err(also) = record.ended(JobStatus::Failed, 0).await {
                 tracing::error!(%job, %also, "a job that was not accepted may be run by the next leader");
@@ -93,6 +111,18 @@ impl JobStore {
             return Err(error);
         }
         Ok(record)
+    }
+
+    async fn check_leadership(&self) -> Result<(), ClusterError> {
+        let Some(election) = &self.election else {
+            return Ok(());
+        };
+        match election.leader().await? {
+            Some(leader) if leader.epoch > self.epoch => Err(ClusterError::Connection(format!(
+                "this JobManager does not lead any more, but {leader}"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Takes over every job that has not ended; those that ended before `forget_before_ms` are forgotten. A job that cannot be read is
@@ -114,6 +144,9 @@ impl JobStore {
         for (job, last) in logs {
             match self.take(job, last, forget_before_ms).await {
                 Ok(found) => taken.extend(found),
+                Err(ClusterError::Checkpoint(error)) if error.is_not_found() => {
+                    tracing::error!(%job, %error, "a job was not taken over, of whose log an entry is missing");
+                }
                 Err(error @ (ClusterError::Checkpoint(_) | ClusterError::Connection(_))) => return Err(error),
                 Err(error) => tracing::error!(%job, %error, "a job was not taken over"),
             }
@@ -317,7 +350,7 @@ mod tests {
         assert_eq!(ended.unwrap() == Noted::Ended, !was_taken);
         // Whoever is late finds a later leader's entry.
         if was_taken {
-            let late = JobStore::new(root.clone(), 1).take_over(0).await.unwrap_err();
+            let late = JobStore::new(root.clone(), 1).take_over(0).await.err().unwrap();
             assert!(late.to_string().contains("epoch 2"), "{late}");
         }
     }

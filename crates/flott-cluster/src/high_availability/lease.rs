@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flott_checkpoint::{CheckpointError, Root};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Between two looks of who waits for a first leader.
 const LOOK: Duration = Duration::from_millis(100);
@@ -144,7 +144,12 @@ impl Leadership for Claim {
 
     async fn lost(&mut self) -> String {
         loop {
-            match self.renew().await {
+            // A store that does not answer is as good as one that refuses.
+            let renewed = match timeout(self.lease, self.renew()).await {
+                Ok(renewed) => renewed.map_err(|error| error.to_string()),
+                Err(_) => Err("the store does not answer".to_owned()),
+            };
+            match renewed {
                 Ok(Some(newer)) => return format!("epoch {newer} has taken over"),
                 Ok(None) => {}
                 Err(error) => {

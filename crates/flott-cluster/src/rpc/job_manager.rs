@@ -305,7 +305,11 @@ impl Remote {
         let listener = {
             let mut watched = self.watched();
             if let Some(waiting) = watched.waiting.get_mut(&attempt) {
-                return waiting.push(heard);
+                // Counters come again with each heartbeat.
+                return match heard {
+                    Heard::Counted(_) => {}
+                    heard => waiting.push(heard),
+                };
             }
             watched.listener_of(attempt, &heard)
         };

@@ -54,7 +54,7 @@ async fn look(address: &str, settings: &RpcSettings) -> Seen {
     };
     let mut stream = match shaken.await {
         Ok(stream) => stream,
-        Err(NetError::Closed) => return Seen::WasThere,
+        Err(NetError::Closed | NetError::Silent) => return Seen::WasThere,
         Err(error) => {
             tracing::debug!(address, %error, "the leading JobManager cannot be watched; its lease tells");
             return Seen::Unclear;

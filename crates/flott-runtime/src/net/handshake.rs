@@ -47,7 +47,7 @@ pub struct Hello {
 /// safe: the stream is of no use after that.
 ///
 /// # Errors
-/// [`NetError::NotFlott`], [`NetError::Version`], [`NetError::WrongSecret`], [`NetError::Refused`] with the server's words;
+/// [`NetError::NotFlott`], [`NetError::Silent`], [`NetError::Version`], [`NetError::WrongSecret`], [`NetError::Refused`] with the server's words;
 /// [`NetError::Timeout`] after [`HANDSHAKE_TIMEOUT`]; [`NetError::TooLong`] for a hello above [`MAX_HELLO_BYTES`].
 pub async fn connect<S>(stream: &mut S, secret: &Secret, hello: &[u8]) -> Result<(), NetError>
 where
@@ -55,13 +55,10 @@ where
 {
     check("hello", hello.len(), MAX_HELLO_BYTES)?;
     in_time("answer the handshake", async {
-        let server = match read_opening(stream).await {
-            // Who waits for a client that begins TLS says nothing either, and may be out of patience first.
-            Err(NetError::Closed) => Err(NetError::NotFlott {
-                said: "nothing and closes the connection".to_owned(),
-            }),
-            said => said,
-        };
+        let server = read_opening(stream).await.map_err(|e| match e {
+            NetError::Closed => NetError::Silent,
+            e => e,
+        });
         if let Err(NetError::Version { .. }) = server {
             // So that the server can name both versions, too.
             stream.write_all(&opening()).await?;

@@ -113,6 +113,10 @@ async fn strangers_are_recognised() {
 
     let (mut a, b) = pair();
     drop(b);
+    let silent = connect(&mut a, &Secret::none(), b"hello").await.unwrap_err();
+    assert!(matches!(silent, NetError::Silent), "{silent}");
+    let (mut a, b) = pair();
+    drop(b);
     let closed = accept(&mut a, &Secret::none()).await.unwrap_err();
     assert!(!matches!(closed, NetError::Timeout { .. }), "{closed}");
 }

@@ -181,7 +181,7 @@ async fn take_leave(error: io::Error, mut stream: TcpStream) -> NetError {
     .await;
     match error.into() {
         NetError::Closed => NetError::Tls {
-            fault: "the other side closed the connection before that: see its log, and that both sides use TLS or neither does".to_owned(),
+            fault: "the other side closed the connection before it was agreed on: see its log, and that both sides use TLS or neither does".to_owned(),
         },
         error => error,
     }
