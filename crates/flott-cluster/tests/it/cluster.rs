@@ -197,6 +197,20 @@ async fn tasks_of_a_lost_task_manager_go_to_others() {
             world.committed.lock().unwrap().len() > before + 2_000 && job.status() == JobStatus::Running
         })
         .await;
+        // The commit of a restart comes before its tasks run.
+        until("all tasks run", || {
+            let log = job.stats.events();
+            let mut newest_first = log.events().into_iter().rev();
+            let of_tasks = |event: &&JobEvent| {
+                matches!(
+                    event.kind,
+                    EventKind::TasksDeployed { .. } | EventKind::TasksRunning { .. }
+                )
+            };
+            let last = newest_first.find(of_tasks);
+            last.is_some_and(|event| matches!(event.kind, EventKind::TasksRunning { .. }))
+        })
+        .await;
         check_steps(&job, "tm-1");
         check_steps(&job, "tm-2");
         let path = job.savepoint(Some(text.clone() + "/savepoints"), true).await.unwrap();
