@@ -11,20 +11,36 @@ use crate::trial::{From, PATIENCE, Sink, Trial, oracle, unfinished_files};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A file system of its own.
-struct Disk(PathBuf);
+struct Disk {
+    folder: PathBuf,
+    filling: Mutex<Option<Filling>>,
+}
+
+/// Takes space as it comes free.
+struct Filling {
+    shall_end: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
 
 impl Disk {
     fn mount(trial: &Trial, kib: usize) -> Self {
-        let disk = Self(trial.path("disk").into());
-        std::fs::create_dir(&disk.0).unwrap();
+        let disk = Self {
+            folder: trial.path("disk").into(),
+            filling: Mutex::default(),
+        };
+        std::fs::create_dir(&disk.folder).unwrap();
         disk.run("mount", &["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]);
         disk
     }
 
     fn run(&self, command: &str, args: &[&str]) {
-        let status = Command::new(command).args(args).arg(&self.0).status().unwrap();
+        let status = Command::new(command).args(args).arg(&self.folder).status().unwrap();
         assert!(
             status.success(),
             "{command} failed: run these tests under `unshare --map-root-user --mount`"
@@ -37,26 +53,47 @@ impl Disk {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.folder.join(name)
     }
 
-    /// Takes all space that is left.
+    /// Takes all space that is left, and what comes free: a job that deletes a file could write the next one in its place, for ever.
     fn fill(&self) {
         let mut ballast = std::fs::File::create(self.path("ballast")).unwrap();
-        for piece in [4096, 1] {
-            while ballast.write_all(&vec![0; piece]).is_ok() {}
+        let mut take_all = move || {
+            for piece in [4096, 1] {
+                while ballast.write_all(&vec![0; piece]).is_ok() {}
+            }
+        };
+        take_all();
+        let shall_end = Arc::new(AtomicBool::new(false));
+        let ends = shall_end.clone();
+        let thread = std::thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                take_all();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        *self.filling.lock().unwrap() = Some(Filling { shall_end, thread });
+    }
+
+    fn stop_filling(&self) {
+        if let Some(filling) = self.filling.lock().unwrap().take() {
+            filling.shall_end.store(true, Ordering::Relaxed);
+            filling.thread.join().unwrap();
         }
     }
 
     /// Gives the space back.
     fn free(&self) {
+        self.stop_filling();
         std::fs::remove_file(self.path("ballast")).unwrap();
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        self.stop_filling();
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
     }
 }
 
