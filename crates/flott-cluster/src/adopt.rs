@@ -42,11 +42,11 @@ impl JobMaster {
             managers[index].gateway.adopt(held, self.listener(attempt, index));
         }
         let (ctx, committers) = (self.ctx.clone(), self.committers.clone());
-        if let Err(failure) = commit(ctx, committers, self.storage.clone(), point.clone()).await {
-            let _ = self.sender.send(Message::Fact(attempt, Event::CommitFailed(failure)));
-        }
         self.order_all(&Order::Confirm(newest));
-        self.order_all(&Order::Tasks(TaskCommand::CheckpointComplete(newest)));
+        match commit(ctx, committers, self.storage.clone(), point.clone()).await {
+            Ok(()) => self.order_all(&Order::Tasks(TaskCommand::CheckpointComplete(newest))),
+            Err(failure) => drop(self.sender.send(Message::Fact(attempt, Event::CommitFailed(failure)))),
+        }
         for given_up in newest + 1..=begun {
             self.order_all(&Order::Tasks(TaskCommand::CheckpointAborted(given_up)));
         }
