@@ -60,6 +60,8 @@ enum Command {
     Savepoint(remote::SavepointArgs),
     /// Take a checkpoint of a job of a JobManager.
     Checkpoint(remote::CheckpointArgs),
+    /// Change the parallelism of a job of a JobManager while it runs.
+    Rescale(remote::RescaleArgs),
     /// Type SQL statements one after the other.
     Sql(shell::SqlArgs),
     /// Run the website-traffic job on an embedded broker with generated data.
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Command::Stop(args) => remote::stop(&args),
         Command::Savepoint(args) => remote::savepoint(&args),
         Command::Checkpoint(args) => remote::checkpoint(&args),
+        Command::Rescale(args) => remote::rescale(&args),
         Command::Sql(args) => shell::sql(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Explain(args) => script::explain(&args),

@@ -32,26 +32,28 @@ pub enum CheckpointKind {
     Stop,
     /// The last one of a job whose input is read to the end.
     Final,
+    /// Sources stop behind it, and the next attempt goes on from it at another parallelism.
+    Rescale,
 }
 
 impl CheckpointKind {
-    /// Whether sources stop behind its barrier.
+    /// Whether a user wants the job to stop behind it.
     pub fn stops(&self) -> bool {
-        self.then() != AfterBarrier::Continue
+        *self != Self::Rescale && self.then() != AfterBarrier::Continue
     }
 
     /// What sources do behind its barrier.
     pub fn then(&self) -> AfterBarrier {
         match self {
             Self::Periodic | Self::Final => AfterBarrier::Continue,
-            Self::Stop => AfterBarrier::Stop,
+            Self::Stop | Self::Rescale => AfterBarrier::Stop,
             Self::Savepoint { then, .. } => *then,
         }
     }
 
-    /// Whether the job ends behind it.
+    /// Whether the attempt ends behind it.
     pub fn is_last(&self) -> bool {
-        *self == Self::Final || self.stops()
+        matches!(self, Self::Final | Self::Rescale) || self.stops()
     }
 }
 
@@ -150,6 +152,11 @@ impl Coordinator {
         self.wanted.push(kind);
     }
 
+    /// Gives back what was asked for and has not begun.
+    pub fn into_wanted(self) -> Vec<CheckpointKind> {
+        self.wanted
+    }
+
     /// Whether a checkpoint is in flight or wanted.
     pub fn is_busy(&self) -> bool {
         self.in_flight.is_some() || !self.wanted.is_empty()
@@ -173,7 +180,7 @@ impl Coordinator {
             return None;
         }
         let kind = if !self.wanted.is_empty() {
-            // Whatever ends the job goes last.
+            // Whatever ends the attempt goes last.
             let first = self.wanted.iter().position(|k| !k.is_last()).unwrap_or(0);
             self.wanted.remove(first)
         } else {

@@ -106,6 +106,7 @@ mod tests {
             description: String::new(),
             role,
             parallelism,
+            fixed_parallelism: false,
             max_parallelism: 128,
             chaining: Chaining::Always,
             slot_sharing_group: None,

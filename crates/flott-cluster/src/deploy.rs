@@ -173,6 +173,21 @@ impl JobContext {
         nodes.map(source).collect()
     }
 
+    /// The same job with another parallelism of its vertices, by vertex; it has the same chains.
+    pub fn at(&self, parallelism: &[usize]) -> Self {
+        let (mut plan, mut graph) = (Plan::clone(&self.plan), JobGraph::clone(&self.graph));
+        for (vertex, parallelism) in graph.vertices.iter_mut().zip(parallelism) {
+            vertex.parallelism = *parallelism;
+            let nodes = vertex.nodes.iter();
+            nodes.for_each(|node| plan.nodes[*node].parallelism = *parallelism);
+        }
+        Self {
+            plan: Arc::new(plan),
+            graph: Arc::new(graph),
+            ..self.clone()
+        }
+    }
+
     /// Slots that the job needs, by slot sharing group.
     pub fn slots_needed(&self) -> BTreeMap<String, usize> {
         let slots = self.graph.slots_by_group().into_iter();

@@ -27,6 +27,8 @@ impl JobMaster {
             tracing::error!(attempt, "an attempt was deployed that was not prepared");
             return;
         };
+        self.reshape(prepared.ctx.clone());
+        self.sources.clone_from(&prepared.made);
         self.alignment = Alignment::of(&self.ctx.graph, &self.sources);
         let sources = self.start_tasks(attempt, *prepared);
         self.enumerator_states.clear();

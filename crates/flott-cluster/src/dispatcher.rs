@@ -7,7 +7,7 @@
 //! over ([`Dispatcher::take_over`]) that have not ended.
 
 use crate::error::ClusterError;
-use crate::high_availability::jobs::{JobRecord, JobStore};
+use crate::high_availability::jobs::{JobRecord, JobStore, TakenOver};
 use crate::resources::{Slots, TaskManagerInfo};
 use crate::submit::{Accepted, JobHandle, Origin, Submission, accept, launch};
 use flott_core::clock::SharedClock;
@@ -35,6 +35,9 @@ const OF_PROCESSES: [&str; 9] = [
     "slot.",
     "jobstore.",
 ];
+
+/// What options begin with that are said of processes, and meant for every job.
+const OF_SCHEDULERS: [&str; 2] = ["jobmanager.scheduler", "jobmanager.adaptive-scheduler."];
 
 /// Where a job's checkpoints are, by its name.
 const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
@@ -110,7 +113,8 @@ impl Dispatcher {
     /// If an option, the plan, the checkpoint storage or the state to start from is wrong.
     pub async fn submit(&self, mut submission: Submission) -> Result<JobHandle, ClusterError> {
         for (key, value) in self.0.options.iter() {
-            let is_of_process = OF_PROCESSES.iter().any(|prefix| key.starts_with(prefix));
+            let is_of_process = OF_PROCESSES.iter().any(|prefix| key.starts_with(prefix))
+                && !OF_SCHEDULERS.iter().any(|prefix| key.starts_with(prefix));
             if !is_of_process && submission.plan.options.get(key).is_none() {
                 submission.plan.options.set(key, value);
             }
@@ -166,14 +170,14 @@ impl Dispatcher {
         let jobs = store.take_over(self.0.clock.now_ms() - self.0.remembered_ms).await?;
         self.0
             .slots
-            .await_attempts_of(jobs.iter().map(|(_, record)| record.job()).collect());
-        let recovering = jobs.into_iter().map(|(submission, record)| {
+            .await_attempts_of(jobs.iter().map(|job| job.record.job()).collect());
+        let recovering = jobs.into_iter().map(|job| {
             let dispatcher = self.clone();
             tokio::spawn(async move {
-                if let Err(error) = dispatcher.recover(&submission, &record).await {
-                    dispatcher.0.slots.give_up(record.job());
-                    tell(&record, &submission, &error);
-                    tokio::spawn(recover_at_last(Arc::downgrade(&dispatcher.0), submission, record));
+                if let Err(error) = dispatcher.recover(&job).await {
+                    dispatcher.0.slots.give_up(job.record.job());
+                    tell(&job, &error);
+                    tokio::spawn(recover_at_last(Arc::downgrade(&dispatcher.0), job));
                 }
             })
         });
@@ -185,11 +189,11 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn recover(&self, submission: &Submission, record: &JobRecord) -> Result<(), ClusterError> {
-        let origin = Origin::TakenOver(record.job());
-        let accepted = self.accept(submission.clone(), origin).await?;
+    async fn recover(&self, job: &TakenOver) -> Result<(), ClusterError> {
+        let origin = Origin::TakenOver(job.record.job(), job.requested.clone());
+        let accepted = self.accept(job.submission.clone(), origin).await?;
         let is_adopted = accepted.adopted.is_some();
-        let job = self.launch(accepted, Some(record.clone()))?;
+        let job = self.launch(accepted, Some(job.record.clone()))?;
         tracing::info!(job = %job.job_id, name = job.name, is_adopted, "the job was taken over");
         Ok(())
     }
@@ -235,13 +239,14 @@ impl Dispatcher {
     }
 }
 
-fn tell(record: &JobRecord, submission: &Submission, error: &ClusterError) {
-    let (job, name) = (record.job(), &submission.plan.name);
+fn tell(job: &TakenOver, error: &ClusterError) {
+    let (job, name) = (job.record.job(), &job.submission.plan.name);
     tracing::error!(%job, name, %error, "the job cannot be taken over yet, and is tried again");
 }
 
 /// Takes over a job that could not be at first: its broker may be away, or a file. Ends with the leadership.
-async fn recover_at_last(dispatcher: Weak<Inner>, submission: Submission, record: JobRecord) {
+async fn recover_at_last(dispatcher: Weak<Inner>, job: TakenOver) {
+    let (submission, record) = (&job.submission, &job.record);
     let mut pause = Duration::from_secs(1);
     loop {
         tokio::time::sleep(pause).await;
@@ -262,12 +267,12 @@ async fn recover_at_last(dispatcher: Weak<Inner>, submission: Submission, record
             let now_ms = dispatcher.0.clock.now_ms();
             match record.ended(JobStatus::Failed, now_ms).await {
                 Ok(_) => return,
-                Err(error) => tell(&record, &submission, &error),
+                Err(error) => tell(&job, &error),
             }
         }
-        match dispatcher.recover(&submission, &record).await {
+        match dispatcher.recover(&job).await {
             Ok(()) => return,
-            Err(error) => tell(&record, &submission, &error),
+            Err(error) => tell(&job, &error),
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -141,6 +141,13 @@ pub enum EventKind {
         /// Because of this.
         failure: String,
     },
+    /// The job goes on at another parallelism, behind a checkpoint.
+    Rescaling {
+        /// Whether a user asked for it; else slots have come.
+        is_asked: bool,
+        /// The vertices that change.
+        vertices: Vec<RescaledVertex>,
+    },
     /// A checkpoint exists.
     CheckpointCompleted {
         /// Its number.
@@ -171,6 +178,17 @@ pub enum EventKind {
         /// Why.
         failure: String,
     },
+}
+
+/// A vertex that gets another parallelism.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RescaledVertex {
+    /// Its name.
+    pub name: String,
+    /// Subtasks that it has.
+    pub from: usize,
+    /// Subtasks that it gets.
+    pub to: usize,
 }
 
 impl EventKind {
@@ -318,6 +336,19 @@ impl fmt::Display for EventKind {
             ),
             Self::TasksCancelling { subtasks } => write!(f, "{subtasks} subtasks are told to end"),
             Self::Restarting { delay_ms, .. } => write!(f, "the next attempt follows after {delay_ms} ms"),
+            Self::Rescaling { is_asked, vertices } => {
+                let why = if *is_asked {
+                    "as asked for"
+                } else {
+                    "with the slots that there are"
+                };
+                write!(f, "the job is rescaled {why}:")?;
+                for (i, RescaledVertex { name, from, to }) in vertices.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { "," };
+                    write!(f, "{comma} {name} from {from} to {to}")?;
+                }
+                Ok(())
+            }
             Self::CheckpointCompleted {
                 checkpoint,
                 bytes,

@@ -90,6 +90,12 @@ impl Execution {
         }
     }
 
+    fn scheduled(now_ms: i64) -> Self {
+        let mut execution = Self::new(now_ms);
+        execution.turn(ExecutionState::Scheduled, now_ms);
+        execution
+    }
+
     /// Turns to a state, unless it has ended.
     fn turn(&mut self, state: ExecutionState, now_ms: i64) {
         if !self.state.is_terminal() && self.state != state {
@@ -156,17 +162,22 @@ impl Executions {
 
     /// An attempt begins, and its subtasks wait for slots.
     pub(crate) fn scheduled(&mut self, attempt: u64, subtasks: impl IntoIterator<Item = SubtaskId>, now_ms: i64) {
-        let scheduled = |id| {
-            let mut execution = Execution::new(now_ms);
-            execution.turn(ExecutionState::Scheduled, now_ms);
-            (id, execution)
-        };
+        let scheduled = |id| (id, Execution::scheduled(now_ms));
         self.attempt = attempt;
         self.subtasks = subtasks.into_iter().map(scheduled).collect();
     }
 
-    /// They have slots: `placement` has the index in `peers` of each, by vertex and subtask.
+    /// They have slots: `placement` has the index in `peers` of each, by vertex and subtask. It may have more of them, or fewer, than were
+    /// scheduled.
     pub(crate) fn deployed(&mut self, placement: &[Vec<usize>], peers: &[Peer], now_ms: i64) {
+        let has = |(vertex, subtask): &SubtaskId| placement.get(*vertex).is_some_and(|places| *subtask < places.len());
+        self.subtasks.retain(|id, _| has(id));
+        for (vertex, places) in placement.iter().enumerate() {
+            for subtask in 0..places.len() {
+                let id = (vertex, subtask);
+                self.subtasks.entry(id).or_insert_with(|| Execution::scheduled(now_ms));
+            }
+        }
         for ((vertex, subtask), execution) in &mut self.subtasks {
             let index = placement.get(*vertex).and_then(|places| places.get(*subtask));
             execution.at = index.and_then(|index| peers.get(*index)).cloned();

@@ -52,7 +52,9 @@ impl CheckpointPurpose {
                 ..
             } => Self::Savepoint,
             CheckpointKind::Savepoint { .. } => Self::StoppingSavepoint,
-            CheckpointKind::Periodic | CheckpointKind::Stop | CheckpointKind::Final => Self::Checkpoint,
+            CheckpointKind::Periodic | CheckpointKind::Stop | CheckpointKind::Final | CheckpointKind::Rescale => {
+                Self::Checkpoint
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! `checkpoint-commit` (between the commits of two transactions), `sink-commit` (`skip`, `twice`: bends the commit).
 
 use crate::alignment::Alignment;
+use crate::allocation::allocate;
 use crate::commit::{SharedCommitter, commit_with_retries, committables};
 use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::deploy::{JobContext, JobSource};
@@ -19,13 +20,15 @@ use crate::history::FailedTask;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
 use crate::prepare::{Prepared, prepare};
 use crate::protocol::{Order, Peer, Report, TaskFailure, WrittenPart};
+use crate::requirements::{RequestedBounds, ResourceRequirements};
+use crate::rescaling::{RequirementsAnswer, Rescaling};
 use crate::resources::{Adopted, Heard, Slots};
 use crate::savepoint::{SavepointAnswer, WantedSavepoint};
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
 use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, EventTime, JobStatus, OperatorId};
-use flott_plan::NodeId;
+use flott_plan::{JobGraph, NodeId};
 use flott_runtime::TaskError;
 use flott_runtime::connector::TimedSplit;
 use flott_runtime::element::{AfterBarrier, Barrier};
@@ -69,6 +72,12 @@ pub(crate) enum Message {
     Stop,
     /// The job shall be cancelled.
     Cancel,
+    /// The job shall run at a parallelism within these bounds.
+    Require(RequestedBounds, RequirementsAnswer),
+    /// They are right, and kept.
+    Required(Arc<ResourceRequirements>, RequirementsAnswer),
+    /// Slots have come, gone, or come free.
+    SlotsChanged,
     /// The task of an operator shall fail.
     FailTask {
         operator: String,
@@ -95,6 +104,14 @@ impl Drop for Tasks {
     fn drop(&mut self) {
         self.0.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// What all see of a job who have its handle.
+pub(crate) struct Shown {
+    pub(crate) status: watch::Sender<JobStatus>,
+    pub(crate) graph: watch::Sender<Arc<JobGraph>>,
+    pub(crate) requirements: watch::Sender<Arc<ResourceRequirements>>,
+    pub(crate) stats: Arc<JobStats>,
 }
 
 /// Gets a checkpoint's number, or why there is none.
@@ -127,8 +144,9 @@ pub(crate) struct JobMaster {
     pub(crate) savepoint_dir: Option<String>,
     pub(crate) inbox: UnboundedReceiver<Message>,
     pub(crate) sender: UnboundedSender<Message>,
-    pub(crate) status: watch::Sender<JobStatus>,
+    pub(crate) shown: Shown,
     pub(crate) stats: Arc<JobStats>,
+    pub(crate) rescaling: Rescaling,
     /// The manifest that is being written.
     writing: Option<JoinHandle<()>>,
     pub(crate) deployed: Option<Deployed>,
@@ -161,9 +179,10 @@ impl JobMaster {
         record: Option<JobRecord>,
         savepoint_dir: Option<String>,
         (sender, inbox): (UnboundedSender<Message>, UnboundedReceiver<Message>),
-        status: watch::Sender<JobStatus>,
-        stats: Arc<JobStats>,
+        shown: Shown,
+        rescaling: Rescaling,
     ) -> Self {
+        let stats = shown.stats.clone();
         Self {
             ctx,
             slots,
@@ -176,8 +195,9 @@ impl JobMaster {
             savepoint_dir,
             inbox,
             sender,
-            status,
+            shown,
             stats,
+            rescaling,
             writing: None,
             deployed: None,
             alignment: Alignment::default(),
@@ -208,6 +228,7 @@ impl JobMaster {
         let mut effects: VecDeque<Effect> = first.into();
         let restored_from = self.restore.as_ref().map(RestorePoint::path);
         self.stats.submitted(&self.ctx.plan.name, restored_from);
+        self.hear_slots();
         loop {
             while let Some(effect) = effects.pop_front() {
                 self.perform(effect);
@@ -215,10 +236,14 @@ impl JobMaster {
             if self.machine.status().is_globally_terminal_state() {
                 break;
             }
-            let wait = self
-                .machine
-                .next_time()
-                .map(|t| t.saturating_sub(self.ctx.clock.now_ms()).max(0) as u64);
+            if let Some((attempt, event)) = self.rescale_if_due() {
+                let now_ms = self.ctx.clock.now_ms();
+                effects.extend(self.machine.handle(now_ms, attempt, event));
+                continue;
+            }
+            let next_times = [self.machine.next_time(), self.rescaling.next_time()];
+            let next_time = next_times.into_iter().flatten().min();
+            let wait = next_time.map(|t| t.saturating_sub(self.ctx.clock.now_ms()).max(0) as u64);
             let message = match wait {
                 Some(wait_ms) => tokio::time::timeout(Duration::from_millis(wait_ms.min(60_000)), self.inbox.recv())
                     .await
@@ -245,9 +270,9 @@ impl JobMaster {
         match message {
             Message::Fact(attempt, event) => Some((attempt, event)),
             Message::Prepared(attempt, prepared) => {
-                let next_id = prepared.next_checkpoint;
+                let (next_id, subtasks) = (prepared.next_checkpoint, prepared.ctx.subtasks());
                 self.prepared = Some(prepared);
-                Some((attempt, Event::Prepared(next_id)))
+                Some((attempt, Event::Prepared(next_id, subtasks)))
             }
             Message::Written(attempt, id, point) => {
                 if attempt == current {
@@ -336,6 +361,18 @@ impl JobMaster {
                 Some((current, Event::Want(CheckpointKind::Stop)))
             }
             Message::Cancel => Some((current, Event::Cancel)),
+            Message::Require(requested, answer) => {
+                self.require(requested, answer);
+                None
+            }
+            Message::Required(requirements, answer) => {
+                self.required(requirements, answer);
+                None
+            }
+            Message::SlotsChanged => {
+                self.rescaling.is_open = true;
+                None
+            }
             Message::FailTask {
                 operator,
                 subtask,
@@ -494,7 +531,7 @@ impl JobMaster {
                 }
                 // Who waits for the end may look at what is left behind: the end is told when all is cleaned up.
                 if !status.is_globally_terminal_state() {
-                    self.status.send_replace(status);
+                    self.shown.status.send_replace(status);
                 }
             }
         }
@@ -504,12 +541,15 @@ impl JobMaster {
         self.deployed = None;
         self.collecting.clear();
         self.stop_discovery();
+        self.rescaling.begins();
         let (ctx, storage) = (self.ctx.clone(), self.storage.clone());
         let (sources, committers) = (self.sources.clone(), self.committers.clone());
         let (writing, restore) = (self.writing.take(), self.restore.clone());
-        let (slots, mut status) = (self.slots.clone(), self.status.subscribe());
-        let (needed, stats) = (self.ctx.slots_needed(), self.stats.clone());
-        stats.slots_requested(attempt, needed.values().sum(), self.ctx.subtasks());
+        let (slots, mut status) = (self.slots.clone(), self.shown.status.subscribe());
+        let (requirements, settings) = (self.shown.requirements.subscribe(), self.rescaling.settings.clone());
+        let stats = self.stats.clone();
+        let needed = requirements.borrow().least_slots(&ctx.graph);
+        stats.slots_requested(attempt, needed, self.ctx.subtasks());
         let failed = move |failure| Message::Fact(attempt, Event::PrepareFailed(failure));
         let work = async move {
             // What the attempt before is writing comes to exist, or not, before anything is settled.
@@ -518,7 +558,7 @@ impl JobMaster {
             }
             let allocation = async {
                 tokio::select! {
-                    allocation = slots.allocate(ctx.job_id, &needed) => allocation,
+                    allocation = allocate(&ctx, &*slots, requirements, &settings) => allocation,
                     _ = status.wait_for(|s| s.is_globally_terminal_state()) => {
                         Err(ClusterError::Resources("the job has ended".to_owned()))
                     }
@@ -555,8 +595,13 @@ impl JobMaster {
             });
             let _ = sender.send(message);
         });
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).add(&task);
+        self.aside(&task);
         task
+    }
+
+    /// Has a task end with the master.
+    pub(crate) fn aside(&self, task: &JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).add(task);
     }
 
     fn send_all(&self, command: TaskCommand) {
@@ -724,6 +769,8 @@ impl JobMaster {
     async fn end(mut self) {
         self.stop_discovery();
         self.give_savepoints_up();
+        // Whoever hears of the end finds the slots free.
+        self.deployed = None;
         let status = self.machine.status();
         // What is being written or committed still is.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
@@ -732,7 +779,7 @@ impl JobMaster {
         if !note_end(record, status, self.ctx.clock.clone()).await {
             tracing::warn!(job = %self.ctx.job_id, %status, "the job ends here, and runs under another JobManager");
             self.committers.clear();
-            self.status.send_replace(status);
+            self.shown.status.send_replace(status);
             return;
         }
         // A job that was failing when a user wanted it to stop keeps what it would have been started again from.
@@ -741,7 +788,7 @@ impl JobMaster {
         self.stats.ended();
         // The next job of the name may come as soon as the end is told.
         self.committers.clear();
-        self.status.send_replace(self.machine.status());
+        self.shown.status.send_replace(self.machine.status());
         tracing::info!(status = %self.machine.status(), job = self.ctx.plan.name, "the job has ended");
     }
 }
@@ -755,7 +802,7 @@ async fn note_end(record: Option<JobRecord>, status: JobStatus, clock: SharedClo
     let ended_ms = clock.now_ms();
     loop {
         match record.ended(status, ended_ms).await {
-            Ok(noted) => return noted == Noted::Ended,
+            Ok(noted) => return noted == Noted::Own,
             Err(error) => {
                 tracing::warn!(job = %record.job(), %status, %error, "the job's end could not be noted; tried again");
                 tokio::time::sleep(RETRY_NOTE).await;

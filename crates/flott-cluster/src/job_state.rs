@@ -9,6 +9,9 @@
 //! ```
 //! `prepare` (find the checkpoint to start from, settle what its sinks left open) comes before every attempt. Events of
 //! an attempt that is over are dropped.
+//!
+//! A job that is rescaled stays RUNNING: behind the checkpoint that is taken for it the attempt ends, and the next one is prepared at once. What
+//! users want meanwhile waits for it.
 
 use crate::coordinator::{CheckpointKind, Coordinator, Decision, SubtaskId};
 use crate::restart::RestartStrategy;
@@ -30,8 +33,8 @@ pub struct Failure {
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// The job may be deployed; the next checkpoint gets this number.
-    Prepared(CheckpointId),
+    /// The job may be deployed as these subtasks; the next checkpoint gets this number.
+    Prepared(CheckpointId, Vec<SubtaskId>),
     /// It may not.
     PrepareFailed(Failure),
     /// A subtask has processed all its input.
@@ -97,8 +100,13 @@ pub struct JobMachine {
     attempt: u64,
     live: BTreeSet<SubtaskId>,
     drained: BTreeSet<SubtaskId>,
+    /// While an attempt runs that takes checkpoints.
     coordinator: Option<Coordinator>,
+    /// What is wanted of the next attempt, since a running one takes no more.
+    later: Vec<CheckpointKind>,
     last_done: bool,
+    /// Whether another attempt follows the last checkpoint of this one.
+    rescales: bool,
     /// Whether a user wants it to stop: it is not started again then, whatever fails before it has stopped.
     stopping: bool,
     failure: Option<Failure>,
@@ -126,7 +134,9 @@ impl JobMachine {
             live: BTreeSet::new(),
             drained: BTreeSet::new(),
             coordinator: None,
+            later: vec![],
             last_done: false,
+            rescales: false,
             stopping: false,
             failure: None,
             restart_at_ms: None,
@@ -173,8 +183,11 @@ impl JobMachine {
         self.live = self.subtasks.iter().copied().collect();
         self.drained.clear();
         self.last_done = false;
+        self.rescales = false;
         let subtasks = self.subtasks.iter().copied();
-        self.coordinator = Some(Coordinator::new(self.settings.clone(), subtasks, next_id, now_ms));
+        let mut coordinator = Coordinator::new(self.settings.clone(), subtasks, next_id, now_ms);
+        self.later.drain(..).for_each(|kind| coordinator.want(kind));
+        self.coordinator = Some(coordinator);
     }
 
     /// The status.
@@ -212,17 +225,20 @@ impl JobMachine {
         match (self.status, event) {
             (status, _) if status.is_globally_terminal_state() => {}
 
-            (Created | Restarting, Event::Prepared(next_id)) if self.preparing => {
+            (status @ (Created | Restarting | Running), Event::Prepared(next_id, subtasks)) if self.preparing => {
+                self.subtasks = subtasks;
                 self.run(next_id, now_ms);
                 effects.push(Effect::Deploy(self.attempt));
-                self.turn(Running, &mut effects);
+                if status != Running {
+                    self.turn(Running, &mut effects);
+                }
             }
             // What cannot even be prepared at the first start (no broker, no topic, no rights) is told at once.
             (Created, Event::PrepareFailed(failure)) => {
                 self.failure = Some(failure);
                 self.turn(JobStatus::Failed, &mut effects);
             }
-            (Restarting, Event::PrepareFailed(failure)) => {
+            (Restarting | Running, Event::PrepareFailed(failure)) if self.preparing => {
                 self.preparing = false;
                 self.failure = Some(failure);
                 self.after_failure(now_ms, &mut effects);
@@ -244,7 +260,10 @@ impl JobMachine {
             }
             (Running, Event::Want(kind)) => {
                 self.stopping |= kind == CheckpointKind::Stop;
-                self.want(kind, now_ms, &mut effects);
+                match self.coordinator {
+                    Some(_) => self.want(kind, now_ms, &mut effects),
+                    None => self.later.push(kind),
+                }
             }
             (Running, Event::Tick) => self.decide(now_ms, |c| c.on_time(now_ms), &mut effects),
             (Running, Event::Acknowledged(id, subtask)) => {
@@ -294,6 +313,7 @@ impl JobMachine {
             (Running | Failing, Event::Cancel) => {
                 self.turn(Cancelling, &mut effects);
                 effects.push(Effect::CancelTasks);
+                self.when_all_ended(now_ms, &mut effects);
             }
             // The last checkpoint that it asks for is the one from which the job would have been started again, if it would.
             (Failing, Event::Want(kind)) if kind.stops() => self.stopping = true,
@@ -359,11 +379,19 @@ impl JobMachine {
             Decision::Commit(id) => effects.push(Effect::Commit(id)),
             Decision::Notify { id, kind } => {
                 let last = kind.is_last();
+                self.rescales = kind == CheckpointKind::Rescale;
                 effects.push(Effect::Notify(id, kind));
                 if !last {
                     return true;
                 }
                 self.last_done = true;
+                self.later = self
+                    .coordinator
+                    .take()
+                    .map(Coordinator::into_wanted)
+                    .unwrap_or_default();
+                // The next attempt finds out anew whether there is anything left to read.
+                self.later.retain(|kind| *kind != CheckpointKind::Final);
                 effects.push(Effect::FinishTasks);
             }
             Decision::Abort {
@@ -401,6 +429,11 @@ impl JobMachine {
         }
         self.coordinator = None;
         match self.status {
+            JobStatus::Running if self.last_done && self.rescales => {
+                self.attempt += 1;
+                self.preparing = true;
+                effects.push(Effect::Prepare(self.attempt));
+            }
             JobStatus::Running if self.last_done => self.turn(JobStatus::Finished, effects),
             JobStatus::Cancelling => self.turn(JobStatus::Canceled, effects),
             JobStatus::Failing => self.after_failure(now_ms, effects),
@@ -413,6 +446,7 @@ impl JobMachine {
     }
 
     fn after_failure(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        self.later.clear();
         let retry = self.failure.clone().filter(|f| f.retryable);
         match retry.and_then(|f| Some((f, self.strategy.on_failure(now_ms)?))) {
             Some(_) if self.stopping => {
@@ -448,9 +482,13 @@ mod tests {
         let strategy = RestartStrategy::from_options(&options, settings.interval_ms.is_some()).unwrap();
         let (mut m, effects) = JobMachine::start(settings, strategy, vec![(0, 0), (0, 1)]);
         assert_eq!(effects, [Effect::Status(JobStatus::Created), Effect::Prepare(1)]);
-        let effects = m.handle(0, 1, Event::Prepared(1));
+        let effects = m.handle(0, 1, prepared(1));
         assert_eq!(effects, [Effect::Deploy(1), Effect::Status(JobStatus::Running)]);
         m
+    }
+
+    fn prepared(next_id: CheckpointId) -> Event {
+        Event::Prepared(next_id, vec![(0, 0), (0, 1)])
     }
 
     const EVERY_100: (&str, &str) = ("execution.checkpointing.interval", "100 ms");
@@ -508,7 +546,7 @@ mod tests {
         assert_eq!(effects, [Effect::Status(JobStatus::Restarting), Effect::Prepare(1)]);
         m.handle(10, 1, Event::PrepareFailed(failure(true)));
         assert_eq!(m.handle(1_010, 1, Event::Tick), [Effect::Prepare(2)]);
-        let effects = m.handle(1_020, 2, Event::Prepared(7));
+        let effects = m.handle(1_020, 2, prepared(7));
         assert_eq!(effects, [Effect::Deploy(2), Effect::Status(JobStatus::Running)]);
     }
 
@@ -524,7 +562,7 @@ mod tests {
         let effects = m.handle(5_100, 2, Event::PrepareFailed(failure(true)));
         assert_eq!(effects, [restarting(1_500), Effect::Status(JobStatus::Restarting)]);
         assert_eq!(m.handle(6_600, 2, Event::Tick), [Effect::Prepare(3)]);
-        m.handle(6_700, 3, Event::Prepared(1));
+        m.handle(6_700, 3, prepared(1));
         // Lost again at once: it may be the job that ends its processes.
         let effects = m.handle(6_800, 3, Event::TaskManagerLost(all, failure(true)));
         assert_eq!(effects[2..], [restarting(2_250), Effect::Status(JobStatus::Restarting)]);
@@ -546,17 +584,85 @@ mod tests {
         assert!(m.handle(1_019, 1, Event::Tick).is_empty());
         assert_eq!(m.handle(1_020, 1, Event::Tick), [Effect::Prepare(2)]);
         assert!(
-            m.handle(1_021, 1, Event::Prepared(9)).is_empty(),
+            m.handle(1_021, 1, prepared(9)).is_empty(),
             "an answer of the old attempt is dropped"
         );
         assert_eq!(
-            m.handle(1_022, 2, Event::Prepared(5)),
+            m.handle(1_022, 2, prepared(5)),
             [Effect::Deploy(2), Effect::Status(JobStatus::Running)]
         );
         assert_eq!(
             m.handle(1_122, 2, Event::Tick),
             [Effect::Trigger(5, CheckpointKind::Periodic)]
         );
+    }
+
+    /// Takes checkpoint `id` through its walk.
+    fn complete(m: &mut JobMachine, now_ms: i64, id: CheckpointId) -> Vec<Effect> {
+        let attempt = m.attempt();
+        for subtask in [(0, 0), (0, 1)] {
+            m.handle(now_ms, attempt, Event::Acknowledged(id, subtask));
+        }
+        m.handle(now_ms, attempt, Event::Written(id));
+        m.handle(now_ms, attempt, Event::Committed(id))
+    }
+
+    /// A job whose tasks are about to end for the next attempt.
+    fn rescaling() -> JobMachine {
+        let mut m = machine(&[EVERY_100]);
+        let effects = m.handle(10, 1, Event::Want(CheckpointKind::Rescale));
+        assert_eq!(effects, [Effect::Trigger(1, CheckpointKind::Rescale)]);
+        let effects = complete(&mut m, 11, 1);
+        assert_eq!(
+            effects,
+            [Effect::Notify(1, CheckpointKind::Rescale), Effect::FinishTasks]
+        );
+        m
+    }
+
+    #[test]
+    fn a_rescaled_job_goes_on_as_other_subtasks_and_runs_all_the_time() {
+        let mut m = rescaling();
+        let savepoint = CheckpointKind::Savepoint {
+            request: 1,
+            then: AfterBarrier::Continue,
+        };
+        assert!(m.handle(12, 1, Event::Want(savepoint.clone())).is_empty());
+        assert!(
+            m.handle(500, 1, Event::Tick).is_empty(),
+            "nobody would take the checkpoint"
+        );
+        m.handle(500, 1, Event::Ended((0, 0)));
+        assert_eq!(m.handle(501, 1, Event::Ended((0, 1))), [Effect::Prepare(2)]);
+        assert!(m.handle(502, 2, Event::Tick).is_empty());
+        let effects = m.handle(503, 2, Event::Prepared(2, vec![(0, 0)]));
+        assert_eq!(effects, [Effect::Deploy(2)]);
+        assert_eq!(m.status(), JobStatus::Running);
+        assert_eq!(m.handle(503, 2, Event::Tick), [Effect::Trigger(2, savepoint)]);
+        assert_eq!(m.handle(504, 2, Event::Acknowledged(2, (0, 0))), [Effect::Write(2)]);
+    }
+
+    #[test]
+    fn what_goes_wrong_between_the_attempts_of_a_rescaled_job_starts_it_again() {
+        let mut m = rescaling();
+        m.handle(20, 1, Event::TaskFailed((0, 0), failure(true)));
+        assert_eq!(m.handle(20, 1, Event::Ended((0, 1))), [Effect::Prepare(2)]);
+        let effects = m.handle(30, 2, Event::PrepareFailed(failure(true)));
+        assert!(effects.contains(&Effect::Status(JobStatus::Restarting)), "{effects:?}");
+        let mut m = machine(&[EVERY_100]);
+        m.handle(10, 1, Event::Want(CheckpointKind::Rescale));
+        let effects = m.handle(11, 1, Event::CheckpointFailed(1, failure(true)));
+        assert!(effects.contains(&Effect::Status(JobStatus::Failing)), "{effects:?}");
+    }
+
+    #[test]
+    fn a_job_is_cancelled_between_the_attempts_of_its_rescaling() {
+        let mut m = rescaling();
+        for subtask in [(0, 0), (0, 1)] {
+            m.handle(12, 1, Event::Ended(subtask));
+        }
+        let effects = m.handle(13, 2, Event::Cancel);
+        assert_eq!(effects.last(), Some(&Effect::Status(JobStatus::Canceled)));
     }
 
     #[test]
@@ -642,7 +748,7 @@ mod tests {
             [Effect::Status(JobStatus::Canceled)]
         );
         assert!(
-            m.handle(2, 1, Event::Prepared(1)).is_empty(),
+            m.handle(2, 1, prepared(1)).is_empty(),
             "what was prepared too late is dropped"
         );
     }
@@ -676,8 +782,9 @@ mod tests {
                 rng ^= rng << 17;
                 now += (rng % 60) as i64;
                 let (subtask, id) = ((0, (rng >> 8) as usize % 2), 1 + (rng >> 16) % 5);
-                let event = match (rng >> 32) % 12 {
-                    0 => Event::Prepared(id),
+                let event = match (rng >> 32) % 13 {
+                    0 => prepared(id),
+                    12 => Event::Want(CheckpointKind::Rescale),
                     1 => Event::Drained(subtask),
                     2 => Event::Ended(subtask),
                     3 => Event::TaskFailed(subtask, failure(rng % 10 != 0)),
@@ -697,7 +804,7 @@ mod tests {
                             assert!(!running);
                             running = true;
                         }
-                        Effect::Restarting(..) => running = false,
+                        Effect::Restarting(..) | Effect::Prepare(_) => running = false,
                         _ => {}
                     }
                 }

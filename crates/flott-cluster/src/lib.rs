@@ -10,6 +10,7 @@
 
 mod adopt;
 mod alignment;
+mod allocation;
 mod commit;
 pub mod coordinator;
 pub mod demand;
@@ -27,6 +28,8 @@ pub mod job_state;
 mod prepare;
 pub mod protocol;
 pub mod report;
+pub mod requirements;
+mod rescaling;
 pub mod resources;
 pub mod restart;
 pub mod restore_check;

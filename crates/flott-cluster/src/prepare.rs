@@ -4,6 +4,7 @@ use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource, RestoredStates};
 use crate::error::ClusterError;
 use crate::protocol::OperatorStates;
+use crate::requirements::parallelism_of;
 use crate::resources::Allocation;
 use crate::storage::{RestorePoint, Storage};
 use crate::taskmanager::load_states;
@@ -18,6 +19,10 @@ use std::time::Duration;
 
 /// An attempt that may be deployed.
 pub(crate) struct Prepared {
+    /// The job, at the parallelism that it has slots for.
+    pub(crate) ctx: JobContext,
+    /// Its sources.
+    pub(crate) made: HashMap<NodeId, JobSource>,
     /// What the operators start from.
     pub(crate) states: Vec<OperatorStates>,
     /// The same, read, if all tasks run in this process.
@@ -49,7 +54,7 @@ pub(crate) struct Enumerated {
 /// Settles what sinks left open, waits for slots, then finds state and splits: those of the newest checkpoint, or else of `restore`.
 pub(crate) async fn prepare(
     ctx: &JobContext,
-    allocation: impl Future<Output = Result<Allocation, ClusterError>>,
+    allocation: impl Future<Output = Result<(JobContext, Allocation), ClusterError>>,
     storage: &Storage,
     sources: &HashMap<NodeId, JobSource>,
     committers: &BTreeMap<NodeId, SharedCommitter>,
@@ -75,7 +80,14 @@ pub(crate) async fn prepare(
     if let Some(point) = &point {
         storage.committed(point).await;
     }
-    let allocation = allocation.await?;
+    let before = ctx;
+    let (ctx, allocation) = allocation.await?;
+    let ctx = &ctx;
+    let made = match parallelism_of(&before.graph) == parallelism_of(&ctx.graph) {
+        true => sources.clone(),
+        // What a source is may depend on the number of its subtasks.
+        false => ctx.sources()?,
+    };
     let (mut states, mut splits) = match &point {
         Some(point) => {
             let kind = match point.manifest().kind {
@@ -88,7 +100,7 @@ pub(crate) async fn prepare(
         None => Default::default(),
     };
     let mut enumerated = vec![];
-    for (id, JobSource { source, .. }) in sources {
+    for (id, JobSource { source, .. }) in &made {
         let node = &ctx.plan.nodes[*id];
         let restored = point.as_ref().and_then(|p| p.coordinator_state(node.operator_id));
         let mut enumerator = source
@@ -119,6 +131,8 @@ pub(crate) async fn prepare(
         loaded = load_states(point.root(), states, |id| point.take_loaded(id)).await?;
     }
     Ok(Prepared {
+        ctx: ctx.clone(),
+        made,
         states,
         loaded,
         restored: point.as_ref().map(|p| (p.manifest().checkpoint_id, p.path())),

@@ -105,6 +105,7 @@ impl Reporter {
         let of_job = [
             ("uptime", stats.uptime_ms() as f64),
             ("numRestarts", stats.restarts() as f64),
+            ("numRescales", stats.rescales() as f64),
             ("numberOfCompletedCheckpoints", checkpoints.completed as f64),
             ("numberOfFailedCheckpoints", checkpoints.failed as f64),
             (

@@ -1,11 +1,10 @@
 //! Slots: where the subtasks of a job run.
 //!
 //! A TaskManager offers slots; a slot holds one subtask of every vertex of a slot sharing group. A job asks [`Slots`] for as many
-//! as its widest vertex of each group has subtasks, and gives them back by dropping the [`Allocation`].
+//! as its widest vertex of each group has subtasks ([`crate::allocation`]), and gives them back by dropping the [`Allocation`].
 
 use crate::coordinator::SubtaskId;
 pub use crate::deployed::Deployed;
-use crate::error::ClusterError;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::taskmanager::TaskManager;
 use async_trait::async_trait;
@@ -15,6 +14,8 @@ use flott_runtime::metrics::TaskReading;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// A TaskManager, for people and tools.
 #[derive(Debug, Clone, Default)]
@@ -44,11 +45,28 @@ pub struct TaskManagerInfo {
 /// Who has slots.
 #[async_trait]
 pub trait Slots: Send + Sync {
-    /// Waits for slots, `needed` by slot sharing group. Cancel-safe.
-    ///
-    /// # Errors
-    /// If there are not enough within `slot.request.timeout`.
-    async fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError>;
+    /// Takes slots, `needed` by slot sharing group, if there are as many.
+    fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation>;
+
+    /// Slots that a job has or might have now; `None`: as many as it likes.
+    fn available(&self, _job: JobId) -> Option<usize> {
+        None
+    }
+
+    /// Tells when slots have come, gone, or come free; `None` where that never happens.
+    fn changes(&self) -> Option<watch::Receiver<()>> {
+        None
+    }
+
+    /// How long a job waits for slots (`slot.request.timeout`); `None`: without end.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What there is, for who waits.
+    fn describe(&self) -> String {
+        "as many slots as one likes".to_owned()
+    }
 
     /// From now on only what TaskManagers still run of these jobs is kept for being taken over.
     fn await_attempts_of(&self, _jobs: BTreeSet<JobId>) {}
@@ -167,8 +185,8 @@ impl WithinProcess {
 
 #[async_trait]
 impl Slots for WithinProcess {
-    async fn allocate(&self, _job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError> {
-        Ok(Allocation {
+    fn allocate(&self, _job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
+        Some(Allocation {
             task_managers: vec![self.0.clone()],
             groups: needed
                 .iter()

@@ -7,7 +7,6 @@
 //! A TaskManager that registers with what it still runs of an earlier JobManager's keeps those slots for it, until its job takes them over
 //! ([`SlotPool::adopt`]) or it is told to give them up.
 
-use crate::error::ClusterError;
 use crate::protocol::{AttemptId, HeldAttempt, Order};
 use crate::resources::{Adopted, Allocation, Deployed, Slots, TaskManagerInfo, TaskManagerRef};
 use async_trait::async_trait;
@@ -18,7 +17,7 @@ use flott_runtime::task::TaskCommand;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// How long a new leader waits for TaskManagers that run what it could go on with.
@@ -34,8 +33,8 @@ struct Inner {
     spreads: bool,
     started: Instant,
     state: Mutex<State>,
-    /// Slots have come, or come free.
-    changed: Notify,
+    /// Slots have come, gone, or come free.
+    changed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -125,7 +124,7 @@ impl SlotPool {
                 awaited: Some(BTreeSet::new()),
                 ..State::default()
             }),
-            changed: Notify::new(),
+            changed: watch::Sender::new(()),
         })))
     }
 
@@ -166,7 +165,7 @@ impl SlotPool {
             state.managers.push(registered);
             number
         };
-        self.0.changed.notify_waiters();
+        self.0.changed.send_replace(());
         Registration {
             pool: self.clone(),
             number,
@@ -271,17 +270,6 @@ impl SlotPool {
             held: Some(Box::new(held)),
         })
     }
-
-    /// What there is, for who waits.
-    fn describe(&self) -> String {
-        let state = self.state();
-        let slots: usize = state.managers.iter().map(|m| m.info.slots).sum();
-        let free: usize = state.managers.iter().map(Registered::free).sum();
-        match state.managers.len() {
-            0 => "no TaskManager is there".to_owned(),
-            managers => format!("{managers} TaskManagers offer {slots} slots, of which {free} are free"),
-        }
-    }
 }
 
 /// Slots in use.
@@ -300,7 +288,7 @@ impl Drop for Held {
             }
         }
         drop(state);
-        self.pool.0.changed.notify_waiters();
+        self.pool.0.changed.send_replace(());
     }
 }
 
@@ -323,35 +311,36 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.pool.state().managers.retain(|m| m.number != self.number);
+        self.pool.0.changed.send_replace(());
     }
 }
 
 #[async_trait]
 impl Slots for SlotPool {
-    async fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError> {
-        let deadline = Instant::now() + self.0.timeout;
-        let wanted: usize = needed.values().sum();
-        let mut is_told = false;
-        loop {
-            let changed = self.0.changed.notified();
-            tokio::pin!(changed);
-            // From here on no change is missed.
-            changed.as_mut().enable();
-            if let Some(allocation) = self.take(job, needed) {
-                return Ok(allocation);
-            }
-            if !is_told {
-                is_told = true;
-                tracing::warn!(%job, "the job waits for {wanted} slots: {}", self.describe());
-            }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return Err(ClusterError::Resources(format!(
-                    "the job needs {wanted} slots and did not get them within {} s (slot.request.timeout): {}; start more TaskManagers, \
-                     raise taskmanager.numberOfTaskSlots, or lower the parallelism",
-                    self.0.timeout.as_secs(),
-                    self.describe()
-                )));
-            }
+    fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
+        self.take(job, needed)
+    }
+
+    fn available(&self, job: JobId) -> Option<usize> {
+        let of_job = |m: &Registered| m.info.allocated.iter().filter(|of| **of == job).count();
+        Some(self.state().managers.iter().map(|m| m.free() + of_job(m)).sum())
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<()>> {
+        Some(self.0.changed.subscribe())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.0.timeout)
+    }
+
+    fn describe(&self) -> String {
+        let state = self.state();
+        let slots: usize = state.managers.iter().map(|m| m.info.slots).sum();
+        let free: usize = state.managers.iter().map(Registered::free).sum();
+        match state.managers.len() {
+            0 => "no TaskManager is there".to_owned(),
+            managers => format!("{managers} TaskManagers offer {slots} slots, of which {free} are free"),
         }
     }
 
@@ -362,7 +351,7 @@ impl Slots for SlotPool {
         }
         state.awaited = Some(jobs);
         drop(state);
-        self.0.changed.notify_waiters();
+        self.0.changed.send_replace(());
     }
 
     fn give_up(&self, job: JobId) {
@@ -374,16 +363,13 @@ impl Slots for SlotPool {
             manager.give_up(|held| held.id.job == job);
         }
         drop(state);
-        self.0.changed.notify_waiters();
+        self.0.changed.send_replace(());
     }
 
     async fn adopt(&self, job: JobId, newest: Option<CheckpointId>) -> Option<Adopted> {
         let deadline = self.0.started + ADOPTION_PATIENCE;
+        let mut changes = self.0.changed.subscribe();
         let adopted = loop {
-            let changed = self.0.changed.notified();
-            tokio::pin!(changed);
-            // From here on no change is missed.
-            changed.as_mut().enable();
             match self.take_over(job, newest) {
                 Outlook::Adopted(adopted) => break Some(adopted),
                 Outlook::Never(why) => {
@@ -392,7 +378,7 @@ impl Slots for SlotPool {
                 }
                 Outlook::NotYet => {}
             }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 break None;
             }
         };
@@ -465,24 +451,20 @@ mod tests {
         groups.map(of_group).collect()
     }
 
-    #[tokio::test]
-    async fn neighbours_share_a_task_manager_and_slots_come_back() {
-        let pool = pool(&[("slot.request.timeout", "50 ms")]);
+    #[test]
+    fn neighbours_share_a_task_manager_and_slots_come_back() {
+        let pool = pool(&[]);
         let _one = add(&pool, "one", 2);
         let two = add(&pool, "two", 3);
-        let held = pool.allocate(JobId(1), &needed(&[("a", 3), ("b", 1)])).await.unwrap();
+        let held = pool.allocate(JobId(1), &needed(&[("a", 3), ("b", 1)])).unwrap();
         assert_eq!(places(&held), [("a", vec!["one", "one", "two"]), ("b", vec!["two"])]);
         assert_eq!((held.slots_of(0), held.slots_of(1)), (2, 2));
-        let error = pool.allocate(JobId(2), &needed(&[("a", 2)])).await.err().unwrap();
-        assert!(
-            error
-                .to_string()
-                .contains("2 TaskManagers offer 5 slots, of which 1 are free"),
-            "{error}"
-        );
+        assert!(pool.allocate(JobId(2), &needed(&[("a", 2)])).is_none());
+        assert_eq!(pool.describe(), "2 TaskManagers offer 5 slots, of which 1 are free");
+        assert_eq!((pool.available(JobId(1)), pool.available(JobId(2))), (Some(5), Some(1)));
         let of_jobs: Vec<_> = pool.task_managers().into_iter().map(|t| t.allocated).collect();
         assert_eq!(of_jobs, [vec![JobId(1); 2], vec![JobId(1); 2]]);
-        let other = pool.allocate(JobId(2), &needed(&[("a", 1)])).await.unwrap();
+        let other = pool.allocate(JobId(2), &needed(&[("a", 1)])).unwrap();
         drop(held);
         assert_eq!(pool.task_managers()[1].allocated, [JobId(2)]);
         drop((two, other));
@@ -490,25 +472,34 @@ mod tests {
         assert_eq!(free, [2]);
     }
 
-    #[tokio::test]
-    async fn slots_are_spread_if_asked_for() {
+    #[test]
+    fn slots_are_spread_if_asked_for() {
         let pool = pool(&[("taskmanager.load-balance.mode", "SLOTS")]);
         let _all = [add(&pool, "one", 2), add(&pool, "two", 2)];
-        let held = pool.allocate(JobId(1), &needed(&[("a", 3)])).await.unwrap();
+        let held = pool.allocate(JobId(1), &needed(&[("a", 3)])).unwrap();
         assert_eq!(places(&held), [("a", vec!["one", "two", "one"])]);
     }
 
-    #[tokio::test]
-    async fn who_waits_gets_slots_when_they_come() {
+    #[test]
+    fn slots_that_come_and_go_are_told() {
         let pool = pool(&[]);
-        let needed = needed(&[("a", 1)]);
-        let waiting = pool.allocate(JobId(1), &needed);
-        tokio::pin!(waiting);
-        let soon = Duration::from_millis(20);
-        assert!(tokio::time::timeout(soon, &mut waiting).await.is_err());
-        let _one = add(&pool, "one", 1);
-        assert_eq!(places(&waiting.await.unwrap()), [("a", vec!["one"])]);
+        let mut changes = pool.changes().unwrap();
+        let mut is_told = || {
+            let told = changes.has_changed().unwrap();
+            changes.mark_unchanged();
+            told
+        };
+        assert!(!is_told());
+        let one = add(&pool, "one", 1);
+        assert!(is_told());
+        let held = pool.allocate(JobId(1), &needed(&[("a", 1)]));
+        assert!(!is_told());
+        drop(held);
+        assert!(is_told());
+        drop(one);
+        assert!(is_told());
     }
+
     /// An attempt of two TaskManagers, a slot each, which has sent the barriers of checkpoints 3 to 5.
     fn held(job: u128, here: usize) -> HeldAttempt {
         let peer = |id: &str| Peer {

@@ -1,13 +1,14 @@
 //! What a job tells about itself while it runs and afterwards: checkpoints, restarts, latency, counters of its tasks, its events.
 
 use crate::coordinator::{CheckpointKind, SubtaskId};
-use crate::events::{EventKind, EventLog, label_name, shortened};
+use crate::events::{EventKind, EventLog, RescaledVertex, label_name, shortened};
 use crate::execution::Executions;
 use crate::history::{CheckpointHistory, CheckpointRecord, Exceptions, FailedTask};
 use crate::protocol::Peer;
 use crate::resources::TaskManagerInfo;
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, JobStatus};
+use flott_plan::JobGraph;
 use flott_runtime::FailureLabel;
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::{TaskMetrics, TaskReading};
@@ -94,6 +95,7 @@ struct Inner {
     checkpoints: CheckpointStats,
     triggered: Vec<(CheckpointId, Instant)>,
     restarts: u64,
+    rescales: u64,
     failure: Option<String>,
     /// Whose business the failure is with which an attempt ends that is no task's, where that is known.
     label: Option<FailureLabel>,
@@ -217,6 +219,11 @@ impl JobStats {
     /// `numRestarts`
     pub fn restarts(&self) -> u64 {
         self.lock().restarts
+    }
+
+    /// `numRescales`
+    pub fn rescales(&self) -> u64 {
+        self.lock().rescales
     }
 
     /// The failure of the last attempt, or of the job.
@@ -388,6 +395,25 @@ impl JobStats {
     pub(crate) fn submitted(&self, name: &str, restored_from: Option<String>) {
         let name = name.to_owned();
         self.lock().tell(EventKind::Submitted { name, restored_from });
+    }
+
+    /// The job shall go on at this parallelism, by vertex.
+    pub(crate) fn rescaling(&self, graph: &JobGraph, target: &[usize], is_asked: bool) {
+        let changes = graph.vertices.iter().zip(target);
+        let vertices = changes.filter(|(vertex, to)| vertex.parallelism != **to);
+        let vertices = vertices.map(|(vertex, to)| RescaledVertex {
+            name: vertex.name.clone(),
+            from: vertex.parallelism,
+            to: *to,
+        });
+        let event = EventKind::Rescaling {
+            is_asked,
+            vertices: vertices.collect(),
+        };
+        tracing::info!("{event}");
+        let mut inner = self.lock();
+        inner.rescales += 1;
+        inner.tell(event);
     }
 
     /// An attempt of these subtasks asks for slots.

@@ -25,6 +25,7 @@ use flott_runtime::{FailureLabel, Registry, TaskError, Waker};
 use flott_state::OperatorSnapshot;
 use flott_state::persist::ConfirmationTicket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::ready;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -101,8 +102,10 @@ impl SteppedJob {
             committers,
             ..
         } = accept(&slots, registry, clock, submission, Origin::Submitted).await?;
-        let needed = ctx.slots_needed();
-        let allocation = slots.allocate(ctx.job_id, &needed);
+        let allocation = slots.allocate(ctx.job_id, &ctx.slots_needed());
+        let as_it_is = allocation.map(|allocation| (ctx.clone(), allocation));
+        let none = || ClusterError::Resources("there are no slots in this process".to_owned());
+        let allocation = ready(as_it_is.ok_or_else(none));
         let prepared = prepare(&ctx, allocation, &storage, &sources, &committers, restore).await?;
         let views = ctx.views(1);
         let share = Share::whole(&ctx.graph, &views);

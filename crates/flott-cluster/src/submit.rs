@@ -4,8 +4,10 @@ use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
 use crate::high_availability::jobs::JobRecord;
-use crate::job_master::{JobMaster, Message};
+use crate::job_master::{JobMaster, Message, Shown};
 use crate::job_state::JobMachine;
+use crate::requirements::{RequestedBounds, ResourceRequirements, Scheduler, SchedulerSettings, overridden};
+use crate::rescaling::Rescaling;
 use crate::resources::{Adopted, Slots, WithinProcess};
 use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
@@ -80,17 +82,39 @@ pub struct JobHandle {
     pub restored_from: Option<String>,
     /// The options that it runs under.
     pub options: Arc<Options>,
-    /// Its plan, fitted to the state that it started from.
+    /// Its plan, fitted to the state that it started from; the parallelism of now [`Self::graph`] has.
     pub plan: Arc<Plan>,
-    /// Its chains.
-    pub graph: Arc<JobGraph>,
     /// Counters.
     pub stats: Arc<JobStats>,
     status: watch::Receiver<JobStatus>,
+    graph: watch::Receiver<Arc<JobGraph>>,
+    requirements: watch::Receiver<Arc<ResourceRequirements>>,
     sender: UnboundedSender<Message>,
 }
 
 impl JobHandle {
+    /// Its chains, as they run.
+    pub fn graph(&self) -> Arc<JobGraph> {
+        self.graph.borrow().clone()
+    }
+
+    /// The bounds of its parallelism.
+    pub fn requirements(&self) -> RequestedBounds {
+        self.requirements.borrow().to_requested(&self.plan, &self.graph())
+    }
+
+    /// Has the job run at a parallelism within these bounds from now on, as soon as there are slots: it is rescaled while it runs. Not
+    /// cancel-safe: it may happen anyway.
+    ///
+    /// # Errors
+    /// If the bounds are such as a vertex cannot have, or the job has ended.
+    pub async fn require(&self, bounds: RequestedBounds) -> Result<(), String> {
+        let (answer, done) = oneshot::channel();
+        let _ = self.sender.send(Message::Require(bounds, answer));
+        done.await
+            .unwrap_or_else(|_| Err(format!("the job is {}", self.status())))
+    }
+
     /// The status now.
     pub fn status(&self) -> JobStatus {
         *self.status.borrow()
@@ -188,15 +212,17 @@ pub(crate) struct Accepted {
     /// What runs of it, since an earlier leader's time.
     pub(crate) adopted: Option<Adopted>,
     pub(crate) origin: Origin,
+    pub(crate) scheduling: SchedulerSettings,
+    pub(crate) requirements: ResourceRequirements,
 }
 
 /// Where a job comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// Somebody has submitted it now.
     Submitted,
-    /// Another leader has run it.
-    TakenOver(JobId),
+    /// Another leader has run it; the parallelism that users have asked for since it was submitted.
+    TakenOver(JobId, Option<RequestedBounds>),
 }
 
 /// Judges a job, and opens its storage.
@@ -218,9 +244,10 @@ pub(crate) async fn accept(
     RestartStrategy::from_options(&options, settings.interval_ms.is_some())?;
     BackendSettings::from_options(&options).map_err(TaskError::from)?;
     let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
-    let job_id = match origin {
+    let scheduling = SchedulerSettings::from_options(&options)?;
+    let job_id = match &origin {
         Origin::Submitted => new_id(&plan, &clock),
-        Origin::TakenOver(id) => id,
+        Origin::TakenOver(id, _) => *id,
     };
     let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
     let is_taken_over = origin != Origin::Submitted;
@@ -240,6 +267,7 @@ pub(crate) async fn accept(
         fit(&mut plan, point, submission.allow_non_restored_state)?;
     }
     let graph = Arc::new(JobGraph::of(&plan, chaining));
+    let parallelism = overridden(&plan, &graph)?;
     let generation = storage.generation();
     let ctx = JobContext {
         job_id,
@@ -249,6 +277,12 @@ pub(crate) async fn accept(
         registry,
         clock,
         generation,
+    };
+    let ctx = ctx.at(&parallelism);
+    let requirements = requirements_of(&ctx, &origin, scheduling.scheduler);
+    let ctx = match &adopted {
+        Some(adopted) => ctx.at(&adopted.deployed.placement.iter().map(Vec::len).collect::<Vec<_>>()),
+        None => ctx,
     };
     let (sources, committers) = edges_of(&ctx)?;
     Ok(Accepted {
@@ -260,6 +294,20 @@ pub(crate) async fn accept(
         committers,
         adopted,
         origin,
+        scheduling,
+        requirements,
+    })
+}
+
+/// What a job shall have: as it was submitted, or as users have asked for since.
+fn requirements_of(ctx: &JobContext, origin: &Origin, scheduler: Scheduler) -> ResourceRequirements {
+    let submitted = || ResourceRequirements::of(&ctx.plan, &ctx.graph, scheduler);
+    let Origin::TakenOver(job, Some(requested)) = origin else {
+        return submitted();
+    };
+    ResourceRequirements::requested(&ctx.plan, &ctx.graph, requested).unwrap_or_else(|why| {
+        tracing::error!(%job, why, "the parallelism that was asked for does not fit the job any more");
+        submitted()
     })
 }
 
@@ -343,6 +391,8 @@ pub(crate) fn launch(
         committers,
         adopted,
         origin,
+        scheduling,
+        requirements,
     } = accepted;
     let strategy = RestartStrategy::from_options(&ctx.options, settings.interval_ms.is_some())?;
     let (machine, effects) = match &adopted {
@@ -358,6 +408,8 @@ pub(crate) fn launch(
         ),
     };
     let (status_sender, status) = watch::channel(JobStatus::Created);
+    let (graph_sender, graph) = watch::channel(ctx.graph.clone());
+    let (requirements_sender, requirements) = watch::channel(Arc::new(requirements));
     let (sender, inbox) = unbounded_channel();
     let stats = Arc::new(JobStats::default());
     let handle = JobHandle {
@@ -366,10 +418,17 @@ pub(crate) fn launch(
         restored_from: restore.as_ref().map(RestorePoint::path),
         options: ctx.options.clone(),
         plan: ctx.plan.clone(),
-        graph: ctx.graph.clone(),
         stats: stats.clone(),
         status,
+        graph,
+        requirements,
         sender: sender.clone(),
+    };
+    let shown = Shown {
+        status: status_sender,
+        graph: graph_sender,
+        requirements: requirements_sender,
+        stats,
     };
     let master = JobMaster::new(
         ctx,
@@ -382,8 +441,8 @@ pub(crate) fn launch(
         record,
         settings.savepoint_dir,
         (sender, inbox),
-        status_sender,
-        stats,
+        shown,
+        Rescaling::new(scheduling),
     );
     let running = tokio::spawn(master.run(effects, adopted));
     Ok((handle, running.abort_handle()))

@@ -152,6 +152,7 @@ mod tests {
                 description: String::new(),
                 role: *role,
                 parallelism: *parallelism,
+                fixed_parallelism: false,
                 max_parallelism: 128,
                 chaining: Chaining::Always,
                 slot_sharing_group: None,

@@ -119,6 +119,9 @@ pub struct Node {
     pub role: Role,
     /// Number of subtasks.
     pub parallelism: usize,
+    /// Whether it is right at this parallelism only: rescaling leaves it as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_parallelism: bool,
     /// Number of key groups: fixed for the life of the state.
     pub max_parallelism: usize,
     /// Chaining hint.

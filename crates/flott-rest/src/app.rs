@@ -43,10 +43,12 @@ impl App {
 ///
 /// # Errors
 /// 400 if the id is none, 404 if the job has no such vertex.
-pub(crate) fn vertex<'a>(job: &'a JobHandle, id: &str) -> Result<&'a Vertex, RestError> {
+pub(crate) fn vertex(job: &JobHandle, id: &str) -> Result<Vertex, RestError> {
     let wanted = request::id("vertexid", id)?;
-    let mut vertices = job.graph.vertices.iter();
+    let graph = job.graph();
+    let mut vertices = graph.vertices.iter();
     let found = vertices.find(|vertex| job.plan.nodes[vertex.nodes[0]].operator_id.0 == wanted);
+    let found = found.cloned();
     found.ok_or_else(|| RestError::not_found(format!("JobVertex {id} not found")))
 }
 

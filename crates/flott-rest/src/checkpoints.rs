@@ -162,7 +162,8 @@ pub(crate) async fn details(State(app): State<App>, Path((id, number)): Path<(St
     match job.stats.checkpoint_history().record(checkpoint) {
         Some(record) => {
             let mut answer = row(record, now_ms());
-            let vertices = job.graph.vertices.iter();
+            let graph = job.graph();
+            let vertices = graph.vertices.iter();
             let parts = vertices.map(|vertex| (vertex_id(&job, vertex), part(record, vertex)));
             answer["tasks"] = parts.collect::<Map<_, _>>().into();
             Ok(Json::ok(answer))

@@ -30,7 +30,7 @@ pub(crate) async fn dashboard(State(app): State<App>) -> Answer {
         "features": {
             "web-submit": false,
             "web-cancel": true,
-            "web-rescale": false,
+            "web-rescale": options.boolean("web.rescale.enable").ok().flatten().unwrap_or(true),
             "web-history": false,
         },
     })))

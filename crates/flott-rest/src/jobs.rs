@@ -36,7 +36,8 @@ fn summary(job: &JobHandle, now_ms: i64) -> Value {
     let times = Times::of_job(job, now_ms);
     let changes = job.stats.status_times();
     let executions = job.stats.executions();
-    let vertices = job.graph.vertices.iter();
+    let graph = job.graph();
+    let vertices = graph.vertices.iter();
     json!({
         "jid": job.job_id,
         "name": job.name,
@@ -62,7 +63,8 @@ pub(crate) async fn details(State(app): State<App>, Path(id): Path<String>) -> A
     let now_ms = now_ms();
     let times = Times::of_job(&job, now_ms);
     let executions = job.stats.executions();
-    let vertices = job.graph.vertices.iter();
+    let graph = job.graph();
+    let vertices = graph.vertices.iter();
     let states = vertices
         .clone()
         .map(|vertex| ExecutionState::of_vertex(status::of_subtasks(&executions, vertex)));
@@ -75,7 +77,8 @@ pub(crate) async fn details(State(app): State<App>, Path(id): Path<String>) -> A
         "isStoppable": false,
         "state": job.status().to_string(),
         "job-type": "STREAMING",
-        "schedulerType": "Default",
+        // What tells the dashboard, and autoscalers, that jobs can be rescaled.
+        "schedulerType": "Adaptive",
         "start-time": times.start_ms,
         "end-time": times.end_ms,
         "duration": times.duration_ms,

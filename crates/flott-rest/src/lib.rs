@@ -50,6 +50,7 @@ mod operations;
 mod plan;
 mod rates;
 mod request;
+mod requirements;
 mod role;
 mod routes;
 mod savepoints;

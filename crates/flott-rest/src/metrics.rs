@@ -28,6 +28,7 @@ pub(crate) async fn of_job(State(app): State<App>, Path(id): Path<String>, RawQu
         ("downtime", Number::Whole(0)),
         ("runningTime", Number::count(if is_running { up_ms } else { 0 })),
         ("numRestarts", Number::count(job.stats.restarts())),
+        ("numRescales", Number::count(job.stats.rescales())),
         ("fullRestarts", Number::count(job.stats.restarts())),
         ("numberOfCompletedCheckpoints", Number::count(history.completed)),
         ("numberOfFailedCheckpoints", Number::count(history.failed)),

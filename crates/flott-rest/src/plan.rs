@@ -4,7 +4,7 @@ use crate::app::{App, vertex_id};
 use crate::error::{Answer, Json};
 use axum::extract::{Path, State};
 use flott_cluster::JobHandle;
-use flott_plan::{Partitioning, Vertex};
+use flott_plan::{JobGraph, Partitioning, Vertex};
 use serde_json::{Value, json};
 
 /// `GET /jobs/:job/plan`
@@ -16,7 +16,8 @@ pub(crate) async fn plan(State(app): State<App>, Path(id): Path<String>) -> Answ
 /// The plan of a job.
 pub(crate) fn of_job(job: &JobHandle) -> Value {
     // Flink lists sinks first.
-    let nodes = job.graph.vertices.iter().rev().map(|vertex| node(job, vertex));
+    let graph = job.graph();
+    let nodes = graph.vertices.iter().rev().map(|vertex| node(job, &graph, vertex));
     json!({
         "jid": job.job_id,
         "name": job.name,
@@ -25,12 +26,12 @@ pub(crate) fn of_job(job: &JobHandle) -> Value {
     })
 }
 
-fn node(job: &JobHandle, vertex: &Vertex) -> Value {
-    let edges = job.graph.edges.iter().filter(|edge| edge.to == vertex.id);
+fn node(job: &JobHandle, graph: &JobGraph, vertex: &Vertex) -> Value {
+    let edges = graph.edges.iter().filter(|edge| edge.to == vertex.id);
     let input = |(num, edge): (usize, &flott_plan::VertexEdge)| {
         json!({
             "num": num,
-            "id": vertex_id(job, &job.graph.vertices[edge.from]),
+            "id": vertex_id(job, &graph.vertices[edge.from]),
             "ship_strategy": ship_strategy(&edge.partitioning),
             "exchange": "pipelined_bounded",
         })

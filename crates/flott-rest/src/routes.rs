@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::error::RestError;
 use crate::{
-    checkpoints, events, exceptions, jobmanager, jobs, logs, metrics, openapi, plan, savepoints, submit, subtasks,
-    taskmanagers, vertices,
+    checkpoints, events, exceptions, jobmanager, jobs, logs, metrics, openapi, plan, requirements, savepoints, submit,
+    subtasks, taskmanagers, vertices,
 };
 use axum::Router;
 use axum::handler::Handler;
@@ -62,6 +62,8 @@ fn all() -> Vec<Route> {
         ),
         get("/jobs/{job}/vertices/{vertex}/metrics", metrics::of_vertex),
         get("/jobs/{job}/vertices/{vertex}/subtasks/metrics", metrics::over_subtasks),
+        get("/jobs/{job}/resource-requirements", requirements::current),
+        put("/jobs/{job}/resource-requirements", requirements::change),
         get("/jobs/{job}/checkpoints", checkpoints::history),
         post("/jobs/{job}/checkpoints", savepoints::trigger_checkpoint),
         get("/jobs/{job}/checkpoints/config", checkpoints::config),
@@ -82,6 +84,10 @@ fn get<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route 
 
 fn post<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
     (Method::POST, path, routing::post(handler))
+}
+
+fn put<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    (Method::PUT, path, routing::put(handler))
 }
 
 fn patch<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {

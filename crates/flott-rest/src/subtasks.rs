@@ -126,7 +126,7 @@ pub(crate) async fn details(
     Path((id, vertex_id, subtask)): Path<(String, String, String)>,
 ) -> Answer {
     let job = app.job(&id)?;
-    let vertex = vertex(&job, &vertex_id)?;
+    let vertex = &vertex(&job, &vertex_id)?;
     let index = index_of(vertex, &subtask)?;
     let (executions, views) = (job.stats.executions(), metrics::subtasks(&job, vertex.id));
     let all = Subtask::all_of(vertex, &executions, &views);
@@ -155,7 +155,7 @@ pub(crate) async fn metrics_of(
     RawQuery(raw): RawQuery,
 ) -> Answer {
     let job = app.job(&id)?;
-    let vertex = vertex(&job, &vertex_id)?;
+    let vertex = &vertex(&job, &vertex_id)?;
     let index = index_of(vertex, &subtask)?;
     let views = metrics::subtasks(&job, vertex.id);
     let view = views.iter().find(|view| view.0.1 == index);
@@ -165,7 +165,7 @@ pub(crate) async fn metrics_of(
 /// `GET /jobs/:job/vertices/:vertex/subtasktimes`
 pub(crate) async fn times(State(app): State<App>, Path((id, vertex_id)): Path<(String, String)>) -> Answer {
     let job = app.job(&id)?;
-    let vertex = vertex(&job, &vertex_id)?;
+    let vertex = &vertex(&job, &vertex_id)?;
     let (executions, now_ms) = (job.stats.executions(), now_ms());
     let row = |subtask: Subtask<'_>| {
         json!({
@@ -187,7 +187,7 @@ pub(crate) async fn times(State(app): State<App>, Path((id, vertex_id)): Path<(S
 /// `GET /jobs/:job/vertices/:vertex/taskmanagers`
 pub(crate) async fn by_task_manager(State(app): State<App>, Path((id, vertex_id)): Path<(String, String)>) -> Answer {
     let job = app.job(&id)?;
-    let vertex = vertex(&job, &vertex_id)?;
+    let vertex = &vertex(&job, &vertex_id)?;
     let (executions, views) = (job.stats.executions(), metrics::subtasks(&job, vertex.id));
     let mut managers: BTreeMap<(String, String), Vec<Subtask<'_>>> = BTreeMap::new();
     for subtask in Subtask::all_of(vertex, &executions, &views) {
@@ -231,7 +231,7 @@ pub(crate) async fn accumulators_of_subtasks(
     Path((id, vertex_id)): Path<(String, String)>,
 ) -> Answer {
     let job = app.job(&id)?;
-    let vertex = vertex(&job, &vertex_id)?;
+    let vertex = &vertex(&job, &vertex_id)?;
     let executions = job.stats.executions();
     let row = |subtask: Subtask<'_>| {
         json!({

@@ -25,7 +25,7 @@ pub(crate) fn task_manager_id(at: Option<&Peer>) -> &str {
 /// `GET /jobs/:job/vertices/:vertex`
 pub(crate) async fn details(State(app): State<App>, Path((id, vertex_id)): Path<(String, String)>) -> Answer {
     let job = app.job(&id)?;
-    let vertex = vertex(&job, &vertex_id)?;
+    let vertex = &vertex(&job, &vertex_id)?;
     let now_ms = now_ms();
     let (executions, views) = (job.stats.executions(), subtasks(&job, vertex.id));
     let all = Subtask::all_of(vertex, &executions, &views);

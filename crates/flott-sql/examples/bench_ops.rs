@@ -223,6 +223,7 @@ fn operator(registry: &Registry, kind: &str, spec: serde_json::Value) -> Result<
         description: String::new(),
         role: Role::Operator,
         parallelism: 1,
+        fixed_parallelism: false,
         max_parallelism: 128,
         chaining: Chaining::Always,
         slot_sharing_group: None,

@@ -95,6 +95,14 @@ impl JobManager {
         self.request(Method::POST, path, body).await
     }
 
+    /// Wants something to be so.
+    ///
+    /// # Errors
+    /// If there is no JobManager, or it refuses: its reason.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.request(Method::PUT, path, body).await
+    }
+
     /// Wants something changed.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! Commands about jobs of a JobManager elsewhere, over its REST API: `flott list`, `events`, `logs`, `cancel`, `stop`, `savepoint`, `checkpoint`,
-//! and `flott run -m`.
+//! `rescale`, and `flott run -m`.
 //!
 //! They print what Flink's command line prints, so that scripts around it go on working; with `--json` what the JobManager answered.
 
@@ -7,12 +7,14 @@ mod events;
 mod http;
 mod jobs;
 mod logs;
+mod rescale;
 mod savepoints;
 mod submit;
 
 pub use events::{EventsArgs, events};
 pub use jobs::{CancelArgs, ListArgs, cancel, list};
 pub use logs::{LogsArgs, logs};
+pub use rescale::{RescaleArgs, rescale};
 pub use savepoints::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub use submit::run;
 

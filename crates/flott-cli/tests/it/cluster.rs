@@ -264,6 +264,27 @@ fn a_job_is_stopped_behind_a_savepoint_and_goes_on_at_another_parallelism() {
 }
 
 #[test]
+fn a_job_is_rescaled_again_and_again_while_task_managers_are_killed() {
+    let trial = Trial::to_topic();
+    let mut cluster = Processes::start(3, "");
+    cluster.submit(&trial, "1", From::Nothing);
+    for (phase, parallelism) in ["3", "1", "2"].into_iter().cycle().take(PHASES as usize).enumerate() {
+        let feeding = trial.feed(phase as i64);
+        let (id, _) = cluster.job();
+        let rest = cluster.rest.clone();
+        let rescaling = std::thread::spawn(move || flott(&["rescale", &id, "-p", parallelism, "-m", &rest]));
+        if phase % 2 == 1 {
+            // Wherever the rescaling is by then.
+            cluster.task_managers.pop().unwrap().kill();
+            cluster.add_task_manager("");
+        }
+        rescaling.join().unwrap().expect(0);
+        feeding.join().unwrap();
+    }
+    assert_eq!(settle(&trial), Ok(()));
+}
+
+#[test]
 fn what_cannot_be_reached_is_named() {
     let nobody = flott(&["list", "-m", "127.0.0.1:1"]).expect(1);
     assert!(nobody.err.contains("127.0.0.1:1"), "{}", nobody.err);

@@ -160,6 +160,44 @@ fn a_job_goes_on_from_the_savepoint_that_it_was_stopped_with() {
 }
 
 #[test]
+fn a_job_is_rescaled_while_it_runs() {
+    let manager = JobManager::start();
+    let job = manager.endless();
+    let id = job.job_id.to_string();
+    let parallelism = || job.graph().vertices.iter().map(|v| v.parallelism).collect::<Vec<_>>();
+    let told = manager.flott(&["rescale", &id, "-p", "3"]).expect(0);
+    assert_eq!(told.out.trim_end(), format!("Job {id} is rescaled."));
+    assert_eq!(parallelism(), [3]);
+    let vertex = job.requirements().into_keys().next().unwrap().to_string();
+    let one = format!("{vertex}=2");
+    let json = manager
+        .flott(&["rescale", &id, "--vertex", &one, "--min", "1", "--json"])
+        .expect(0);
+    assert!(
+        json.out.contains("\"lowerBound\":1") && json.out.contains("\"upperBound\":2"),
+        "{}",
+        json.out
+    );
+    assert_eq!(
+        (parallelism(), job.stats.restarts(), job.stats.rescales()),
+        (vec![2], 0, 2)
+    );
+    for (args, code, part) in [
+        (&[][..], 2, "--parallelism"),
+        (&["--vertex", "abc=1"], 1, "the job has no such vertex"),
+        (&["--vertex", "abc"], 2, "ID=N"),
+        (&["-p", "0"], 1, "at least 1"),
+    ] {
+        let refused = manager.flott(&[&["rescale", &id], args].concat()).expect(code);
+        assert!(refused.err.contains(part), "{}", refused.err);
+    }
+    job.cancel();
+    assert!(wait_for(|| job.status() == JobStatus::Canceled));
+    let ended = manager.flott(&["rescale", &id, "-p", "1"]).expect(1);
+    assert!(ended.err.contains("is CANCELED"), "{}", ended.err);
+}
+
+#[test]
 fn events_of_a_job_are_told_with_the_place_of_its_failure() {
     let manager = JobManager::start();
     let sql = "SET 'restart-strategy.type' = 'none'; INSERT INTO nothing SELECT 1 / (n - n) FROM few;";

@@ -4,13 +4,15 @@
 //! jobs/
 //!   5cd2e07b…/000000     submitted: its plan, and what it starts from
 //!   5cd2e07b…/000001     taken over by the leader of epoch 4
-//!   5cd2e07b…/000002     ended
+//!   5cd2e07b…/000002     asked for another parallelism
+//!   5cd2e07b…/000003     ended
 //! ```
 //! An entry is put under the number behind the last one, if it is absent: of a leader that ends a job and another that takes it over at
 //! the same time one finds the number taken, and knows by that what is true. So a leader that was paused cannot end what another runs.
 
 use crate::error::ClusterError;
 use crate::high_availability::LeaderElection;
+use crate::requirements::RequestedBounds;
 use crate::submit::{Restore, Submission};
 use bytes::Bytes;
 use flott_checkpoint::Root;
@@ -33,6 +35,11 @@ enum Entry {
     Taken {
         epoch: u64,
     },
+    /// A user has asked for another parallelism.
+    Required {
+        epoch: u64,
+        bounds: RequestedBounds,
+    },
     Ended {
         epoch: u64,
         status: String,
@@ -53,14 +60,25 @@ pub struct JobStore {
 pub struct JobRecord {
     store: JobStore,
     job: JobId,
-    next: u64,
+    /// Number of the next entry.
+    next: Arc<tokio::sync::Mutex<u64>>,
 }
 
-/// How the end of a job was noted.
+/// A job as an earlier leader has left it.
+pub struct TakenOver {
+    /// What was submitted.
+    pub submission: Submission,
+    /// The parallelism that users have asked for since.
+    pub requested: Option<RequestedBounds>,
+    /// Its log.
+    pub record: JobRecord,
+}
+
+/// What became of an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Noted {
-    /// It is the job's end.
-    Ended,
+    /// It is in the log.
+    Own,
     /// The job is another leader's.
     TakenOver,
 }
@@ -93,11 +111,7 @@ impl JobStore {
             restore: submission.restore.path(),
             allow_non_restored_state: submission.allow_non_restored_state,
         };
-        let record = JobRecord {
-            store: self.clone(),
-            job,
-            next: 1,
-        };
+        let record = JobRecord::new(self.clone(), job, 1);
         // A leader that comes later claims before it looks for jobs: either it sees this one, or is seen here.
         let kept = match self.append(job, 0, &entry).await {
             Ok(_) => self.check_leadership().await,
@@ -130,7 +144,7 @@ impl JobStore {
     ///
     /// # Errors
     /// If the store refuses, or a later leader has taken a job.
-    pub async fn take_over(&self, forget_before_ms: i64) -> Result<Vec<(Submission, JobRecord)>, ClusterError> {
+    pub async fn take_over(&self, forget_before_ms: i64) -> Result<Vec<TakenOver>, ClusterError> {
         let mut logs: BTreeMap<JobId, u64> = BTreeMap::new();
         for file in self.root.list().await? {
             let parsed = file.path.split_once('/');
@@ -154,12 +168,7 @@ impl JobStore {
         Ok(taken)
     }
 
-    async fn take(
-        &self,
-        job: JobId,
-        mut last: u64,
-        forget_before_ms: i64,
-    ) -> Result<Option<(Submission, JobRecord)>, ClusterError> {
+    async fn take(&self, job: JobId, mut last: u64, forget_before_ms: i64) -> Result<Option<TakenOver>, ClusterError> {
         loop {
             match self.read(job, last).await? {
                 Entry::Ended { ended_ms, .. } => {
@@ -168,14 +177,14 @@ impl JobStore {
                     }
                     return Ok(None);
                 }
-                Entry::Taken { epoch } if epoch > self.epoch => {
+                Entry::Taken { epoch } | Entry::Required { epoch, .. } if epoch > self.epoch => {
                     let text = format!(
                         "the leader of epoch {epoch} has taken over from this one, of epoch {}",
                         self.epoch
                     );
                     return Err(ClusterError::Connection(text));
                 }
-                Entry::Taken { .. } | Entry::Submitted { .. } => {}
+                Entry::Taken { .. } | Entry::Required { .. } | Entry::Submitted { .. } => {}
             }
             last += 1;
             if self.append(job, last, &Entry::Taken { epoch: self.epoch }).await? {
@@ -198,12 +207,21 @@ impl JobStore {
             restore: Restore::from_path(restore.as_deref()),
             allow_non_restored_state,
         };
-        let record = JobRecord {
-            store: self.clone(),
-            job,
-            next: last + 1,
-        };
-        Ok(Some((submission, record)))
+        Ok(Some(TakenOver {
+            submission,
+            requested: self.last_required(job, last).await?,
+            record: JobRecord::new(self.clone(), job, last + 1),
+        }))
+    }
+
+    /// The parallelism that was asked for last.
+    async fn last_required(&self, job: JobId, last: u64) -> Result<Option<RequestedBounds>, ClusterError> {
+        for number in (1..=last).rev() {
+            if let Entry::Required { bounds, .. } = self.read(job, number).await? {
+                return Ok(Some(bounds));
+            }
+        }
+        Ok(None)
     }
 
     async fn read(&self, job: JobId, number: u64) -> Result<Entry, ClusterError> {
@@ -241,6 +259,11 @@ impl JobStore {
 }
 
 impl JobRecord {
+    fn new(store: JobStore, job: JobId, next: u64) -> Self {
+        let next = Arc::new(tokio::sync::Mutex::new(next));
+        Self { store, job, next }
+    }
+
     /// The job.
     pub fn job(&self) -> JobId {
         self.job
@@ -251,14 +274,39 @@ impl JobRecord {
     /// # Errors
     /// If the store refuses: it is not known then whether it is noted, and to be tried again.
     pub async fn ended(&self, status: JobStatus, ended_ms: i64) -> Result<Noted, ClusterError> {
-        let entry = Entry::Ended {
+        self.note(&Entry::Ended {
             epoch: self.store.epoch,
             status: status.to_string(),
             ended_ms,
-        };
-        match self.store.append(self.job, self.next, &entry).await? {
-            true => Ok(Noted::Ended),
-            false => Ok(Noted::TakenOver),
+        })
+        .await
+    }
+
+    /// Notes the parallelism that a user asks for.
+    ///
+    /// # Errors
+    /// If the store refuses: it is not known then whether it is noted.
+    pub async fn required(&self, bounds: &RequestedBounds) -> Result<Noted, ClusterError> {
+        self.note(&Entry::Required {
+            epoch: self.store.epoch,
+            bounds: bounds.clone(),
+        })
+        .await
+    }
+
+    async fn note(&self, entry: &Entry) -> Result<Noted, ClusterError> {
+        let mut next = self.next.lock().await;
+        loop {
+            if self.store.append(self.job, *next, entry).await? {
+                // The end stays the last: who notes it again finds it.
+                *next += u64::from(!matches!(entry, Entry::Ended { .. }));
+                return Ok(Noted::Own);
+            }
+            match self.store.read(self.job, *next).await? {
+                // It came to be there though the store had refused it.
+                Entry::Required { epoch, .. } if epoch == self.store.epoch => *next += 1,
+                _ => return Ok(Noted::TakenOver),
+            }
         }
     }
 }
@@ -270,6 +318,7 @@ fn path(job: JobId, number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::requirements::Bounds;
     use flott_core::{OperatorId, Options};
     use flott_plan::{Chaining, Edge, Node, Partitioning, Role};
 
@@ -284,6 +333,7 @@ mod tests {
             description: String::new(),
             role,
             parallelism: 1,
+            fixed_parallelism: false,
             max_parallelism: 128,
             chaining: Chaining::default(),
             slot_sharing_group: None,
@@ -314,7 +364,8 @@ mod tests {
         let root = Root::in_memory();
         let stores: Vec<JobStore> = (1..=4).map(|epoch| JobStore::new(root.clone(), epoch)).collect();
         let first = stores[0].put(JobId(7), &submission()).await.unwrap();
-        let (taken, second) = stores[1].take_over(0).await.unwrap().pop().unwrap();
+        let second = stores[1].take_over(0).await.unwrap().pop().unwrap();
+        let (taken, second) = (second.submission, second.record);
         assert_eq!(
             (taken.plan.name.as_str(), taken.restore),
             ("a job", submission().restore)
@@ -323,16 +374,22 @@ mod tests {
         assert_eq!(second.job(), JobId(7));
         // Who was paused while the next one took over ends nothing.
         assert_eq!(first.ended(JobStatus::Failed, 5).await.unwrap(), Noted::TakenOver);
-        let (_, third) = stores[2].take_over(0).await.unwrap().pop().unwrap();
-        assert_eq!(third.ended(JobStatus::Finished, 10).await.unwrap(), Noted::Ended);
+        let wanted = RequestedBounds::from([(OperatorId(1), Bounds { lower: 1, upper: 4 })]);
+        assert_eq!(second.required(&RequestedBounds::new()).await.unwrap(), Noted::Own);
+        assert_eq!(second.required(&wanted).await.unwrap(), Noted::Own);
+        let third = stores[2].take_over(0).await.unwrap().pop().unwrap();
+        assert_eq!(third.requested, Some(wanted.clone()));
+        assert_eq!(second.required(&wanted).await.unwrap(), Noted::TakenOver);
+        let third = third.record;
+        assert_eq!(third.ended(JobStatus::Finished, 10).await.unwrap(), Noted::Own);
         assert_eq!(
             third.ended(JobStatus::Finished, 10).await.unwrap(),
-            Noted::Ended,
+            Noted::Own,
             "a retry"
         );
         assert_eq!(second.ended(JobStatus::Canceled, 11).await.unwrap(), Noted::TakenOver);
         assert!(stores[3].take_over(10).await.unwrap().is_empty());
-        assert_eq!(root.list().await.unwrap().len(), 4, "it is remembered");
+        assert_eq!(root.list().await.unwrap().len(), 6, "it is remembered");
         assert!(stores[3].take_over(11).await.unwrap().is_empty());
         assert!(root.list().await.unwrap().is_empty(), "it is forgotten");
     }
@@ -347,7 +404,7 @@ mod tests {
         let new = JobStore::new(root.clone(), 2);
         let (ended, taken) = tokio::join!(old.ended(JobStatus::Finished, 1), new.take_over(0));
         let was_taken = !taken.unwrap().is_empty();
-        assert_eq!(ended.unwrap() == Noted::Ended, !was_taken);
+        assert_eq!(ended.unwrap() == Noted::Own, !was_taken);
         // Whoever is late finds a later leader's entry.
         if was_taken {
             let late = JobStore::new(root.clone(), 1).take_over(0).await.err().unwrap();

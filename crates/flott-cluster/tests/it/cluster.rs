@@ -20,17 +20,17 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// A JobManager, and TaskManagers that have registered.
-struct Cluster {
+pub struct Cluster {
     world: Arc<World>,
     options: Options,
     _server: JobManagerServer,
-    dispatcher: Dispatcher,
-    managers: Vec<Member>,
+    pub dispatcher: Dispatcher,
+    pub managers: Vec<Member>,
     /// How long TaskManagers look for the JobManager.
     patience: Duration,
 }
 
-struct Member {
+pub struct Member {
     manager: TaskManager,
     running: JoinHandle<String>,
 }
@@ -43,7 +43,7 @@ impl Drop for Member {
 }
 
 impl Cluster {
-    async fn start(world: &Arc<World>, options: &[(&str, &str)], slots: &[usize]) -> Self {
+    pub async fn start(world: &Arc<World>, options: &[(&str, &str)], slots: &[usize]) -> Self {
         let mut options: Options = options.iter().copied().collect();
         options.set("jobmanager.rpc.port", "0");
         let pool = SlotPool::new(&options, Arc::new(SystemClock)).unwrap();
@@ -70,7 +70,7 @@ impl Cluster {
         cluster
     }
 
-    fn join(&mut self, id: &str, slots: usize) {
+    pub fn join(&mut self, id: &str, slots: usize) {
         let settings = RpcSettings::from_options(&self.options).unwrap();
         let exchange =
             ExchangeService::bind("127.0.0.1", 0, settings.transport.clone(), settings.secret.clone()).unwrap();
@@ -99,7 +99,7 @@ impl Cluster {
         .await;
     }
 
-    async fn submit(&self, plan: Plan, restore: Restore) -> Result<JobHandle, ClusterError> {
+    pub async fn submit(&self, plan: Plan, restore: Restore) -> Result<JobHandle, ClusterError> {
         let submission = Submission {
             plan,
             restore,

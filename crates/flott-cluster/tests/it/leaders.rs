@@ -6,6 +6,7 @@ use flott_cluster::dispatcher::Dispatcher;
 use flott_cluster::high_availability::jobs::JobStore;
 use flott_cluster::high_availability::{Candidate, HighAvailability};
 use flott_cluster::protocol::AttemptId;
+use flott_cluster::requirements::Bounds;
 use flott_cluster::rpc::{
     Finding, JobManagerPort, JobManagerServer, RpcSettings, TaskManagerIdentity, run_task_manager,
 };
@@ -191,6 +192,54 @@ async fn the_next_leader_goes_on_with_what_runs() {
         let last = Leader::start(&world, &folder).await;
         assert!(last.dispatcher.jobs().is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_leader_knows_what_a_job_was_rescaled_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir_option(dir.path());
+    let world = World::with(-1);
+    let mut leader = Leader::start(&world, dir.path()).await;
+    let workers = [
+        Worker::start(&world, dir.path(), "one").await,
+        Worker::start(&world, dir.path(), "two").await,
+    ];
+    let options = [OFTEN, RETRY, ("execution.checkpointing.dir", text.as_str())];
+    let job = submit(&leader, &options).await;
+    progress(&world, &job).await;
+    for (wanted, is_adopted) in [(1, true), (2, false)] {
+        let job = leader.job();
+        let bounds = job.requirements().into_keys().map(|id| {
+            let (lower, upper) = (1, wanted);
+            (id, Bounds { lower, upper })
+        });
+        job.require(bounds.collect()).await.unwrap();
+        if is_adopted {
+            let rescaled = || job.stats.rescales() == 1 && job.stats.executions().subtasks_of(0) == wanted;
+            until("the job is rescaled", rescaled).await;
+            // An attempt without a checkpoint of its own is started again.
+            progress(&world, &job).await;
+        }
+        // Else: before it is, or while.
+        let attempts = || workers.iter().flat_map(Worker::attempts).collect::<Vec<_>>();
+        let before = attempts();
+        leader.kill().await;
+        leader = Leader::start(&world, dir.path()).await;
+        let job = leader.job();
+        progress(&world, &job).await;
+        until("the parallelism that was asked for", || {
+            job.graph().vertices.iter().all(|vertex| vertex.parallelism == wanted)
+        })
+        .await;
+        if is_adopted {
+            assert_eq!(attempts(), before, "no task ended");
+        }
+        progress(&world, &job).await;
+    }
+    let job = leader.job();
+    job.stop();
+    assert_eq!(ended(&job).await, JobStatus::Finished, "{:?}", job.stats.failure());
+    world.check();
 }
 
 #[tokio::test(flavor = "multi_thread")]

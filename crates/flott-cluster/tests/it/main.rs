@@ -4,6 +4,7 @@
 
 mod cluster;
 mod leaders;
+mod rescaling;
 mod toys;
 
 use flott_cluster::{ClusterError, JobHandle, JobStatus, Restore, Submission, submit};

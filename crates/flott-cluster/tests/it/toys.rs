@@ -401,6 +401,7 @@ pub fn plan(parallelism: usize, options: &[(&str, &str)]) -> Plan {
             description: String::new(),
             role,
             parallelism,
+            fixed_parallelism: false,
             max_parallelism: 128,
             chaining: Chaining::Always,
             slot_sharing_group: None,

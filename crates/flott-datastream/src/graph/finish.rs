@@ -131,6 +131,7 @@ impl Graph {
                 description: draft.name.clone(),
                 role: draft.role,
                 parallelism,
+                fixed_parallelism: draft.fixed.is_some(),
                 max_parallelism,
                 chaining: draft.chaining,
                 slot_sharing_group: self.slot_sharing_group(*place, &links, &number, &plan),

@@ -185,7 +185,7 @@ impl Comparison {
     /// Asks all that was asked of Flink in this situation of a job, but for what ends a job that runs.
     async fn ask_all(&mut self, situation: &str, job: &JobHandle) {
         let checkpoints = self.server.get(&format!("/jobs/{}/checkpoints", job.job_id)).await;
-        let vertex = &job.graph.vertices[1];
+        let vertex = &job.graph().vertices[1];
         let stands_for = [
             (":jobid", job.job_id.to_string()),
             (":vertexid", job.plan.nodes[vertex.nodes[0]].operator_id.to_string()),

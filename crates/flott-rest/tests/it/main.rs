@@ -9,4 +9,5 @@ mod jobs;
 mod logs;
 mod openapi;
 mod operations;
+mod requirements;
 mod support;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use flott_cluster::dispatcher::Dispatcher;
 use flott_cluster::resources::{Allocation, Slots, TaskManagerInfo, WithinProcess};
 use flott_cluster::taskmanager::TaskManager;
-use flott_cluster::{ClusterError, JobHandle, Restore, Submission};
+use flott_cluster::{JobHandle, Restore, Submission};
 use flott_core::clock::SystemClock;
 use flott_core::{JobId, Options};
 use flott_plan::Plan;
@@ -33,8 +33,8 @@ struct Shown(WithinProcess);
 
 #[async_trait]
 impl Slots for Shown {
-    async fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Result<Allocation, ClusterError> {
-        self.0.allocate(job, needed).await
+    fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
+        self.0.allocate(job, needed)
     }
 
     fn task_managers(&self) -> Vec<TaskManagerInfo> {

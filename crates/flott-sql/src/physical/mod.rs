@@ -199,6 +199,7 @@ impl Planner {
             description: new.description,
             role: new.role,
             parallelism: new.parallelism,
+            fixed_parallelism: false,
             max_parallelism: self.config.max_parallelism_of(new.parallelism),
             chaining: Chaining::Always,
             slot_sharing_group: None,
