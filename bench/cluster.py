@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A cluster of Flott, and of Flink beside it in one run: start, submission, idle memory, latency, and the gap when a TaskManager is killed; of Flott
-also the gaps when the leading of two JobManagers is killed, in output as it is written and in committed output.
+"""A cluster of Flott, and of Flink beside it in one run: start, submission, idle memory, latency, and the gaps when a job is rescaled from 2 to 4
+subtasks and when a TaskManager is killed; of Flott also the gaps when the leading of two JobManagers is killed, in output as it is written and in committed output.
 
   cluster.py [--flott PATH] [--engines flott,flink] [--after 20]
 
@@ -64,6 +64,7 @@ def flott():
                     time.sleep(0.01)
             # with the client's process, its planning included; and by the JobManager's own times
             res["submit_to_running_ms"] = {"client": sorted(times)[2], "jobmanager": sorted(insides)[2]}
+            res["rescale"] = recovery("flott", "--kill", "rescale", "--to", "4", FLOTT=a.flott, FLOTT_REST=rest)
             res["recovery"] = recovery("flott", FLOTT=a.flott, FLOTT_REST=rest)
         finally:
             subprocess.run([a.flott, "cluster", "stop"], env=env, stdout=subprocess.DEVNULL)
@@ -107,7 +108,11 @@ def await_overview(place, wanted):
 
 
 def flink():
-    env = {**os.environ, "FLINK_TMS": "2", "FLINK_TM_SLOTS": "2", "FLINK_PARALLELISM": "2", "FLINK_CHECKPOINT_MS": "1000"}
+    # its default scheduler cannot rescale, and the other waits longer before it does
+    adaptive = {"scheduler": "adaptive", "adaptive-scheduler.executing.cooldown-after-rescaling": "1 s",
+                "adaptive-scheduler.executing.resource-stabilization-timeout": "1 s"}
+    extra = "\\n".join(f"jobmanager.{k}: {v}" for k, v in adaptive.items())
+    env = {**os.environ, "FLINK_TMS": "2", "FLINK_TM_SLOTS": "2", "FLINK_PARALLELISM": "2", "FLINK_CHECKPOINT_MS": "1000", "FLINK_CONF_EXTRA": extra}
     up, down = str(bench.HERE / "flink-up.sh"), str(bench.HERE / "flink-down.sh")
     at = time.time()
     subprocess.run(["bash", up], check=True, env=env, stdout=subprocess.DEVNULL)
@@ -116,6 +121,7 @@ def flink():
         time.sleep(3)
         res["idle_pss_mb"] = {"jobmanager": pss_mb([bench.pid("jm")]), "taskmanager": pss_mb([bench.pid("tm1")])}
         subprocess.run(["bash", str(bench.HERE / "flink-gateway.sh")], check=True, env=env, stdout=subprocess.DEVNULL)
+        res["rescale"] = recovery("flink", "--kill", "rescale", "--to", "4")
         res["recovery"] = recovery("flink")
     finally:
         subprocess.run(["bash", down], env=env, stdout=subprocess.DEVNULL)

@@ -59,6 +59,18 @@ pub enum CheckpointError {
         /// Who leads.
         newest: u64,
     },
+    /// A later leader of the same cluster has claimed the job's checkpoints.
+    #[error(
+        "the leader of epoch {ours} does not lead any more: that of epoch {theirs} has claimed the checkpoints at {path}"
+    )]
+    Superseded {
+        /// The folder.
+        path: String,
+        /// Who asks.
+        ours: u64,
+        /// Who leads.
+        theirs: u64,
+    },
     /// A checkpoint refers to a file that is not known to be there.
     #[error(
         "checkpoint {checkpoint} builds on {path}, which is not kept any more: it is not completed, the next one writes in full"
@@ -231,7 +243,7 @@ impl CheckpointError {
 
     /// Whether another process leads.
     pub fn is_fenced(&self) -> bool {
-        matches!(self, Self::Fenced { .. })
+        matches!(self, Self::Fenced { .. } | Self::Superseded { .. })
     }
 }
 

@@ -45,5 +45,5 @@ pub use protocol::{Facts, Leadership, SnapshotId};
 pub use restore::{SubtaskRestore, restore_plan};
 pub use root::{ListedFile, Root};
 pub use snapshot::{Savepoint, Snapshot};
-pub use store::{CheckpointStore, CommitPermit, Leader};
+pub use store::{CheckpointStore, ClusterEpoch, CommitPermit, Leader};
 pub use writer::StateWriter;

@@ -10,11 +10,21 @@ use crate::snapshot::Snapshot;
 use crate::writer::StateWriter;
 use bytes::Bytes;
 use flott_core::{CheckpointId, Generation, Options};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a search starts again because a running job deleted what it had found.
 const MAX_LISTINGS: usize = 5;
+
+/// Which leader of which cluster claims a job's checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterEpoch {
+    /// The cluster, by the place where its leaders are elected.
+    pub cluster: String,
+    /// Its leaders are counted.
+    pub epoch: u64,
+}
 
 /// The folder of a job's checkpoints.
 #[derive(Debug, Clone)]
@@ -68,9 +78,29 @@ impl CheckpointStore {
     /// # Errors
     /// If the store refuses.
     pub async fn claim(&self, note: &str) -> Result<Leader, CheckpointError> {
+        self.claim_in(note, None).await
+    }
+
+    /// Like [`Self::claim`], for a process that leads others: it claims nothing that a later leader of its cluster has claimed, however long
+    /// it was paused before.
+    ///
+    /// # Errors
+    /// If the store refuses, or a later leader has claimed.
+    pub async fn claim_in(&self, note: &str, epoch: Option<&ClusterEpoch>) -> Result<Leader, CheckpointError> {
+        let of_cluster = match epoch {
+            Some(epoch) => serde_json::to_string(epoch).map_err(|source| CheckpointError::EncodeManifest { source })?,
+            None => String::new(),
+        };
         loop {
-            let generation = self.facts().await?.next_generation();
-            let content = Bytes::from(format!("{note}\n"));
+            let facts = self.facts().await?;
+            if let (Some(epoch), Some(newest)) = (epoch, facts.claims.last())
+                && !self.is_free_for(epoch, *newest).await?
+            {
+                continue;
+            }
+            let generation = facts.next_generation();
+            let content = Bytes::from(format!("{note}\n{of_cluster}\n"));
+            // Whoever claims between the look and this has taken the number.
             match self.root.put_new(&layout::claim(generation), content).await {
                 Ok(()) => {
                     return Ok(Leader {
@@ -83,6 +113,31 @@ impl CheckpointStore {
                 Err(error) if error.is_exists() => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Whether the claim behind this one may be ours; `false`: the claim has gone, because there is a later one.
+    ///
+    /// # Errors
+    /// If a later leader of the cluster has made the claim.
+    async fn is_free_for(&self, ours: &ClusterEpoch, claim: Generation) -> Result<bool, CheckpointError> {
+        let content = match self.root.get(&layout::claim(claim)).await {
+            Ok(content) => content,
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let text = String::from_utf8_lossy(&content);
+        let theirs = text
+            .lines()
+            .nth(1)
+            .and_then(|line| serde_json::from_str::<ClusterEpoch>(line).ok());
+        match theirs.filter(|theirs| theirs.cluster == ours.cluster && theirs.epoch > ours.epoch) {
+            Some(theirs) => Err(CheckpointError::Superseded {
+                path: self.root.display(""),
+                ours: ours.epoch,
+                theirs: theirs.epoch,
+            }),
+            None => Ok(true),
         }
     }
 

@@ -132,7 +132,8 @@ impl Dispatcher {
         let inner = &self.0;
         self.check_leadership()?;
         let (registry, clock) = (inner.registry.clone(), inner.clock.clone());
-        accept(&*inner.slots, registry, clock, submission, origin).await
+        let epoch = inner.store.as_ref().map(JobStore::epoch);
+        accept(&*inner.slots, registry, clock, submission, origin, epoch.as_ref()).await
     }
 
     fn launch(&self, accepted: Accepted, record: Option<JobRecord>) -> Result<JobHandle, ClusterError> {

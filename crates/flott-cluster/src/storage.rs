@@ -18,8 +18,8 @@ use crate::settings::{CheckpointSettings, Retention};
 use crate::submit::Restore;
 use bytes::Bytes;
 use flott_checkpoint::{
-    CheckpointError, CheckpointStore, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest, Root,
-    Savepoint, Snapshot, SnapshotKind, StateWriter, restore_plan,
+    CheckpointError, CheckpointStore, ClusterEpoch, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest,
+    Root, Savepoint, Snapshot, SnapshotKind, StateWriter, restore_plan,
 };
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, Generation, JobId, JobStatus, OperatorId, Options};
@@ -138,12 +138,13 @@ impl Storage {
         options: &Options,
         job_name: &str,
         job_id: JobId,
+        epoch: Option<&ClusterEpoch>,
     ) -> Result<Self, ClusterError> {
         let store = match &settings.dir {
             Some(dir) => CheckpointStore::open(dir, job_name, options).await?,
             None => CheckpointStore::of_root(&Root::in_memory(), job_name),
         };
-        Self::lead(store, settings, options, job_name, job_id).await
+        Self::lead(store, settings, options, job_name, job_id, epoch).await
     }
 
     /// Claims leadership of an opened store.
@@ -153,9 +154,10 @@ impl Storage {
         options: &Options,
         job_name: &str,
         job_id: JobId,
+        epoch: Option<&ClusterEpoch>,
     ) -> Result<Self, ClusterError> {
         let leader = store
-            .claim(&format!("job {job_id} of process {}", std::process::id()))
+            .claim_in(&format!("job {job_id} of process {}", std::process::id()), epoch)
             .await?;
         Ok(Self(Arc::new(Inner {
             leader,

@@ -14,7 +14,7 @@ use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
 use crate::taskmanager::TaskManager;
-use flott_checkpoint::OperatorManifest;
+use flott_checkpoint::{ClusterEpoch, OperatorManifest};
 use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, JobId, JobStatus, Options};
 use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
@@ -225,7 +225,7 @@ pub(crate) enum Origin {
     TakenOver(JobId, Option<RequestedBounds>),
 }
 
-/// Judges a job, and opens its storage.
+/// Judges a job, and opens its storage, for the leader of an epoch under high availability.
 ///
 /// # Errors
 /// If an option, the plan, the checkpoint storage or the state to start from is wrong.
@@ -235,6 +235,7 @@ pub(crate) async fn accept(
     clock: SharedClock,
     submission: Submission,
     origin: Origin,
+    epoch: Option<&ClusterEpoch>,
 ) -> Result<Accepted, ClusterError> {
     let mut plan = submission.plan;
     plan.validate()?;
@@ -249,7 +250,7 @@ pub(crate) async fn accept(
         Origin::Submitted => new_id(&plan, &clock),
         Origin::TakenOver(id, _) => *id,
     };
-    let storage = Storage::open(&settings, &options, &plan.name, job_id).await?;
+    let storage = Storage::open(&settings, &options, &plan.name, job_id, epoch).await?;
     let is_taken_over = origin != Origin::Submitted;
     let adopted = match is_taken_over {
         true => adopt(slots, job_id, &storage).await?,
@@ -368,7 +369,7 @@ async fn submit_to(
     clock: SharedClock,
     submission: Submission,
 ) -> Result<JobHandle, ClusterError> {
-    let accepted = accept(&*slots, registry, clock, submission, Origin::Submitted).await?;
+    let accepted = accept(&*slots, registry, clock, submission, Origin::Submitted, None).await?;
     Ok(launch(accepted, slots, None)?.0)
 }
 

@@ -140,6 +140,27 @@ async fn a_fresh_start_spares_what_an_earlier_run_left() {
 }
 
 #[tokio::test]
+async fn a_leader_that_was_paused_takes_nothing_from_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let of = |cluster: &str, epoch| ClusterEpoch {
+        cluster: cluster.to_owned(),
+        epoch,
+    };
+    store.claim("a job of its own").await.unwrap();
+    let later = store.claim_in("next", Some(&of("ours", 4))).await.unwrap();
+    let late = store.claim_in("paused", Some(&of("ours", 3))).await.unwrap_err();
+    assert!(late.is_fenced() && late.to_string().contains("epoch 4"), "{late}");
+    later.start_from(None).await.unwrap();
+    take(&later, 1, &[]).await.unwrap();
+    // It may start its job anew itself; another cluster's leaders are counted by themselves, and who has none takes over as ever.
+    let again = store.claim_in("again", Some(&of("ours", 4))).await.unwrap();
+    let other = store.claim_in("other", Some(&of("theirs", 1))).await.unwrap();
+    let last = store.claim("none").await.unwrap();
+    assert_eq!([again.generation(), other.generation(), last.generation()], [3, 4, 5]);
+}
+
+#[tokio::test]
 async fn files_that_an_earlier_process_needs_for_a_retained_checkpoint_stay() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;

@@ -15,7 +15,7 @@ use crate::high_availability::LeaderElection;
 use crate::requirements::RequestedBounds;
 use crate::submit::{Restore, Submission};
 use bytes::Bytes;
-use flott_checkpoint::Root;
+use flott_checkpoint::{ClusterEpoch, Root};
 use flott_core::{JobId, JobStatus};
 use flott_plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,14 @@ impl JobStore {
     pub fn under(self, election: Arc<dyn LeaderElection>) -> Self {
         let election = Some(election);
         Self { election, ..self }
+    }
+
+    /// Whose jobs these are, for what they claim elsewhere.
+    pub fn epoch(&self) -> ClusterEpoch {
+        ClusterEpoch {
+            cluster: self.root.display(""),
+            epoch: self.epoch,
+        }
     }
 
     /// Keeps a job that was accepted.

@@ -22,7 +22,7 @@ async fn storage(store: &FaultyStore) -> Storage {
     let settings = CheckpointSettings::from_options(&options).unwrap();
     let root = Root::of_store(Arc::new(store.clone()), "", "memory");
     let store = CheckpointStore::of_root(&root, "j");
-    Storage::lead(store, &settings, &options, "j", JobId::of("j"))
+    Storage::lead(store, &settings, &options, "j", JobId::of("j"), None)
         .await
         .unwrap()
 }
