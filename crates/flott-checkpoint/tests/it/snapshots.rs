@@ -152,7 +152,7 @@ async fn a_leader_that_was_paused_takes_nothing_from_the_next_one() {
     let late = store.claim_in("paused", Some(&of("ours", 3))).await.unwrap_err();
     assert!(late.is_fenced() && late.to_string().contains("epoch 4"), "{late}");
     later.start_from(None).await.unwrap();
-    take(&later, 1, &[]).await.unwrap();
+    let _ = take(&later, 1, &[]).await.unwrap();
     // It may start its job anew itself; another cluster's leaders are counted by themselves, and who has none takes over as ever.
     let again = store.claim_in("again", Some(&of("ours", 4))).await.unwrap();
     let other = store.claim_in("other", Some(&of("theirs", 1))).await.unwrap();
