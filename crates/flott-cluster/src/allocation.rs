@@ -1,12 +1,13 @@
 //! How an attempt gets its slots: it takes as many as its job's requirements ask for ([`crate::requirements`]), or waits.
 //!
-//! A job gets all slots of an attempt at once or none. What it waits for may change while it waits: slots come and go, and users ask for
-//! another parallelism.
+//! A job gets all slots of an attempt at once or none, and keeps those of the attempt before until then. What it waits for may change while it
+//! waits: slots come and go, and users ask for another parallelism. If there is no place for what is asked for, but for what has run before, it
+//! goes on as that.
 
 use crate::deploy::JobContext;
 use crate::error::ClusterError;
 use crate::requirements::{ResourceRequirements, SchedulerSettings};
-use crate::resources::{Allocation, Slots};
+use crate::resources::{Allocation, HeldSlots, Slots};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use tokio::time::Instant;
 /// Until the next try when slots were taken by another job between a look and a grasp.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Waits for slots; the job as it runs on them. Cancel-safe.
+/// Waits for slots; the job as it runs on them. `had`: those of an attempt before, of the parallelism that `ctx` has. Cancel-safe, but for what
+/// was had.
 ///
 /// # Errors
 /// If there are not enough in time.
@@ -25,7 +27,9 @@ pub(crate) async fn allocate(
     slots: &dyn Slots,
     mut requirements: watch::Receiver<Arc<ResourceRequirements>>,
     settings: &SchedulerSettings,
+    mut had: Option<HeldSlots>,
 ) -> Result<(JobContext, Allocation), ClusterError> {
+    let has_run = had.is_some();
     let mut changes = slots.changes();
     let started = Instant::now();
     let settle = Duration::from_millis(settings.settle_ms.max(0) as u64);
@@ -41,7 +45,7 @@ pub(crate) async fn allocate(
                     false => Some(settled),
                     true => {
                         let ctx = ctx.at(&parallelism);
-                        if let Some(allocation) = slots.allocate(ctx.job_id, &ctx.slots_needed()) {
+                        if let Some(allocation) = slots.allocate(ctx.job_id, &ctx.slots_needed(), &mut had) {
                             return Ok((ctx, allocation));
                         }
                         Some(Instant::now() + RETRY)
@@ -50,6 +54,9 @@ pub(crate) async fn allocate(
             }
             None => {
                 enough_since = None;
+                if has_run && let Some(allocation) = slots.allocate(ctx.job_id, &ctx.slots_needed(), &mut had) {
+                    return Ok((ctx.clone(), allocation));
+                }
                 let waits_for = wanted.least_slots(&ctx.graph);
                 if let Some(patience) = patience.filter(|patience| started.elapsed() >= *patience) {
                     return Err(too_few(waits_for, patience, slots, wanted.is_rigid()));
@@ -145,7 +152,12 @@ mod tests {
 
     #[async_trait]
     impl Slots for Free {
-        fn allocate(&self, _: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
+        fn allocate(
+            &self,
+            _: JobId,
+            needed: &BTreeMap<String, usize>,
+            _: &mut Option<HeldSlots>,
+        ) -> Option<Allocation> {
             let is_enough = needed.values().sum::<usize>() <= self.free.load(Ordering::SeqCst);
             is_enough.then(|| Allocation {
                 task_managers: vec![],
@@ -230,13 +242,13 @@ mod tests {
         let (ctx, requirements) = job(Scheduler::Default);
         let slots = Free::new(3);
         let settings = settings(&[]);
-        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settings);
+        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settings, None);
         let error = waiting.await.err().unwrap().to_string();
         assert!(
             error.contains("4 slots and did not get them within 0.2 s (slot.request.timeout): what there is"),
             "{error}"
         );
-        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settings);
+        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settings, None);
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(SOON, &mut waiting).await.is_err());
         slots.set(5);
@@ -247,7 +259,7 @@ mod tests {
     async fn who_waits_hears_of_another_wish() {
         let (ctx, requirements) = job(Scheduler::Default);
         let (slots, settings) = (Free::new(3), settings(&[]));
-        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settings);
+        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settings, None);
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(SOON, &mut waiting).await.is_err());
         let fewer = ResourceRequirements::of(&ctx.at(&[2, 2]).plan, &ctx.at(&[2, 2]).graph, Scheduler::Default);
@@ -261,7 +273,7 @@ mod tests {
     async fn an_adaptive_job_takes_what_there_is_once_it_has_settled() {
         let (ctx, requirements) = job(Scheduler::Adaptive);
         let slots = Free::new(3);
-        let at_once = allocate(&ctx, &slots, requirements.subscribe(), &settings(&[]))
+        let at_once = allocate(&ctx, &slots, requirements.subscribe(), &settings(&[]), None)
             .await
             .unwrap();
         assert_eq!(parallelism(&at_once.0), [3, 3]);
@@ -270,16 +282,31 @@ mod tests {
             "50 ms",
         )]);
         let began = Instant::now();
-        let settled = allocate(&ctx, &slots, requirements.subscribe(), &settles)
+        let settled = allocate(&ctx, &slots, requirements.subscribe(), &settles, None)
             .await
             .unwrap();
         assert_eq!(parallelism(&settled.0), [3, 3]);
         assert!(began.elapsed() >= Duration::from_millis(50));
         // More comes while it waits for more.
-        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settles);
+        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settles, None);
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(SOON, &mut waiting).await.is_err());
         slots.set(6);
         assert_eq!(parallelism(&waiting.await.unwrap().0), [4, 4]);
+    }
+
+    #[tokio::test]
+    async fn what_has_run_goes_on_where_there_is_no_place_for_more() {
+        let (ctx, requirements) = job(Scheduler::Default);
+        let more = ResourceRequirements::of(&ctx.at(&[6, 6]).plan, &ctx.at(&[6, 6]).graph, Scheduler::Default);
+        requirements.send_replace(Arc::new(more));
+        let (slots, settings) = (Free::new(5), settings(&[]));
+        let had: Option<HeldSlots> = Some(Box::new(()));
+        let went_on = allocate(&ctx, &slots, requirements.subscribe(), &settings, had)
+            .await
+            .unwrap();
+        assert_eq!(parallelism(&went_on.0), [4, 4]);
+        let new = allocate(&ctx, &slots, requirements.subscribe(), &settings, None).await;
+        assert!(new.err().unwrap().to_string().contains("the job needs 6 slots"));
     }
 }

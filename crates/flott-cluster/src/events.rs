@@ -141,7 +141,7 @@ pub enum EventKind {
         /// Because of this.
         failure: String,
     },
-    /// The job goes on at another parallelism, behind a checkpoint.
+    /// The job shall go on at another parallelism, behind a checkpoint that is taken for it.
     Rescaling {
         /// Whether a user asked for it; else slots have come.
         is_asked: bool,
@@ -342,7 +342,7 @@ impl fmt::Display for EventKind {
                 } else {
                     "with the slots that there are"
                 };
-                write!(f, "the job is rescaled {why}:")?;
+                write!(f, "the job is to be rescaled {why}:")?;
                 for (i, RescaledVertex { name, from, to }) in vertices.iter().enumerate() {
                     let comma = if i == 0 { "" } else { "," };
                     write!(f, "{comma} {name} from {from} to {to}")?;

@@ -499,6 +499,9 @@ impl JobMaster {
             Effect::Notify(id, kind) => {
                 let collected = self.collecting.remove(&id);
                 self.stopped |= kind.stops();
+                if kind == CheckpointKind::Rescale {
+                    self.stats.rescaled();
+                }
                 if let Some(collected) = collected {
                     collected.savepoint.into_iter().for_each(WantedSavepoint::written);
                     collected.asked.into_iter().for_each(|answer| drop(answer.send(Ok(id))));
@@ -538,7 +541,11 @@ impl JobMaster {
     }
 
     fn prepare(&mut self, attempt: u64) {
-        self.deployed = None;
+        // Its slots stay the job's until it has others, for which the next attempt may wait.
+        let had = self
+            .deployed
+            .take()
+            .and_then(|mut deployed| deployed.allocation.held.take());
         self.collecting.clear();
         self.stop_discovery();
         self.rescaling.begins();
@@ -558,7 +565,7 @@ impl JobMaster {
             }
             let allocation = async {
                 tokio::select! {
-                    allocation = allocate(&ctx, &*slots, requirements, &settings) => allocation,
+                    allocation = allocate(&ctx, &*slots, requirements, &settings, had) => allocation,
                     _ = status.wait_for(|s| s.is_globally_terminal_state()) => {
                         Err(ClusterError::Resources("the job has ended".to_owned()))
                     }

@@ -205,6 +205,11 @@ impl JobMachine {
         self.failure.as_ref()
     }
 
+    /// Whether an attempt runs that takes checkpoints, none of which was its last.
+    pub fn takes_checkpoints(&self) -> bool {
+        self.status == JobStatus::Running && self.coordinator.is_some()
+    }
+
     /// When [`Event::Tick`] has something to do, in processing time.
     pub fn next_time(&self) -> Option<i64> {
         match self.status {

@@ -5,7 +5,8 @@
 //! runs on the slots that there are. Users change the bounds while the job runs (`PUT /jobs/ID/resource-requirements`, `flott rescale`).
 //!
 //! Some vertices cannot have every parallelism: what reads all rows in one subtask has one, what a user's partitioner spreads over so many
-//! subtasks has these, and vertices that exchange subtask by subtask have the same.
+//! subtasks has these, and vertices that exchange subtask by subtask have the same. What was planned to read several subtasks in one goes on
+//! doing so, because a plan relies on the order in which one subtask reads. Such vertices keep their parallelism, whatever is asked for.
 
 use crate::error::ClusterError;
 use flott_core::options::OptionError;
@@ -13,6 +14,7 @@ use flott_core::{OperatorId, Options};
 use flott_plan::{JobGraph, Partitioning, Plan, Vertex, VertexId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// By whom slots are counted.
 const SCHEDULER: &str = "jobmanager.scheduler";
@@ -37,7 +39,11 @@ pub struct Bounds {
 
 /// The bounds of all vertices of a job, by vertex.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResourceRequirements(Vec<Bounds>);
+pub struct ResourceRequirements {
+    /// What they can have at all, by the plan as it was submitted.
+    limits: Arc<[Bounds]>,
+    bounds: Vec<Bounds>,
+}
 
 /// Bounds as they are asked for and kept: by the id of the vertex, which is that of its first operator.
 pub type RequestedBounds = BTreeMap<OperatorId, Bounds>;
@@ -151,9 +157,13 @@ fn equalize<T: Copy>(values: &mut [T], coupled: &[VertexId], choose: impl Fn(T, 
 /// What vertices can have at all.
 fn limits(plan: &Plan, graph: &JobGraph) -> Vec<Bounds> {
     let limit = |vertex: &Vertex| {
-        let inputs = || graph.edges.iter().filter(|edge| edge.to == vertex.id);
+        let mut inputs = graph.edges.iter().filter(|edge| edge.to == vertex.id);
         let is_fixed = vertex.nodes.iter().any(|node| plan.nodes[*node].fixed_parallelism)
-            || inputs().any(|edge| matches!(edge.partitioning, Partitioning::Custom | Partitioning::Global));
+            || inputs.any(|edge| match edge.partitioning {
+                Partitioning::Custom | Partitioning::Global => true,
+                Partitioning::Rebalance => vertex.parallelism == 1 && graph.vertices[edge.from].parallelism > 1,
+                _ => false,
+            });
         let (lower, upper) = match is_fixed {
             true => (vertex.parallelism, vertex.parallelism),
             false => (1, vertex.max_parallelism),
@@ -173,7 +183,7 @@ fn within(limit: Bounds, other: Bounds) -> Bounds {
 }
 
 impl ResourceRequirements {
-    /// Of a job that nobody has asked anything else of.
+    /// Of a job that nobody has asked anything else of, as it was submitted.
     pub fn of(plan: &Plan, graph: &JobGraph, scheduler: Scheduler) -> Self {
         let bounds = |(vertex, limit): (&Vertex, Bounds)| {
             let (lower, upper) = match scheduler {
@@ -183,14 +193,17 @@ impl ResourceRequirements {
             };
             within(limit, Bounds { lower, upper })
         };
-        Self(graph.vertices.iter().zip(limits(plan, graph)).map(bounds).collect())
+        let limits: Arc<[Bounds]> = limits(plan, graph).into();
+        let bounds = graph.vertices.iter().zip(limits.iter().copied()).map(bounds).collect();
+        Self { limits, bounds }
     }
 
-    /// As a user asks for them. Vertices that must have the same parallelism get what all of them may have.
+    /// As a user asks for them. Vertices that must have the same parallelism get what all of them may have; those that can have no other keep
+    /// theirs.
     ///
     /// # Errors
     /// If bounds are missing, of no vertex of the job, or such as the vertex cannot have.
-    pub fn requested(plan: &Plan, graph: &JobGraph, requested: &RequestedBounds) -> Result<Self, String> {
+    pub fn requested(&self, plan: &Plan, graph: &JobGraph, requested: &RequestedBounds) -> Result<Self, String> {
         let ids: Vec<OperatorId> = graph.vertices.iter().map(|vertex| vertex_id(plan, vertex)).collect();
         if let Some(unknown) = requested.keys().find(|id| !ids.contains(id)) {
             let known = graph.vertices.iter().zip(&ids);
@@ -201,37 +214,38 @@ impl ResourceRequirements {
             ));
         }
         let mut bounds = Vec::with_capacity(ids.len());
-        for ((vertex, id), limit) in graph.vertices.iter().zip(&ids).zip(limits(plan, graph)) {
+        for ((vertex, id), limit) in graph.vertices.iter().zip(&ids).zip(self.limits.iter()) {
             let Some(asked) = requested.get(id) else {
                 return Err(format!(
                     "bounds are missing for vertex {id} ('{}'): every vertex of the job needs some",
                     vertex.name
                 ));
             };
-            bounds.push(checked(vertex, *id, *asked, limit)?);
+            bounds.push(checked(vertex, *id, *asked, *limit)?);
         }
         equalize(&mut bounds, &coupled(graph), |one, other| {
             let upper = one.upper.min(other.upper);
             let lower = one.lower.max(other.lower).min(upper);
             Bounds { lower, upper }
         });
-        Ok(Self(bounds))
+        let limits = self.limits.clone();
+        Ok(Self { limits, bounds })
     }
 
     /// By the vertices' ids.
     pub fn to_requested(&self, plan: &Plan, graph: &JobGraph) -> RequestedBounds {
         let ids = graph.vertices.iter().map(|vertex| vertex_id(plan, vertex));
-        ids.zip(self.0.iter().copied()).collect()
+        ids.zip(self.bounds.iter().copied()).collect()
     }
 
     /// The most that vertices may have, by vertex.
     pub fn upper(&self) -> Vec<usize> {
-        self.0.iter().map(|bounds| bounds.upper).collect()
+        self.bounds.iter().map(|bounds| bounds.upper).collect()
     }
 
     /// Whether there is no choice.
     pub fn is_rigid(&self) -> bool {
-        self.0.iter().all(|bounds| bounds.lower == bounds.upper)
+        self.bounds.iter().all(|bounds| bounds.lower == bounds.upper)
     }
 
     /// Slots that the job needs at least.
@@ -259,14 +273,14 @@ impl ResourceRequirements {
             let group = groups.get(vertex.slot_sharing_group.as_str());
             bounds.upper.min(group.map_or(bounds.lower, |group| group.has))
         };
-        let mut parallelism: Vec<usize> = graph.vertices.iter().zip(&self.0).map(of_vertex).collect();
+        let mut parallelism: Vec<usize> = graph.vertices.iter().zip(&self.bounds).map(of_vertex).collect();
         equalize(&mut parallelism, &coupled(graph), usize::min);
         Some(parallelism)
     }
 
     fn by_group<'a>(&self, graph: &'a JobGraph) -> BTreeMap<&'a str, Group> {
         let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
-        for (vertex, bounds) in graph.vertices.iter().zip(&self.0) {
+        for (vertex, bounds) in graph.vertices.iter().zip(&self.bounds) {
             let group = groups.entry(vertex.slot_sharing_group.as_str()).or_default();
             group.has = group.has.max(bounds.lower);
             group.most = group.most.max(bounds.upper);
@@ -284,24 +298,18 @@ struct Group {
 
 fn checked(vertex: &Vertex, id: OperatorId, asked: Bounds, limit: Bounds) -> Result<Bounds, String> {
     let Bounds { lower, upper } = asked;
-    let wrong = |why: String| {
-        Err(format!(
-            "bounds {lower} to {upper} of vertex {id} ('{}'): {why}",
-            vertex.name
-        ))
+    let wrong = |why: &str| {
+        let name = &vertex.name;
+        Err(format!("bounds {lower} to {upper} of vertex {id} ('{name}'): {why}"))
     };
     if lower < 1 {
-        return wrong("the lower bound is at least 1".to_owned());
+        return wrong("the lower bound is at least 1");
     }
     if lower > upper {
-        return wrong("the lower bound is above the upper one".to_owned());
+        return wrong("the lower bound is above the upper one");
     }
-    let is_fixed = limit.lower == limit.upper;
-    if is_fixed && (lower > limit.upper || upper < limit.lower) {
-        return wrong(format!("its parallelism is fixed at {}", limit.upper));
-    }
-    if upper > limit.upper && !is_fixed {
-        return wrong(format!(
+    if upper > limit.upper && limit.lower < limit.upper {
+        return wrong(&format!(
             "it has at most {} subtasks, its max parallelism (pipeline.max-parallelism), which is fixed for the life of its state",
             limit.upper
         ));
@@ -405,7 +413,7 @@ mod tests {
     }
 
     fn requested(of: &(Plan, JobGraph), all: &[(usize, usize)]) -> Result<ResourceRequirements, String> {
-        ResourceRequirements::requested(&of.0, &of.1, &bounds(all))
+        ResourceRequirements::of(&of.0, &of.1, Scheduler::Default).requested(&of.0, &of.1, &bounds(all))
     }
 
     #[test]
@@ -446,6 +454,26 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_several_subtasks_in_one_relies_on_their_order() {
+        let (mut plan, _) = job(HASH(), Partitioning::Rebalance, &[]);
+        plan.nodes[2].parallelism = 1;
+        let graph = JobGraph::of(&plan, true);
+        let of = ResourceRequirements::of(&plan, &graph, Scheduler::Reactive);
+        assert_eq!(of.upper(), [8, 8, 1]);
+        // Whatever its inputs have by then.
+        let (mut plan, mut graph) = (plan, graph);
+        plan.nodes[1].parallelism = 1;
+        graph.vertices[1].parallelism = 1;
+        let asked = of.requested(&plan, &graph, &bounds(&[(1, 4), (1, 4), (4, 4)])).unwrap();
+        assert_eq!(asked.upper(), [4, 4, 1]);
+        let spread = job(HASH(), Partitioning::Rebalance, &[]);
+        assert_eq!(
+            requested(&spread, &[(1, 4), (1, 4), (4, 4)]).unwrap().upper(),
+            [4, 4, 4]
+        );
+    }
+
+    #[test]
     fn wrong_bounds_are_refused_with_the_place() {
         let of = job(HASH(), Partitioning::Custom, &[]);
         let why = |all: &[(usize, usize)]| requested(&of, all).unwrap_err();
@@ -453,7 +481,6 @@ mod tests {
             (&[(0, 1), (1, 1), (1, 2)][..], "('s'): the lower bound is at least 1"),
             (&[(1, 1), (3, 2), (1, 2)], "('a'): the lower bound is above"),
             (&[(1, 1), (1, 9), (1, 2)], "('a'): it has at most 8 subtasks"),
-            (&[(1, 1), (1, 8), (3, 4)], "('w'): its parallelism is fixed at 2"),
             (&[(1, 1), (1, 8)], "bounds are missing for vertex"),
             (&[(1, 1), (1, 8), (1, 2), (1, 1)], "the job has no vertex"),
         ] {
@@ -463,7 +490,7 @@ mod tests {
         let kept = requested(&of, &[(1, 4), (1, 4), (1, 4)]).unwrap();
         let again = kept.to_requested(&of.0, &of.1);
         assert_eq!(again, bounds(&[(1, 4), (1, 4), (2, 2)]));
-        assert_eq!(ResourceRequirements::requested(&of.0, &of.1, &again).unwrap(), kept);
+        assert_eq!(kept.requested(&of.0, &of.1, &again).unwrap(), kept);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a job master does so that its job runs at the parallelism that it shall have.
 //!
 //! A change takes place behind a checkpoint of its own: its barriers stop the sources, so that nothing is read twice, the sinks are committed
-//! as ever, and the next attempt, at another parallelism, goes on from it in the same processes. If anything fails on that way, the job is started again
-//! from its newest checkpoint, as after any failure, at the parallelism that it shall have then.
+//! as ever, and the next attempt, at another parallelism, goes on from it. The job keeps its slots until it has the new ones. What fails on
+//! that way is a failure as any other, and up to the job's restart strategy.
 
 use crate::coordinator::CheckpointKind;
 use crate::deploy::JobContext;
@@ -10,7 +10,7 @@ use crate::high_availability::jobs::{JobRecord, Noted};
 use crate::job_master::{JobMaster, Message};
 use crate::job_state::Event;
 use crate::requirements::{RequestedBounds, ResourceRequirements, SchedulerSettings, parallelism_of};
-use flott_core::JobStatus;
+use crate::taskmanager::LARGEST_INLINE_BYTES;
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
@@ -63,6 +63,8 @@ impl Rescaling {
     pub(crate) fn deployed(&mut self, now_ms: i64) {
         self.deployed_ms = now_ms;
         self.since_ms = None;
+        // Slots that come later come by themselves.
+        self.is_asked = false;
         self.is_open = true;
     }
 
@@ -88,7 +90,8 @@ impl JobMaster {
         }
         self.rescaling.is_open = false;
         self.rescaling.due_ms = None;
-        if self.machine.status() != JobStatus::Running || self.rescaling.is_wanted || self.deployed.is_none() {
+        let is_busy = self.rescaling.is_wanted || !self.machine.takes_checkpoints();
+        if is_busy || self.deployed.is_none() || self.state_without_place().is_some() {
             return None;
         }
         let requirements = self.shown.requirements.borrow().clone();
@@ -97,7 +100,7 @@ impl JobMaster {
         let target = requirements.fit(&self.ctx.graph, available)?;
         let current = parallelism_of(&self.ctx.graph);
         if target == current {
-            self.rescaling.is_asked &= target != requirements.upper();
+            self.rescaling.is_asked = false;
             self.rescaling.since_ms = None;
             return None;
         }
@@ -109,9 +112,29 @@ impl JobMaster {
         Some((self.machine.attempt(), Event::Want(CheckpointKind::Rescale)))
     }
 
+    /// Why the job cannot be stopped at a checkpoint that the JobManager would have to keep in its memory: it may be too large for it, and
+    /// then there would be nothing to go on from.
+    fn state_without_place(&self) -> Option<String> {
+        let is_at_hand = !self.storage.is_in_memory() || self.slots.are_within_process();
+        if is_at_hand || !self.machine.takes_checkpoints() {
+            return None;
+        }
+        let checkpoints = self.stats.checkpoints();
+        let is_small = checkpoints.last_id.is_some() && checkpoints.last_bytes <= LARGEST_INLINE_BYTES as u64;
+        (!is_small).then(|| {
+            format!(
+                "the job keeps its checkpoints in the JobManager's memory, and is rescaled only while all of its state, by its last checkpoint, \
+                 is below {LARGEST_INLINE_BYTES} bytes: set 'execution.checkpointing.dir' to a folder or bucket that all processes reach"
+            )
+        })
+    }
+
     /// Takes what a user asks for, once the next leader would know it, too.
     pub(crate) fn require(&mut self, requested: RequestedBounds, answer: RequirementsAnswer) {
-        let requirements = match ResourceRequirements::requested(&self.ctx.plan, &self.ctx.graph, &requested) {
+        let before = self.shown.requirements.borrow().clone();
+        let requirements = before.requested(&self.ctx.plan, &self.ctx.graph, &requested);
+        let possible = self.state_without_place().map_or(Ok(()), Err);
+        let requirements = match possible.and(requirements) {
             Ok(requirements) => requirements,
             Err(why) => return drop(answer.send(Err(why))),
         };
@@ -154,7 +177,7 @@ async fn note(record: Option<JobRecord>, requested: &RequestedBounds) -> Result<
     };
     match record.required(requested).await {
         Ok(Noted::Own) => Ok(()),
-        Ok(Noted::TakenOver) => Err("the job runs under another JobManager by now: ask again".to_owned()),
+        Ok(Noted::TakenOver) => Err("the job has ended, or runs under another JobManager by now".to_owned()),
         Err(error) => Err(format!("the requirements cannot be kept for the next leader: {error}")),
     }
 }

@@ -45,8 +45,9 @@ pub struct TaskManagerInfo {
 /// Who has slots.
 #[async_trait]
 pub trait Slots: Send + Sync {
-    /// Takes slots, `needed` by slot sharing group, if there are as many.
-    fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation>;
+    /// Takes slots, `needed` by slot sharing group, if there are as many; those that the job has had are given back in exchange.
+    fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>, had: &mut Option<HeldSlots>)
+    -> Option<Allocation>;
 
     /// Slots that a job has or might have now; `None`: as many as it likes.
     fn available(&self, _job: JobId) -> Option<usize> {
@@ -141,8 +142,11 @@ pub struct Allocation {
     /// Of every slot of every slot sharing group, whose it is.
     pub groups: BTreeMap<String, Vec<usize>>,
     /// Gives them back.
-    pub held: Option<Box<dyn Any + Send + Sync>>,
+    pub held: Option<HeldSlots>,
 }
+
+/// Gives slots back when it is dropped.
+pub type HeldSlots = Box<dyn Any + Send + Sync>;
 
 impl Allocation {
     /// Whether it is all in this process.
@@ -185,7 +189,12 @@ impl WithinProcess {
 
 #[async_trait]
 impl Slots for WithinProcess {
-    fn allocate(&self, _job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
+    fn allocate(
+        &self,
+        _job: JobId,
+        needed: &BTreeMap<String, usize>,
+        _had: &mut Option<HeldSlots>,
+    ) -> Option<Allocation> {
         Some(Allocation {
             task_managers: vec![self.0.clone()],
             groups: needed

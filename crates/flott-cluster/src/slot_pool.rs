@@ -8,7 +8,7 @@
 //! ([`SlotPool::adopt`]) or it is told to give them up.
 
 use crate::protocol::{AttemptId, HeldAttempt, Order};
-use crate::resources::{Adopted, Allocation, Deployed, Slots, TaskManagerInfo, TaskManagerRef};
+use crate::resources::{Adopted, Allocation, Deployed, HeldSlots, Slots, TaskManagerInfo, TaskManagerRef};
 use async_trait::async_trait;
 use flott_core::clock::SharedClock;
 use flott_core::options::OptionError;
@@ -227,10 +227,16 @@ impl SlotPool {
         Outlook::Adopted(Adopted { deployed, held })
     }
 
-    /// Takes slots, if there are as many.
-    fn take(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
+    /// Takes slots, if there are as many with those that the job has had.
+    fn take(&self, job: JobId, needed: &BTreeMap<String, usize>, had: &mut Option<HeldSlots>) -> Option<Allocation> {
         let mut state = self.state();
-        let mut free: Vec<usize> = state.managers.iter().map(Registered::free).collect();
+        let given_back = had.as_ref().and_then(|had| had.downcast_ref::<Held>());
+        let given_back = given_back.map_or(&[][..], |had| had.slots.as_slice());
+        let back_at = |m: &Registered| -> usize {
+            let at = given_back.iter().filter(|(number, _)| *number == m.number);
+            at.map(|(_, count)| count).sum()
+        };
+        let mut free: Vec<usize> = state.managers.iter().map(|m| m.free() + back_at(m)).collect();
         let wanted: usize = needed.values().sum();
         if free.iter().sum::<usize>() < wanted {
             return None;
@@ -244,6 +250,10 @@ impl SlotPool {
             }?;
             free[next] -= 1;
             chosen.push(next);
+        }
+        // In one go: nobody else gets what the job has.
+        if let Some(mut had) = had.take().and_then(|had| had.downcast::<Held>().ok()) {
+            state.give_back(job, &std::mem::take(&mut had.slots));
         }
         let mut used: Vec<usize> = chosen.clone();
         used.sort_unstable();
@@ -279,15 +289,23 @@ struct Held {
     slots: Vec<(u64, usize)>,
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut state = self.pool.state();
-        for (number, count) in &self.slots {
-            if let Some(manager) = state.managers.iter_mut().find(|m| m.number == *number) {
-                manager.give_back(self.job, *count);
+impl State {
+    fn give_back(&mut self, job: JobId, slots: &[(u64, usize)]) {
+        for (number, count) in slots {
+            if let Some(manager) = self.managers.iter_mut().find(|m| m.number == *number) {
+                manager.give_back(job, *count);
             }
         }
-        drop(state);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // They were given back in exchange for others.
+        if self.slots.is_empty() {
+            return;
+        }
+        self.pool.state().give_back(self.job, &self.slots);
         self.pool.0.changed.send_replace(());
     }
 }
@@ -317,8 +335,19 @@ impl Drop for Registration {
 
 #[async_trait]
 impl Slots for SlotPool {
-    fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
-        self.take(job, needed)
+    fn allocate(
+        &self,
+        job: JobId,
+        needed: &BTreeMap<String, usize>,
+        had: &mut Option<HeldSlots>,
+    ) -> Option<Allocation> {
+        let is_exchange = had.is_some();
+        let taken = self.take(job, needed, had)?;
+        if is_exchange {
+            // Of what it has had some may be free now.
+            self.0.changed.send_replace(());
+        }
+        Some(taken)
     }
 
     fn available(&self, job: JobId) -> Option<usize> {
@@ -456,15 +485,17 @@ mod tests {
         let pool = pool(&[]);
         let _one = add(&pool, "one", 2);
         let two = add(&pool, "two", 3);
-        let held = pool.allocate(JobId(1), &needed(&[("a", 3), ("b", 1)])).unwrap();
+        let held = pool
+            .allocate(JobId(1), &needed(&[("a", 3), ("b", 1)]), &mut None)
+            .unwrap();
         assert_eq!(places(&held), [("a", vec!["one", "one", "two"]), ("b", vec!["two"])]);
         assert_eq!((held.slots_of(0), held.slots_of(1)), (2, 2));
-        assert!(pool.allocate(JobId(2), &needed(&[("a", 2)])).is_none());
+        assert!(pool.allocate(JobId(2), &needed(&[("a", 2)]), &mut None).is_none());
         assert_eq!(pool.describe(), "2 TaskManagers offer 5 slots, of which 1 are free");
         assert_eq!((pool.available(JobId(1)), pool.available(JobId(2))), (Some(5), Some(1)));
         let of_jobs: Vec<_> = pool.task_managers().into_iter().map(|t| t.allocated).collect();
         assert_eq!(of_jobs, [vec![JobId(1); 2], vec![JobId(1); 2]]);
-        let other = pool.allocate(JobId(2), &needed(&[("a", 1)])).unwrap();
+        let other = pool.allocate(JobId(2), &needed(&[("a", 1)]), &mut None).unwrap();
         drop(held);
         assert_eq!(pool.task_managers()[1].allocated, [JobId(2)]);
         drop((two, other));
@@ -473,10 +504,35 @@ mod tests {
     }
 
     #[test]
+    fn a_job_exchanges_its_slots_and_keeps_them_if_there_are_too_few() {
+        let pool = pool(&[]);
+        let _all = [add(&pool, "one", 2), add(&pool, "two", 2)];
+        let mut of_first = pool.allocate(JobId(1), &needed(&[("a", 2)]), &mut None).unwrap();
+        let of_second = pool.allocate(JobId(2), &needed(&[("a", 1)]), &mut None).unwrap();
+        let mut had = of_first.held.take();
+        assert!(pool.allocate(JobId(1), &needed(&[("a", 4)]), &mut had).is_none());
+        assert!(had.is_some());
+        let free = || pool.task_managers().iter().map(|t| t.free_slots).collect::<Vec<_>>();
+        assert_eq!(free(), [0, 1]);
+        let more = pool.allocate(JobId(1), &needed(&[("a", 3)]), &mut had).unwrap();
+        assert_eq!(
+            (places(&more), free()),
+            (vec![("a", vec!["one", "one", "two"])], vec![0, 0])
+        );
+        drop((of_first, had));
+        assert_eq!(free(), [0, 0]);
+        let mut had = { more }.held.take();
+        let fewer = pool.allocate(JobId(1), &needed(&[("a", 1)]), &mut had).unwrap();
+        assert_eq!(free(), [1, 1]);
+        drop((fewer, of_second));
+        assert_eq!(free(), [2, 2]);
+    }
+
+    #[test]
     fn slots_are_spread_if_asked_for() {
         let pool = pool(&[("taskmanager.load-balance.mode", "SLOTS")]);
         let _all = [add(&pool, "one", 2), add(&pool, "two", 2)];
-        let held = pool.allocate(JobId(1), &needed(&[("a", 3)])).unwrap();
+        let held = pool.allocate(JobId(1), &needed(&[("a", 3)]), &mut None).unwrap();
         assert_eq!(places(&held), [("a", vec!["one", "two", "one"])]);
     }
 
@@ -492,7 +548,7 @@ mod tests {
         assert!(!is_told());
         let one = add(&pool, "one", 1);
         assert!(is_told());
-        let held = pool.allocate(JobId(1), &needed(&[("a", 1)]));
+        let held = pool.allocate(JobId(1), &needed(&[("a", 1)]), &mut None);
         assert!(!is_told());
         drop(held);
         assert!(is_told());

@@ -411,9 +411,12 @@ impl JobStats {
             vertices: vertices.collect(),
         };
         tracing::info!("{event}");
-        let mut inner = self.lock();
-        inner.rescales += 1;
-        inner.tell(event);
+        self.lock().tell(event);
+    }
+
+    /// The checkpoint is there behind which it does.
+    pub(crate) fn rescaled(&self) {
+        self.lock().rescales += 1;
     }
 
     /// An attempt of these subtasks asks for slots.

@@ -280,7 +280,12 @@ pub(crate) async fn accept(
         generation,
     };
     let ctx = ctx.at(&parallelism);
-    let requirements = requirements_of(&ctx, &origin, scheduling.scheduler);
+    let scheduler = match slots.are_within_process() {
+        // There are none to follow.
+        true => Scheduler::Default,
+        false => scheduling.scheduler,
+    };
+    let requirements = requirements_of(&ctx, &origin, scheduler);
     let ctx = match &adopted {
         Some(adopted) => ctx.at(&adopted.deployed.placement.iter().map(Vec::len).collect::<Vec<_>>()),
         None => ctx,
@@ -302,13 +307,14 @@ pub(crate) async fn accept(
 
 /// What a job shall have: as it was submitted, or as users have asked for since.
 fn requirements_of(ctx: &JobContext, origin: &Origin, scheduler: Scheduler) -> ResourceRequirements {
-    let submitted = || ResourceRequirements::of(&ctx.plan, &ctx.graph, scheduler);
+    let submitted = ResourceRequirements::of(&ctx.plan, &ctx.graph, scheduler);
     let Origin::TakenOver(job, Some(requested)) = origin else {
-        return submitted();
+        return submitted;
     };
-    ResourceRequirements::requested(&ctx.plan, &ctx.graph, requested).unwrap_or_else(|why| {
+    let requested = submitted.requested(&ctx.plan, &ctx.graph, requested);
+    requested.unwrap_or_else(|why| {
         tracing::error!(%job, why, "the parallelism that was asked for does not fit the job any more");
-        submitted()
+        submitted
     })
 }
 

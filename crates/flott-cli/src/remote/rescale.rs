@@ -50,9 +50,9 @@ pub fn rescale(args: &RescaleArgs) -> Result<()> {
     let (manager, job) = (args.remote.manager()?, job_id(&args.job)?);
     runtime()?.block_on(async {
         let details = manager.get(&format!("/jobs/{job}")).await?;
-        let wanted = wanted(args, &details)?;
         let path = format!("/jobs/{job}/resource-requirements");
-        let asked = manager.put(&path, &Value::Object(wanted.clone())).await;
+        let wanted = wanted(args, &details, &manager.get(&path).await?)?;
+        let asked = manager.put(&path, &wanted).await;
         asked.with_context(|| format!("job {job} is not rescaled"))?;
         // A vertex that cannot have another parallelism keeps its own.
         let kept = manager.get(&path).await?;
@@ -62,8 +62,8 @@ pub fn rescale(args: &RescaleArgs) -> Result<()> {
     })
 }
 
-/// The bounds of all vertices.
-fn wanted(args: &RescaleArgs, details: &Value) -> Result<Map<String, Value>> {
+/// The bounds of all vertices: of those of which nothing is said, what they are.
+fn wanted(args: &RescaleArgs, details: &Value, now: &Value) -> Result<Value> {
     let vertices = details["vertices"].as_array().cloned().unwrap_or_default();
     let of_id = |id: &str| vertices.iter().any(|vertex| vertex["id"] == id);
     if let Some((unknown, _)) = args.vertices.iter().find(|(id, _)| !of_id(id)) {
@@ -82,16 +82,14 @@ fn wanted(args: &RescaleArgs, details: &Value) -> Result<Map<String, Value>> {
             .find(|(of, _)| *of == id)
             .map(|(_, wanted)| *wanted);
         let most = |wanted: usize| wanted.min(number(&vertex["maxParallelism"]));
-        let upper = named
-            .or(args.parallelism.map(most))
-            .unwrap_or_else(|| number(&vertex["parallelism"]));
-        let lower = args.min.map_or(upper, |min| min.min(upper));
-        (
-            id,
-            json!({ "parallelism": { "lowerBound": lower, "upperBound": upper } }),
-        )
+        let bounds = named.or(args.parallelism.map(most)).map(|upper| {
+            let lower = args.min.map_or(upper, |min| min.min(upper));
+            json!({ "parallelism": { "lowerBound": lower, "upperBound": upper } })
+        });
+        let bounds = bounds.unwrap_or_else(|| now[&id].clone());
+        (id, bounds)
     };
-    Ok(vertices.iter().map(bounds).collect())
+    Ok(vertices.iter().map(bounds).collect::<Map<_, _>>().into())
 }
 
 /// Waits until all vertices run at their upper bounds, or, where fewer subtasks are allowed too, for a moment; whether they do.

@@ -10,7 +10,7 @@ mod attempt;
 mod state;
 
 pub use state::load_states;
-pub(crate) use state::write_part;
+pub(crate) use state::{LARGEST_INLINE_BYTES, write_part};
 
 use crate::coordinator::SubtaskId;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};

@@ -42,7 +42,7 @@ pub async fn load_states(
 }
 
 /// Bytes of a subtask's state that go into a manifest where there is no place for files, as in Flink.
-const LARGEST_INLINE_BYTES: usize = 5 << 20;
+pub(crate) const LARGEST_INLINE_BYTES: usize = 5 << 20;
 
 /// Encodes and writes a subtask's state; without a writer it goes whole into the manifest.
 ///

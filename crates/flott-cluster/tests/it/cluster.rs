@@ -25,6 +25,7 @@ pub struct Cluster {
     options: Options,
     _server: JobManagerServer,
     pub dispatcher: Dispatcher,
+    pub pool: SlotPool,
     pub managers: Vec<Member>,
     /// How long TaskManagers look for the JobManager.
     patience: Duration,
@@ -52,13 +53,20 @@ impl Cluster {
         options.set("jobmanager.rpc.port", port.address().port().to_string());
         let server = port.serve(0, pool.clone());
         let registry = Arc::new(toys::registry(world));
-        let dispatcher =
-            Dispatcher::new(Options::new(), registry, Arc::new(SystemClock), Arc::new(pool), None).unwrap();
+        let dispatcher = Dispatcher::new(
+            Options::new(),
+            registry,
+            Arc::new(SystemClock),
+            Arc::new(pool.clone()),
+            None,
+        )
+        .unwrap();
         let mut cluster = Self {
             world: world.clone(),
             options,
             _server: server,
             dispatcher,
+            pool,
             managers: vec![],
             patience: DEADLINE,
         };

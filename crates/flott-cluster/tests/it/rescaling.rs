@@ -3,9 +3,13 @@
 use crate::cluster::Cluster;
 use crate::toys::{self, World};
 use crate::{OFTEN, RETRY, dir_option, ended, start, until};
+use flott_cluster::dispatcher::Dispatcher;
 use flott_cluster::events::EventKind;
 use flott_cluster::requirements::{Bounds, RequestedBounds};
-use flott_cluster::{JobHandle, JobStatus, Restore};
+use flott_cluster::{JobHandle, JobStatus, Restore, Submission};
+use flott_core::Options;
+use flott_core::clock::SystemClock;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The same bounds for all vertices.
@@ -179,6 +183,7 @@ async fn bounds_that_cannot_be_are_refused_and_those_without_slots_wait() {
     let mut cluster = Cluster::start(&world, &[], &[2]).await;
     let job = cluster.submit(toys::plan(2, &[OFTEN]), Restore::Fresh).await.unwrap();
     runs_at(&job, 2).await;
+    progress(&world, &job).await;
     let refused = job.require(bounds(&job, 1, 200)).await.unwrap_err();
     assert!(refused.contains("at most 128 subtasks"), "{refused}");
     let refused = job.require(RequestedBounds::new()).await.unwrap_err();
@@ -197,6 +202,40 @@ async fn bounds_that_cannot_be_are_refused_and_those_without_slots_wait() {
     runs_at(&waiting, 3).await;
     waiting.cancel();
     assert_eq!(ended(&waiting).await, JobStatus::Canceled);
+    // Nobody knows whether the JobManager's memory would hold its state.
+    let alone = cluster.submit(toys::plan(1, &[]), Restore::Fresh).await.unwrap();
+    runs_at(&alone, 1).await;
+    let refused = alone.require(bounds(&alone, 2, 2)).await.unwrap_err();
+    assert!(refused.contains("execution.checkpointing.dir"), "{refused}");
+    alone.cancel();
+    assert_eq!(ended(&alone).await, JobStatus::Canceled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_keeps_its_slots_while_another_waits_for_them() {
+    let world = World::with(-1);
+    let cluster = Cluster::start(&world, &[], &[1, 2]).await;
+    let job = cluster.submit(toys::plan(1, &[OFTEN]), Restore::Fresh).await.unwrap();
+    progress(&world, &job).await;
+    // Of a world of its own: before it waits it settles what its sinks have left open.
+    let registry = Arc::new(toys::registry(&World::with(-1)));
+    let slots = Arc::new(cluster.pool.clone());
+    let other = Dispatcher::new(Options::new(), registry, Arc::new(SystemClock), slots, None).unwrap();
+    let submission = Submission {
+        plan: toys::plan(3, &[OFTEN]),
+        restore: Restore::Fresh,
+        allow_non_restored_state: false,
+    };
+    let waiting = other.submit(submission).await.unwrap();
+    for wanted in [2, 1, 3, 2, 1, 2] {
+        job.require(bounds(&job, wanted, wanted)).await.unwrap();
+        runs_at(&job, wanted).await;
+        progress(&world, &job).await;
+    }
+    assert_eq!(waiting.status(), JobStatus::Created);
+    waiting.cancel();
+    assert_eq!(ended(&waiting).await, JobStatus::Canceled);
+    stop(&world, &job).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

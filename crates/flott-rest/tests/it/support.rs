@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use flott_cluster::dispatcher::Dispatcher;
-use flott_cluster::resources::{Allocation, Slots, TaskManagerInfo, WithinProcess};
+use flott_cluster::resources::{Allocation, HeldSlots, Slots, TaskManagerInfo, WithinProcess};
 use flott_cluster::taskmanager::TaskManager;
 use flott_cluster::{JobHandle, Restore, Submission};
 use flott_core::clock::SystemClock;
@@ -33,8 +33,13 @@ struct Shown(WithinProcess);
 
 #[async_trait]
 impl Slots for Shown {
-    fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>) -> Option<Allocation> {
-        self.0.allocate(job, needed)
+    fn allocate(
+        &self,
+        job: JobId,
+        needed: &BTreeMap<String, usize>,
+        had: &mut Option<HeldSlots>,
+    ) -> Option<Allocation> {
+        self.0.allocate(job, needed, had)
     }
 
     fn task_managers(&self) -> Vec<TaskManagerInfo> {
