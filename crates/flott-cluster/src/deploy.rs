@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::coordinator::SubtaskId;
+use crate::placement::Placement;
 use crate::stats::TaskView;
 
 /// Bytes that a channel holds before its writer waits.
@@ -60,7 +61,7 @@ pub type RestoredStates = HashMap<(NodeId, usize), RestoredState>;
 /// Which subtasks of an attempt a TaskManager runs.
 pub struct Share {
     /// TaskManager of every subtask, by vertex and index.
-    pub placement: Vec<Vec<usize>>,
+    pub placement: Placement,
     /// Which of them this one is.
     pub here: usize,
     /// Slots that the job uses here.
@@ -97,7 +98,12 @@ impl Share {
     /// All subtasks, counted by `views`.
     pub fn whole(graph: &JobGraph, views: &[TaskView]) -> Self {
         Self {
-            placement: graph.vertices.iter().map(|v| vec![0; v.parallelism]).collect(),
+            placement: graph
+                .vertices
+                .iter()
+                .map(|v| vec![0; v.parallelism])
+                .collect::<Vec<_>>()
+                .into(),
             here: 0,
             slots: graph.slots(),
             metrics: views.iter().map(|(id, _, metrics)| (*id, metrics.clone())).collect(),

@@ -1,6 +1,7 @@
 //! Where the tasks of an attempt run, and the way to them.
 
 use crate::coordinator::SubtaskId;
+use crate::placement::Placement;
 use crate::protocol::{AttemptId, Order};
 use crate::resources::Allocation;
 use flott_runtime::task::TaskCommand;
@@ -12,7 +13,7 @@ pub struct Deployed {
     /// Its slots.
     pub allocation: Allocation,
     /// Of every subtask, by vertex and index, which of the TaskManagers runs it.
-    pub placement: Vec<Vec<usize>>,
+    pub placement: Placement,
 }
 
 impl Drop for Deployed {
@@ -37,10 +38,6 @@ impl Deployed {
 
     /// The subtasks of a TaskManager.
     pub(crate) fn of_task_manager(&self, index: usize) -> Vec<SubtaskId> {
-        let of_vertex = |(vertex, placed): (usize, &Vec<usize>)| -> Vec<SubtaskId> {
-            let there = placed.iter().enumerate().filter(|(_, at)| **at == index);
-            there.map(|(subtask, _)| (vertex, subtask)).collect()
-        };
-        self.placement.iter().enumerate().flat_map(of_vertex).collect()
+        self.placement.subtasks_at(index).to_vec()
     }
 }

@@ -5,6 +5,7 @@ use crate::deploy::JobContext;
 use crate::deployed::Deployed;
 use crate::job_master::{JobMaster, Message};
 use crate::job_state::{Event, Failure};
+use crate::placement::Placement;
 use crate::prepare::{Enumerated, Prepared};
 use crate::protocol::{AttemptId, Deployment, OperatorStates, Peer, Within};
 use crate::resources::GatewayListener;
@@ -61,13 +62,14 @@ impl JobMaster {
     fn start_tasks(&mut self, attempt: u64, prepared: Prepared) -> Vec<(NodeId, Enumerated)> {
         let views = self.ctx.views(attempt);
         let allocation = prepared.allocation;
-        let placement = allocation.placement(&self.ctx.graph);
+        let placement = Placement::from(allocation.placement(&self.ctx.graph));
         let id = AttemptId {
             job: self.ctx.job_id,
             generation: self.ctx.generation,
             attempt,
         };
         let peers: Vec<Peer> = allocation.task_managers.iter().map(|t| t.peer.clone()).collect();
+        let peers = Arc::new(peers);
         let write_to = match self.storage.is_in_memory() {
             true => String::new(),
             false => self.storage.root().display(""),
@@ -81,6 +83,7 @@ impl JobMaster {
         self.stats.attempt(views);
         self.stats
             .deployed(prepared.restored, &placement, &peers, &self.slots.task_managers());
+        let mut states = states_by_manager(&self.ctx, prepared.states, &placement, peers.len());
         for (here, manager) in allocation.task_managers.iter().enumerate() {
             let deployment = Deployment {
                 id,
@@ -89,7 +92,7 @@ impl JobMaster {
                 here,
                 placement: placement.clone(),
                 slots: allocation.slots_of(here),
-                states: states_at(&self.ctx, &prepared.states, &placement, here),
+                states: std::mem::take(&mut states[here]),
                 restore_from: prepared.restore_from.clone(),
                 write_to: write_to.clone(),
                 incremental: self.storage.mode() == RunMode::Incremental,
@@ -139,30 +142,33 @@ impl JobMaster {
     }
 }
 
-/// What the operators start from, of the subtasks of one TaskManager.
-fn states_at(
+/// What the operators start from, by the TaskManager of their subtasks.
+fn states_by_manager(
     ctx: &JobContext,
-    states: &[OperatorStates],
-    placement: &[Vec<usize>],
-    here: usize,
-) -> Vec<OperatorStates> {
-    let at = |of_operator: &OperatorStates| {
-        let vertex = ctx
-            .graph
-            .vertices
-            .iter()
-            .find(|v| v.nodes.contains(&of_operator.node))?;
-        let is_here = |s: &&SubtaskRestore| placement[vertex.id][s.index] == here;
-        let subtasks: Vec<SubtaskRestore> = of_operator.subtasks.iter().filter(is_here).cloned().collect();
+    states: Vec<OperatorStates>,
+    placement: &Placement,
+    managers: usize,
+) -> Vec<Vec<OperatorStates>> {
+    let mut by_manager: Vec<Vec<OperatorStates>> = vec![vec![]; managers];
+    for mut of_operator in states {
+        let vertices = &mut ctx.graph.vertices.iter();
+        let Some(vertex) = vertices.find(|v| v.nodes.contains(&of_operator.node)) else {
+            continue;
+        };
+        let mut subtasks: BTreeMap<usize, Vec<SubtaskRestore>> = BTreeMap::new();
+        for subtask in std::mem::take(&mut of_operator.subtasks) {
+            let manager = placement[vertex.id][subtask.index];
+            subtasks.entry(manager).or_default().push(subtask);
+        }
         // Not a copy of the whole, of which a TaskManager needs little.
-        (!subtasks.is_empty()).then(|| OperatorStates {
-            node: of_operator.node,
-            operator: of_operator.operator.clone(),
-            continued: of_operator.continued,
-            subtasks,
-        })
-    };
-    states.iter().filter_map(at).collect()
+        for (manager, subtasks) in subtasks {
+            by_manager[manager].push(OperatorStates {
+                subtasks,
+                ..of_operator.clone()
+            });
+        }
+    }
+    by_manager
 }
 
 /// Looks for new splits at each interval and reports them, until it is ended or finds what it cannot take: a restart tells at

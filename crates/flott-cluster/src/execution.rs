@@ -135,6 +135,8 @@ pub struct Executions {
     /// The attempt, from 1; 0 before the first.
     pub attempt: u64,
     subtasks: BTreeMap<SubtaskId, Execution>,
+    /// How many have been deployed, and are not open yet.
+    deploying: usize,
 }
 
 impl Executions {
@@ -183,6 +185,7 @@ impl Executions {
             execution.at = index.and_then(|index| peers.get(*index)).cloned();
             execution.turn(ExecutionState::Deploying, now_ms);
         }
+        self.deploying = self.subtasks.len();
     }
 
     fn turn(&mut self, id: SubtaskId, state: ExecutionState, now_ms: i64) {
@@ -193,11 +196,12 @@ impl Executions {
 
     /// A subtask's operators are open; whether now all are.
     pub(crate) fn running(&mut self, id: SubtaskId, now_ms: i64) -> bool {
-        if self.state(id) == ExecutionState::Deploying {
-            self.turn(id, ExecutionState::Running, now_ms);
+        if self.state(id) != ExecutionState::Deploying {
+            return false;
         }
-        let mut all = self.subtasks.values();
-        all.all(|execution| execution.state == ExecutionState::Running)
+        self.turn(id, ExecutionState::Running, now_ms);
+        self.deploying -= 1;
+        self.deploying == 0
     }
 
     /// A subtask ended as it was told.

@@ -25,6 +25,7 @@ pub mod high_availability;
 pub mod history;
 mod job_master;
 pub mod job_state;
+pub mod placement;
 mod prepare;
 pub mod protocol;
 pub mod report;

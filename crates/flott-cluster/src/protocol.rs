@@ -9,6 +9,7 @@
 
 use crate::coordinator::SubtaskId;
 use crate::deploy::{JobSource, RestoredStates};
+use crate::placement::Placement;
 use flott_checkpoint::{OperatorManifest, OperatorPart, Root, SubtaskRestore};
 use flott_core::{CheckpointId, Generation, JobId, OperatorId};
 use flott_plan::{NodeId, Plan};
@@ -67,11 +68,11 @@ pub struct Deployment {
     /// The plan, fitted to the state that the job started from.
     pub plan: Arc<Plan>,
     /// All TaskManagers of the attempt.
-    pub peers: Vec<Peer>,
+    pub peers: Arc<Vec<Peer>>,
     /// Which of them this is for.
     pub here: usize,
     /// Of every subtask, by vertex and index, which of the TaskManagers runs it.
-    pub placement: Vec<Vec<usize>>,
+    pub placement: Placement,
     /// Slots that the job uses there.
     pub slots: usize,
     /// State to start from.
@@ -138,9 +139,9 @@ pub struct HeldAttempt {
     /// The attempt.
     pub id: AttemptId,
     /// All TaskManagers of the attempt.
-    pub peers: Vec<Peer>,
+    pub peers: Arc<Vec<Peer>>,
     /// Of every subtask, by vertex and index, which of the TaskManagers runs it.
-    pub placement: Vec<Vec<usize>>,
+    pub placement: Placement,
     /// Which of them this one is.
     pub here: usize,
     /// Slots that the job uses there.

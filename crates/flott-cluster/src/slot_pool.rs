@@ -182,7 +182,7 @@ impl SlotPool {
         };
         let (id, peers) = (first.id, first.peers.clone());
         let mut found = Vec::with_capacity(peers.len());
-        for peer in &peers {
+        for peer in peers.iter() {
             let at = state
                 .managers
                 .iter()
@@ -568,8 +568,8 @@ mod tests {
                 generation: 1,
                 attempt: 1,
             },
-            peers: vec![peer("one"), peer("two")],
-            placement: vec![vec![0, 1]],
+            peers: Arc::new(vec![peer("one"), peer("two")]),
+            placement: vec![vec![0, 1]].into(),
             here,
             slots: 1,
             drained: vec![],
@@ -611,7 +611,7 @@ mod tests {
     async fn what_cannot_go_on_is_given_up() {
         let of = |bend: fn(&mut HeldAttempt)| {
             let mut bent = held(1, 0);
-            bent.peers.truncate(1);
+            Arc::make_mut(&mut bent.peers).truncate(1);
             bend(&mut bent);
             bent
         };

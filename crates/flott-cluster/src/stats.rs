@@ -4,6 +4,7 @@ use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::events::{EventKind, EventLog, RescaledVertex, label_name, shortened};
 use crate::execution::Executions;
 use crate::history::{CheckpointHistory, CheckpointRecord, Exceptions, FailedTask};
+use crate::placement::Placement;
 use crate::protocol::Peer;
 use crate::resources::TaskManagerInfo;
 use flott_core::clock::{Clock, SystemClock};
@@ -435,7 +436,7 @@ impl JobStats {
     pub(crate) fn deployed(
         &self,
         restored: Option<(CheckpointId, String)>,
-        placement: &[Vec<usize>],
+        placement: &Placement,
         peers: &[Peer],
         left: &[TaskManagerInfo],
     ) {
@@ -444,7 +445,7 @@ impl JobStats {
         if let Some((checkpoint, path)) = restored {
             inner.tell(EventKind::Restored { checkpoint, path });
         }
-        let count = |index: usize| placement.iter().flatten().filter(|at| **at == index).count();
+        let count = |index: usize| placement.subtasks_at(index).len();
         let counted = peers
             .iter()
             .enumerate()
@@ -587,7 +588,7 @@ mod tests {
             data_address: format!("{id}:1"),
         });
         stats.slots_requested(1, 3, vec![(0, 0), (0, 1), (0, 2)]);
-        stats.deployed(Some((7, "/chk-7".into())), &[vec![0, 1, 1]], &peers, &[]);
+        stats.deployed(Some((7, "/chk-7".into())), &vec![vec![0, 1, 1]].into(), &peers, &[]);
         stats.splits_assigned("Source: s", [((0, 0), 1), ((0, 1), 2), ((0, 2), 1)]);
         stats.task_ended((0, 1));
         let lost = [(0, 1), (0, 2)].map(|id| (id, "Source: s".to_owned()));
@@ -653,7 +654,7 @@ mod tests {
             id: "c".into(),
             data_address: "c:1".into(),
         };
-        stats.deployed(None, &[vec![0]], &[peer], &[another]);
+        stats.deployed(None, &vec![vec![0]].into(), &[peer], &[another]);
         let lost: Vec<EventKind> = kinds(&stats)
             .into_iter()
             .filter(|kind| matches!(kind, EventKind::TaskManagerLost { .. }))

@@ -68,11 +68,7 @@ impl Worker {
 impl TaskManagerGateway for Worker {
     fn deploy(&self, deployment: Deployment, listener: GatewayListener) {
         let bytes = serde_json::to_vec(&deployment).map_or(0, |bytes| bytes.len());
-        let here = |(vertex, placed): (usize, &Vec<usize>)| -> Vec<SubtaskId> {
-            let here = placed.iter().enumerate().filter(|(_, at)| **at == deployment.here);
-            here.map(|(subtask, _)| (vertex, subtask)).collect()
-        };
-        let subtasks = deployment.placement.iter().enumerate().flat_map(here).collect();
+        let subtasks = deployment.placement.subtasks_at(deployment.here).to_vec();
         *self.share() = Share {
             listener: Some(listener),
             subtasks,

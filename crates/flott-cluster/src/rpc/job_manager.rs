@@ -334,8 +334,7 @@ impl Remote {
 
 impl TaskManagerGateway for Remote {
     fn deploy(&self, deployment: Deployment, listener: GatewayListener) {
-        let here = deployment.here;
-        let subtasks = deployment.placement.iter().flatten().filter(|at| **at == here).count();
+        let subtasks = deployment.placement.subtasks_at(deployment.here).len();
         let lost = {
             let mut watched = self.watched();
             if watched.lost.is_none() {
@@ -350,7 +349,7 @@ impl TaskManagerGateway for Remote {
     }
 
     fn adopt(&self, held: &HeldAttempt, listener: GatewayListener) {
-        let subtasks = held.placement.iter().flatten().filter(|at| **at == held.here).count();
+        let subtasks = held.placement.subtasks_at(held.here).len();
         let left = subtasks - held.ended.len().min(subtasks);
         let mut watched = self.watched();
         if let Some(text) = watched.lost.clone() {

@@ -185,11 +185,7 @@ fn connect(
 
 /// The subtasks of a deployment.
 pub(super) fn subtasks_here(deployment: &Deployment) -> Vec<SubtaskId> {
-    let of_vertex = |(vertex, placed): (usize, &Vec<usize>)| -> Vec<SubtaskId> {
-        let here = placed.iter().enumerate().filter(|(_, at)| **at == deployment.here);
-        here.map(|(subtask, _)| (vertex, subtask)).collect()
-    };
-    deployment.placement.iter().enumerate().flat_map(of_vertex).collect()
+    deployment.placement.subtasks_at(deployment.here).to_vec()
 }
 
 /// Tells that an attempt could not be started here: once, as it is one failure.
