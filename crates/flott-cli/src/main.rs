@@ -50,6 +50,8 @@ enum Command {
     List(remote::ListArgs),
     /// Show what has happened to a job of a JobManager: failures, restarts, lost TaskManagers, checkpoints.
     Events(remote::EventsArgs),
+    /// Say what a job of a JobManager waits on: idle partitions, skew, slow sinks, stuck checkpoints, missing slots.
+    Why(remote::WhyArgs),
     /// Show a JobManager's log.
     Logs(remote::LogsArgs),
     /// Cancel a job of a JobManager.
@@ -93,7 +95,10 @@ fn keep_pages_small() {
 fn main() -> ExitCode {
     keep_pages_small();
     let cli = Cli::parse();
-    flott_launch::logging::init();
+    // The processes of a cluster are told by options how they log.
+    if !matches!(cli.command, Command::Jobmanager(_) | Command::Taskmanager(_)) {
+        flott_launch::logging::init();
+    }
     let result = match cli.command {
         Command::Run(args) if args.jobmanager.is_some() => remote::run(&args),
         Command::Run(args) => run::run(&args),
@@ -102,6 +107,7 @@ fn main() -> ExitCode {
         Command::Cluster(command) => cluster::cluster(&command),
         Command::List(args) => remote::list(&args),
         Command::Events(args) => remote::events(&args),
+        Command::Why(args) => remote::why(&args),
         Command::Logs(args) => remote::logs(&args),
         Command::Cancel(args) => remote::cancel(&args),
         Command::Stop(args) => remote::stop(&args),

@@ -1,5 +1,7 @@
 //! What a person sees of a job: its start, a line of progress, its end.
 
+use flott_cluster::diagnosis::{Facts, Finding, FindingKind, Place, Severity, diagnose};
+use flott_cluster::rates::Rates;
 use flott_cluster::{JobHandle, JobStatus};
 use flott_runtime::metrics::{OperatorMetrics, TaskMetrics};
 use std::convert::Infallible;
@@ -150,6 +152,9 @@ pub async fn watch(jobs: &[JobHandle]) -> Infallible {
 struct Watch {
     line: Line,
     last: Vec<(Instant, Totals)>,
+    rates: Rates,
+    /// What each job was last said to wait on.
+    waits: Vec<Option<(FindingKind, Vec<Place>)>>,
 }
 
 impl Watch {
@@ -158,11 +163,14 @@ impl Watch {
         Self {
             line: Line::new(ELSEWHERE),
             last: jobs.iter().map(|job| (Instant::now(), Totals::of(job))).collect(),
+            rates: Rates::default(),
+            waits: vec![None; jobs.len()],
         }
     }
 
     /// Shows what the jobs have done since the last look: all on one line, so that it can stay in its place.
     fn look(&mut self, jobs: &[JobHandle], now_ms: i64) {
+        self.tell_waits(jobs, now_ms);
         let texts: Vec<String> = jobs
             .iter()
             .zip(&mut self.last)
@@ -171,6 +179,22 @@ impl Watch {
             .collect();
         if !texts.is_empty() {
             self.line.show(texts.join("  ||  "));
+        }
+    }
+
+    /// Says, once, on what a job waits that does not get on by itself.
+    fn tell_waits(&mut self, jobs: &[JobHandle], now_ms: i64) {
+        let views = jobs.iter().map(|job| (job.job_id, job.stats.tasks())).collect();
+        self.rates.look(Instant::now(), views);
+        for (job, told) in jobs.iter().zip(&mut self.waits) {
+            let findings = diagnose(&Facts::of(job, &self.rates, &[], now_ms));
+            let found = findings.into_iter().find(stands);
+            let place = found.as_ref().map(|finding| (finding.kind, finding.places.clone()));
+            if let Some(finding) = found.filter(|_| *told != place) {
+                self.line.clear();
+                eprintln!("'{}' waits: {}; {}", job.name, finding.summary, finding.remedy);
+            }
+            *told = place;
         }
     }
 
@@ -213,6 +237,17 @@ impl Watch {
         }
         text + &totals.notes()
     }
+}
+
+/// Whether a finding is of something that stands still; that a job works as fast as it can, its progress shows.
+fn stands(finding: &Finding) -> bool {
+    let standing = [
+        FindingKind::NotOpen,
+        FindingKind::CheckpointStuck,
+        FindingKind::CheckpointsFail,
+        FindingKind::IdlePartition,
+    ];
+    finding.severity == Severity::Problem && standing.contains(&finding.kind)
 }
 
 impl Drop for Watch {

@@ -8,7 +8,7 @@ use crate::protocol::Peer;
 use flott_core::CheckpointId;
 use flott_runtime::FailureLabel;
 use flott_runtime::element::AfterBarrier;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Checkpoints that are remembered, as `web.checkpoints.history` has it.
 pub const CHECKPOINTS: usize = 10;
@@ -85,6 +85,8 @@ pub struct CheckpointRecord {
     pub subtasks: usize,
     /// Of these, those whose part is durable.
     pub acknowledged: usize,
+    /// Which these are.
+    pub acknowledged_by: BTreeSet<SubtaskId>,
     /// What is durable of each vertex.
     pub vertices: BTreeMap<usize, VertexProgress>,
     /// Where it is: for a savepoint, where the checkpoint is of which it is a copy.
@@ -174,6 +176,7 @@ impl CheckpointHistory {
                 bytes: 0,
                 subtasks,
                 acknowledged: 0,
+                acknowledged_by: BTreeSet::new(),
                 vertices: BTreeMap::new(),
                 path: None,
                 savepoint_path: None,
@@ -190,6 +193,7 @@ impl CheckpointHistory {
     pub(crate) fn acknowledged(&mut self, id: CheckpointId, subtask: SubtaskId, bytes: u64, now_ms: i64) {
         if let Some(record) = self.find(id) {
             record.acknowledged = (record.acknowledged + 1).min(record.subtasks);
+            record.acknowledged_by.insert(subtask);
             record.last_ack_ms = Some(now_ms);
             let vertex = record.vertices.entry(subtask.0).or_default();
             vertex.acknowledged += 1;

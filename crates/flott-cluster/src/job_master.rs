@@ -18,6 +18,7 @@ use crate::error::ClusterError;
 use crate::high_availability::jobs::{JobRecord, Noted};
 use crate::history::FailedTask;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
+use crate::liveness;
 use crate::prepare::{Prepared, prepare};
 use crate::protocol::{Order, Peer, Report, TaskFailure, WrittenPart};
 use crate::requirements::{RequestedBounds, ResourceRequirements};
@@ -229,6 +230,7 @@ impl JobMaster {
         let restored_from = self.restore.as_ref().map(RestorePoint::path);
         self.stats.submitted(&self.ctx.plan.name, restored_from);
         self.hear_slots();
+        let watched = liveness::process().watch(format!("the master of job {}", self.ctx.job_id));
         loop {
             while let Some(effect) = effects.pop_front() {
                 self.perform(effect);
@@ -244,6 +246,7 @@ impl JobMaster {
             let next_times = [self.machine.next_time(), self.rescaling.next_time()];
             let next_time = next_times.into_iter().flatten().min();
             let wait = next_time.map(|t| t.saturating_sub(self.ctx.clock.now_ms()).max(0) as u64);
+            watched.waits();
             let message = match wait {
                 Some(wait_ms) => tokio::time::timeout(Duration::from_millis(wait_ms.min(60_000)), self.inbox.recv())
                     .await
@@ -251,6 +254,7 @@ impl JobMaster {
                     .flatten(),
                 None => self.inbox.recv().await,
             };
+            watched.works();
             let (attempt, event) = match message {
                 None => (self.machine.attempt(), Event::Tick),
                 Some(message) => match self.receive(message) {
@@ -261,6 +265,7 @@ impl JobMaster {
             let now_ms = self.ctx.clock.now_ms();
             effects.extend(self.machine.handle(now_ms, attempt, event));
         }
+        drop(watched);
         self.end().await;
     }
 
@@ -674,6 +679,8 @@ impl JobMaster {
                     let duration_ms = stats.completed(id, bytes, &path);
                     // In Flink's words, which tools look for.
                     tracing::info!(
+                        %job,
+                        checkpoint = id,
                         "Completed checkpoint {id} for job {job} ({bytes} bytes, checkpointDuration={duration_ms} ms) at {path}."
                     );
                     failpoint::hit("checkpoint-complete");
@@ -735,7 +742,6 @@ impl JobMaster {
     }
 
     fn abort(&mut self, id: CheckpointId, kind: &CheckpointKind, reason: &str) {
-        tracing::warn!(checkpoint = id, reason, "checkpoint given up");
         self.stats.checkpoint_failed(id, reason);
         self.send_all(TaskCommand::CheckpointAborted(id));
         if let CheckpointKind::Savepoint { request, .. } = kind

@@ -94,7 +94,7 @@ pub(crate) async fn prepare(
                 SnapshotKind::Checkpoint => "Checkpoint",
                 SnapshotKind::Savepoint => "Savepoint",
             };
-            tracing::info!("Restoring job {} from {kind} {}.", ctx.job_id, point.path());
+            tracing::info!(job = %ctx.job_id, "Restoring job {} from {kind} {}.", ctx.job_id, point.path());
             storage.restorable(ctx, point).await?
         }
         None => Default::default(),

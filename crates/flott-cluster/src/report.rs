@@ -296,7 +296,7 @@ mod tests {
         user.counter("clicks.seen").unwrap().add(3);
         let sizes = user.histogram("size", 100).unwrap();
         (1..=100).for_each(|n| sizes.update(n));
-        let stats = JobStats::default();
+        let stats = JobStats::new(JobId(1), "job");
         stats.attempt(vec![((0, 1), Arc::new(info), Arc::new(metrics))]);
         let page = Reporter::new(JobId(1), "j\"ob").render(&stats);
         for line in [

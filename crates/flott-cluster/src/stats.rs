@@ -4,11 +4,12 @@ use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::events::{EventKind, EventLog, RescaledVertex, label_name, shortened};
 use crate::execution::Executions;
 use crate::history::{CheckpointHistory, CheckpointRecord, Exceptions, FailedTask};
+use crate::job_log::JobLog;
 use crate::placement::Placement;
 use crate::protocol::Peer;
 use crate::resources::TaskManagerInfo;
 use flott_core::clock::{Clock, SystemClock};
-use flott_core::{CheckpointId, JobStatus};
+use flott_core::{CheckpointId, JobId, JobStatus};
 use flott_plan::JobGraph;
 use flott_runtime::FailureLabel;
 use flott_runtime::context::TaskInfo;
@@ -177,20 +178,21 @@ impl Inner {
 pub struct JobStats {
     started: Instant,
     started_ms: i64,
+    log: JobLog,
     inner: Mutex<Inner>,
 }
 
-impl Default for JobStats {
-    fn default() -> Self {
+impl JobStats {
+    /// Of a job that begins now; `name` is its `pipeline.name`.
+    pub fn new(job: JobId, name: &str) -> Self {
         Self {
             started: Instant::now(),
             started_ms: SystemClock.now_ms(),
+            log: JobLog::new(job, name),
             inner: Mutex::default(),
         }
     }
-}
 
-impl JobStats {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,6 +276,13 @@ impl JobStats {
     pub(crate) fn status(&self, status: JobStatus) {
         let now_ms = SystemClock.now_ms();
         let mut inner = self.lock();
+        let before = inner
+            .status_times
+            .last()
+            .map_or(JobStatus::Created, |(before, _)| *before);
+        if before != status {
+            self.log.switched(before, status);
+        }
         inner.status_times.retain(|(earlier, _)| *earlier != status);
         inner.status_times.push((status, now_ms));
         inner.tell(EventKind::from(status));
@@ -290,6 +299,7 @@ impl JobStats {
         let mut inner = self.lock();
         inner.triggered.push((id, Instant::now()));
         let now_ms = SystemClock.now_ms();
+        self.log.triggering(id, kind, now_ms);
         inner.checkpoint_history.triggered(id, kind, subtasks, now_ms);
     }
 
@@ -342,6 +352,7 @@ impl JobStats {
     }
 
     pub(crate) fn checkpoint_failed(&self, id: CheckpointId, reason: &str) {
+        self.log.checkpoint_failed(id, reason);
         let mut inner = self.lock();
         inner.triggered.retain(|(t, _)| *t != id);
         inner.checkpoints.failed += 1;
@@ -361,6 +372,7 @@ impl JobStats {
         let name = format!("{} ({}/{parallelism})", task.name, task.subtask.1 + 1);
         // It begins with that name itself.
         let failure = text.strip_prefix(&format!("{name}: ")).unwrap_or(text);
+        self.log.task_failed(&name, &task, failure);
         inner.tell(EventKind::task_failed(name, task.label, task.at.as_ref(), failure));
         inner.executions.failed(task.subtask, now_ms);
         inner.exceptions.task_failed(task, text, now_ms);
@@ -505,6 +517,7 @@ impl JobStats {
     }
 
     pub(crate) fn restarted(&self, cause: &str, delay_ms: i64) {
+        self.log.restarting(delay_ms, cause);
         let mut inner = self.lock();
         inner.restarts += 1;
         inner.attempt_failed(cause);
@@ -549,7 +562,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_once_and_with_its_label() {
-        let stats = JobStats::default();
+        let stats = JobStats::new(JobId(1), "job");
         stats.slots_requested(1, 2, vec![(0, 0), (0, 1)]);
         let task = FailedTask {
             subtask: (0, 1),
@@ -582,7 +595,7 @@ mod tests {
 
     #[test]
     fn a_lost_task_manager_fails_the_subtasks_that_ran_there() {
-        let stats = JobStats::default();
+        let stats = JobStats::new(JobId(1), "job");
         let peers = ["a", "b"].map(|id| Peer {
             id: id.into(),
             data_address: format!("{id}:1"),
@@ -667,7 +680,7 @@ mod tests {
 
     #[test]
     fn what_becomes_of_checkpoints_and_savepoints_is_told() {
-        let stats = JobStats::default();
+        let stats = JobStats::new(JobId(1), "job");
         let savepoint = CheckpointKind::Savepoint {
             request: 0,
             then: flott_runtime::element::AfterBarrier::Continue,
@@ -705,7 +718,7 @@ mod tests {
 
     #[test]
     fn percentiles_come_from_the_markers_since_the_last_call() {
-        let stats = JobStats::default();
+        let stats = JobStats::new(JobId(1), "job");
         assert_eq!(stats.take_latency(), None);
         (1..=100).for_each(|ms| stats.latency(ms));
         assert_eq!(stats.take_latency(), Some(Percentiles { p50_ms: 50, p99_ms: 99 }));

@@ -103,6 +103,11 @@ impl JobHandle {
         self.requirements.borrow().to_requested(&self.plan, &self.graph())
     }
 
+    /// Slots that it needs at least.
+    pub fn least_slots(&self) -> usize {
+        self.requirements.borrow().least_slots(&self.graph())
+    }
+
     /// Has the job run at a parallelism within these bounds from now on, as soon as there are slots: it is rescaled while it runs. Not
     /// cancel-safe: it may happen anyway.
     ///
@@ -418,7 +423,7 @@ pub(crate) fn launch(
     let (graph_sender, graph) = watch::channel(ctx.graph.clone());
     let (requirements_sender, requirements) = watch::channel(Arc::new(requirements));
     let (sender, inbox) = unbounded_channel();
-    let stats = Arc::new(JobStats::default());
+    let stats = Arc::new(JobStats::new(ctx.job_id, &ctx.plan.name));
     let handle = JobHandle {
         job_id: ctx.job_id,
         name: ctx.plan.name.clone(),

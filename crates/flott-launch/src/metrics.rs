@@ -7,16 +7,19 @@
 
 use crate::error::LaunchError;
 use axum::Router;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::routing::get;
 use flott_cluster::JobHandle;
+use flott_cluster::liveness;
 use flott_cluster::report::Reporter;
 use flott_core::Options;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{self, pending};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 const PREFIX: &str = "metrics.reporter.";
 const PROMETHEUS: &str = "PrometheusReporterFactory";
@@ -34,6 +37,9 @@ type Reported = Arc<Mutex<Vec<(Reporter, JobHandle)>>>;
 
 /// Makes the pages that are served as one.
 type Pages = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Tells whether a process can do its work.
+type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// A place that is listened at.
 #[derive(Debug)]
@@ -124,16 +130,73 @@ fn lock(jobs: &Reported) -> std::sync::MutexGuard<'_, Vec<(Reporter, JobHandle)>
     jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve_at(listener: TcpListener, pages: Pages) {
-    let render = move || {
-        std::future::ready((
-            [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-            merge(pages()),
-        ))
+/// Serves on a thread of its own for as long as what this gives is not dropped.
+fn serve_apart(
+    listener: std::net::TcpListener,
+    pages: Pages,
+    ready: Ready,
+) -> std::io::Result<impl Future<Output = ()> + use<>> {
+    let (needed, dropped) = oneshot::channel::<()>();
+    let serving = move || -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let served = runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
+            tokio::select! {
+                () = serve_routes(listener, pages_router(pages).merge(health_router(ready))) => {}
+                _ = dropped => {}
+            }
+            Ok(())
+        });
+        // A page that hangs is not waited for.
+        runtime.shutdown_background();
+        served
     };
-    let router = Router::new()
+    let thread = std::thread::Builder::new().name("metrics".to_owned());
+    thread.spawn(move || {
+        if let Err(error) = serving() {
+            tracing::warn!(%error, "the metrics endpoint has ended");
+        }
+    })?;
+    Ok(async move {
+        pending::<()>().await;
+        drop(needed);
+    })
+}
+
+/// Whether the process gets on, and can do its work.
+fn health_router(ready: Ready) -> Router {
+    let told = |is_well: Result<(), String>| {
+        let unwell = |why: String| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+        future::ready(is_well.map(|()| "ok\n").map_err(unwell))
+    };
+    let is_live = || liveness::process().check();
+    Router::new()
+        .route("/livez", get(move || told(is_live())))
+        .route("/readyz", get(move || told(is_live().and_then(|()| ready()))))
+}
+
+fn pages_router(pages: Pages) -> Router {
+    let render = move || {
+        let pages = pages.clone();
+        async move {
+            // What a page waits for must hold nothing else up.
+            let text = spawn_blocking(move || merge(pages())).await.unwrap_or_default();
+            (
+                [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+                text,
+            )
+        }
+    };
+    Router::new()
         .route("/", get(render.clone()))
-        .route("/metrics", get(render));
+        .route("/metrics", get(render))
+}
+
+async fn serve_at(listener: TcpListener, pages: Pages) {
+    serve_routes(listener, pages_router(pages)).await;
+}
+
+async fn serve_routes(listener: TcpListener, router: Router) {
     if let Err(error) = axum::serve(listener, router).await {
         tracing::warn!(%error, "the metrics endpoint has ended");
     }
@@ -151,21 +214,27 @@ pub async fn serve(jobs: &[JobHandle]) -> Result<Endpoints, LaunchError> {
     Ok(endpoints)
 }
 
-/// Serves the pages of a process that is part of a cluster where its options ask for it, until the endpoints are dropped.
+/// Serves the pages of a process that is part of a cluster where its options ask for it, until the endpoints are dropped: on a thread
+/// of its own, so that it answers also where the process hangs. `/livez` says whether it does, `/readyz` whether it can do its work,
+/// which `ready` tells.
 ///
 /// # Errors
 /// If an option is wrong or no port is free.
 pub async fn serve_process(
     options: &Options,
     pages: impl Fn() -> Vec<String> + Send + Sync + 'static,
+    ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
 ) -> Result<Endpoints, LaunchError> {
     let (mut endpoints, pages): (Endpoints, Pages) = (Endpoints::default(), Arc::new(pages));
+    let ready: Ready = Arc::new(ready);
     for place in places(options)? {
         let listener = listen(&place).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| not_listening(&place, &e.to_string()))?;
-        let task = tokio::spawn(serve_at(listener, pages.clone()));
+        let failed = |e: std::io::Error| not_listening(&place, &e.to_string());
+        let address = listener.local_addr().map_err(failed)?;
+        let serving = listener
+            .into_std()
+            .and_then(|listener| serve_apart(listener, pages.clone(), ready.clone()));
+        let task = tokio::spawn(serving.map_err(failed)?);
         let jobs = Reported::default();
         endpoints.0.insert(place, Endpoint { address, jobs, task });
     }

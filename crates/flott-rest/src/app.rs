@@ -2,10 +2,10 @@
 
 use crate::error::RestError;
 use crate::operations::Operations;
-use crate::rates::Rates;
 use crate::request;
 use flott_cluster::JobHandle;
 use flott_cluster::dispatcher::Dispatcher;
+use flott_cluster::rates::Rates;
 use flott_core::JobId;
 use flott_core::clock::{Clock, SystemClock};
 use flott_plan::Vertex;

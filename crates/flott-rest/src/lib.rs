@@ -13,6 +13,7 @@
 //! | GET | `/jobs`, `/jobs/overview`, `/jobs/:job`, `/jobs/:job/status`, `/jobs/:job/plan`, `/jobs/:job/config` | jobs (`jobs`, `plan`) |
 //! | GET | `/jobs/:job/exceptions` | failures (`exceptions`) |
 //! | GET | `/jobs/:job/events` | all that has happened to the job, in order of time; Flott's own (`events`) |
+//! | GET | `/jobs/:job/why` | what the job waits on, in words; Flott's own (`why`) |
 //! | POST | `/jobs` | submission of a Flott plan (`submit`) |
 //! | PATCH | `/jobs/:job?mode=cancel` | cancels (`jobs`) |
 //! | GET | `/jobs/:job/yarn-cancel` | the same, for the dashboard |
@@ -25,7 +26,9 @@
 //! | POST | `/jobs/:job/stop` | the same; asked for below `/savepoints` |
 //! | GET | `/openapi.json` | what all of this takes and gives, as an OpenAPI document (`openapi`); Flott's own |
 //!
-//! Who may ask is said by [`Access`]: all others get 401, or no connection.
+//! `/livez` and `/readyz` answer everybody, with a line of text: whether the JobManager gets on, and whether it can be asked (`health`).
+//!
+//! Who may ask all others is said by [`Access`]: all others get 401, or no connection.
 //!
 //! A body on GET is read by nobody and does no harm: Flink's client sends one. Java programs do not run here, so a submission by Flink's
 //! own client (multipart) is refused.
@@ -38,6 +41,7 @@ mod checkpoints;
 mod error;
 mod events;
 mod exceptions;
+mod health;
 mod io;
 mod jobmanager;
 mod jobs;
@@ -48,7 +52,6 @@ mod metrics;
 mod openapi;
 mod operations;
 mod plan;
-mod rates;
 mod request;
 mod requirements;
 mod role;
@@ -61,6 +64,7 @@ mod subtasks;
 mod taskmanagers;
 mod throwable;
 mod vertices;
+mod why;
 
 #[cfg(doc)]
 use flott_cluster::dispatcher::Dispatcher;

@@ -1,7 +1,7 @@
 //! The metrics of a subtask under Flink's names, and how their values are written.
 
 use crate::io::Io;
-use crate::rates::{Rate, SubtaskRates};
+use flott_cluster::rates::{Rate, SubtaskRates};
 use flott_cluster::stats::TaskView;
 use flott_runtime::user_metrics::{Distribution, Reading};
 use std::fmt;

@@ -18,6 +18,19 @@ pub enum Role {
     Standby(Option<String>),
 }
 
+impl Role {
+    /// Whether requests can be sent here: it leads, or knows who does and sends them there.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn is_ready(&self) -> Result<(), String> {
+        match self {
+            Self::Leading(_) | Self::Standby(Some(_)) => Ok(()),
+            Self::Standby(None) => Err("it is not known yet which JobManager leads".to_owned()),
+        }
+    }
+}
+
 /// What answers now.
 #[derive(Clone)]
 pub(crate) enum Answering {

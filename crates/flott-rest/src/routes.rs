@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::RestError;
 use crate::{
     checkpoints, events, exceptions, jobmanager, jobs, logs, metrics, openapi, plan, requirements, savepoints, submit,
-    subtasks, taskmanagers, vertices,
+    subtasks, taskmanagers, vertices, why,
 };
 use axum::Router;
 use axum::handler::Handler;
@@ -40,6 +40,7 @@ fn all() -> Vec<Route> {
         get("/jobs/{job}/jobmanager/config", jobmanager::options_of_job),
         get("/jobs/{job}/exceptions", exceptions::history),
         get("/jobs/{job}/events", events::of_job),
+        get("/jobs/{job}/why", why::of_job),
         get("/jobs/{job}/metrics", metrics::of_job),
         get("/jobs/{job}/vertices/{vertex}", vertices::details),
         get("/jobs/{job}/vertices/{vertex}/watermarks", vertices::watermarks),

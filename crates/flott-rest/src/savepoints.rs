@@ -202,6 +202,7 @@ pub(crate) async fn dispose(State(app): State<App>, body: Body) -> Answer {
     let request: DisposalRequest = request::body(body, SMALL_BODY_BYTES).await?;
     let trigger = TriggerId::random()?;
     let options = app.dispatcher.options().clone();
+    tracing::info!("Disposing savepoint {}.", request.path);
     let work = async move {
         match delete(&request.path, &options).await {
             Ok(()) => json!({}),

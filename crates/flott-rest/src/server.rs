@@ -2,6 +2,7 @@
 
 use crate::access::{self, Access};
 use crate::app::App;
+use crate::health;
 use crate::listener::Guarded;
 use crate::role::{self, Answering, Role};
 use crate::routes;
@@ -45,6 +46,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (answering, answers) = watch::channel(Answering::Standby(None));
+    let healthy = health::router(role.clone());
     let following = follow(role, answering);
     let (ending, ended) = oneshot::channel();
     let until_shutdown = async move {
@@ -56,7 +58,7 @@ pub async fn serve(
         .fallback(role::answer)
         .with_state(answers)
         .layer(from_fn_with_state(access, access::admit));
-    let server = axum::serve(listener, guarded).with_graceful_shutdown(until_shutdown);
+    let server = axum::serve(listener, healthy.fallback_service(guarded)).with_graceful_shutdown(until_shutdown);
     let out_of_patience = async {
         let _ = ended.await;
         tokio::time::sleep(GRACE).await;

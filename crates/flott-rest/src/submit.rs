@@ -47,7 +47,8 @@ pub(crate) async fn submit(State(app): State<App>, headers: HeaderMap, body: Bod
         allow_non_restored_state: request.allow_non_restored_state.unwrap_or(false),
     };
     let job = app.dispatcher.submit(submission).await.map_err(refused)?;
-    tracing::info!(job = %job.job_id, name = job.name, "a job was submitted");
+    // In Flink's words, which tools look for.
+    tracing::info!(job = %job.job_id, name = job.name, "Job {} is submitted.", job.job_id);
     Ok(Json::accepted(
         json!({ "jobUrl": format!("/jobs/{}", job.job_id), "jobid": job.job_id }),
     ))

@@ -22,6 +22,7 @@ use flott_state::{OperatorSnapshot, RestoredState};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Why [`Chain::run`] came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,13 +294,21 @@ impl Chain {
         self.links.iter().map(|l| l.operator.state_bytes()).sum()
     }
 
+    /// The operator because of which the chain waits, if that waits for something outside.
+    pub fn blocked_operator(&self) -> Option<&OperatorMetrics> {
+        let is_blocked = |link: &&Link| matches!(link.open_call, Some((_, Flow::Blocked)));
+        self.links.iter().rev().find(is_blocked).map(|link| &*link.metrics)
+    }
+
     /// Moves one element, or goes on with one call, at `index`.
     fn advance(&mut self, index: usize, now_ms: i64) -> Result<(), TaskError> {
+        let since = Instant::now();
         let mut out = std::mem::take(&mut self.out);
         let link = &mut self.links[index];
         let named = |e: TaskError, link: &Link| e.at(&link.name);
         if let Some((call, _)) = link.open_call.take() {
             let flow = link.operator.resume(&mut out).map_err(|e| named(e, link))?;
+            link.metrics.busy_ns.add(since.elapsed().as_nanos() as u64);
             return self.after(index, call, flow, out, now_ms);
         }
         let Some((input, element)) = link.inbox.pop_front() else {
@@ -350,6 +359,7 @@ impl Chain {
             }
         };
         let flow = flow.map_err(|e| named(e, link))?;
+        link.metrics.busy_ns.add(since.elapsed().as_nanos() as u64);
         self.after(index, call, flow, out, now_ms)
     }
 

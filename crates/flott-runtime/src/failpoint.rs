@@ -1,7 +1,7 @@
 //! Named places at which a test can stop the process or bend the protocol.
 //!
 //! `FLOTT_FAILPOINTS` holds `name=action` pairs separated by `;`, where an action is `kill` (the process ends at once,
-//! as by `kill -9`), `skip` (the step is left out), `twice` (the step is done twice) or `early` (the step is done before its
+//! as by `kill -9`), `hang` (the thread goes no further), `skip` (the step is left out), `twice` (the step is done twice) or `early` (the step is done before its
 //! time), with an optional count of
 //! passes before it acts: `after-manifest=kill@3` acts at the fourth pass. Each act is told on standard error (the first
 //! hundred), so that a test knows that what it asked for has happened. Without the variable a check is one load
@@ -25,6 +25,7 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting {
     Kill,
+    Hang,
     Act(Action),
 }
 
@@ -56,6 +57,12 @@ pub fn hit(name: &str) -> Option<Action> {
             eprintln!("fail point {name}: the process ends here");
             std::process::abort();
         }
+        Setting::Hang => {
+            eprintln!("fail point {name}: the thread hangs here");
+            loop {
+                std::thread::park();
+            }
+        }
         Setting::Act(action) => {
             if point.acts.fetch_add(1, Ordering::Relaxed) < TOLD_ACTS {
                 eprintln!("fail point {name} acts: {action:?}");
@@ -74,6 +81,7 @@ fn parse(text: &str) -> HashMap<String, Point> {
         let (action, passes) = action.split_once('@').unwrap_or((action, "0"));
         let setting = match action.trim() {
             "kill" => Setting::Kill,
+            "hang" => Setting::Hang,
             "skip" => Setting::Act(Action::Skip),
             "twice" => Setting::Act(Action::Twice),
             "early" => Setting::Act(Action::Early),

@@ -61,6 +61,35 @@ impl Gauge {
     }
 }
 
+/// Splits of a subtask that are shown, those whose time is farthest behind first: a page has no room for thousands.
+pub const SPLITS_SHOWN: usize = 64;
+
+/// How far one split of a source is in event time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitReading {
+    /// Which: a partition, a file.
+    pub id: String,
+    /// Its watermark; `i64::MIN` if it has none yet.
+    pub watermark: i64,
+    /// When its last row was read, in milliseconds since the epoch; before the first one, when it was assigned.
+    pub last_record_ms: i64,
+    /// Whether a row was read since it was assigned.
+    pub has_records: bool,
+    /// Whether it holds no watermark back.
+    pub state: SplitTime,
+}
+
+/// Whether the time of a split counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SplitTime {
+    /// It does.
+    Counts,
+    /// It is idle: it had no rows for the idle time-out, or its generator says so.
+    Idle,
+    /// It is ahead of its group of watermark alignment, and not read.
+    Paused,
+}
+
 /// Counters of one operator of one subtask.
 #[derive(Debug, Default)]
 pub struct OperatorMetrics {
@@ -78,6 +107,12 @@ pub struct OperatorMetrics {
     pub late_records_dropped: Counter,
     /// Rows that a format could not read and that were skipped or sent to a dead letter.
     pub bad_rows: Counter,
+    /// Time in its calls, in nanoseconds: which operator of a chain the chain's time goes to.
+    pub busy_ns: Counter,
+    /// Time in which its chain waited because it waited for something outside, in nanoseconds: room in a sink's system, an answer.
+    pub blocked_ns: Counter,
+    /// Splits of a source with event time, as [`OperatorMetrics::show_splits`] was told last.
+    splits: Mutex<Vec<SplitReading>>,
     /// Further counters and gauges by Flink's name, e.g. `pendingRecords`.
     named: Mutex<BTreeMap<String, Arc<Gauge>>>,
     /// What its function counts.
@@ -95,6 +130,16 @@ impl OperatorMetrics {
     pub fn gauges(&self) -> Vec<(String, i64)> {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.iter().map(|(k, v)| (k.clone(), v.get())).collect()
+    }
+
+    /// Shows how far a source's splits are.
+    pub fn show_splits(&self, splits: Vec<SplitReading>) {
+        *self.splits.lock().unwrap_or_else(PoisonError::into_inner) = splits;
+    }
+
+    /// How far a source's splits are: those that are farthest behind, at most [`SPLITS_SHOWN`]; empty without event time.
+    pub fn splits(&self) -> Vec<SplitReading> {
+        self.splits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn counters(&self) -> [(&'static str, &Counter); 7] {
@@ -151,6 +196,14 @@ pub struct TaskMetrics {
     pub state_bytes: Gauge,
     /// Latency of the last marker that ended here, in milliseconds.
     pub latency_ms: Gauge,
+    /// The last checkpoint of which a barrier has come on some of its channels and not on others; 0 before the first.
+    pub aligning: Gauge,
+    /// When the first barrier of that checkpoint came, in milliseconds since the epoch.
+    pub aligning_since_ms: Gauge,
+    /// The last checkpoint whose barriers have all come, or were made here; 0 before the first.
+    pub aligned: Gauge,
+    /// The last checkpoint of which the state was captured, to be written beside the task; 0 before the first.
+    pub captured: Gauge,
     /// Operators of the chain, in order, with their names.
     pub operators: Vec<(String, Arc<OperatorMetrics>)>,
 }
@@ -173,6 +226,10 @@ impl TaskMetrics {
             start_delay_ns: Gauge::default(),
             state_bytes: Gauge::default(),
             latency_ms: Gauge::at(-1),
+            aligning: Gauge::default(),
+            aligning_since_ms: Gauge::default(),
+            aligned: Gauge::default(),
+            captured: Gauge::default(),
             operators: operators.into_iter().map(|n| (n, Arc::default())).collect(),
         }
     }
@@ -191,6 +248,9 @@ pub struct TaskReading {
 struct OperatorReading {
     counters: Vec<u64>,
     gauges: Vec<(String, i64)>,
+    busy_ns: u64,
+    blocked_ns: u64,
+    splits: Vec<SplitReading>,
 }
 
 impl TaskMetrics {
@@ -207,7 +267,7 @@ impl TaskMetrics {
         ]
     }
 
-    fn gauges(&self) -> [&Gauge; 6] {
+    fn gauges(&self) -> [&Gauge; 10] {
         [
             &self.input_watermark,
             &self.output_watermark,
@@ -215,6 +275,10 @@ impl TaskMetrics {
             &self.start_delay_ns,
             &self.state_bytes,
             &self.latency_ms,
+            &self.aligning,
+            &self.aligning_since_ms,
+            &self.aligned,
+            &self.captured,
         ]
     }
 
@@ -223,6 +287,9 @@ impl TaskMetrics {
         let operator = |metrics: &OperatorMetrics| OperatorReading {
             counters: metrics.counters().iter().map(|(_, counter)| counter.get()).collect(),
             gauges: metrics.gauges(),
+            busy_ns: metrics.busy_ns.get(),
+            blocked_ns: metrics.blocked_ns.get(),
+            splits: metrics.splits(),
         };
         TaskReading {
             counters: self.counters().iter().map(|counter| counter.get()).collect(),
@@ -248,6 +315,9 @@ impl TaskMetrics {
                 .gauges
                 .iter()
                 .for_each(|(name, value)| metrics.gauge(name).set(*value));
+            metrics.busy_ns.show(reading.busy_ns);
+            metrics.blocked_ns.show(reading.blocked_ns);
+            metrics.show_splits(reading.splits.clone());
         }
     }
 }
@@ -263,9 +333,20 @@ mod tests {
         there.input_watermark.set(-7);
         there.operators[1].1.bad_rows.add(5);
         there.operators[0].1.gauge("pendingRecords").set(9);
+        there.captured.set(4);
+        there.operators[1].1.blocked_ns.add(6);
+        there.operators[0].1.show_splits(vec![SplitReading {
+            id: "topic-1".into(),
+            watermark: i64::MIN,
+            last_record_ms: 8,
+            has_records: false,
+            state: SplitTime::Counts,
+        }]);
         let here = TaskMetrics::new(["a".to_owned(), "b".to_owned()]);
         here.show(&there.read());
         assert_eq!(here.read(), there.read());
         assert_eq!((here.records_in.get(), here.operators[1].1.bad_rows.get()), (3, 5));
+        assert_eq!((here.captured.get(), here.operators[1].1.blocked_ns.get()), (4, 6));
+        assert_eq!(here.operators[0].1.splits()[0].id, "topic-1");
     }
 }

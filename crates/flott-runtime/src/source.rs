@@ -16,12 +16,13 @@
 use crate::connector::{ReaderPoll, SourceReader, Split, TimedSplit, WatermarkGenerator};
 use crate::element::{Element, Output};
 use crate::error::TaskError;
-use crate::metrics::OperatorMetrics;
+use crate::metrics::{OperatorMetrics, SPLITS_SHOWN, SplitReading, SplitTime};
 use arrow_array::{Array, Int64Array};
 use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// When a source emits watermarks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub struct EmitPolicy {
     /// In a group of watermark alignment: how often the source says how far it has come, in milliseconds.
     pub report_interval_ms: Option<i64>,
 }
+
+/// How often splits are shown, in milliseconds.
+const SHOW_INTERVAL_MS: i64 = 500;
 
 /// What the driver did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +55,11 @@ pub enum SourceState {
 struct SplitState {
     id: String,
     watermark: EventTime,
+    /// When its last row was read, or it was assigned, without the time in which it could not be read.
     last_row_ms: i64,
+    /// The same with that time, and whether it was a row.
+    last_record_ms: i64,
+    has_records: bool,
     idle: bool,
     finished: bool,
     /// Since when it is paused, because it is ahead of its group.
@@ -74,6 +82,7 @@ pub struct SourceDriver {
     /// Up to where the group lets it read.
     limit: EventTime,
     last_report_ms: i64,
+    last_shown_ms: i64,
     /// How far it has come, to be told.
     report: Option<EventTime>,
     metrics: Arc<OperatorMetrics>,
@@ -99,6 +108,7 @@ impl SourceDriver {
             held_back_ms: None,
             limit: END_OF_TIME,
             last_report_ms: i64::MIN,
+            last_shown_ms: i64::MIN,
             report: None,
             metrics,
         }
@@ -114,6 +124,8 @@ impl SourceDriver {
             id: timed.split.id.clone(),
             watermark: timed.watermark.unwrap_or(NO_WATERMARK),
             last_row_ms: now_ms,
+            last_record_ms: now_ms,
+            has_records: false,
             idle: false,
             finished: false,
             paused_ms: None,
@@ -189,6 +201,29 @@ impl SourceDriver {
         self.report = Some(reached).filter(|reached| *reached > NO_WATERMARK);
     }
 
+    /// Shows how far the splits are, for who asks what holds a watermark back.
+    fn show_if_due(&mut self, now_ms: i64) {
+        if self.generator.is_none() || now_ms.saturating_sub(self.last_shown_ms) < SHOW_INTERVAL_MS {
+            return;
+        }
+        self.last_shown_ms = now_ms;
+        let reading = |s: &SplitState| SplitReading {
+            id: s.id.clone(),
+            watermark: s.watermark,
+            last_record_ms: s.last_record_ms,
+            has_records: s.has_records,
+            state: match (s.idle, s.paused_ms) {
+                (true, _) => SplitTime::Idle,
+                (false, Some(_)) => SplitTime::Paused,
+                (false, None) => SplitTime::Counts,
+            },
+        };
+        let mut open: Vec<&SplitState> = self.splits.iter().filter(|s| !s.finished).collect();
+        open.sort_by_key(|s| s.watermark);
+        self.metrics
+            .show_splits(open.into_iter().take(SPLITS_SHOWN).map(reading).collect());
+    }
+
     /// Tells the reader that no split follows.
     pub fn no_more_splits(&mut self) {
         self.reader.no_more_splits();
@@ -244,6 +279,7 @@ impl SourceDriver {
             self.emit_watermark(out);
         }
         self.report_if_due(now_ms);
+        self.show_if_due(now_ms);
         match state {
             SourceState::Idle(until_ms) if self.generator.is_some() => {
                 let emission = self.last_emit_ms.saturating_add(self.policy.interval_ms);
@@ -260,7 +296,10 @@ impl SourceDriver {
     }
 
     fn read(&mut self, now_ms: i64, out: &mut Output) -> Result<SourceState, TaskError> {
-        Ok(match self.reader.poll(now_ms)? {
+        let since = Instant::now();
+        let polled = self.reader.poll(now_ms)?;
+        self.metrics.busy_ns.add(since.elapsed().as_nanos() as u64);
+        Ok(match polled {
             ReaderPoll::Batch { split, batch } => {
                 self.emit_batch(split, batch, now_ms, out)?;
                 if self.limit < END_OF_TIME {
@@ -291,6 +330,7 @@ impl SourceDriver {
         let goes_idle = generator.is_idle(split);
         let state = &mut self.splits[split];
         state.last_row_ms = now_ms;
+        (state.last_record_ms, state.has_records) = (now_ms, true);
         state.idle = false;
         if self.idle {
             self.idle = false;

@@ -37,6 +37,9 @@ pub const SPLITS_STATE: &str = "splits";
 /// Longest park without a timer; only a guard, since every change wakes the task.
 const LONGEST_PARK: Duration = Duration::from_millis(500);
 
+/// How often the time of a task that never waits is counted, in milliseconds.
+const COUNT_INTERVAL_MS: i64 = 100;
+
 /// What a task is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum TaskCommand {
@@ -211,8 +214,15 @@ fn live(
 fn run(task: &mut Task, waker: &Waker, clock: &SharedClock, listener: &dyn TaskListener) -> Result<(), TaskError> {
     let metrics = task.metrics.clone();
     let mut worked_since = Instant::now();
+    let mut counted_ms = clock.now_ms();
     loop {
         let now_ms = clock.now_ms();
+        // Who never waits is busy, too.
+        if now_ms - counted_ms >= COUNT_INTERVAL_MS {
+            let now = Instant::now();
+            metrics.busy_ns.add((now - worked_since).as_nanos() as u64);
+            (worked_since, counted_ms) = (now, now_ms);
+        }
         let step = task.step(now_ms, listener)?;
         let wait = match step {
             Step::Progress => continue,
@@ -231,7 +241,12 @@ fn run(task: &mut Task, waker: &Waker, clock: &SharedClock, listener: &dyn TaskL
         match step {
             Step::Wait {
                 back_pressured: true, ..
-            } => metrics.back_pressured_ns.add(waited),
+            } => {
+                metrics.back_pressured_ns.add(waited);
+                if let Some(operator) = task.chain.blocked_operator() {
+                    operator.blocked_ns.add(waited);
+                }
+            }
             _ => metrics.idle_ns.add(waited),
         }
     }
@@ -496,6 +511,7 @@ impl Task {
                 }
                 if let Some(barrier) = self.triggered.take() {
                     self.passed = barrier.checkpoint;
+                    self.metrics.aligned.set(barrier.checkpoint as i64);
                     if failpoint::hit("source-offsets") == Some(Action::Early) {
                         // Positions then name rows that come only behind the barrier: what tests must find.
                         read_ahead(driver, now_ms, &mut self.out)?;
@@ -549,8 +565,12 @@ impl Task {
                     return Ok(false);
                 }
                 let event = gate.poll()?;
-                if aligning_since.is_none() && gate.is_aligning() {
+                if aligning_since.is_none()
+                    && let Some(checkpoint) = gate.aligning()
+                {
                     *aligning_since = Some(Instant::now());
+                    self.metrics.aligning.set(checkpoint as i64);
+                    self.metrics.aligning_since_ms.set(now_ms);
                 }
                 let Some(event) = event else { return Ok(false) };
                 let (input, element) = match event {
@@ -574,6 +594,7 @@ impl Task {
                             .start_delay_ns
                             .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
                         self.passed = barrier.checkpoint;
+                        self.metrics.aligned.set(barrier.checkpoint as i64);
                         if self.triggered.is_some_and(|t| t.checkpoint <= barrier.checkpoint) {
                             self.triggered = None;
                         }
@@ -596,6 +617,7 @@ impl Task {
             return Ok(false);
         };
         self.passed = barrier.checkpoint;
+        self.metrics.aligned.set(barrier.checkpoint as i64);
         if let Feed::Source { id, driver, .. } = &mut self.feed
             && !self.chain.has_given_up(barrier.checkpoint)
         {
@@ -609,6 +631,7 @@ impl Task {
         while let Some(event) = self.chain.next_event() {
             listener.on_event(match event {
                 ChainEvent::Snapshot(barrier, operators) => {
+                    self.metrics.captured.set(barrier.checkpoint as i64);
                     let operators = self.source_splits.take().into_iter().chain(operators).collect();
                     TaskEvent::Snapshot { barrier, operators }
                 }

@@ -1,6 +1,6 @@
 //! `flott jobmanager`: takes jobs by REST, and TaskManagers that register; with `high-availability.type` only while it leads.
 
-use super::ProcessArgs;
+use super::{ProcessArgs, start_log};
 use crate::collect::Rows;
 use crate::job;
 use crate::run::runtime;
@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use flott_cluster::dispatcher::Dispatcher;
 use flott_cluster::high_availability::jobs::JobStore;
 use flott_cluster::high_availability::{Candidate, HighAvailability};
-use flott_cluster::report;
 use flott_cluster::rpc::{JobManagerPort, RpcSettings, is_loopback, port};
 use flott_cluster::slot_pool::SlotPool;
+use flott_cluster::{liveness, report};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
 use flott_launch::metrics;
@@ -33,6 +33,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Runs a JobManager until a signal ends it.
 pub fn job_manager(args: &ProcessArgs) -> Result<()> {
     let options = args.options()?;
+    start_log(&options)?;
     let runtime = runtime()?;
     let result = runtime.block_on(run(options));
     runtime.shutdown_background();
@@ -41,6 +42,7 @@ pub fn job_manager(args: &ProcessArgs) -> Result<()> {
 
 async fn run(options: Options) -> Result<()> {
     let mut signals = StopSignal::new()?;
+    liveness::begin(&options)?;
     let mut settings = RpcSettings::from_options(&options)?;
     let availability = HighAvailability::from_options(&options, &settings).await?;
     if availability.is_some()
@@ -59,7 +61,8 @@ async fn run(options: Options) -> Result<()> {
         Role::Leading(dispatcher) => report::job_manager_pages(dispatcher),
         Role::Standby(_) => vec![],
     };
-    let metrics = metrics::serve_process(&options, pages).await?;
+    let asked = roles.clone();
+    let metrics = metrics::serve_process(&options, pages, move || asked.borrow().is_ready()).await?;
     metrics
         .addresses()
         .for_each(|address| eprintln!("metrics at http://{address}/metrics"));

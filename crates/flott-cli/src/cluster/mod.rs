@@ -14,6 +14,7 @@ pub use taskmanager::task_manager;
 use crate::config::{self, ConfigArgs};
 use anyhow::Result;
 use flott_core::Options;
+use flott_core::options::is_secret;
 use std::path::PathBuf;
 
 /// Arguments of a process of a cluster.
@@ -39,4 +40,18 @@ impl ProcessArgs {
             config: self.config.clone(),
         })
     }
+}
+
+/// Begins a process's log with its options.
+///
+/// # Errors
+/// If an option of logging is wrong.
+fn start_log(options: &Options) -> Result<()> {
+    flott_launch::logging::init_process(options)?;
+    for (key, value) in options.iter() {
+        let value = if is_secret(key) { "******" } else { value };
+        // In Flink's words, which tools look for.
+        tracing::info!("Loading configuration property: {key}, {value}");
+    }
+    Ok(())
 }

@@ -1,11 +1,12 @@
 //! `flott taskmanager`: offers slots to a JobManager, and runs tasks in them.
 
-use super::ProcessArgs;
+use super::{ProcessArgs, start_log};
 use crate::collect::Rows;
 use crate::job;
 use crate::run::runtime;
 use anyhow::{Context, Result, bail};
 use flott_cluster::high_availability::HighAvailability;
+use flott_cluster::liveness;
 use flott_cluster::report::TaskManagerReporter;
 use flott_cluster::rpc::{Finding, RpcSettings, TaskManagerIdentity, is_loopback, port, process, run_task_manager};
 use flott_cluster::taskmanager::TaskManager;
@@ -20,6 +21,7 @@ use std::time::Duration;
 /// Runs a TaskManager until a signal ends it, or no JobManager takes it.
 pub fn task_manager(args: &ProcessArgs) -> Result<()> {
     let options = args.options()?;
+    start_log(&options)?;
     let runtime = runtime()?;
     let result = runtime.block_on(run(&options));
     runtime.shutdown_background();
@@ -28,6 +30,7 @@ pub fn task_manager(args: &ProcessArgs) -> Result<()> {
 
 async fn run(options: &Options) -> Result<()> {
     let mut signals = StopSignal::new()?;
+    liveness::begin(options)?;
     let settings = RpcSettings::from_options(options)?;
     let bind_host = options.get("taskmanager.bind-host").unwrap_or("127.0.0.1");
     settings.check_exposure("taskmanager.bind-host", bind_host)?;
@@ -51,7 +54,7 @@ async fn run(options: &Options) -> Result<()> {
     let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
     let (shown, reporter) = (manager.clone(), Mutex::new(TaskManagerReporter::new(&identity.id)));
     let pages = move || reporter.lock().unwrap_or_else(PoisonError::into_inner).pages(&shown);
-    let metrics = metrics::serve_process(options, pages).await?;
+    let metrics = metrics::serve_process(options, pages, || liveness::process().ready()).await?;
     metrics
         .addresses()
         .for_each(|address| eprintln!("metrics at http://{address}/metrics"));

@@ -1,4 +1,4 @@
-//! Commands about jobs of a JobManager elsewhere, over its REST API: `flott list`, `events`, `logs`, `cancel`, `stop`, `savepoint`, `checkpoint`,
+//! Commands about jobs of a JobManager elsewhere, over its REST API: `flott list`, `events`, `why`, `logs`, `cancel`, `stop`, `savepoint`, `checkpoint`,
 //! `rescale`, and `flott run -m`.
 //!
 //! They print what Flink's command line prints, so that scripts around it go on working; with `--json` what the JobManager answered.
@@ -10,6 +10,7 @@ mod logs;
 mod rescale;
 mod savepoints;
 mod submit;
+mod why;
 
 pub use events::{EventsArgs, events};
 pub use jobs::{CancelArgs, ListArgs, cancel, list};
@@ -17,6 +18,7 @@ pub use logs::{LogsArgs, logs};
 pub use rescale::{RescaleArgs, rescale};
 pub use savepoints::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub use submit::run;
+pub use why::{WhyArgs, why};
 
 use crate::config::{self, ConfigArgs};
 use anyhow::{Result, bail};

@@ -1,4 +1,5 @@
-//! The TaskManager's end: registers with the JobManager that leads, and runs what it is given.
+//! The TaskManager's end: registers with the JobManager that leads, and runs what it is given. The fail point `taskmanager-order` is
+//! passed at each order.
 
 use super::job_manager::hello;
 use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
@@ -6,8 +7,10 @@ use super::process;
 use super::settings::RpcSettings;
 use crate::error::ClusterError;
 use crate::high_availability::LeaderElection;
+use crate::liveness;
 use crate::protocol::AttemptId;
 use crate::taskmanager::{Listener, TaskManager};
+use flott_runtime::failpoint;
 use flott_runtime::net::{self, WriteHalf};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -95,8 +98,10 @@ pub async fn run_task_manager(
     let mut alone_since = Instant::now();
     let mut told = String::new();
     loop {
+        liveness::process().set_ready(Err("it is not registered with a JobManager".to_owned()));
         let (problem, was_registered) = match registrar.register().await {
             Ok(connection) => {
+                liveness::process().set_ready(Ok(()));
                 let why = registrar.attend(connection).await;
                 tracing::warn!(job_manager = registrar.place, "the JobManager is lost: {why}");
                 (why, true)
@@ -220,19 +225,25 @@ impl Registrar<'_> {
         outbox: UnboundedSender<FromTaskManager>,
         is_heard: &AtomicBool,
     ) -> String {
+        let watched = liveness::process().watch("the loop that obeys the JobManager");
         loop {
+            watched.waits();
             let message = match messages::read(reader).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return "it closed the connection, or its process has ended".to_owned(),
                 Err(error) => return error.to_string(),
             };
             is_heard.store(true, Ordering::Relaxed);
+            watched.works();
             match message {
                 FromJobManager::Deploy(deployment) => {
                     let listener = listener(deployment.id, outbox.clone());
                     self.manager.deploy(*deployment, listener);
                 }
-                FromJobManager::Order(attempt, order) => self.manager.order(attempt, order),
+                FromJobManager::Order(attempt, order) => {
+                    failpoint::hit("taskmanager-order");
+                    self.manager.order(attempt, order);
+                }
                 FromJobManager::Heartbeat | FromJobManager::Registered { .. } => {}
             }
         }

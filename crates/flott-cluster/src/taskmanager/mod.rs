@@ -103,6 +103,7 @@ impl TaskManager {
         });
         self.attempts().insert(id, running);
         let (manager, here) = (self.clone(), attempt::subtasks_here(&deployment));
+        tracing::info!(job = %id.job, attempt = id.attempt, "Received {} tasks of {id}.", here.len());
         tokio::spawn(async move {
             let running = attempt::run(&manager, deployment, listener.clone(), inbox, &counters);
             if let Err(panic) = AssertUnwindSafe(running).catch_unwind().await {

@@ -11,7 +11,7 @@ use flott_runtime::connector::*;
 use flott_runtime::{Flow, Operator, OperatorContext, Output, Registry, TaskError};
 use flott_state::{ColumnType, KeyedTable, OperatorSnapshot, TableDescriptor};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,14 @@ pub struct World {
     pub open: Mutex<BTreeSet<String>>,
     /// Keys beside [`KEYS`], for state that is large enough to have files.
     pub more_keys: AtomicI64,
+    /// Whether of 20 numbers 19 are of one key.
+    pub is_skewed: AtomicBool,
+    /// How long the counter takes for a batch, in milliseconds.
+    pub count_ms: AtomicU64,
+    /// Whether the second subtask of the counter lets no barrier pass.
+    pub holds_barrier: AtomicBool,
+    /// Whether writers wait for room outside.
+    pub holds_writers: AtomicBool,
     transactions: AtomicUsize,
 }
 
@@ -113,7 +121,9 @@ impl SourceReader for NumberReader {
                     (*position + 50).min(limit)
                 };
                 let keys = KEYS + self.world.more_keys.load(Ordering::SeqCst);
-                let numbers: Int64Array = (*position..end).map(|n| n % keys).collect();
+                let is_skewed = self.world.is_skewed.load(Ordering::SeqCst);
+                let key = |n: i64| if is_skewed && n % 20 != 0 { 0 } else { n % keys };
+                let numbers: Int64Array = (*position..end).map(key).collect();
                 let rows = (end - *position) as usize;
                 *position = end;
                 return Ok(ReaderPoll::Batch {
@@ -166,6 +176,7 @@ impl Source for Numbers {
 struct Counter {
     world: Arc<World>,
     table: Option<KeyedTable>,
+    subtask: usize,
     was_captured: bool,
 }
 
@@ -177,10 +188,15 @@ impl Operator for Counter {
             restored.load_table(&mut table)?;
         }
         self.table = Some(table);
+        self.subtask = ctx.task.subtask;
         Ok(())
     }
     fn process(&mut self, _: usize, batch: Batch, out: &mut Output) -> Result<Flow, TaskError> {
         let rows = batch.num_rows();
+        let count_ms = self.world.count_ms.load(Ordering::SeqCst);
+        if count_ms > 0 {
+            std::thread::sleep(Duration::from_millis(count_ms));
+        }
         let due = self
             .world
             .fail_after
@@ -209,6 +225,12 @@ impl Operator for Counter {
         out.emit(Batch::new(vec![batch.column(0).clone(), counts], rows));
         Ok(Flow::Done)
     }
+    fn resume(&mut self, _: &mut Output) -> Result<Flow, TaskError> {
+        Ok(self.at_barrier())
+    }
+    fn before_barrier(&mut self, _: CheckpointId, _: &mut Output) -> Result<Flow, TaskError> {
+        Ok(self.at_barrier())
+    }
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OperatorSnapshot, TaskError> {
         self.was_captured = true;
         let keyed = self.table.iter_mut().map(|t| t.capture(checkpoint)).collect();
@@ -216,6 +238,15 @@ impl Operator for Counter {
             keyed,
             ..OperatorSnapshot::default()
         })
+    }
+}
+
+impl Counter {
+    fn at_barrier(&self) -> Flow {
+        match self.subtask == 1 && self.world.holds_barrier.load(Ordering::SeqCst) {
+            true => Flow::Blocked,
+            false => Flow::Done,
+        }
     }
 }
 
@@ -248,7 +279,13 @@ impl SinkWriter for MemoryWriter {
     fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().values().to_vec();
         self.rows.extend(column(0).into_iter().zip(column(1)));
-        Ok(Flow::Done)
+        self.resume()
+    }
+    fn resume(&mut self) -> Result<Flow, TaskError> {
+        Ok(match self.world.holds_writers.load(Ordering::SeqCst) {
+            true => Flow::Blocked,
+            false => Flow::Done,
+        })
     }
     fn flush(&mut self) -> Result<Flow, TaskError> {
         Ok(Flow::Done)
@@ -335,6 +372,7 @@ pub fn registry(world: &Arc<World>) -> Registry {
         Ok(Box::new(Counter {
             world: world.clone(),
             table: None,
+            subtask: 0,
             was_captured: false,
         }))
     });

@@ -86,6 +86,12 @@ const ANSWERS: &[(&str, &str)] = &[
         "/jobs/J/events",
         "/truncated boolean, /events/0/sequence integer, /events/0/timestamp integer, /events/0/type string, /events/0/message string",
     ),
+    (
+        "/jobs/J/why",
+        "/jid id, /name string, /now integer, /status string, /healthy boolean, /measuredSeconds number, /findings array, \
+         /flow/0/name string, /flow/0/parallelism integer, /flow/0/running integer, /flow/0/recordsInPerSecond number, \
+         /flow/0/recordsOutPerSecond number, /flow/0/busy number, /flow/0/backPressured number, /flow/0/idle number",
+    ),
     ("/jobs/J/metrics", "/0/id string"),
     (
         "/jobs/J/metrics?get=uptime,numRestarts,nothing",
@@ -232,6 +238,13 @@ const REFUSALS: &[(&str, &str, Option<&str>, u16, &str)] = &[
     (
         "GET",
         "/jobs/000000000000000000000000000000ff/events",
+        None,
+        404,
+        "not found",
+    ),
+    (
+        "GET",
+        "/jobs/000000000000000000000000000000ff/why",
         None,
         404,
         "not found",

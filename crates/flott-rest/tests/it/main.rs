@@ -5,6 +5,7 @@
 mod answers;
 mod events;
 mod flink;
+mod health;
 mod jobs;
 mod logs;
 mod openapi;

@@ -121,9 +121,9 @@ impl InputGate {
         }))
     }
 
-    /// Whether a barrier has come on some channels and not on others.
-    pub fn is_aligning(&self) -> bool {
-        self.aligning.is_some()
+    /// The checkpoint whose barrier has come on some channels and not on others.
+    pub fn aligning(&self) -> Option<CheckpointId> {
+        self.aligning.map(|barrier| barrier.checkpoint)
     }
 
     /// Bytes that wait in all channels.
@@ -308,7 +308,7 @@ mod tests {
         tx[0].send(rows(7)).unwrap();
         tx[1].send(rows(3)).unwrap();
         assert_eq!(events(&mut g), ["rows 3"]);
-        assert!(g.is_aligning());
+        assert_eq!(g.aligning(), Some(1));
         tx[1].send(barrier(1)).unwrap();
         assert_eq!(events(&mut g), ["barrier 1", "rows 7"]);
     }

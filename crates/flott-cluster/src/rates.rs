@@ -2,10 +2,9 @@
 //!
 //! A rate is the growth from the oldest look to the newest, by the time between them; 0 until there are two. A restart begins anew.
 
-use crate::io::Io;
-use flott_cluster::coordinator::SubtaskId;
-use flott_cluster::dispatcher::Dispatcher;
-use flott_cluster::stats::TaskView;
+use crate::coordinator::SubtaskId;
+use crate::dispatcher::Dispatcher;
+use crate::stats::TaskView;
 use flott_core::JobId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
@@ -20,26 +19,38 @@ const WINDOW: usize = 11;
 
 /// Growth a second of the counters of a subtask, or of an operator in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Rate {
-    pub(crate) records_in: f64,
-    pub(crate) records_out: f64,
-    pub(crate) bytes_in: f64,
-    pub(crate) bytes_out: f64,
-    /// Milliseconds of each second.
-    pub(crate) busy_ms: f64,
-    pub(crate) back_pressured_ms: f64,
-    pub(crate) idle_ms: f64,
+pub struct Rate {
+    /// Of a source: what it reads from outside, as in Flink.
+    pub records_in: f64,
+    /// Records that went on.
+    pub records_out: f64,
+    /// Bytes that came, of a source from outside.
+    pub bytes_in: f64,
+    /// Bytes that went on.
+    pub bytes_out: f64,
+    /// Milliseconds of each second; of an operator: in its calls.
+    pub busy_ms: f64,
+    /// Milliseconds of each second in which the chain waited for what is behind an operator; 0 of an operator.
+    pub back_pressured_ms: f64,
+    /// Milliseconds of each second without input; 0 of an operator.
+    pub idle_ms: f64,
+    /// Milliseconds of each second in which the chain waited because an operator waits for something outside; part of those above.
+    pub blocked_ms: f64,
 }
 
 /// The rates of a subtask and of its operators, in their order.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct SubtaskRates {
-    pub(crate) task: Rate,
-    pub(crate) operators: Vec<Rate>,
+pub struct SubtaskRates {
+    /// Of the subtask.
+    pub task: Rate,
+    /// Of its operators.
+    pub operators: Vec<Rate>,
+    /// The time that they are taken over, in seconds; 0 before the second look.
+    pub seconds: f64,
 }
 
-/// Counters at one look: records and bytes in and out, nanoseconds busy, back-pressured and idle.
-type Counters = [u64; 7];
+/// Counters at one look: records and bytes in and out, nanoseconds busy, back-pressured, idle and blocked.
+type Counters = [u64; 8];
 
 #[derive(Debug)]
 struct Look {
@@ -56,11 +67,11 @@ struct Window {
 
 /// The last looks at all subtasks.
 #[derive(Debug, Default)]
-pub(crate) struct Rates(Mutex<HashMap<JobId, BTreeMap<SubtaskId, Window>>>);
+pub struct Rates(Mutex<HashMap<JobId, BTreeMap<SubtaskId, Window>>>);
 
 impl Rates {
     /// Looks at the jobs of a dispatcher until it is dropped.
-    pub(crate) async fn sample_forever(self: Arc<Self>, dispatcher: Dispatcher) -> Infallible {
+    pub async fn sample_forever(self: Arc<Self>, dispatcher: Dispatcher) -> Infallible {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -72,8 +83,8 @@ impl Rates {
         }
     }
 
-    /// Remembers the counters of the jobs that run, and forgets the others.
-    fn look(&self, at: Instant, jobs: Vec<(JobId, Vec<TaskView>)>) {
+    /// Remembers the counters of the jobs that run, and forgets the others. For who calls it himself, once a second.
+    pub fn look(&self, at: Instant, jobs: Vec<(JobId, Vec<TaskView>)>) {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         windows.retain(|known, _| jobs.iter().any(|(job, _)| job == known));
         for (job, views) in jobs {
@@ -94,50 +105,60 @@ impl Rates {
     }
 
     /// The rates of a subtask.
-    pub(crate) fn of(&self, job: JobId, view: &TaskView) -> SubtaskRates {
+    pub fn of(&self, job: JobId, view: &TaskView) -> SubtaskRates {
         let windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let window = windows.get(&job).and_then(|of_job| of_job.get(&view.0));
         let looks = window
             .filter(|window| window.attempt == view.1.attempt)
             .and_then(|window| Some((window.looks.front()?, window.looks.back()?)));
-        let rates: Vec<Rate> = match looks {
+        let (rates, seconds): (Vec<Rate>, f64) = match looks {
             Some((first, last)) if last.at > first.at => {
                 let seconds = (last.at - first.at).as_secs_f64();
                 let pairs = first.counters.iter().zip(&last.counters);
-                pairs.map(|(from, to)| rate(from, to, seconds)).collect()
+                (pairs.map(|(from, to)| rate(from, to, seconds)).collect(), seconds)
             }
-            _ => vec![Rate::default(); view.2.operators.len() + 1],
+            _ => (vec![Rate::default(); view.2.operators.len() + 1], 0.0),
         };
         let mut rates = rates.into_iter();
         SubtaskRates {
             task: rates.next().unwrap_or_default(),
             operators: rates.collect(),
+            seconds,
         }
     }
 }
 
-fn counters(view: &TaskView) -> Vec<Counters> {
-    let metrics = &view.2;
-    let io = Io::of(view);
-    let times = [&metrics.busy_ns, &metrics.back_pressured_ns, &metrics.idle_ns].map(|time| time.get());
+fn counters((_, _, metrics): &TaskView) -> Vec<Counters> {
+    let operators = || metrics.operators.iter().map(|(_, operator)| operator);
+    let source = metrics
+        .operators
+        .first()
+        .filter(|(name, _)| name.starts_with("Source: "));
+    let (records_in, bytes_in) = match source {
+        Some((_, source)) => (&source.records_in, &source.bytes_in),
+        None => (&metrics.records_in, &metrics.bytes_in),
+    };
     let of_task = [
-        io.records_in,
-        io.records_out,
-        io.bytes_in,
-        io.bytes_out,
-        times[0],
-        times[1],
-        times[2],
+        records_in.get(),
+        metrics.records_out.get(),
+        bytes_in.get(),
+        metrics.bytes_out.get(),
+        metrics.busy_ns.get(),
+        metrics.back_pressured_ns.get(),
+        metrics.idle_ns.get(),
+        operators().map(|operator| operator.blocked_ns.get()).sum(),
     ];
-    let of_operators = metrics.operators.iter().map(|(_, operator)| {
-        let counts = [
-            &operator.records_in,
-            &operator.records_out,
-            &operator.bytes_in,
-            &operator.bytes_out,
-        ];
-        let [records_in, records_out, bytes_in, bytes_out] = counts.map(|count| count.get());
-        [records_in, records_out, bytes_in, bytes_out, 0, 0, 0]
+    let of_operators = operators().map(|operator| {
+        [
+            operator.records_in.get(),
+            operator.records_out.get(),
+            operator.bytes_in.get(),
+            operator.bytes_out.get(),
+            operator.busy_ns.get(),
+            0,
+            0,
+            operator.blocked_ns.get(),
+        ]
     });
     std::iter::once(of_task).chain(of_operators).collect()
 }
@@ -154,6 +175,7 @@ fn rate(from: &Counters, to: &Counters, seconds: f64) -> Rate {
         busy_ms: share(4),
         back_pressured_ms: share(5),
         idle_ms: share(6),
+        blocked_ms: share(7),
     }
 }
 
@@ -192,7 +214,10 @@ mod tests {
         first.2.busy_ns.add(1_000_000_000);
         rates.look(at(2), vec![(job, vec![first.clone()])]);
         let found = rates.of(job, &first);
-        assert_eq!((found.task.records_in, found.task.busy_ms), (50.0, 500.0));
+        assert_eq!(
+            (found.task.records_in, found.task.busy_ms, found.seconds),
+            (50.0, 500.0, 2.0)
+        );
         assert_eq!(
             (found.operators[0].records_in, found.operators[1].records_in),
             (50.0, 0.0)
