@@ -41,6 +41,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run a JobManager, which takes jobs by REST and gives them to TaskManagers.
     Jobmanager(cluster::ProcessArgs),
+    /// Run a JobManager for the one job of a SQL script, which ends with it.
+    StandaloneJob(cluster::StandaloneJobArgs),
     /// Run a TaskManager, which offers slots to a JobManager.
     Taskmanager(cluster::ProcessArgs),
     /// A JobManager and TaskManagers on this machine, in the background.
@@ -96,13 +98,17 @@ fn main() -> ExitCode {
     keep_pages_small();
     let cli = Cli::parse();
     // The processes of a cluster are told by options how they log.
-    if !matches!(cli.command, Command::Jobmanager(_) | Command::Taskmanager(_)) {
+    if !matches!(
+        cli.command,
+        Command::Jobmanager(_) | Command::Taskmanager(_) | Command::StandaloneJob(_)
+    ) {
         flott_launch::logging::init();
     }
     let result = match cli.command {
         Command::Run(args) if args.jobmanager.is_some() => remote::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Jobmanager(args) => cluster::job_manager(&args),
+        Command::StandaloneJob(args) => cluster::standalone_job(&args),
         Command::Taskmanager(args) => cluster::task_manager(&args),
         Command::Cluster(command) => cluster::cluster(&command),
         Command::List(args) => remote::list(&args),

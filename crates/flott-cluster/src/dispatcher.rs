@@ -6,6 +6,10 @@
 //! Under high availability each accepted job is kept in a [`JobStore`] before its submission is answered; the next leader's dispatcher takes all
 //! over ([`Dispatcher::take_over`]) that have not ended.
 
+mod application;
+
+pub use application::{Application, ApplicationEnd};
+
 use crate::error::ClusterError;
 use crate::high_availability::jobs::{JobRecord, JobStore, TakenOver};
 use crate::resources::{Slots, TaskManagerInfo};
@@ -39,6 +43,11 @@ const OF_PROCESSES: [&str; 9] = [
 /// What options begin with that are said of processes, and meant for every job.
 const OF_SCHEDULERS: [&str; 2] = ["jobmanager.scheduler", "jobmanager.adaptive-scheduler."];
 
+fn is_of_process(key: &str) -> bool {
+    OF_PROCESSES.iter().any(|prefix| key.starts_with(prefix))
+        && !OF_SCHEDULERS.iter().any(|prefix| key.starts_with(prefix))
+}
+
 /// Where a job's checkpoints are, by its name.
 const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
 
@@ -55,6 +64,8 @@ struct Inner {
     clock: SharedClock,
     slots: Arc<dyn Slots>,
     store: Option<JobStore>,
+    /// The only job that there is.
+    application: Option<JobId>,
     remembered_ms: i64,
     jobs: Mutex<BTreeMap<JobId, Job>>,
     started_ms: i64,
@@ -80,6 +91,32 @@ impl Dispatcher {
         slots: Arc<dyn Slots>,
         store: Option<JobStore>,
     ) -> Result<Self, ClusterError> {
+        Self::of(options, registry, clock, slots, store, None)
+    }
+
+    /// A dispatcher for one job alone ([`Self::start_application`]); it refuses all others.
+    ///
+    /// # Errors
+    /// If an option's value is wrong.
+    pub fn of_application(
+        options: Options,
+        registry: Arc<Registry>,
+        clock: SharedClock,
+        slots: Arc<dyn Slots>,
+        store: Option<JobStore>,
+        job: JobId,
+    ) -> Result<Self, ClusterError> {
+        Self::of(options, registry, clock, slots, store, Some(job))
+    }
+
+    fn of(
+        options: Options,
+        registry: Arc<Registry>,
+        clock: SharedClock,
+        slots: Arc<dyn Slots>,
+        store: Option<JobStore>,
+        application: Option<JobId>,
+    ) -> Result<Self, ClusterError> {
         let remembered = options.integer("jobstore.expiration-time")?;
         let started_ms = clock.now_ms();
         Ok(Self(Arc::new(Inner {
@@ -88,6 +125,7 @@ impl Dispatcher {
             clock,
             slots,
             store,
+            application,
             remembered_ms: remembered.unwrap_or(REMEMBERED_SECONDS).max(0) * 1_000,
             jobs: Mutex::default(),
             started_ms,
@@ -110,15 +148,14 @@ impl Dispatcher {
     /// Takes a job. Returns when it is accepted; whether it runs, the handle tells.
     ///
     /// # Errors
-    /// If an option, the plan, the checkpoint storage or the state to start from is wrong.
+    /// If an option, the plan, the checkpoint storage or the state to start from is wrong, or this is the dispatcher of an application.
     pub async fn submit(&self, mut submission: Submission) -> Result<JobHandle, ClusterError> {
-        for (key, value) in self.0.options.iter() {
-            let is_of_process = OF_PROCESSES.iter().any(|prefix| key.starts_with(prefix))
-                && !OF_SCHEDULERS.iter().any(|prefix| key.starts_with(prefix));
-            if !is_of_process && submission.plan.options.get(key).is_none() {
-                submission.plan.options.set(key, value);
-            }
+        if let Some(job) = self.0.application {
+            return Err(ClusterError::Refused(format!(
+                "this JobManager runs job {job} alone, and ends with it: submit to one that was started without a job (flott jobmanager)"
+            )));
         }
+        self.add_options(&mut submission);
         let kept = self.0.store.as_ref().map(|store| (store, submission.clone()));
         let accepted = self.accept(submission, Origin::Submitted).await?;
         let record = match kept {
@@ -126,6 +163,15 @@ impl Dispatcher {
             None => None,
         };
         self.launch(accepted, record)
+    }
+
+    /// Adds the cluster's options to those of a job.
+    fn add_options(&self, submission: &mut Submission) {
+        for (key, value) in self.0.options.iter() {
+            if !is_of_process(key) && submission.plan.options.get(key).is_none() {
+                submission.plan.options.set(key, value);
+            }
+        }
     }
 
     async fn accept(&self, submission: Submission, origin: Origin) -> Result<Accepted, ClusterError> {

@@ -26,6 +26,9 @@ pub enum ClusterError {
     /// Another process of the cluster cannot be reached or understood, or a port not listened at.
     #[error("{0}")]
     Connection(String),
+    /// Somebody asks for what this cluster is not for.
+    #[error("{0}")]
+    Refused(String),
     /// There is no slot for a subtask, or another limit.
     #[error("{0}")]
     Resources(String),

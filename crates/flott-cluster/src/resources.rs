@@ -98,6 +98,9 @@ pub trait TaskManagerGateway: Send + Sync {
     /// Passes an order on, behind all earlier ones. Never waits.
     fn order(&self, attempt: AttemptId, order: Order);
 
+    /// Tells it that the cluster is over. Never waits.
+    fn shut_down(&self) {}
+
     /// From now on `listener` hears of an attempt that the TaskManager has held, first of all what it told since it registered.
     fn adopt(&self, _held: &HeldAttempt, listener: GatewayListener) {
         listener(Heard::Lost("nothing can be taken over within a process".to_owned()));

@@ -44,6 +44,8 @@ struct State {
     next: u64,
     /// The jobs whose attempts may be taken over; `None`: it is not known yet.
     awaited: Option<BTreeSet<JobId>>,
+    /// Who comes is told that the cluster is over.
+    is_over: bool,
 }
 
 struct Registered {
@@ -162,6 +164,9 @@ impl SlotPool {
             if let Some(awaited) = &state.awaited {
                 registered.give_up(|held| !awaited.contains(&held.id.job));
             }
+            if state.is_over {
+                registered.reference.gateway.shut_down();
+            }
             state.managers.push(registered);
             number
         };
@@ -170,6 +175,22 @@ impl SlotPool {
             pool: self.clone(),
             number,
             replaced,
+        }
+    }
+
+    /// Tells all TaskManagers, and those that still come, that the cluster is over, and waits until they have left, for `patience` at most.
+    pub async fn shut_down(&self, patience: Duration) {
+        {
+            let mut state = self.state();
+            state.is_over = true;
+            state.managers.iter().for_each(|m| m.reference.gateway.shut_down());
+        }
+        let deadline = Instant::now() + patience;
+        let mut changes = self.0.changed.subscribe();
+        while !self.state().managers.is_empty() {
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return;
+            }
         }
     }
 

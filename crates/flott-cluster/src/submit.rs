@@ -226,8 +226,16 @@ pub(crate) struct Accepted {
 pub(crate) enum Origin {
     /// Somebody has submitted it now.
     Submitted,
+    /// The same, under an id that it always has.
+    SubmittedAs(JobId),
     /// Another leader has run it; the parallelism that users have asked for since it was submitted.
     TakenOver(JobId, Option<RequestedBounds>),
+}
+
+impl Origin {
+    fn is_taken_over(&self) -> bool {
+        matches!(self, Self::TakenOver(..))
+    }
 }
 
 /// Judges a job, and opens its storage, for the leader of an epoch under high availability.
@@ -253,10 +261,10 @@ pub(crate) async fn accept(
     let scheduling = SchedulerSettings::from_options(&options)?;
     let job_id = match &origin {
         Origin::Submitted => new_id(&plan, &clock),
-        Origin::TakenOver(id, _) => *id,
+        Origin::SubmittedAs(id) | Origin::TakenOver(id, _) => *id,
     };
     let storage = Storage::open(&settings, &options, &plan.name, job_id, epoch).await?;
-    let is_taken_over = origin != Origin::Submitted;
+    let is_taken_over = origin.is_taken_over();
     let adopted = match is_taken_over {
         true => adopt(slots, job_id, &storage).await?,
         false => None,
@@ -408,7 +416,7 @@ pub(crate) fn launch(
     } = accepted;
     let strategy = RestartStrategy::from_options(&ctx.options, settings.interval_ms.is_some())?;
     let (machine, effects) = match &adopted {
-        None if origin == Origin::Submitted => JobMachine::start(settings.clone(), strategy, ctx.subtasks()),
+        None if !origin.is_taken_over() => JobMachine::start(settings.clone(), strategy, ctx.subtasks()),
         None => JobMachine::start_again(settings.clone(), strategy, ctx.subtasks()),
         Some(adopted) => JobMachine::adopt(
             settings.clone(),

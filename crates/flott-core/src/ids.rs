@@ -68,6 +68,10 @@ id128!(
     /// An operator across submissions: what its state is found by.
     OperatorId
 );
+id128!(
+    /// What the graph of a job is recognised by.
+    Fingerprint
+);
 
 /// Number of a checkpoint within a job's life, counted from 1 and never reused.
 pub type CheckpointId = u64;

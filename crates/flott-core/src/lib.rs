@@ -20,7 +20,7 @@ pub mod types;
 pub mod wire;
 
 pub use batch::{Batch, RowKind};
-pub use ids::{CheckpointId, Generation, JobId, OperatorId};
+pub use ids::{CheckpointId, Fingerprint, Generation, JobId, OperatorId};
 pub use job_status::JobStatus;
 pub use key_group::{KeyGroup, KeyGroupRange};
 pub use options::Options;

@@ -1,5 +1,7 @@
 //! What can be wrong around a job.
 
+use flott_cluster::{ClusterError, JobStatus};
+use flott_core::options::OptionError;
 use std::path::PathBuf;
 
 /// The surroundings of a job are not as it needs them.
@@ -94,6 +96,36 @@ pub enum LaunchError {
     /// A job could not be stopped.
     #[error("a job could not be stopped: {0}")]
     Stop(#[source] tokio::task::JoinError),
+    /// An option of a process is wrong.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// A process of a cluster cannot do what it is there for.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A process cannot, or must not, listen where it shall.
+    #[error("{0}")]
+    Place(String),
+    /// The server of REST has ended.
+    #[error("REST has ended: {0}")]
+    Rest(#[source] std::io::Error),
+    /// The job of an application has failed.
+    #[error("job '{job}' {status}: {cause}")]
+    Job {
+        /// Its name.
+        job: String,
+        /// How it has ended.
+        status: JobStatus,
+        /// Why.
+        cause: String,
+    },
+    /// A signal has ended a JobManager before its job.
+    #[error(
+        "a signal has ended the JobManager before its job '{job}': under high availability the next JobManager goes on with it, else start it with --restore latest"
+    )]
+    Interrupted {
+        /// The job.
+        job: String,
+    },
     /// A person did not want to wait for the last checkpoint.
     #[error("a second signal came: the jobs were ended as they were, without a last checkpoint")]
     SecondSignal,

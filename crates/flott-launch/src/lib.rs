@@ -1,9 +1,10 @@
-//! What surrounds a job in its process, the same for the command `flott run` and for a program of streams:
-//! where options come from ([`config`]), what a person's signals do ([`signals`], [`stop`]), where metrics are read ([`metrics`]), and
+//! What surrounds a job in its process, the same for the command `flott` and for a program of streams: the processes of a cluster
+//! ([`cluster`]), where options come from ([`config`]), what a person's signals do ([`signals`], [`stop`]), where metrics are read ([`metrics`]), and
 //! where logs go ([`logging`]).
 //!
-//! Nothing here knows SQL or typed streams: it deals with [`flott_cluster::JobHandle`]s and [`flott_core::Options`].
+//! Nothing here knows SQL or typed streams: it deals with registries, [`flott_cluster::JobHandle`]s and [`flott_core::Options`].
 
+pub mod cluster;
 pub mod config;
 mod error;
 pub mod logging;

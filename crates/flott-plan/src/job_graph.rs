@@ -173,6 +173,29 @@ mod tests {
     }
 
     #[test]
+    fn a_fingerprint_tells_what_is_done_and_not_how_parallel() {
+        let of = |kind: &str, parallelism: usize, partitioning: Partitioning| {
+            let nodes = [("s", Role::Source, parallelism), ("w", Role::Sink, 2)];
+            let mut plan = plan(&[(0, 1, partitioning)], &nodes);
+            plan.nodes[1].kind = kind.into();
+            plan
+        };
+        let one = of("print", 2, Partitioning::Forward);
+        let other = of("print", 1, Partitioning::Rebalance);
+        assert_eq!(one.fingerprint(), other.fingerprint());
+        let read = Plan::from_json(&one.to_json().unwrap()).unwrap();
+        assert_eq!(read.fingerprint(), one.fingerprint(), "kept and read again");
+        let files = of("files", 2, Partitioning::Forward);
+        assert_ne!(files.fingerprint(), one.fingerprint());
+        let mut told_else = one.clone();
+        told_else.nodes[1].spec = serde_json::json!({ "path": "/rows" });
+        assert_ne!(told_else.fingerprint(), one.fingerprint());
+        let mut read_else = one.clone();
+        read_else.edges[0].output = 1;
+        assert_ne!(read_else.fingerprint(), one.fingerprint());
+    }
+
+    #[test]
     fn forward_edges_chain_and_hash_edges_do_not() {
         let hash = Partitioning::Hash { keys: vec![0] };
         let p = plan(

@@ -1,9 +1,10 @@
 //! The plan and its rules: ids are dense and unique, edges point forward, sources have no inputs, sinks no outputs.
 
-use flott_core::{Field, OperatorId, Options};
+use flott_core::{Field, Fingerprint, OperatorId, Options};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// Version of the plan's form that this build writes. It reads this and all lower ones.
 pub const PLAN_VERSION: u32 = 1;
@@ -214,6 +215,23 @@ impl Plan {
     /// If a node's JSON cannot be written.
     pub fn to_json(&self) -> Result<String, PlanError> {
         Ok(serde_json::to_string_pretty(self)?)
+    }
+
+    /// What the graph is recognised by: what its operators are, what each is told, and who reads whom. How parallel they are, how rows are
+    /// spread between them and which options there are is no part of it: in all this a plan is followed by whoever knows its operators.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut text = String::new();
+        for node in &self.nodes {
+            let _ = writeln!(
+                text,
+                "{} {} {} {:?} {}",
+                node.operator_id, node.kind, node.version, node.role, node.spec
+            );
+        }
+        for edge in &self.edges {
+            let _ = writeln!(text, "{} {} {} {}", edge.from, edge.to, edge.input, edge.output);
+        }
+        Fingerprint::of(&text)
     }
 
     /// Edges into `node`.

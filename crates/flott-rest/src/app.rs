@@ -20,10 +20,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(dispatcher: Dispatcher) -> Self {
+    pub(crate) fn new(dispatcher: Dispatcher, operations: Operations) -> Self {
         Self {
             dispatcher,
-            operations: Operations::default(),
+            operations,
             rates: Arc::default(),
         }
     }

@@ -4,6 +4,7 @@ use crate::access::{self, Access};
 use crate::app::App;
 use crate::health;
 use crate::listener::Guarded;
+use crate::operations::Operations;
 use crate::role::{self, Answering, Role};
 use crate::routes;
 use axum::Router;
@@ -18,8 +19,8 @@ use tokio::sync::{oneshot, watch};
 /// How long open requests may go on once the server shall end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Answers requests of those whom `access` lets in at `listener` until `shutdown` is ready, and lets those that are being answered end,
-/// for 5 seconds at most. Who answers follows `role`.
+/// Answers requests of those whom `access` lets in at `listener` until `shutdown` is ready, and then, for 5 seconds at most, until the results of
+/// all triggered operations were asked for, and what is being answered is. Who answers follows `role`.
 ///
 /// Cancel-safe: dropping it ends the server at once. Operations that were triggered go on without it.
 ///
@@ -47,11 +48,13 @@ pub async fn serve(
 ) -> io::Result<()> {
     let (answering, answers) = watch::channel(Answering::Standby(None));
     let healthy = health::router(role.clone());
-    let following = follow(role, answering);
+    let operations = Operations::default();
+    let following = follow(role, answering, operations.clone());
     let (ending, ended) = oneshot::channel();
     let until_shutdown = async move {
         shutdown.await;
         let _ = ending.send(());
+        operations.all_told().await;
     };
     let listener = Guarded::new(listener, access.acceptor().clone());
     let guarded = Router::new()
@@ -71,7 +74,11 @@ pub async fn serve(
 }
 
 /// Makes what answers follow the role; rates are sampled while it leads.
-async fn follow(mut role: watch::Receiver<Role>, answering: watch::Sender<Answering>) -> Infallible {
+async fn follow(
+    mut role: watch::Receiver<Role>,
+    answering: watch::Sender<Answering>,
+    operations: Operations,
+) -> Infallible {
     loop {
         let now = role.borrow_and_update().clone();
         let changed = async {
@@ -86,7 +93,7 @@ async fn follow(mut role: watch::Receiver<Role>, answering: watch::Sender<Answer
                 changed.await;
             }
             Role::Leading(dispatcher) => {
-                let app = App::new(dispatcher);
+                let app = App::new(dispatcher, operations.clone());
                 let sampling = app.rates.clone().sample_forever(app.dispatcher.clone());
                 answering.send_replace(Answering::Routes(routes::router(app)));
                 tokio::select! {

@@ -59,6 +59,7 @@ fn refused(error: ClusterError) -> RestError {
     let status = match &error {
         ClusterError::Option(_) | ClusterError::Plan(_) | ClusterError::Restore(_) => StatusCode::BAD_REQUEST,
         ClusterError::Checkpoint(cause) if cause.is_not_found() => StatusCode::BAD_REQUEST,
+        ClusterError::Refused(_) => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     RestError::new(status, format!("the job was not accepted: {error}"))

@@ -227,6 +227,8 @@ impl Sink for CommittedParts {
             prefix: format!("part-{unique}-{}", ctx.task.subtask),
             parts: 0,
             open: None,
+            prepared: vec![],
+            given_up: vec![],
         }))
     }
 
@@ -244,6 +246,10 @@ struct PartWriter {
     parts: u64,
     /// The part at hand, by its final name.
     open: Option<(String, BufWriter<File>)>,
+    /// Parts of checkpoints that may come to exist, or not.
+    prepared: Vec<(CheckpointId, String)>,
+    /// Parts of checkpoints that were given up, for the next one.
+    given_up: Vec<String>,
 }
 
 fn hidden(folder: &Path, name: &str) -> PathBuf {
@@ -280,13 +286,21 @@ impl SinkWriter for PartWriter {
         Ok(Flow::Done)
     }
 
-    fn prepare_commit(&mut self, _checkpoint: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
-        Ok(self
-            .open
-            .take()
-            .map(|(name, _)| Bytes::from(name))
-            .into_iter()
-            .collect())
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Vec<Bytes>, TaskError> {
+        let mut names = std::mem::take(&mut self.given_up);
+        names.extend(self.open.take().map(|(name, _)| name));
+        self.prepared
+            .extend(names.iter().map(|name| (checkpoint, name.clone())));
+        Ok(names.into_iter().map(Bytes::from).collect())
+    }
+
+    fn committed(&mut self, checkpoint: CheckpointId) {
+        self.prepared.retain(|(of, _)| *of != checkpoint);
+    }
+
+    fn aborted(&mut self, checkpoint: CheckpointId) {
+        let given_up = self.prepared.extract_if(.., |(of, _)| *of == checkpoint);
+        self.given_up.extend(given_up.map(|(_, name)| name));
     }
 }
 

@@ -1,21 +1,22 @@
-//! A cluster as processes: `flott jobmanager`, `flott taskmanager`, and `flott cluster` for both on one machine.
+//! A cluster as processes: `flott jobmanager`, `flott standalone-job`, `flott taskmanager`, and `flott cluster` for several on one machine.
 //!
-//! Options are Flink's, from the file, the environment and `-D` as everywhere. Nothing listens beyond this machine unless it is told to, and then
-//! only where something keeps strangers out: certificates or a secret between processes, a token or certificates for REST.
+//! Options are Flink's, from the file, the environment and `-D` as everywhere. What the processes do is in [`flott_launch::cluster`].
 
 mod daemons;
-mod jobmanager;
-mod taskmanager;
+mod standalone_job;
 
 pub use daemons::{ClusterCommand, cluster};
-pub use jobmanager::job_manager;
-pub use taskmanager::task_manager;
+pub use standalone_job::{StandaloneJobArgs, standalone_job};
 
+use crate::collect::Rows;
 use crate::config::{self, ConfigArgs};
+use crate::job;
+use crate::run::runtime;
 use anyhow::Result;
 use flott_core::Options;
-use flott_core::options::is_secret;
+use flott_launch::cluster::{run_session, run_task_manager};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Arguments of a process of a cluster.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -42,16 +43,22 @@ impl ProcessArgs {
     }
 }
 
-/// Begins a process's log with its options.
-///
-/// # Errors
-/// If an option of logging is wrong.
-fn start_log(options: &Options) -> Result<()> {
-    flott_launch::logging::init_process(options)?;
-    for (key, value) in options.iter() {
-        let value = if is_secret(key) { "******" } else { value };
-        // In Flink's words, which tools look for.
-        tracing::info!("Loading configuration property: {key}, {value}");
-    }
-    Ok(())
+/// Runs a JobManager until a signal ends it.
+pub fn job_manager(args: &ProcessArgs) -> Result<()> {
+    let options = args.options()?;
+    let registry = Arc::new(job::registry(&Rows::default()));
+    let runtime = runtime()?;
+    let result = runtime.block_on(run_session(options, registry));
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+/// Runs a TaskManager until a signal ends it, its cluster is over, or no JobManager takes it.
+pub fn task_manager(args: &ProcessArgs) -> Result<()> {
+    let options = args.options()?;
+    let registry = Arc::new(job::registry(&Rows::default()));
+    let runtime = runtime()?;
+    let result = runtime.block_on(run_task_manager(&options, registry, None));
+    runtime.shutdown_background();
+    Ok(result?)
 }

@@ -211,9 +211,21 @@ impl Trial {
 
     /// Starts the job with further arguments.
     pub fn start_with(&self, parallelism: &str, from: From<'_>, failpoints: &str, more: &[&str]) -> Running {
+        self.start_as("run", parallelism, from, failpoints, more)
+    }
+
+    /// Starts the job by another command than `run`.
+    pub fn start_as(
+        &self,
+        command: &str,
+        parallelism: &str,
+        from: From<'_>,
+        failpoints: &str,
+        more: &[&str],
+    ) -> Running {
         let (script, variable) = (self.path("job.sql"), self.cluster.variable());
         let checkpoints = format!("execution.checkpointing.dir={}", self.checkpoints);
-        let mut args = vec!["run", &script, "--var", &variable, "-p", parallelism];
+        let mut args = vec![command, &script, "--var", &variable, "-p", parallelism];
         for option in [&checkpoints, "table.local-time-zone=UTC"] {
             args.extend(["-D", option]);
         }

@@ -74,6 +74,14 @@ pub struct TakenOver {
     pub record: JobRecord,
 }
 
+/// What the log of a job says of it.
+pub struct Kept {
+    /// What was submitted.
+    pub plan: Plan,
+    /// How it has ended; none: it has not.
+    pub end: Option<JobStatus>,
+}
+
 /// What became of an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Noted {
@@ -112,16 +120,9 @@ impl JobStore {
     /// # Errors
     /// If the store refuses; then no leader runs the job, whatever the store has of it.
     pub async fn put(&self, job: JobId, submission: &Submission) -> Result<JobRecord, ClusterError> {
-        let unwritten = |e: serde_json::Error| ClusterError::Connection(format!("the job cannot be kept: {e}"));
-        let plan = serde_json::value::to_raw_value(&submission.plan).map_err(unwritten)?;
-        let entry = Entry::Submitted {
-            plan,
-            restore: submission.restore.path(),
-            allow_non_restored_state: submission.allow_non_restored_state,
-        };
-        let record = JobRecord::new(self.clone(), job, 1);
+        let record = self.record(job);
         // A leader that comes later claims before it looks for jobs: either it sees this one, or is seen here.
-        let kept = match self.append(job, 0, &entry).await {
+        let kept = match self.append(job, 0, &submitted(submission)?).await {
             Ok(_) => self.check_leadership().await,
             Err(error) => Err(error),
         };
@@ -133,6 +134,46 @@ impl JobStore {
             return Err(error);
         }
         Ok(record)
+    }
+
+    /// Keeps a job whose id is known before it is submitted, so that several leaders may try to. If it is kept and an error tells that
+    /// another leads, that one finds it.
+    ///
+    /// # Errors
+    /// If it is there already, another leads by now, or the store refuses.
+    pub async fn put_once(&self, job: JobId, submission: &Submission) -> Result<JobRecord, ClusterError> {
+        if !self.append(job, 0, &submitted(submission)?).await? {
+            return Err(ClusterError::Connection(format!(
+                "job {job} was submitted by another JobManager"
+            )));
+        }
+        self.check_leadership().await?;
+        Ok(self.record(job))
+    }
+
+    /// The log of a job that has one entry.
+    fn record(&self, job: JobId) -> JobRecord {
+        JobRecord::new(self.clone(), job, 1)
+    }
+
+    /// What is kept of a job; `None`: nothing, it was never submitted or is forgotten.
+    ///
+    /// # Errors
+    /// If its log cannot be read.
+    pub async fn look(&self, job: JobId) -> Result<Option<Kept>, ClusterError> {
+        let Some(last) = self.logs().await?.remove(&job) else {
+            return Ok(None);
+        };
+        let end = match self.read(job, last).await? {
+            Entry::Ended { status, .. } => Some(match status.as_str() {
+                "FINISHED" => JobStatus::Finished,
+                "CANCELED" => JobStatus::Canceled,
+                _ => JobStatus::Failed,
+            }),
+            Entry::Submitted { .. } | Entry::Taken { .. } | Entry::Required { .. } => None,
+        };
+        let plan = self.submission(job).await?.plan;
+        Ok(Some(Kept { plan, end }))
     }
 
     async fn check_leadership(&self) -> Result<(), ClusterError> {
@@ -153,17 +194,8 @@ impl JobStore {
     /// # Errors
     /// If the store refuses, or a later leader has taken a job.
     pub async fn take_over(&self, forget_before_ms: i64) -> Result<Vec<TakenOver>, ClusterError> {
-        let mut logs: BTreeMap<JobId, u64> = BTreeMap::new();
-        for file in self.root.list().await? {
-            let parsed = file.path.split_once('/');
-            if let Some((Ok(job), Ok(number))) = parsed.map(|(job, number)| (job.parse(), number.parse::<u64>())) {
-                logs.entry(job)
-                    .and_modify(|last| *last = number.max(*last))
-                    .or_insert(number);
-            }
-        }
         let mut taken = vec![];
-        for (job, last) in logs {
+        for (job, last) in self.logs().await? {
             match self.take(job, last, forget_before_ms).await {
                 Ok(found) => taken.extend(found),
                 Err(ClusterError::Checkpoint(error)) if error.is_not_found() => {
@@ -174,6 +206,20 @@ impl JobStore {
             }
         }
         Ok(taken)
+    }
+
+    /// All jobs, with the numbers of their last entries.
+    async fn logs(&self) -> Result<BTreeMap<JobId, u64>, ClusterError> {
+        let mut logs: BTreeMap<JobId, u64> = BTreeMap::new();
+        for file in self.root.list().await? {
+            let parsed = file.path.split_once('/');
+            if let Some((Ok(job), Ok(number))) = parsed.map(|(job, number)| (job.parse(), number.parse::<u64>())) {
+                logs.entry(job)
+                    .and_modify(|last| *last = number.max(*last))
+                    .or_insert(number);
+            }
+        }
+        Ok(logs)
     }
 
     async fn take(&self, job: JobId, mut last: u64, forget_before_ms: i64) -> Result<Option<TakenOver>, ClusterError> {
@@ -199,6 +245,14 @@ impl JobStore {
                 break;
             }
         }
+        Ok(Some(TakenOver {
+            submission: self.submission(job).await?,
+            requested: self.last_required(job, last).await?,
+            record: JobRecord::new(self.clone(), job, last + 1),
+        }))
+    }
+
+    async fn submission(&self, job: JobId) -> Result<Submission, ClusterError> {
         let Entry::Submitted {
             plan,
             restore,
@@ -210,16 +264,11 @@ impl JobStore {
                 "{place} does not say what was submitted"
             )));
         };
-        let submission = Submission {
+        Ok(Submission {
             plan: Plan::from_json(plan.get())?,
             restore: Restore::from_path(restore.as_deref()),
             allow_non_restored_state,
-        };
-        Ok(Some(TakenOver {
-            submission,
-            requested: self.last_required(job, last).await?,
-            record: JobRecord::new(self.clone(), job, last + 1),
-        }))
+        })
     }
 
     /// The parallelism that was asked for last.
@@ -317,6 +366,16 @@ impl JobRecord {
             }
         }
     }
+}
+
+/// The first entry of a job.
+fn submitted(submission: &Submission) -> Result<Entry, ClusterError> {
+    let unwritten = |e: serde_json::Error| ClusterError::Connection(format!("the job cannot be kept: {e}"));
+    Ok(Entry::Submitted {
+        plan: serde_json::value::to_raw_value(&submission.plan).map_err(unwritten)?,
+        restore: submission.restore.path(),
+        allow_non_restored_state: submission.allow_non_restored_state,
+    })
 }
 
 fn path(job: JobId, number: u64) -> String {
@@ -418,6 +477,22 @@ mod tests {
             let late = JobStore::new(root.clone(), 1).take_over(0).await.err().unwrap();
             assert!(late.to_string().contains("epoch 2"), "{late}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_several_leaders_submit_is_kept_once() {
+        let root = Root::in_memory();
+        let stores: Vec<JobStore> = (1..=2).map(|epoch| JobStore::new(root.clone(), epoch)).collect();
+        assert!(stores[0].look(JobId(1)).await.unwrap().is_none());
+        stores[0].put_once(JobId(1), &submission()).await.unwrap();
+        let again = stores[1].put_once(JobId(1), &submission()).await.err().unwrap();
+        assert!(again.to_string().contains("by another JobManager"), "{again}");
+        let kept = stores[1].look(JobId(1)).await.unwrap().unwrap();
+        assert_eq!((kept.plan.name.as_str(), kept.end), ("a job", None));
+        let taken = stores[1].take_over(0).await.unwrap().pop().unwrap();
+        taken.record.ended(JobStatus::Canceled, 5).await.unwrap();
+        let kept = stores[0].look(JobId(1)).await.unwrap().unwrap();
+        assert_eq!(kept.end, Some(JobStatus::Canceled));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use crate::error::ClusterError;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::resources::{GatewayListener, Heard, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
 use crate::slot_pool::SlotPool;
+use flott_core::Fingerprint;
 use flott_core::clock::{Clock, SystemClock};
 use flott_runtime::net::{self, Stranger, Strangers};
 use std::collections::HashMap;
@@ -36,6 +37,7 @@ pub struct JobManagerPort {
     settings: Arc<RpcSettings>,
     listener: Arc<TcpListener>,
     address: SocketAddr,
+    program: Option<Fingerprint>,
 }
 
 /// Takes the TaskManagers that come to a port, until it is dropped: then all connections are closed, and those at the other ends lose
@@ -66,7 +68,13 @@ impl JobManagerPort {
             settings: Arc::new(settings),
             listener: Arc::new(listener),
             address,
+            program: None,
         })
+    }
+
+    /// The same, which takes only processes of a program whose graph this is: nobody else has its operators.
+    pub fn of_program(self, program: Option<Fingerprint>) -> Self {
+        Self { program, ..self }
     }
 
     /// Where it listens.
@@ -76,14 +84,14 @@ impl JobManagerPort {
 
     /// Takes whoever comes into `pool`, as the leader of `epoch` (0 without high availability).
     pub fn serve(&self, epoch: u64, pool: SlotPool) -> JobManagerServer {
-        let (listener, settings) = (self.listener.clone(), self.settings.clone());
+        let (listener, settings, program) = (self.listener.clone(), self.settings.clone(), self.program);
         let (stop, stopped) = oneshot::channel();
         let accepting = tokio::spawn(async move {
             // They end with this.
             let mut connections = JoinSet::new();
             tokio::select! {
                 _ = stopped => {}
-                () = accept(&listener, &settings, epoch, &pool, &mut connections) => {}
+                () = accept(&listener, &settings, (epoch, program), &pool, &mut connections) => {}
             }
             connections.shutdown().await;
         });
@@ -112,7 +120,7 @@ impl Drop for JobManagerServer {
 async fn accept(
     listener: &TcpListener,
     settings: &Arc<RpcSettings>,
-    epoch: u64,
+    leadership: (u64, Option<Fingerprint>),
     pool: &SlotPool,
     connections: &mut JoinSet<()>,
 ) {
@@ -123,7 +131,7 @@ async fn accept(
             Ok((stream, from, stranger)) => {
                 let (settings, pool) = (settings.clone(), pool.clone());
                 connections.spawn(async move {
-                    if let Err(error) = serve(stream, from, stranger, &settings, epoch, &pool).await {
+                    if let Err(error) = serve(stream, from, stranger, &settings, leadership, &pool).await {
                         tracing::warn!(%from, %error, "a connection to the JobManager was closed");
                     }
                 });
@@ -142,7 +150,7 @@ async fn serve(
     from: SocketAddr,
     stranger: Stranger,
     settings: &RpcSettings,
-    epoch: u64,
+    (epoch, program): (u64, Option<Fingerprint>),
     pool: &SlotPool,
 ) -> Result<(), ClusterError> {
     let connection = |e: net::NetError| ClusterError::Connection(e.to_string());
@@ -167,13 +175,17 @@ async fn serve(
     }
     said.welcome(&mut stream).await.map_err(connection)?;
     drop(stranger);
-    let (reader, writer) = stream.into_split();
+    let (reader, mut writer) = stream.into_split();
     let mut reader = messages::reader(reader, settings.heartbeat_timeout);
     let Ok(Some(FromTaskManager::Register(mut offer))) = messages::read(&mut reader).await else {
         return Err(ClusterError::Connection(
             "a TaskManager connected and did not register".to_owned(),
         ));
     };
+    if let Some(why) = misfit(program, offer.program) {
+        messages::write(&mut writer, FromJobManager::Refused(why.clone())).await?;
+        return Err(ClusterError::Refused(format!("TaskManager {}: {why}", offer.id)));
+    }
     let held = std::mem::take(&mut offer.held);
     let offer = Offer {
         // Who does not know where it is reached is reached where it comes from.
@@ -241,6 +253,25 @@ async fn serve(
     tracing::warn!("{text}");
     gateway.lost(&text);
     Ok(())
+}
+
+/// Why a TaskManager of a program cannot work for a JobManager of another; `None`: it can.
+fn misfit(of_job_manager: Option<Fingerprint>, of_task_manager: Option<Fingerprint>) -> Option<String> {
+    match (of_job_manager, of_task_manager) {
+        (Some(ours), Some(theirs)) if ours != theirs => Some(format!(
+            "the program of the TaskManager describes a graph with the fingerprint {theirs}, that of the JobManager one with {ours}: start all \
+             processes from the same build of the program, with the same arguments"
+        )),
+        (Some(ours), None) => Some(format!(
+            "the JobManager runs a program, whose graph has the fingerprint {ours}, and the TaskManager was started without it: start the program \
+             itself as TaskManager (--taskmanager)"
+        )),
+        (None, Some(theirs)) => Some(format!(
+            "the TaskManager runs a program, whose graph has the fingerprint {theirs}, and the JobManager was started without it: start the program \
+             itself as JobManager (--standalone-job), or 'flott taskmanager' for SQL"
+        )),
+        _ => None,
+    }
 }
 
 /// Hears a TaskManager until it is gone; why.
@@ -365,10 +396,34 @@ impl TaskManagerGateway for Remote {
         }
     }
 
+    fn shut_down(&self) {
+        let _ = self.outbox.send(FromJobManager::ShutDown);
+    }
+
     fn order(&self, attempt: AttemptId, order: Order) {
         if matches!(order, Order::Release) {
             self.watched().waiting.remove(&attempt);
         }
         let _ = self.outbox.send(FromJobManager::Order(attempt, order));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_processes_of_one_program_fit() {
+        let (one, other) = (Some(Fingerprint(1)), Some(Fingerprint(2)));
+        assert_eq!(misfit(None, None), None);
+        assert_eq!(misfit(one, one), None);
+        let said = |manager, worker| misfit(manager, worker).unwrap();
+        let both = said(one, other);
+        assert!(
+            both.contains(&Fingerprint(1).to_string()) && both.contains(&Fingerprint(2).to_string()),
+            "{both}"
+        );
+        assert!(said(one, None).contains("--taskmanager"));
+        assert!(said(None, one).contains("--standalone-job"));
     }
 }

@@ -3,6 +3,7 @@
 use crate::coordinator::SubtaskId;
 use crate::error::ClusterError;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};
+use flott_core::Fingerprint;
 use flott_runtime::metrics::TaskReading;
 use flott_runtime::net::{self, ReadHalf, WriteHalf};
 use serde::de::DeserializeOwned;
@@ -30,6 +31,8 @@ pub(super) struct Offer {
     pub slots: usize,
     pub cpu_cores: usize,
     pub memory_bytes: u64,
+    /// The program that it runs; none: SQL.
+    pub program: Option<Fingerprint>,
     /// What it still runs of an earlier JobManager's.
     pub held: Vec<HeldAttempt>,
 }
@@ -52,9 +55,13 @@ pub(super) enum FromJobManager {
         /// Leadership of the JobManager; 0 without high availability.
         epoch: u64,
     },
+    /// It does not belong to this cluster.
+    Refused(String),
     Deploy(Box<Deployment>),
     Order(AttemptId, Order),
     Heartbeat,
+    /// The cluster has done what it was there for.
+    ShutDown,
 }
 
 fn encode<M: Serialize>(message: M) -> Result<Vec<u8>, ClusterError> {

@@ -10,9 +10,9 @@ use crate::high_availability::LeaderElection;
 use crate::liveness;
 use crate::protocol::AttemptId;
 use crate::taskmanager::{Listener, TaskManager};
+use flott_core::Fingerprint;
 use flott_runtime::failpoint;
 use flott_runtime::net::{self, WriteHalf};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub struct TaskManagerIdentity {
     pub slots: usize,
     /// Memory that it may use, in bytes.
     pub memory_bytes: u64,
+    /// The program whose operators it has; none: SQL's.
+    pub program: Option<Fingerprint>,
     /// How long it looks for a JobManager (`taskmanager.registration.timeout`).
     pub registration_timeout: Duration,
 }
@@ -65,6 +67,14 @@ impl Finding {
     }
 }
 
+/// Why a connection to a JobManager is over.
+enum Parting {
+    /// It is gone; why.
+    Lost(String),
+    /// Its cluster has done what it was there for.
+    ShutDown,
+}
+
 /// A TaskManager on its way through JobManagers.
 struct Registrar<'a> {
     settings: &'a RpcSettings,
@@ -77,16 +87,16 @@ struct Registrar<'a> {
     epoch: u64,
 }
 
-/// Registers and runs what it is given, with one JobManager after the other.
+/// Registers and runs what it is given, with one JobManager after the other, until one of them says that the cluster is over.
 ///
 /// # Errors
-/// If no JobManager took it within its registration timeout.
+/// If no JobManager took it within its registration timeout, or one refused it for good.
 pub async fn run_task_manager(
     settings: &RpcSettings,
     identity: &TaskManagerIdentity,
     manager: &TaskManager,
     finding: Finding,
-) -> Result<Infallible, ClusterError> {
+) -> Result<(), ClusterError> {
     let mut registrar = Registrar {
         settings,
         identity,
@@ -102,10 +112,18 @@ pub async fn run_task_manager(
         let (problem, was_registered) = match registrar.register().await {
             Ok(connection) => {
                 liveness::process().set_ready(Ok(()));
-                let why = registrar.attend(connection).await;
-                tracing::warn!(job_manager = registrar.place, "the JobManager is lost: {why}");
-                (why, true)
+                match registrar.attend(connection).await {
+                    Parting::ShutDown => {
+                        manager.cancel_all();
+                        return Ok(());
+                    }
+                    Parting::Lost(why) => {
+                        tracing::warn!(job_manager = registrar.place, "the JobManager is lost: {why}");
+                        (why, true)
+                    }
+                }
             }
+            Err(error @ ClusterError::Refused(_)) => return Err(error),
             Err(error) => (error.to_string(), false),
         };
         if was_registered {
@@ -165,6 +183,7 @@ impl Registrar<'_> {
             slots: self.identity.slots,
             cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: self.identity.memory_bytes,
+            program: self.identity.program,
             held,
         };
         let (reader, mut writer) = stream.into_split();
@@ -175,6 +194,12 @@ impl Registrar<'_> {
             Some(FromJobManager::Registered { epoch }) => {
                 let text = format!("it is of epoch {epoch}, and {} was seen", self.epoch);
                 return Err(ClusterError::Connection(text));
+            }
+            Some(FromJobManager::Refused(why)) => {
+                let place = self.described();
+                return Err(ClusterError::Refused(format!(
+                    "the JobManager{place} has refused this TaskManager: {why}"
+                )));
             }
             _ => {
                 let text = "it did not answer the registration".to_owned();
@@ -194,8 +219,8 @@ impl Registrar<'_> {
         })
     }
 
-    /// Runs what the JobManager says until it is lost, or another leads; why.
-    async fn attend(&self, connection: Connection) -> String {
+    /// Runs what the JobManager says until it is lost, another leads, or all is over.
+    async fn attend(&self, connection: Connection) -> Parting {
         let Connection {
             mut reader,
             writer,
@@ -212,8 +237,8 @@ impl Registrar<'_> {
         let obeying = self.obey(&mut reader, outbox, &is_heard);
         tokio::pin!(obeying);
         tokio::select! {
-            why = &mut obeying => why,
-            newer = self.overtaken(&is_heard) => format!("epoch {newer} leads"),
+            parting = &mut obeying => parting,
+            newer = self.overtaken(&is_heard) => Parting::Lost(format!("epoch {newer} leads")),
             // Where nothing can be written nothing is heard any more either, which tells more.
             () = writing => obeying.await,
         }
@@ -224,14 +249,14 @@ impl Registrar<'_> {
         reader: &mut Reader,
         outbox: UnboundedSender<FromTaskManager>,
         is_heard: &AtomicBool,
-    ) -> String {
+    ) -> Parting {
         let watched = liveness::process().watch("the loop that obeys the JobManager");
         loop {
             watched.waits();
             let message = match messages::read(reader).await {
                 Ok(Some(message)) => message,
-                Ok(None) => return "it closed the connection, or its process has ended".to_owned(),
-                Err(error) => return error.to_string(),
+                Ok(None) => return Parting::Lost("it closed the connection, or its process has ended".to_owned()),
+                Err(error) => return Parting::Lost(error.to_string()),
             };
             is_heard.store(true, Ordering::Relaxed);
             watched.works();
@@ -244,7 +269,8 @@ impl Registrar<'_> {
                     failpoint::hit("taskmanager-order");
                     self.manager.order(attempt, order);
                 }
-                FromJobManager::Heartbeat | FromJobManager::Registered { .. } => {}
+                FromJobManager::ShutDown => return Parting::ShutDown,
+                FromJobManager::Heartbeat | FromJobManager::Registered { .. } | FromJobManager::Refused(_) => {}
             }
         }
     }

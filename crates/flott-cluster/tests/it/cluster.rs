@@ -88,14 +88,15 @@ impl Cluster {
             data_port: exchange.address().port(),
             slots,
             memory_bytes: 1 << 30,
+            program: None,
             registration_timeout: self.patience,
         };
         let registry = Arc::new(toys::registry(&self.world));
         let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
         let runs = manager.clone();
         let running = tokio::spawn(async move {
-            let Err(error) = run_task_manager(&settings, &identity, &runs, Finding::Fixed).await;
-            error.to_string()
+            let ended = run_task_manager(&settings, &identity, &runs, Finding::Fixed).await;
+            ended.unwrap_err().to_string()
         });
         self.managers.push(Member { manager, running });
     }

@@ -109,14 +109,15 @@ impl Worker {
             data_port: exchange.address().port(),
             slots: 1,
             memory_bytes: 1 << 30,
+            program: None,
             registration_timeout: DEADLINE,
         };
         let manager = TaskManager::new(Arc::new(toys::registry(world)), Arc::new(SystemClock), Some(exchange));
         let runs = manager.clone();
         let running = tokio::spawn(async move {
             let finding = Finding::Leader(availability.election);
-            let Err(error) = run_task_manager(&settings, &identity, &runs, finding).await;
-            panic!("{error}");
+            let ended = run_task_manager(&settings, &identity, &runs, finding).await;
+            panic!("{ended:?}");
         });
         Self { manager, running }
     }

@@ -246,6 +246,7 @@ mod tests {
             description: String::new(),
             role: Role::Operator,
             parallelism: 1,
+            fixed_parallelism: false,
             max_parallelism: 128,
             chaining: Chaining::Always,
             slot_sharing_group: None,

@@ -2,9 +2,28 @@
 //!
 //! Each is found wherever it stands before a `--`; all else is the program's own ([`program_arguments`]).
 
+use flott_core::JobId;
 use flott_launch::LaunchError;
 use flott_launch::config::CommandLine;
 use std::path::PathBuf;
+
+/// What a process of the program is in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The JobManager of the program's job.
+    StandaloneJob,
+    /// A TaskManager.
+    TaskManager,
+}
+
+/// The variable that names the role, where arguments are the program's alone.
+const ROLE: &str = "FLOTT_ROLE";
+
+/// Each role, as the variable names it, and behind `--` an argument.
+const ROLES: [(&str, Role); 2] = [
+    ("standalone-job", Role::StandaloneJob),
+    ("taskmanager", Role::TaskManager),
+];
 
 /// The command line of a program, as far as it is Flott's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +38,10 @@ pub(super) struct Arguments {
     pub savepoint_on_stop: Option<String>,
     /// `--check-state`: the first job is tried with the state at this path instead of being run.
     pub check_state: Option<String>,
+    /// `--standalone-job`, `--taskmanager`: the process is one of a cluster.
+    pub role: Option<Role>,
+    /// `--job-id`: the id of the job of a cluster.
+    pub job_id: Option<JobId>,
     /// What is the program's own.
     pub rest: Vec<String>,
 }
@@ -32,10 +55,11 @@ enum Name {
     Restore,
     SavepointOnStop,
     CheckState,
+    JobId,
 }
 
 /// Each form of an argument with a value.
-const NAMES: [(&str, Name); 10] = [
+const NAMES: [(&str, Name); 11] = [
     ("-p", Name::Parallelism),
     ("--parallelism", Name::Parallelism),
     ("-D", Name::Define),
@@ -46,6 +70,7 @@ const NAMES: [(&str, Name); 10] = [
     ("--restore", Name::Restore),
     ("--savepoint-on-stop", Name::SavepointOnStop),
     ("--check-state", Name::CheckState),
+    ("--job-id", Name::JobId),
 ];
 
 impl Arguments {
@@ -73,6 +98,14 @@ impl Arguments {
             }
             if ["--allow-non-restored-state", "--allowNonRestoredState"].contains(&argument.as_str()) {
                 parsed.allow_non_restored_state = true;
+                continue;
+            }
+            if let Some(role) = argument.strip_prefix("--").and_then(role_of) {
+                let earlier = parsed.role.replace(role);
+                if earlier.is_some_and(|earlier| earlier != role) {
+                    let text = "--standalone-job and --taskmanager: a process is one of both";
+                    wrong.get_or_insert(LaunchError::Argument(text.to_owned()));
+                }
                 continue;
             }
             let Some((name, value)) = split(&argument) else {
@@ -104,9 +137,32 @@ impl Arguments {
             Name::Restore => self.restore = Some(value),
             Name::SavepointOnStop => self.savepoint_on_stop = Some(value),
             Name::CheckState => self.check_state = Some(value),
+            Name::JobId => {
+                let wrong = |e| LaunchError::Argument(format!("--job-id {value}: {e}"));
+                self.job_id = Some(value.parse().map_err(wrong)?);
+            }
         }
         Ok(())
     }
+
+    /// The role that the command line names, or the environment.
+    ///
+    /// # Errors
+    /// If the environment names none that there is.
+    pub fn role(&self) -> Result<Option<Role>, LaunchError> {
+        match (self.role, std::env::var(ROLE)) {
+            (None, Ok(name)) if !name.is_empty() => {
+                let wrong =
+                    || LaunchError::Argument(format!("{ROLE}={name}: standalone-job or taskmanager is expected"));
+                role_of(&name).map(Some).ok_or_else(wrong)
+            }
+            (role, _) => Ok(role),
+        }
+    }
+}
+
+fn role_of(name: &str) -> Option<Role> {
+    ROLES.iter().find(|(known, _)| *known == name).map(|(_, role)| *role)
 }
 
 /// An argument of Flott with a value, and the value if it stands in the same word: `--name=value`, `-Dkey=value`, `-p4`, `-p=4`, `-s/path`.
@@ -133,7 +189,7 @@ fn split(argument: &str) -> Option<(Name, Option<&str>)> {
 }
 
 /// The program's own part of the process's command line, its name first: what is left without Flott's arguments (`-p`, `-D`, `--config`,
-/// `-s`, `--from-savepoint`, `--restore`, `--allow-non-restored-state`, `--savepoint-on-stop`, `--check-state`), and all behind a `--`.
+/// `-s`, `--from-savepoint`, `--restore`, `--allow-non-restored-state`, `--savepoint-on-stop`, `--check-state`, `--standalone-job`, `--taskmanager`, `--job-id`), and all behind a `--`.
 /// A parser of arguments takes it in place of the process's.
 pub fn program_arguments() -> Vec<String> {
     let mut all: Vec<String> = all_arguments();
@@ -188,11 +244,18 @@ mod tests {
         assert_eq!(parse("-p=3").unwrap().command_line.parallelism, Some(3));
         assert!(parse("--allow-non-restored-state").unwrap().allow_non_restored_state);
         assert_eq!(parse("--check-state=/p x").unwrap().check_state.as_deref(), Some("/p"));
+        let id = "00000000000000000000000000000007";
+        let cluster = parse(&format!("x --standalone-job --job-id {id}")).unwrap();
+        assert_eq!(
+            (cluster.role, cluster.job_id, cluster.rest.join(" ").as_str()),
+            (Some(Role::StandaloneJob), Some(JobId(7)), "x")
+        );
+        assert_eq!(parse("--taskmanager").unwrap().role, Some(Role::TaskManager));
     }
 
     #[test]
     fn what_only_looks_alike_is_the_programs_own() {
-        let own = "-print --parallel -Debug --restored x -step -src/x --check-states";
+        let own = "-print --parallel -Debug --restored x -step -src/x --check-states taskmanager --taskmanagers";
         assert_eq!(parse(own).unwrap().rest.join(" "), own);
         let behind = parse("-p 2 -- -p 8080 --restore").unwrap();
         assert_eq!(
@@ -210,6 +273,16 @@ mod tests {
         for line in ["x --restore", "--restore --verbose"] {
             assert_eq!(parse(line).unwrap_err(), "--restore: its value is missing");
         }
+        assert!(
+            parse("--taskmanager --standalone-job")
+                .unwrap_err()
+                .contains("one of both")
+        );
+        assert!(
+            parse("--job-id 7")
+                .unwrap_err()
+                .starts_with("--job-id 7: '7' is not an id")
+        );
         let words = ["--restore", "--verbose"].map(str::to_owned);
         assert_eq!(Arguments::read(words).0.rest, ["--verbose"]);
         assert_eq!(

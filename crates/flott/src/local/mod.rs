@@ -1,4 +1,5 @@
-//! Programs run in their own process: JobManager and TaskManagers are threads of it.
+//! Programs run in their own process: JobManager and TaskManagers are threads of it, or, where it is started so, it is one of a cluster of
+//! such processes ([`cluster`]).
 //!
 //! What `flott run` is for scripts, [`GetExecutionEnvironment::get_execution_environment`] is for programs: options come from the
 //! configuration file, the environment and the command line, a signal ends the process behind a last checkpoint, metrics are served where options ask
@@ -7,6 +8,7 @@
 
 mod arguments;
 mod check;
+mod cluster;
 mod job;
 mod process;
 
@@ -14,11 +16,12 @@ pub use arguments::program_arguments;
 pub use check::CheckState;
 pub use job::{JobHost, LocalJob};
 
-use arguments::Arguments;
+use arguments::{Arguments, Role};
 use flott_cluster::{Restore, Submission};
 use flott_core::Options;
 use flott_datastream::{ExecuteError, Executor, JobClient, Program, StreamExecutionEnvironment};
 use flott_launch::{LaunchError, config, logging, stop};
+use flott_plan::Plan;
 use process::Process;
 use std::sync::Arc;
 
@@ -74,7 +77,10 @@ impl Executor for LocalExecutor {
         let process = Process::get()?;
         if let Surroundings::Process(arguments) = &self.0 {
             let arguments = Arguments::parse(arguments.clone()).map_err(misread)?;
-            logging::init();
+            let role = arguments.role().map_err(misread)?;
+            if role.is_none() {
+                logging::init();
+            }
             let variable = || std::env::var("FLOTT_CHECK_STATE").ok();
             if let Some(path) = arguments.check_state.or_else(variable) {
                 std::process::exit(check::report(plan, registry, &path));
@@ -87,20 +93,36 @@ impl Executor for LocalExecutor {
                 plan.options.set(IGNORE_UNCLAIMED_STATE, "true");
             }
             if let Some(dir) = &arguments.savepoint_on_stop {
+                if role.is_some() {
+                    return Err(ExecuteError::Configuration(format!(
+                        "--savepoint-on-stop {dir}: a signal does not end the job of a cluster; 'flott stop --savepointPath {dir} JOB' does"
+                    )));
+                }
                 let tried = process.wait(|| stop::try_savepoint_dir(dir, &plan.options));
                 tried.map_err(misread)?;
             }
+            match role {
+                None => {}
+                Some(Role::TaskManager) => match cluster::run_task_manager(&process, &plan, registry)? {},
+                Some(Role::StandaloneJob) => {
+                    return cluster::start_job(&process, submission(plan)?, registry, arguments.job_id);
+                }
+            }
             process.heed_signals(arguments.savepoint_on_stop).map_err(misread)?;
         }
-        let options = &plan.options;
-        let path = options.get(RESTORE_PATH).or_else(|| options.get(OLD_RESTORE_PATH));
-        let submission = Submission {
-            restore: Restore::from_path(path),
-            allow_non_restored_state: check::allows_non_restored_state(options)?,
-            plan,
-        };
-        process.start(Arc::new(registry), submission)
+        process.start(Arc::new(registry), submission(plan)?)
     }
+}
+
+/// A job that starts from what its options say.
+fn submission(plan: Plan) -> Result<Submission, ExecuteError> {
+    let options = &plan.options;
+    let path = options.get(RESTORE_PATH).or_else(|| options.get(OLD_RESTORE_PATH));
+    Ok(Submission {
+        restore: Restore::from_path(path),
+        allow_non_restored_state: check::allows_non_restored_state(options)?,
+        plan,
+    })
 }
 
 /// Gives programs their environment.
@@ -119,6 +141,9 @@ pub trait GetExecutionEnvironment {
     /// | `--allow-non-restored-state` | lets state be left behind that the job no longer has |
     /// | `--savepoint-on-stop DIR` | takes a savepoint when a signal stops the job; whether it can be written there is tried at the start |
     /// | `--check-state PATH` | runs nothing: prints what the first job would take from that state, and ends the process with 0 if it could start, else with 1 (`FLOTT_CHECK_STATE` does the same) |
+    /// | `--standalone-job` | is the JobManager of the job: it gives it to TaskManagers, which are processes of this program too, and ends with it |
+    /// | `--taskmanager` | is such a TaskManager: `main` runs up to `execute`, which does not come back (`FLOTT_ROLE=standalone-job`, `FLOTT_ROLE=taskmanager` do the same) |
+    /// | `--job-id ID` | the job's id in the cluster |
     ///
     /// A program of several jobs of which one shall go on from a savepoint names it for that one, as `execution.state-recovery.path`, and is
     /// started without `-s`: the others would find no state of theirs there, and refuse what is not theirs.

@@ -17,7 +17,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where a process keeps state.
 #[derive(Clone, Copy)]
-enum Backend {
+pub enum Backend {
     Memory,
     /// In RocksDB, where it is built in, but for a few keys: elsewhere in what stands for it.
     Disk,
@@ -26,17 +26,32 @@ enum Backend {
 use Backend::{Disk, Memory};
 
 /// A sample in a folder of its own.
-struct Trial {
+pub struct Trial {
     sample: &'static Sample,
     folder: tempfile::TempDir,
 }
 
 impl Trial {
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn of(name: &str) -> Self {
+        Self {
+            sample: SAMPLES.iter().find(|s| s.name == name).unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The lines of its input, in three parts.
+    pub fn thirds(&self) -> [Vec<&'static str>; 3] {
+        let lines: Vec<&str> = self.sample.input.lines().collect();
+        let (first, rest) = lines.split_at(lines.len() / 3);
+        let (second, third) = rest.split_at(rest.len() / 2);
+        [first, second, third].map(<[&str]>::to_vec)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn append(&self, lines: &[&str]) {
+    pub fn append(&self, lines: &[&str]) {
         let mut file = OpenOptions::new()
             .append(true)
             .create(true)
@@ -47,7 +62,7 @@ impl Trial {
         }
     }
 
-    fn start(&self, backend: Backend, more: &[&str]) -> Child {
+    pub fn start(&self, backend: Backend, more: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flott-examples"));
         command.arg(self.sample.name);
         for (option, file) in [
@@ -106,12 +121,12 @@ impl Trial {
         OpenOptions::new().append(true).create(true).open(log).unwrap()
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
 
     /// Waits until `done`; the process must live.
-    fn wait(&self, process: &mut Child, done: impl Fn() -> bool) {
+    pub fn wait(&self, process: &mut Child, done: impl Fn() -> bool) {
         let since = Instant::now();
         while !done() {
             if let Some(status) = process.try_wait().unwrap() {
@@ -123,50 +138,57 @@ impl Trial {
     }
 
     /// Waits until `more` checkpoints are completed.
-    fn wait_for_checkpoints(&self, process: &mut Child, more: u64) {
+    pub fn wait_for_checkpoints(&self, process: &mut Child, more: u64) {
         let from = self.newest();
         self.wait(process, || self.newest() >= from + more);
+    }
+
+    /// The rows that are committed, part by part.
+    pub fn rows(&self) -> Vec<String> {
+        CommittedParts::read(&self.path("rows")).unwrap()
+    }
+
+    /// Panics unless the committed rows are the golden ones, each once.
+    pub fn expect_rows(&self) {
+        let sorted = |mut rows: Vec<String>| {
+            rows.sort_unstable();
+            rows
+        };
+        let golden = self.sample.golden.lines().map(str::to_owned).collect();
+        assert_eq!(
+            sorted(self.rows()),
+            sorted(golden),
+            "{}: {}",
+            self.sample.name,
+            self.said()
+        );
     }
 }
 
 fn fails_is_killed_and_goes_on(name: &str, backend: Backend, next_backend: Backend) {
-    let sample = SAMPLES.iter().find(|s| s.name == name).unwrap();
-    let trial = Trial {
-        sample,
-        folder: tempfile::tempdir().unwrap(),
-    };
-    let lines: Vec<&str> = sample.input.lines().collect();
-    let (first, rest) = lines.split_at(lines.len() / 3);
-    let (second, third) = rest.split_at(rest.len() / 2);
-
-    trial.append(first);
+    let trial = Trial::of(name);
+    let [first, second, third] = trial.thirds();
+    trial.append(&first);
     // Fails in the middle of the second third, restarts, and is killed.
     let fail_behind = (first.len() + second.len() / 2).to_string();
     let mut killed = trial.start(backend, &["--fail-behind", &fail_behind]);
     trial.wait_for_checkpoints(&mut killed, 2);
-    trial.append(second);
+    trial.append(&second);
     trial.wait(&mut killed, || trial.said().contains("failing once"));
     trial.wait_for_checkpoints(&mut killed, 2);
     trial.append(&third[..third.len() / 2]);
     killed.kill().unwrap();
     assert_eq!(killed.wait().unwrap().code(), None, "it was killed");
 
-    let before = CommittedParts::read(&trial.path("rows")).unwrap();
+    let before = trial.rows();
     trial.append(&third[third.len() / 2..]);
     trial.append(&[END]);
-    let parallelism = if sample.needs_order { "1" } else { "2" };
+    let parallelism = if trial.sample.needs_order { "1" } else { "2" };
     let mut last = trial.start(next_backend, &["-p", parallelism]);
     let status = last.wait().unwrap();
     assert!(status.success(), "{name}: {status}: {}", trial.said());
-
-    let after = CommittedParts::read(&trial.path("rows")).unwrap();
-    assert_eq!(after[..before.len()], before, "{name}: what was committed stays");
-    let sorted = |mut rows: Vec<String>| {
-        rows.sort_unstable();
-        rows
-    };
-    let golden = sample.golden.lines().map(str::to_owned).collect();
-    assert_eq!(sorted(after), sorted(golden), "{name}");
+    assert_eq!(trial.rows()[..before.len()], before, "{name}: what was committed stays");
+    trial.expect_rows();
 }
 
 macro_rules! killed {

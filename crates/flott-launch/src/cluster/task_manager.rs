@@ -1,34 +1,33 @@
-//! `flott taskmanager`: offers slots to a JobManager, and runs tasks in them.
+//! The TaskManager: offers slots to a JobManager, and runs tasks in them.
 
-use super::{ProcessArgs, start_log};
-use crate::collect::Rows;
-use crate::job;
-use crate::run::runtime;
-use anyhow::{Context, Result, bail};
+use super::start_log;
+use crate::error::LaunchError;
+use crate::metrics;
+use crate::signals::StopSignal;
+use crate::stop::say;
 use flott_cluster::high_availability::HighAvailability;
 use flott_cluster::liveness;
 use flott_cluster::report::TaskManagerReporter;
-use flott_cluster::rpc::{Finding, RpcSettings, TaskManagerIdentity, is_loopback, port, process, run_task_manager};
+use flott_cluster::rpc::{self, Finding, RpcSettings, TaskManagerIdentity, is_loopback, port, process};
 use flott_cluster::taskmanager::TaskManager;
-use flott_core::Options;
 use flott_core::clock::SystemClock;
-use flott_launch::metrics;
-use flott_launch::signals::StopSignal;
+use flott_core::{Fingerprint, Options};
+use flott_runtime::Registry;
 use flott_runtime::exchange::ExchangeService;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Runs a TaskManager until a signal ends it, or no JobManager takes it.
-pub fn task_manager(args: &ProcessArgs) -> Result<()> {
-    let options = args.options()?;
-    start_log(&options)?;
-    let runtime = runtime()?;
-    let result = runtime.block_on(run(&options));
-    runtime.shutdown_background();
-    result
-}
-
-async fn run(options: &Options) -> Result<()> {
+/// Runs a TaskManager until a signal ends it, or its JobManager says that the cluster is over. `program`: whose operators `registry` has, none:
+/// SQL's. Needs Tokio.
+///
+/// # Errors
+/// If an option is wrong, a port is not free, no JobManager takes it, or one runs another program.
+pub async fn run_task_manager(
+    options: &Options,
+    registry: Arc<Registry>,
+    program: Option<Fingerprint>,
+) -> Result<(), LaunchError> {
+    start_log(options)?;
     let mut signals = StopSignal::new()?;
     liveness::begin(options)?;
     let settings = RpcSettings::from_options(options)?;
@@ -40,40 +39,48 @@ async fn run(options: &Options) -> Result<()> {
     };
     let is_fixed = matches!(finding, Finding::Fixed);
     if is_fixed && is_loopback(bind_host) && !is_loopback(&settings.job_manager_host) {
-        bail!(
+        return Err(LaunchError::Place(format!(
             "taskmanager.bind-host: {bind_host}: other TaskManagers of the JobManager at {} could not reach this one; bind it to an address of \
              this machine, or to 0.0.0.0",
             settings.job_manager_host
-        );
+        )));
     }
     let data_port = port(options, "taskmanager.data.port")?.unwrap_or(0);
     let (transport, secret) = (settings.transport.clone(), settings.secret.clone());
-    let exchange = ExchangeService::bind(bind_host, data_port, transport, secret).context("taskmanager.data.port")?;
-    let identity = identity(options, exchange.address().port())?;
-    let registry = Arc::new(job::registry(&Rows::default()));
+    let exchange = ExchangeService::bind(bind_host, data_port, transport, secret);
+    let exchange =
+        exchange.map_err(|error| LaunchError::Place(format!("taskmanager.data.port: {}", error.full_text())))?;
+    let identity = TaskManagerIdentity {
+        program,
+        ..identity(options, exchange.address().port())?
+    };
     let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
     let (shown, reporter) = (manager.clone(), Mutex::new(TaskManagerReporter::new(&identity.id)));
     let pages = move || reporter.lock().unwrap_or_else(PoisonError::into_inner).pages(&shown);
     let metrics = metrics::serve_process(options, pages, || liveness::process().ready()).await?;
     metrics
         .addresses()
-        .for_each(|address| eprintln!("metrics at http://{address}/metrics"));
+        .for_each(|address| say(format_args!("metrics at http://{address}/metrics")));
     let job_manager = match is_fixed {
         true => format!("at {}:{}", settings.job_manager_host, settings.job_manager_port),
         false => "is who leads".to_owned(),
     };
-    eprintln!(
+    say(format_args!(
         "TaskManager {}: {} slots, exchanges at port {}, JobManager {job_manager}",
         identity.id, identity.slots, identity.data_port
-    );
+    ));
     tokio::select! {
-        never = run_task_manager(&settings, &identity, &manager, finding) => match never? {},
+        over = rpc::run_task_manager(&settings, &identity, &manager, finding) => {
+            over?;
+            say(format_args!("TaskManager {}: the cluster is over", identity.id));
+            Ok(())
+        }
         () = signals.recv() => Ok(()),
     }
 }
 
 /// What it says of itself.
-fn identity(options: &Options, data_port: u16) -> Result<TaskManagerIdentity> {
+fn identity(options: &Options, data_port: u16) -> Result<TaskManagerIdentity, LaunchError> {
     let host_name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let id = match options.get("taskmanager.resource-id") {
         Some(id) => id.to_owned(),
@@ -88,6 +95,7 @@ fn identity(options: &Options, data_port: u16) -> Result<TaskManagerIdentity> {
         data_port,
         slots: options.positive("taskmanager.numberOfTaskSlots")?.unwrap_or(1),
         memory_bytes: process::available_bytes(),
+        program: None,
         registration_timeout: Duration::from_millis(patience_ms.max(0) as u64),
     })
 }
