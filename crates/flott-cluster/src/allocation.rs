@@ -1,8 +1,8 @@
 //! How an attempt gets its slots: it takes as many as its job's requirements ask for ([`crate::requirements`]), or waits.
 //!
-//! A job gets all slots of an attempt at once or none, and keeps those of the attempt before until then. What it waits for may change while it
-//! waits: slots come and go, and users ask for another parallelism. If there is no place for what is asked for, but for what has run before, it
-//! goes on as that.
+//! A job gets all slots of an attempt at once or none. Those of the attempt before it exchanges for the new ones; if there is no place for what is
+//! asked for, but for what has run before, it goes on as that. Otherwise it gives them back, and waits. What it waits for may change meanwhile: slots
+//! come and go, and users ask for another parallelism.
 
 use crate::deploy::JobContext;
 use crate::error::ClusterError;
@@ -57,6 +57,8 @@ pub(crate) async fn allocate(
                 if has_run && let Some(allocation) = slots.allocate(ctx.job_id, &ctx.slots_needed(), &mut had) {
                     return Ok((ctx.clone(), allocation));
                 }
+                // Who waits holds nothing: two jobs might each wait for what the other has.
+                drop(had.take());
                 let waits_for = wanted.least_slots(&ctx.graph);
                 if let Some(patience) = patience.filter(|patience| started.elapsed() >= *patience) {
                     return Err(too_few(waits_for, patience, slots, wanted.is_rigid()));
@@ -292,6 +294,20 @@ mod tests {
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(SOON, &mut waiting).await.is_err());
         slots.set(6);
+        assert_eq!(parallelism(&waiting.await.unwrap().0), [4, 4]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_holds_nothing() {
+        let (ctx, requirements) = job(Scheduler::Default);
+        let (slots, settings) = (Free::new(3), settings(&[]));
+        let held = Arc::new(());
+        let had: Option<HeldSlots> = Some(Box::new(held.clone()));
+        let waiting = allocate(&ctx, &slots, requirements.subscribe(), &settings, had);
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(SOON, &mut waiting).await.is_err());
+        assert_eq!(Arc::strong_count(&held), 1);
+        slots.set(4);
         assert_eq!(parallelism(&waiting.await.unwrap().0), [4, 4]);
     }
 

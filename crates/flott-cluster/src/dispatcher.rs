@@ -27,9 +27,12 @@ use tokio::task::AbortHandle;
 /// How long ended jobs are remembered, unless `jobstore.expiration-time` says otherwise.
 const REMEMBERED_SECONDS: i64 = 3_600;
 
+/// What options begin with that let processes trust each other.
+const OF_SECURITY: &str = "security.";
+
 /// What options of processes begin with: they are no job's business, and a secret must not leave its process.
 const OF_PROCESSES: [&str; 9] = [
-    "security.",
+    OF_SECURITY,
     "jobmanager.",
     "taskmanager.",
     "rest.",
@@ -165,8 +168,10 @@ impl Dispatcher {
         self.launch(accepted, record)
     }
 
-    /// Adds the cluster's options to those of a job.
+    /// Adds the cluster's options to those of a job, which keeps no secret of its client's process: what is kept of it, others may read.
     fn add_options(&self, submission: &mut Submission) {
+        let options = submission.plan.options.iter();
+        submission.plan.options = options.filter(|(key, _)| !key.starts_with(OF_SECURITY)).collect();
         for (key, value) in self.0.options.iter() {
             if !is_of_process(key) && submission.plan.options.get(key).is_none() {
                 submission.plan.options.set(key, value);

@@ -504,6 +504,8 @@ impl JobMaster {
             Effect::Notify(id, kind) => {
                 let collected = self.collecting.remove(&id);
                 self.stopped |= kind.stops();
+                // It tells how large the state is, on which it may depend.
+                self.rescaling.is_open = true;
                 if kind == CheckpointKind::Rescale {
                     self.stats.rescaled();
                 }
