@@ -219,7 +219,11 @@ impl Dispatcher {
         let Some(store) = &self.0.store else {
             return Ok(());
         };
-        let jobs = store.take_over(self.0.clock.now_ms() - self.0.remembered_ms).await?;
+        let forget_before_ms = self.0.clock.now_ms() - self.0.remembered_ms;
+        let jobs = match self.0.application {
+            Some(job) => store.take_over_one(job, forget_before_ms).await?,
+            None => store.take_over(forget_before_ms).await?,
+        };
         self.0
             .slots
             .await_attempts_of(jobs.iter().map(|job| job.record.job()).collect());

@@ -178,8 +178,9 @@ impl SlotPool {
         }
     }
 
-    /// Tells all TaskManagers, and those that still come, that the cluster is over, and waits until they have left, for `patience` at most.
-    pub async fn shut_down(&self, patience: Duration) {
+    /// Tells all TaskManagers, and those that still come, that the cluster is over, and waits until they have left, for `patience` at most;
+    /// for `least` where some may not have come yet.
+    pub async fn shut_down(&self, least: Duration, patience: Duration) {
         {
             let mut state = self.state();
             state.is_over = true;
@@ -187,6 +188,7 @@ impl SlotPool {
         }
         let deadline = Instant::now() + patience;
         let mut changes = self.0.changed.subscribe();
+        tokio::time::sleep(least).await;
         while !self.state().managers.is_empty() {
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 return;

@@ -71,4 +71,4 @@ use flott_cluster::dispatcher::Dispatcher;
 
 pub use access::{Access, token};
 pub use role::Role;
-pub use server::serve;
+pub use server::{Farewell, serve};

@@ -19,8 +19,19 @@ use tokio::sync::{oneshot, watch};
 /// How long open requests may go on once the server shall end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Answers requests of those whom `access` lets in at `listener` until `shutdown` is ready, and then, for 5 seconds at most, until the results of
-/// all triggered operations were asked for, and what is being answered is. Who answers follows `role`.
+/// How long results wait to be asked for.
+const UNTOLD: Duration = Duration::from_secs(30);
+
+/// How a server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// What is being answered still is, for 5 seconds at most.
+    Now,
+    /// First the results of all triggered operations may be asked for, for 30 seconds at most.
+    WhenAllIsTold,
+}
+
+/// Answers requests of those whom `access` lets in at `listener` until `shutdown` says how it ends. Who answers follows `role`.
 ///
 /// Cancel-safe: dropping it ends the server at once. Operations that were triggered go on without it.
 ///
@@ -36,6 +47,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// let (_role, leading) = watch::channel(flott_rest::Role::Leading(dispatcher));
 /// let interrupted = async {
 ///     let _ = tokio::signal::ctrl_c().await;
+///     flott_rest::Farewell::Now
 /// };
 /// flott_rest::serve(listener, access, leading, interrupted).await
 /// # }
@@ -44,7 +56,7 @@ pub async fn serve(
     listener: TcpListener,
     access: Access,
     role: watch::Receiver<Role>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = Farewell> + Send + 'static,
 ) -> io::Result<()> {
     let (answering, answers) = watch::channel(Answering::Standby(None));
     let healthy = health::router(role.clone());
@@ -52,9 +64,10 @@ pub async fn serve(
     let following = follow(role, answering, operations.clone());
     let (ending, ended) = oneshot::channel();
     let until_shutdown = async move {
-        shutdown.await;
+        if shutdown.await == Farewell::WhenAllIsTold {
+            let _ = tokio::time::timeout(UNTOLD, operations.all_told()).await;
+        }
         let _ = ending.send(());
-        operations.all_told().await;
     };
     let listener = Guarded::new(listener, access.acceptor().clone());
     let guarded = Router::new()

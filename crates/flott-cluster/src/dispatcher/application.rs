@@ -12,6 +12,7 @@ use super::{Dispatcher, is_of_process};
 use crate::error::ClusterError;
 use crate::submit::{JobHandle, Origin, Submission};
 use flott_core::{Fingerprint, JobId, JobStatus};
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
@@ -53,8 +54,10 @@ impl Dispatcher {
             None => None,
         };
         let Some(kept) = kept else {
-            self.submit_as(application.job, application.submission.clone()).await?;
-            return Ok(None);
+            // Nothing runs that could be taken over.
+            self.0.slots.await_attempts_of(BTreeSet::new());
+            let submitted = self.submit_as(application.job, application.submission.clone()).await;
+            return submitted.map(|_| None).map_err(refused);
         };
         if let Some(status) = kept.end {
             return Ok(Some(ApplicationEnd {
@@ -110,20 +113,31 @@ impl Dispatcher {
     ) -> Result<ApplicationEnd, ClusterError> {
         let handle = loop {
             // One that cannot be taken over yet is tried again by others.
-            match self.job(job) {
-                Some(handle) => break handle,
-                None => tokio::time::sleep(LOOK).await,
+            if let Some(handle) = self.job(job) {
+                break handle;
+            }
+            tokio::time::sleep(LOOK).await;
+            // It may have ended under the leader before, or was given up.
+            if let Some((name, status)) = self.kept_end(job).await? {
+                return Ok(ApplicationEnd {
+                    job,
+                    name,
+                    status,
+                    failure: None,
+                });
             }
         };
         seen(&handle);
-        let status = handle.ended().await;
+        let mut status = handle.ended().await;
         if !status.is_globally_terminal_state() {
             pending::<()>().await;
         }
-        if let Some(store) = &self.0.store
-            && store.look(job).await?.is_none_or(|kept| kept.end.is_none())
-        {
-            pending::<()>().await;
+        if self.0.store.is_some() {
+            // What is kept is true: another leader may have gone on with it, whatever became of it here.
+            status = match self.kept_end(job).await? {
+                Some((_, kept)) => kept,
+                None => pending().await,
+            };
         }
         Ok(ApplicationEnd {
             job,
@@ -131,5 +145,27 @@ impl Dispatcher {
             status,
             failure: handle.stats.failure().filter(|_| status == JobStatus::Failed),
         })
+    }
+
+    /// How a job has ended by what is kept of it, with its name.
+    async fn kept_end(&self, job: JobId) -> Result<Option<(String, JobStatus)>, ClusterError> {
+        let Some(store) = &self.0.store else {
+            return Ok(None);
+        };
+        let kept = store.look(job).await?;
+        Ok(kept.and_then(|kept| Some((kept.plan.name, kept.end?))))
+    }
+}
+
+/// What no leader could start: a state that is not there, or what a factory refuses.
+fn refused(error: ClusterError) -> ClusterError {
+    let is_final = match &error {
+        ClusterError::Checkpoint(cause) => cause.is_not_found(),
+        ClusterError::Task(cause) => !cause.is_retryable(),
+        _ => false,
+    };
+    match is_final {
+        true => ClusterError::Refused(error.to_string()),
+        false => error,
     }
 }

@@ -194,8 +194,26 @@ impl JobStore {
     /// # Errors
     /// If the store refuses, or a later leader has taken a job.
     pub async fn take_over(&self, forget_before_ms: i64) -> Result<Vec<TakenOver>, ClusterError> {
+        self.take_over_of(self.logs().await?, forget_before_ms).await
+    }
+
+    /// The same of one job alone; the others are left to who runs them.
+    ///
+    /// # Errors
+    /// As [`Self::take_over`].
+    pub async fn take_over_one(&self, job: JobId, forget_before_ms: i64) -> Result<Vec<TakenOver>, ClusterError> {
+        let mut logs = self.logs().await?;
+        logs.retain(|of, _| *of == job);
+        self.take_over_of(logs, forget_before_ms).await
+    }
+
+    async fn take_over_of(
+        &self,
+        logs: BTreeMap<JobId, u64>,
+        forget_before_ms: i64,
+    ) -> Result<Vec<TakenOver>, ClusterError> {
         let mut taken = vec![];
-        for (job, last) in self.logs().await? {
+        for (job, last) in logs {
             match self.take(job, last, forget_before_ms).await {
                 Ok(found) => taken.extend(found),
                 Err(ClusterError::Checkpoint(error)) if error.is_not_found() => {
@@ -489,6 +507,13 @@ mod tests {
         assert!(again.to_string().contains("by another JobManager"), "{again}");
         let kept = stores[1].look(JobId(1)).await.unwrap().unwrap();
         assert_eq!((kept.plan.name.as_str(), kept.end), ("a job", None));
+        stores[0].put(JobId(2), &submission()).await.unwrap();
+        let of_one = stores[1].take_over_one(JobId(2), 0).await.unwrap();
+        assert_eq!(
+            of_one.iter().map(|job| job.record.job()).collect::<Vec<_>>(),
+            [JobId(2)]
+        );
+        of_one[0].record.ended(JobStatus::Finished, 1).await.unwrap();
         let taken = stores[1].take_over(0).await.unwrap().pop().unwrap();
         taken.record.ended(JobStatus::Canceled, 5).await.unwrap();
         let kept = stores[0].look(JobId(1)).await.unwrap().unwrap();

@@ -280,7 +280,11 @@ async fn a_job_waits_for_slots_and_a_cancelled_one_no_longer() {
     let of_client = ("security.rest.token", "hush");
     let cancelled = cluster.submit(toys::plan(2, &[of_client]), Restore::Fresh).await;
     let cancelled = cancelled.unwrap();
-    assert_eq!(cancelled.options.get(of_client.0), None, "a client's secret is not kept");
+    assert_eq!(
+        cancelled.options.get(of_client.0),
+        None,
+        "a client's secret is not kept"
+    );
     cancelled.cancel();
     assert_eq!(ended(&cancelled).await, JobStatus::Canceled);
     let job = cluster.submit(toys::plan(2, &[]), Restore::Fresh).await.unwrap();

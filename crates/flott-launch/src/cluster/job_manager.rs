@@ -14,12 +14,12 @@ use flott_cluster::slot_pool::SlotPool;
 use flott_cluster::{ClusterError, JobHandle, liveness, report};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
-use flott_rest::{Access, Role};
+use flott_rest::{Access, Farewell, Role};
 use flott_runtime::Registry;
 use std::convert::Infallible;
 use std::future::pending;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
@@ -31,6 +31,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How long TaskManagers may take to leave once they are told that the cluster is over.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a JobManager that leads since a moment waits for TaskManagers that come, to tell them the same.
+const FAREWELL_AT_START: Duration = Duration::from_secs(2);
 
 /// Runs a JobManager of many jobs until a signal ends it. Needs Tokio.
 ///
@@ -118,12 +121,14 @@ async fn run(
         rpc,
         role,
         alone,
+        end: OnceLock::new(),
     };
     let (over, is_over) = oneshot::channel::<()>();
     let stopped = async move {
         tokio::select! {
-            () = signals.recv() => {}
-            _ = is_over => {}
+            () = signals.recv() => Farewell::Now,
+            // Who stopped the job by REST still hears what came of it.
+            _ = is_over => Farewell::WhenAllIsTold,
         }
     };
     let serving = flott_rest::serve(rest, access, roles, stopped);
@@ -131,11 +136,11 @@ async fn run(
     let end = tokio::select! {
         served = &mut serving => {
             served.map_err(LaunchError::Rest)?;
-            return Ok(None);
+            // The signal may have come behind the end.
+            return Ok(job_manager.end.into_inner());
         }
         end = job_manager.lead(availability, &candidate) => end?,
     };
-    // Who stopped the job by REST still hears what came of it.
     drop(over);
     serving.await.map_err(LaunchError::Rest)?;
     Ok(Some(end))
@@ -167,6 +172,8 @@ struct JobManager {
     rpc: JobManagerPort,
     role: watch::Sender<Role>,
     alone: Option<Alone>,
+    /// How its one job has ended.
+    end: OnceLock<ApplicationEnd>,
 }
 
 impl JobManager {
@@ -221,6 +228,7 @@ impl JobManager {
         store: Option<JobStore>,
         lost: impl Future<Output = String>,
     ) -> Result<Reign, LaunchError> {
+        let is_available = store.is_some();
         let pool = SlotPool::new(&options, Arc::new(SystemClock))?;
         let pool = match store {
             Some(_) => pool.keeping_attempts(),
@@ -233,12 +241,17 @@ impl JobManager {
             Some(alone) => Dispatcher::of_application(options, registry, clock, slots, store, alone.application.job)?,
         };
         let server = self.rpc.serve(epoch, pool.clone());
+        let began = Instant::now();
         let ended = tokio::select! {
             why = lost => Ok(Reign::Lost(why)),
             ended = self.administer(&dispatcher) => ended.map(Reign::Over),
         };
-        if let Ok(Reign::Over(_)) = &ended {
-            pool.shut_down(FAREWELL).await;
+        if let Ok(Reign::Over(end)) = &ended {
+            // It may have ended under the leader before, whose TaskManagers are still on their way here.
+            let is_new = is_available && began.elapsed() < FAREWELL;
+            let least = if is_new { FAREWELL_AT_START } else { Duration::ZERO };
+            let _ = self.end.set(end.clone());
+            pool.shut_down(least, FAREWELL).await;
             // It still answers what is asked of the job.
             return ended;
         }
