@@ -27,6 +27,9 @@ use std::sync::Arc;
 #[derive(Debug, Serialize, Deserialize)]
 enum Entry {
     Submitted {
+        /// Of the leader that took it: of two that submit the same, one has.
+        #[serde(default)]
+        epoch: u64,
         /// As text: the plan judges its version before its form.
         plan: Box<RawValue>,
         restore: Option<String>,
@@ -122,7 +125,7 @@ impl JobStore {
     pub async fn put(&self, job: JobId, submission: &Submission) -> Result<JobRecord, ClusterError> {
         let record = self.record(job);
         // A leader that comes later claims before it looks for jobs: either it sees this one, or is seen here.
-        let kept = match self.append(job, 0, &submitted(submission)?).await {
+        let kept = match self.append(job, 0, &self.submitted(submission)?).await {
             Ok(_) => self.check_leadership().await,
             Err(error) => Err(error),
         };
@@ -142,7 +145,7 @@ impl JobStore {
     /// # Errors
     /// If it is there already, another leads by now, or the store refuses.
     pub async fn put_once(&self, job: JobId, submission: &Submission) -> Result<JobRecord, ClusterError> {
-        if !self.append(job, 0, &submitted(submission)?).await? {
+        if !self.append(job, 0, &self.submitted(submission)?).await? {
             return Err(ClusterError::Connection(format!(
                 "job {job} was submitted by another JobManager"
             )));
@@ -174,6 +177,17 @@ impl JobStore {
         };
         let plan = self.submission(job).await?.plan;
         Ok(Some(Kept { plan, end }))
+    }
+
+    /// The first entry of a job.
+    fn submitted(&self, submission: &Submission) -> Result<Entry, ClusterError> {
+        let unwritten = |e: serde_json::Error| ClusterError::Connection(format!("the job cannot be kept: {e}"));
+        Ok(Entry::Submitted {
+            epoch: self.epoch,
+            plan: serde_json::value::to_raw_value(&submission.plan).map_err(unwritten)?,
+            restore: submission.restore.path(),
+            allow_non_restored_state: submission.allow_non_restored_state,
+        })
     }
 
     async fn check_leadership(&self) -> Result<(), ClusterError> {
@@ -275,6 +289,7 @@ impl JobStore {
             plan,
             restore,
             allow_non_restored_state,
+            ..
         } = self.read(job, 0).await?
         else {
             let place = self.root.display(&path(job, 0));
@@ -384,16 +399,6 @@ impl JobRecord {
             }
         }
     }
-}
-
-/// The first entry of a job.
-fn submitted(submission: &Submission) -> Result<Entry, ClusterError> {
-    let unwritten = |e: serde_json::Error| ClusterError::Connection(format!("the job cannot be kept: {e}"));
-    Ok(Entry::Submitted {
-        plan: serde_json::value::to_raw_value(&submission.plan).map_err(unwritten)?,
-        restore: submission.restore.path(),
-        allow_non_restored_state: submission.allow_non_restored_state,
-    })
 }
 
 fn path(job: JobId, number: u64) -> String {

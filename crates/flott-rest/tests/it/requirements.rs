@@ -12,6 +12,8 @@ async fn a_job_runs_with_the_parallelism_that_is_put() {
         ("execution.checkpointing.interval", "20 ms"),
     ];
     let job = server.run(ENDLESS, &options).await;
+    // How large its state is.
+    job.checkpoint().await.unwrap();
     let (path, of_job) = (
         format!("/jobs/{}/resource-requirements", job.job_id),
         format!("/jobs/{}", job.job_id),
