@@ -51,6 +51,8 @@ pub fn is_secret(key: &str) -> bool {
         "token",
         "basic-auth",
         "keystore.key",
+        "fs.azure.account.key",
+        "http-headers",
     ]
     .iter()
     .any(|w| key.contains(w))
@@ -256,6 +258,22 @@ mod tests {
         assert_eq!(parse_memory_bytes("64 mb"), Some(64 << 20));
         assert_eq!(parse_memory_bytes("1g"), Some(1 << 30));
         assert_eq!(parse_memory_bytes("-1"), None);
+    }
+
+    #[test]
+    fn secrets_are_known_by_words_in_their_names() {
+        for key in [
+            "s3.secret-key",
+            "properties.sasl.jaas.config",
+            "fs.azure.account.key.store.blob.core.windows.net",
+            "metrics.reporter.otel.http-headers",
+            "security.ssl.Keystore.Key-password",
+        ] {
+            assert!(is_secret(key), "{key}");
+        }
+        for key in ["key.fields", "fs.azure.account.name", "parallelism.default"] {
+            assert!(!is_secret(key), "{key}");
+        }
     }
 
     #[test]
