@@ -5,7 +5,7 @@ use crate::support::{Running, flott, wait_for};
 use serde_json::Value;
 
 /// Soon enough for a test, and longer than any machine takes for a message.
-const TIMEOUT: &str = "liveness.timeout=3 s";
+const TIMEOUT: &str = "liveness.timeout=12 s";
 
 /// Takes checkpoints as fast as it can, and so keeps all loops busy.
 const BUSY: &str = "SET 'execution.checkpointing.interval' = '20 ms';
@@ -19,17 +19,18 @@ fn run(cluster: &Processes) {
 
 /// Where a process shows its metrics.
 fn metrics_of(process: &Running) -> String {
-    assert!(
-        wait_for(|| process.err().contains("metrics at http://")),
-        "{}",
-        process.err()
-    );
-    behind(&process.err(), "metrics at http://")
-        .unwrap()
-        .split_once('/')
-        .unwrap()
-        .0
-        .to_owned()
+    let mut place = None;
+    let is_told = wait_for(|| {
+        let said = process.err();
+        // The line may be half written yet.
+        let url = behind(&said, "metrics at http://");
+        place = url
+            .and_then(|url| url.split_once('/'))
+            .map(|(place, _)| place.to_owned());
+        place.is_some()
+    });
+    assert!(is_told, "{}", process.err());
+    place.unwrap()
 }
 
 fn says(place: &str, path: &str, words: &str) -> bool {

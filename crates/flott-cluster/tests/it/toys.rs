@@ -40,6 +40,8 @@ pub struct World {
     pub open: Mutex<BTreeSet<String>>,
     /// Keys beside [`KEYS`], for state that is large enough to have files.
     pub more_keys: AtomicI64,
+    /// Time between two batches of a subtask that reads endless splits, in milliseconds; 0: one.
+    pub batch_ms: AtomicI64,
     /// Whether of 20 numbers 19 are of one key.
     pub is_skewed: AtomicBool,
     /// How long the counter takes for a batch, in milliseconds.
@@ -90,7 +92,7 @@ struct NumberReader {
     splits: Vec<(String, i64)>,
     next: usize,
     no_more: bool,
-    /// An endless split has a batch a millisecond.
+    /// When it read the last batch.
     last_ms: i64,
 }
 
@@ -105,9 +107,10 @@ impl SourceReader for NumberReader {
     }
     fn poll(&mut self, now_ms: i64) -> Result<ReaderPoll, TaskError> {
         let limit = self.world.per_split.load(Ordering::SeqCst);
-        if limit < 0 && now_ms == self.last_ms {
+        let next_ms = self.last_ms + self.world.batch_ms.load(Ordering::SeqCst).max(1);
+        if limit < 0 && now_ms < next_ms {
             return Ok(ReaderPoll::Idle {
-                until_ms: Some(now_ms + 1),
+                until_ms: Some(next_ms),
             });
         }
         self.last_ms = now_ms;

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Between two looks: rates are taken over ten of them, and a task counts its waiting twice a second at least.
-const LOOK: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_millis(400);
 
 fn diagnosis(job: &JobHandle, rates: &Rates, managers: &[TaskManagerInfo]) -> Diagnosis {
     rates.look(Instant::now(), vec![(job.job_id, job.stats.tasks())]);
@@ -37,6 +37,13 @@ fn find(diagnosis: &Diagnosis, kind: FindingKind) -> Option<&Finding> {
     diagnosis.findings.iter().find(|finding| finding.kind == kind)
 }
 
+/// A world whose endless numbers come so slowly that any machine keeps up with them.
+fn calm() -> Arc<World> {
+    let world = World::with(-1);
+    world.batch_ms.store(50, Ordering::SeqCst);
+    world
+}
+
 /// A job of two subtasks each on endless numbers.
 async fn endless(world: &Arc<World>, options: &[(&str, &str)]) -> JobHandle {
     start(world, toys::plan(2, options), Restore::Fresh).await.unwrap()
@@ -44,10 +51,10 @@ async fn endless(world: &Arc<World>, options: &[(&str, &str)]) -> JobHandle {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_job_is_told_so_with_its_rates() {
-    let job = endless(&World::with(-1), &[]).await;
-    let told = until(&job, |told| told.healthy && told.measured_seconds > 1.0).await;
-    let rates: Vec<f64> = told.flow.iter().map(|vertex| vertex.records_in_per_second).collect();
-    assert!(rates.len() == 2 && rates.iter().all(|rate| *rate > 0.0), "{told:#?}");
+    let job = endless(&calm(), &[]).await;
+    let flows = |told: &Diagnosis| told.flow.iter().all(|vertex| vertex.records_in_per_second > 0.0);
+    let told = until(&job, |told| told.healthy && flows(told)).await;
+    assert_eq!(told.flow.len(), 2, "{told:#?}");
     job.cancel();
 }
 
@@ -56,7 +63,11 @@ async fn back_pressure_is_named_by_its_culprit() {
     let world = World::with(-1);
     world.count_ms.store(20, Ordering::SeqCst);
     let job = endless(&world, &[]).await;
-    let told = until(&job, |told| find(told, FindingKind::Bottleneck).is_some()).await;
+    let is_told = |told: &Diagnosis| {
+        let is_measured = told.flow[0].back_pressured > 0.5 && told.flow[1].busy > 0.5;
+        is_measured && find(told, FindingKind::Bottleneck).is_some()
+    };
+    let told = until(&job, is_told).await;
     let finding = &told.findings[0];
     assert_eq!(
         (finding.kind, finding.severity),
@@ -69,10 +80,6 @@ async fn back_pressure_is_named_by_its_culprit() {
         finding.summary.ends_with("back-pressured by it: Source: numbers"),
         "{}",
         finding.summary
-    );
-    assert!(
-        told.flow[0].back_pressured > 0.5 && told.flow[1].busy > 0.5,
-        "{told:#?}"
     );
     // Its thread never waits, and its time is counted all the same.
     let tasks = job.stats.tasks();
@@ -90,27 +97,26 @@ async fn a_skewed_key_is_told_with_its_subtask() {
     world.is_skewed.store(true, Ordering::SeqCst);
     world.count_ms.store(20, Ordering::SeqCst);
     let job = endless(&world, &[]).await;
+    let tasks = || job.stats.tasks().into_iter();
+    let records = |subtask: usize| {
+        let task = tasks().find(|(id, _, _)| *id == (1, subtask));
+        task.map_or(0, |(_, _, metrics)| metrics.records_in.get())
+    };
+    let is_hot = |subtask: usize| records(subtask) > 4 * records(1 - subtask);
     let is_told = |told: &Diagnosis| {
-        let finding = find(told, FindingKind::SkewedKey);
-        finding.is_some_and(|finding| finding.severity == Severity::Problem)
+        let finding = find(told, FindingKind::SkewedKey).filter(|finding| finding.severity == Severity::Problem);
+        finding.is_some_and(|finding| finding.places[0].subtask.is_some_and(is_hot))
     };
     let told = until(&job, is_told).await;
     let finding = &told.findings[0];
     assert_eq!(finding.kind, FindingKind::SkewedKey, "{told:#?}");
     assert!(finding.summary.contains("few keys (k)"), "{}", finding.summary);
-    let hot = finding.places[0].subtask.unwrap();
-    let tasks = job.stats.tasks();
-    let records = |subtask: usize| {
-        let task = tasks.iter().find(|(id, _, _)| *id == (1, subtask)).unwrap();
-        task.2.records_in.get()
-    };
-    assert!(records(hot) > 4 * records(1 - hot), "{told:#?}");
     job.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_sink_is_named_and_not_the_chain_before_it() {
-    let world = World::with(-1);
+    let world = calm();
     world.holds_writers.store(true, Ordering::SeqCst);
     let job = endless(&world, &[]).await;
     let told = until(&job, |told| find(told, FindingKind::SlowSink).is_some()).await;
@@ -125,18 +131,17 @@ async fn a_slow_sink_is_named_and_not_the_chain_before_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_checkpoint_is_told_with_the_subtask_that_is_missing() {
-    let world = World::with(-1);
+    let world = calm();
     world.holds_barrier.store(true, Ordering::SeqCst);
     let job = endless(&world, &[("execution.checkpointing.interval", "200 ms")]).await;
-    let told = until(&job, |told| find(told, FindingKind::CheckpointStuck).is_some()).await;
+    let words = ["1 of 4 subtasks", "state is not captured yet"];
+    let is_told = |told: &Diagnosis| {
+        let finding = find(told, FindingKind::CheckpointStuck);
+        finding.is_some_and(|finding| words.iter().all(|words| finding.summary.contains(words)))
+    };
+    let told = until(&job, is_told).await;
     let finding = find(&told, FindingKind::CheckpointStuck).unwrap();
     assert!(finding.summary.contains("checkpoint 1 is stuck"), "{}", finding.summary);
-    assert!(finding.summary.contains("1 of 4 subtasks"), "{}", finding.summary);
-    assert!(
-        finding.summary.contains("state is not captured yet"),
-        "{}",
-        finding.summary
-    );
     let places: Vec<(&str, Option<usize>)> = finding.places.iter().map(|p| (p.vertex.as_str(), p.subtask)).collect();
     assert_eq!(places, [("Counter -> Sink", Some(1))]);
     world.holds_barrier.store(false, Ordering::SeqCst);
@@ -146,7 +151,7 @@ async fn a_stuck_checkpoint_is_told_with_the_subtask_that_is_missing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_slots_are_counted_until_they_are_there() {
-    let world = World::with(-1);
+    let world = calm();
     let mut cluster = Cluster::start(&world, &[], &[2]).await;
     let job = cluster.submit(toys::plan(3, &[]), Restore::Fresh).await.unwrap();
     let rates = Rates::default();
@@ -157,7 +162,7 @@ async fn missing_slots_are_counted_until_they_are_there() {
     let counts = "it needs 3; 2 of the 2 slots of 1 TaskManager(s) are free: 1 missing";
     assert!(finding.summary.ends_with(counts), "{}", finding.summary);
     cluster.join("another", 1);
-    crate::until("it runs", || look(&cluster).healthy).await;
+    until(&job, |told| told.healthy).await;
     job.cancel();
     crate::ended(&job).await;
 }
