@@ -85,7 +85,7 @@ pub struct CheckpointRecord {
     pub subtasks: usize,
     /// Of these, those whose part is durable.
     pub acknowledged: usize,
-    /// Which these are.
+    /// Which these are, while it is in progress.
     pub acknowledged_by: BTreeSet<SubtaskId>,
     /// What is durable of each vertex.
     pub vertices: BTreeMap<usize, VertexProgress>,
@@ -214,6 +214,7 @@ impl CheckpointHistory {
         record.bytes = bytes;
         record.path = Some(path.to_owned());
         record.failure = None;
+        record.acknowledged_by.clear();
         let record = record.clone();
         push(&mut self.durations_ms, SUMMARIZED, record.duration_ms(now_ms));
         if was_given_up {
@@ -242,6 +243,7 @@ impl CheckpointHistory {
         record.status = CheckpointStatus::Failed;
         record.ended_ms = Some(now_ms);
         record.failure = Some(reason.to_owned());
+        record.acknowledged_by.clear();
         self.last_failed = Some(record.clone());
         self.failed += 1;
         self.last_failed.as_ref()
@@ -359,7 +361,10 @@ mod tests {
         history.triggered(1, &savepoint, 2, 100);
         history.acknowledged(1, (3, 0), 7, 105);
         history.acknowledged(1, (3, 1), 8, 110);
-        assert_eq!(history.in_progress(), 1);
+        assert_eq!(
+            (history.in_progress(), history.records[0].acknowledged_by.len()),
+            (1, 2)
+        );
         history.completed(1, 50, "/chk-1", 130);
         history.savepoint_written(1, "/savepoint");
         for id in 2..=20 {
@@ -373,6 +378,7 @@ mod tests {
             (kept.duration_ms(0), kept.acknowledged, kept.last_ack_ms),
             (30, 2, Some(110))
         );
+        assert!(kept.acknowledged_by.is_empty(), "{kept:?}");
         let of_vertex = VertexProgress {
             acknowledged: 2,
             last_ack_ms: Some(110),
@@ -390,9 +396,11 @@ mod tests {
         let mut history = CheckpointHistory::default();
         for id in 1..=2 {
             history.triggered(id, &CheckpointKind::Periodic, 1, 0);
+            history.acknowledged(id, (0, 0), 1, 1);
         }
         assert_eq!(history.attempt_ended(5).len(), 2);
         assert_eq!((history.failed, history.in_progress()), (2, 0));
+        assert!(history.records().all(|record| record.acknowledged_by.is_empty()));
         history.completed(2, 1, "/chk-2", 9);
         assert_eq!((history.failed, history.completed), (1, 1));
         assert_eq!(history.record(2).unwrap().status, CheckpointStatus::Completed);

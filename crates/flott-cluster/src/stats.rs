@@ -275,14 +275,12 @@ impl JobStats {
 
     pub(crate) fn status(&self, status: JobStatus) {
         let now_ms = SystemClock.now_ms();
-        let mut inner = self.lock();
-        let before = inner
-            .status_times
-            .last()
-            .map_or(JobStatus::Created, |(before, _)| *before);
+        let before = self.status_times().last().map(|(before, _)| *before);
+        let before = before.unwrap_or(JobStatus::Created);
         if before != status {
             self.log.switched(before, status);
         }
+        let mut inner = self.lock();
         inner.status_times.retain(|(earlier, _)| *earlier != status);
         inner.status_times.push((status, now_ms));
         inner.tell(EventKind::from(status));
@@ -296,10 +294,10 @@ impl JobStats {
     }
 
     pub(crate) fn triggered(&self, id: CheckpointId, kind: &CheckpointKind, subtasks: usize) {
-        let mut inner = self.lock();
-        inner.triggered.push((id, Instant::now()));
         let now_ms = SystemClock.now_ms();
         self.log.triggering(id, kind, now_ms);
+        let mut inner = self.lock();
+        inner.triggered.push((id, Instant::now()));
         inner.checkpoint_history.triggered(id, kind, subtasks, now_ms);
     }
 
@@ -367,12 +365,12 @@ impl JobStats {
     /// Notes that a task failed, of which `text` tells; whether it is what ended the attempt, [`Self::restarted`] and [`Self::failed`] tell.
     pub(crate) fn task_failed(&self, task: FailedTask, text: &str) {
         let now_ms = SystemClock.now_ms();
-        let mut inner = self.lock();
-        let parallelism = inner.executions.subtasks_of(task.subtask.0);
+        let parallelism = self.lock().executions.subtasks_of(task.subtask.0);
         let name = format!("{} ({}/{parallelism})", task.name, task.subtask.1 + 1);
         // It begins with that name itself.
         let failure = text.strip_prefix(&format!("{name}: ")).unwrap_or(text);
         self.log.task_failed(&name, &task, failure);
+        let mut inner = self.lock();
         inner.tell(EventKind::task_failed(name, task.label, task.at.as_ref(), failure));
         inner.executions.failed(task.subtask, now_ms);
         inner.exceptions.task_failed(task, text, now_ms);

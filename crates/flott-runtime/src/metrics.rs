@@ -61,8 +61,17 @@ impl Gauge {
     }
 }
 
-/// Splits of a subtask that are shown, those whose time is farthest behind first: a page has no room for thousands.
+/// Splits of a subtask that are shown: a page has no room for thousands.
 pub const SPLITS_SHOWN: usize = 64;
+
+/// How far the splits of a source's subtask are in event time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitReadings {
+    /// At most [`SPLITS_SHOWN`] of them: those that are farthest behind, and the one with the newest record.
+    pub shown: Vec<SplitReading>,
+    /// How many there are.
+    pub total: usize,
+}
 
 /// How far one split of a source is in event time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +121,7 @@ pub struct OperatorMetrics {
     /// Time in which its chain waited because it waited for something outside, in nanoseconds: room in a sink's system, an answer.
     pub blocked_ns: Counter,
     /// Splits of a source with event time, as [`OperatorMetrics::show_splits`] was told last.
-    splits: Mutex<Vec<SplitReading>>,
+    splits: Mutex<SplitReadings>,
     /// Further counters and gauges by Flink's name, e.g. `pendingRecords`.
     named: Mutex<BTreeMap<String, Arc<Gauge>>>,
     /// What its function counts.
@@ -133,12 +142,12 @@ impl OperatorMetrics {
     }
 
     /// Shows how far a source's splits are.
-    pub fn show_splits(&self, splits: Vec<SplitReading>) {
+    pub fn show_splits(&self, splits: SplitReadings) {
         *self.splits.lock().unwrap_or_else(PoisonError::into_inner) = splits;
     }
 
-    /// How far a source's splits are: those that are farthest behind, at most [`SPLITS_SHOWN`]; empty without event time.
-    pub fn splits(&self) -> Vec<SplitReading> {
+    /// How far a source's splits are; none without event time.
+    pub fn splits(&self) -> SplitReadings {
         self.splits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -250,7 +259,7 @@ struct OperatorReading {
     gauges: Vec<(String, i64)>,
     busy_ns: u64,
     blocked_ns: u64,
-    splits: Vec<SplitReading>,
+    splits: SplitReadings,
 }
 
 impl TaskMetrics {
@@ -335,18 +344,23 @@ mod tests {
         there.operators[0].1.gauge("pendingRecords").set(9);
         there.captured.set(4);
         there.operators[1].1.blocked_ns.add(6);
-        there.operators[0].1.show_splits(vec![SplitReading {
+        let split = SplitReading {
             id: "topic-1".into(),
             watermark: i64::MIN,
             last_record_ms: 8,
             has_records: false,
             state: SplitTime::Counts,
-        }]);
+        };
+        there.operators[0].1.show_splits(SplitReadings {
+            shown: vec![split],
+            total: 9,
+        });
         let here = TaskMetrics::new(["a".to_owned(), "b".to_owned()]);
         here.show(&there.read());
         assert_eq!(here.read(), there.read());
         assert_eq!((here.records_in.get(), here.operators[1].1.bad_rows.get()), (3, 5));
         assert_eq!((here.captured.get(), here.operators[1].1.blocked_ns.get()), (4, 6));
-        assert_eq!(here.operators[0].1.splits()[0].id, "topic-1");
+        let splits = here.operators[0].1.splits();
+        assert_eq!((splits.shown[0].id.as_str(), splits.total), ("topic-1", 9));
     }
 }

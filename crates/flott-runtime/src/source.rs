@@ -16,7 +16,7 @@
 use crate::connector::{ReaderPoll, SourceReader, Split, TimedSplit, WatermarkGenerator};
 use crate::element::{Element, Output};
 use crate::error::TaskError;
-use crate::metrics::{OperatorMetrics, SPLITS_SHOWN, SplitReading, SplitTime};
+use crate::metrics::{OperatorMetrics, SPLITS_SHOWN, SplitReading, SplitReadings, SplitTime};
 use arrow_array::{Array, Int64Array};
 use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{Batch, CheckpointId};
@@ -218,10 +218,16 @@ impl SourceDriver {
                 (false, None) => SplitTime::Counts,
             },
         };
-        let mut open: Vec<&SplitState> = self.splits.iter().filter(|s| !s.finished).collect();
-        open.sort_by_key(|s| s.watermark);
-        self.metrics
-            .show_splits(open.into_iter().take(SPLITS_SHOWN).map(reading).collect());
+        let mut open: Vec<&SplitState> = self.open().collect();
+        open.sort_by_key(|s| (s.idle, s.watermark));
+        let total = open.len();
+        if total > SPLITS_SHOWN {
+            // That others have records is what tells a silent split from a source with nothing to read.
+            let others = open.split_off(SPLITS_SHOWN - 1);
+            open.extend(others.into_iter().max_by_key(|s| (s.has_records, s.last_record_ms)));
+        }
+        let shown = open.into_iter().map(reading).collect();
+        self.metrics.show_splits(SplitReadings { shown, total });
     }
 
     /// Tells the reader that no split follows.
@@ -267,6 +273,7 @@ impl SourceDriver {
         };
         if state == SourceState::Finished {
             self.report = self.policy.report_interval_ms.map(|_| END_OF_TIME);
+            self.metrics.show_splits(SplitReadings::default());
             return Ok(state);
         }
         let due = self.generator.is_some() && now_ms.saturating_sub(self.last_emit_ms) >= self.policy.interval_ms;
@@ -435,15 +442,16 @@ impl SourceDriver {
         }
     }
 
+    /// Splits that are neither finished nor inactive.
+    fn open(&self) -> impl Iterator<Item = &SplitState> {
+        let splits = self.splits.iter().enumerate();
+        let open = splits.filter(|(index, s)| !s.finished && self.reader.is_active(*index));
+        open.map(|(_, s)| s)
+    }
+
     /// Minimum over the splits that count.
     fn combined(&self) -> Option<EventTime> {
-        let counts = |(index, s): &(usize, &SplitState)| !s.finished && !s.idle && self.reader.is_active(*index);
-        self.splits
-            .iter()
-            .enumerate()
-            .filter(counts)
-            .map(|(_, s)| s.watermark)
-            .min()
+        self.open().filter(|s| !s.idle).map(|s| s.watermark).min()
     }
 }
 

@@ -240,10 +240,12 @@ fn run(task: &mut Task, waker: &Waker, clock: &SharedClock, listener: &dyn TaskL
         let waited = (worked_since - parked_at).as_nanos() as u64;
         match step {
             Step::Wait {
-                back_pressured: true, ..
+                back_pressured: true,
+                is_blocked,
+                ..
             } => {
                 metrics.back_pressured_ns.add(waited);
-                if let Some(operator) = task.chain.blocked_operator() {
+                if let Some(operator) = task.chain.blocked_operator().filter(|_| is_blocked) {
                     operator.blocked_ns.add(waited);
                 }
             }
@@ -263,6 +265,8 @@ pub enum Step {
         until_ms: Option<i64>,
         /// Whether downstream is what it waits for.
         back_pressured: bool,
+        /// Whether that is something outside, which an operator waits for, and not room in front of those behind it.
+        is_blocked: bool,
     },
     /// The task was told to end.
     Ended,
@@ -398,6 +402,7 @@ impl Task {
             return Ok(Step::Wait {
                 until_ms,
                 back_pressured: true,
+                is_blocked: chain == ChainState::Blocked,
             });
         }
         if let Some((input, element)) = self.pending.pop_front() {
@@ -438,6 +443,7 @@ impl Task {
         Ok(Step::Wait {
             until_ms,
             back_pressured: false,
+            is_blocked: false,
         })
     }
 

@@ -6,6 +6,7 @@
 
 use super::{CheckpointFacts, Facts, Finding, FindingKind, Place, SubtaskFacts, duration, few};
 use crate::coordinator::SubtaskId;
+use std::collections::BTreeSet;
 
 /// A checkpoint that takes less is never called stuck, in milliseconds.
 const STUCK_MS: i64 = 5_000;
@@ -15,6 +16,9 @@ const TIMES_TYPICAL: i64 = 3;
 
 /// Failed ones in a row that are worth a word.
 const FAILED: usize = 2;
+
+/// Subtasks that are given as places; the summary counts them all.
+const PLACES: usize = 100;
 
 /// How far a subtask is with a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +63,8 @@ fn culprits(facts: &Facts, checkpoint: &CheckpointFacts) -> Vec<(SubtaskId, Step
     let missing: Vec<(SubtaskId, Step)> = checkpoint.missing.iter().filter_map(step).collect();
     let has_barriers = |(_, step): &&(SubtaskId, Step)| matches!(step, Step::Writing | Step::Draining);
     let own: Vec<(SubtaskId, Step)> = missing.iter().filter(has_barriers).copied().collect();
-    let is_missing = |vertex: &usize| checkpoint.missing.iter().any(|id| id.0 == *vertex);
-    let is_first = |id: &SubtaskId| !facts.vertices[id.0].inputs.iter().any(is_missing);
+    let vertices: BTreeSet<usize> = checkpoint.missing.iter().map(|id| id.0).collect();
+    let is_first = |id: &SubtaskId| !facts.vertices[id.0].inputs.iter().any(|input| vertices.contains(input));
     let blamed: Vec<(SubtaskId, Step)> = match own.is_empty() {
         true => missing.into_iter().filter(|(id, _)| is_first(id)).collect(),
         false => own,
@@ -72,8 +76,9 @@ fn culprits(facts: &Facts, checkpoint: &CheckpointFacts) -> Vec<(SubtaskId, Step
 fn told(facts: &Facts, checkpoint: &CheckpointFacts) -> Finding {
     let culprits = culprits(facts, checkpoint);
     let place = |(vertex, subtask): SubtaskId| Place::of_subtask(&facts.vertices[vertex], subtask);
-    let places: Vec<Place> = culprits.iter().map(|(id, _)| place(*id)).collect();
+    let mut places: Vec<Place> = culprits.iter().map(|(id, _)| place(*id)).collect();
     let names: Vec<String> = places.iter().map(Place::to_string).collect();
+    places.truncate(PLACES);
     let age_ms = facts.now_ms - checkpoint.triggered_ms;
     let step = culprits.first().map_or(Step::Waiting, |(_, step)| *step);
     let all: usize = facts.vertices.iter().map(|vertex| vertex.subtasks.len()).sum();

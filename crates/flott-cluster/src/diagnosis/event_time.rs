@@ -1,6 +1,7 @@
 //! What holds the watermark back: partitions without records, and those that are left out or wait for their group.
 
 use super::{Facts, Finding, FindingKind, Place, VertexFacts, duration, few};
+use crate::execution::ExecutionState;
 use flott_core::time::NO_WATERMARK;
 use flott_runtime::metrics::{SplitReading, SplitTime};
 
@@ -19,15 +20,17 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 
 fn of_source(vertex: &VertexFacts, now_ms: i64) -> Vec<Finding> {
     let subtasks = vertex.subtasks.iter().enumerate();
-    let read = subtasks.filter(|(_, subtask)| subtask.back_pressured + subtask.blocked <= BLIND);
+    let running = subtasks.filter(|(_, subtask)| subtask.state == ExecutionState::Running);
+    let read = running.filter(|(_, subtask)| subtask.back_pressured + subtask.blocked <= BLIND);
+    let total = read.clone().map(|(_, subtask)| subtask.splits.total).sum();
     let splits: Vec<Split> = read
-        .flat_map(|(index, subtask)| subtask.splits.iter().map(move |split| (index, split)))
+        .flat_map(|(index, subtask)| subtask.splits.shown.iter().map(move |split| (index, split)))
         .collect();
     let in_state = |state: SplitTime| splits.iter().filter(move |(_, split)| split.state == state).copied();
     let idle: Vec<Split> = in_state(SplitTime::Idle).collect();
     let paused: Vec<Split> = in_state(SplitTime::Paused).collect();
     let all = [
-        holding_back(vertex, &splits, now_ms),
+        holding_back(vertex, &splits, total, now_ms),
         (!idle.is_empty()).then(|| left_out(vertex, &idle, now_ms)),
         (!paused.is_empty()).then(|| ahead(vertex, &paused)),
     ];
@@ -55,8 +58,8 @@ fn silent(splits: &[Split], now_ms: i64) -> String {
     few(&splits.iter().map(name).collect::<Vec<_>>())
 }
 
-/// Partitions that have had no record for long while others had, and are behind these in time.
-fn holding_back(vertex: &VertexFacts, splits: &[Split], now_ms: i64) -> Option<Finding> {
+/// Partitions that have had no record for long while others had, and are behind these in time; of so many in `total`.
+fn holding_back(vertex: &VertexFacts, splits: &[Split], total: usize, now_ms: i64) -> Option<Finding> {
     let read = splits.iter().filter(|(_, split)| split.has_records);
     let newest_ms = read.map(|(_, split)| split.last_record_ms).max()?;
     let ahead = splits.iter().map(|(_, split)| split.watermark).max()?;
@@ -73,9 +76,8 @@ fn holding_back(vertex: &VertexFacts, splits: &[Split], now_ms: i64) -> Option<F
     Some(Finding::problem(
         FindingKind::IdlePartition,
         format!(
-            "{} of {} partitions of {} have no records and hold the watermark back {by}: {}",
+            "{} of {total} partitions of {} have no records and hold the watermark back {by}: {}",
             held.len(),
-            splits.len(),
             vertex.name,
             silent(&held, now_ms)
         ),

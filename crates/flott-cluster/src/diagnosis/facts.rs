@@ -1,21 +1,25 @@
 //! What is known of a job when it is judged ([`Facts`]), and where that comes from.
 
+use super::Place;
 use crate::coordinator::SubtaskId;
 use crate::events::EventKind;
 use crate::execution::{ExecutionState, Executions};
-use crate::history::{CheckpointRecord, CheckpointStatus};
+use crate::history::{CheckpointHistory, CheckpointRecord, CheckpointStatus, FailedTask};
 use crate::protocol::Peer;
 use crate::rates::Rates;
 use crate::resources::TaskManagerInfo;
 use crate::settings::CheckpointSettings;
-use crate::stats::TaskView;
+use crate::stats::{JobStats, TaskView};
 use crate::submit::JobHandle;
 use flott_core::{CheckpointId, JobStatus};
 use flott_plan::{JobGraph, Partitioning, Role, Vertex};
-use flott_runtime::metrics::SplitReading;
+use flott_runtime::metrics::SplitReadings;
 
 /// How far back restarts are counted, in milliseconds.
 const RECENT_MS: i64 = 600_000;
+
+/// Rates of less, in seconds, say nothing: a task counts its waiting when that ends, or twice a second.
+const MEASURED_SECONDS: f64 = 3.0;
 
 /// What is known of a job. Times are milliseconds since the epoch, shares are of 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +49,7 @@ pub struct RestartFacts {
     pub recent: usize,
     /// Why the last attempt, or the job, failed.
     pub failure: Option<String>,
-    /// The subtask that failed last, and where: `Calc (2/4) at tm-1 (host:6121)`.
+    /// The subtask whose failure that is, and where: `Calc (2/4) at tm-1 (host:6121)`; `None` if it is not one task's.
     pub place: Option<String>,
 }
 
@@ -111,7 +115,7 @@ pub struct SubtaskFacts {
     /// The last checkpoint whose state was captured.
     pub captured: CheckpointId,
     /// Splits that it reads in event time.
-    pub splits: Vec<SplitReading>,
+    pub splits: SplitReadings,
     /// Records that wait in the source's system.
     pub pending: i64,
 }
@@ -155,22 +159,23 @@ impl Facts {
             views: &views,
         };
         let vertices: Vec<VertexFacts> = graph.vertices.iter().map(|v| gather.vertex(v)).collect();
+        let history = job.stats.checkpoint_history();
         let seconds = views.iter().map(|view| rates.of(job.job_id, view).seconds);
         Self {
             now_ms,
             status: job.status(),
             measured_seconds: seconds.reduce(f64::min).unwrap_or(0.0),
-            restarts: restarts(job, now_ms),
+            restarts: restarts(&job.stats, &executions, now_ms),
             slots: slots(job, &vertices, managers),
-            checkpoint: gather.checkpoint(),
-            failed_checkpoints: failed_checkpoints(job),
+            checkpoint: gather.checkpoint(&history),
+            failed_checkpoints: failed_checkpoints(&history),
             vertices,
         }
     }
 
-    /// Whether rates are known.
+    /// Whether rates are known, over a time that is long enough to judge them.
     pub fn is_measured(&self) -> bool {
-        self.measured_seconds > 0.0
+        self.measured_seconds >= MEASURED_SECONDS
     }
 }
 
@@ -240,7 +245,7 @@ impl Gather<'_> {
             aligning: (0, 0),
             aligned: 0,
             captured: 0,
-            splits: vec![],
+            splits: SplitReadings::default(),
             pending: 0,
         };
         if let Ok(index) = self.views.binary_search_by_key(&id, |view| view.0) {
@@ -278,8 +283,7 @@ impl Gather<'_> {
         }
     }
 
-    fn checkpoint(&self) -> Option<CheckpointFacts> {
-        let history = self.job.stats.checkpoint_history();
+    fn checkpoint(&self, history: &CheckpointHistory) -> Option<CheckpointFacts> {
         let record = history.records().find(|r| r.status == CheckpointStatus::InProgress)?;
         let settings = CheckpointSettings::from_options(&self.job.options).ok();
         let mut durations = history.durations_ms();
@@ -300,35 +304,34 @@ impl Gather<'_> {
     }
 }
 
-fn failed_checkpoints(job: &JobHandle) -> Vec<String> {
-    let history = job.stats.checkpoint_history();
+fn failed_checkpoints(history: &CheckpointHistory) -> Vec<String> {
     let ended = history.records().filter(|r| r.status != CheckpointStatus::InProgress);
     let failed = ended.take_while(|record| record.status == CheckpointStatus::Failed);
     failed.map(|r| r.failure.clone().unwrap_or_default()).collect()
 }
 
-fn restarts(job: &JobHandle, now_ms: i64) -> RestartFacts {
-    let log = job.stats.events();
+fn restarts(stats: &JobStats, executions: &Executions, now_ms: i64) -> RestartFacts {
+    let log = stats.events();
     let events = log.events();
     let is_recent = |at_ms: i64| now_ms - at_ms <= RECENT_MS;
     let is_restart = |kind: &EventKind| matches!(kind, EventKind::Restarting { .. });
-    let place = events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::TaskFailed {
-            task,
-            task_manager_id: Some(id),
-            endpoint: Some(endpoint),
-            ..
-        } => Some(format!("{task} at {id} ({endpoint})")),
-        EventKind::TaskFailed { task, .. } => Some(task.clone()),
-        _ => None,
-    });
+    let exceptions = stats.exceptions();
+    let failed = exceptions.records().next().and_then(|newest| newest.task.as_ref());
+    let place = |task: &FailedTask| Place {
+        vertex: task.name.clone(),
+        operator: None,
+        subtask: Some(task.subtask.1),
+        parallelism: executions.subtasks_of(task.subtask.0),
+        task_manager_id: task.at.as_ref().map(|peer| peer.id.clone()),
+        endpoint: task.at.as_ref().map(|peer| peer.endpoint().to_owned()),
+    };
     RestartFacts {
         recent: events
             .iter()
             .filter(|e| is_restart(&e.kind) && is_recent(e.at_ms))
             .count(),
-        failure: job.stats.failure(),
-        place,
+        failure: stats.failure(),
+        place: failed.map(|task| place(task).to_string()),
     }
 }
 
@@ -343,4 +346,36 @@ fn slots(job: &JobHandle, vertices: &[VertexFacts], managers: &[TaskManagerInfo]
         task_managers: managers.len(),
         since_ms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flott_core::JobId;
+    use flott_core::clock::{Clock, SystemClock};
+    use flott_runtime::FailureLabel;
+
+    #[test]
+    fn the_place_of_a_failure_is_of_the_task_whose_failure_it_is() {
+        let stats = JobStats::new(JobId(1), "job");
+        stats.slots_requested(1, 2, vec![(0, 0), (0, 1)]);
+        let task = |index| FailedTask {
+            subtask: (0, index),
+            name: "Calc".into(),
+            label: FailureLabel::User,
+            at: Some(Peer {
+                id: "tm-1".into(),
+                data_address: "host:6121".into(),
+            }),
+        };
+        // The other one failed because its peer did, and later.
+        stats.task_failed(task(1), "boom");
+        stats.task_failed(task(0), "its input broke off");
+        stats.restarted("boom", 0);
+        let told = || restarts(&stats, &stats.executions(), SystemClock.now_ms());
+        assert_eq!(told().place.as_deref(), Some("Calc (2/2) at tm-1 (host:6121)"));
+        assert_eq!((told().recent, told().failure.as_deref()), (1, Some("boom")));
+        stats.failed("the checkpoint's store is gone");
+        assert_eq!(told().place, None, "it is no task's");
+    }
 }

@@ -11,7 +11,7 @@ const FULL: f64 = 0.95;
 /// A subtask that gets so many times what the others get on average is a hot one.
 const SKEW: f64 = 4.0;
 
-/// Records a second of a hot subtask below which skew is nobody's business.
+/// Records a second of a hot subtask that nobody waits for below which skew is nobody's business.
 const SKEW_RECORDS: f64 = 100.0;
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
@@ -35,7 +35,6 @@ fn of_vertex(facts: &Facts, index: usize) -> Option<Finding> {
         // Another one behind it is to blame.
         return None;
     }
-    let load = |subtask: &SubtaskFacts| subtask.busy() + subtask.blocked;
     let subtasks = vertex.subtasks.iter().enumerate();
     let (worst, subtask) = subtasks.max_by(|(_, a), (_, b)| load(a).total_cmp(&load(b)))?;
     let victims = victims(facts, index);
@@ -48,20 +47,27 @@ fn of_vertex(facts: &Facts, index: usize) -> Option<Finding> {
     if subtask.blocked > HIGH {
         return culprit.blocked(facts, index);
     }
-    let hot = hot_subtask(vertex);
+    let hot = hot_subtask(vertex).map(|(hot, times)| (hot, times, &vertex.subtasks[hot]));
     match (hot, victims.is_empty()) {
-        (Some((hot, times)), false) => Some(culprit.skewed(hot, times)),
-        (None, false) => Some(culprit.busy()),
-        (Some((hot, times)), true) if subtask.busy() > FULL => Some(culprit.skewed(hot, times)),
-        // Nobody in front of it could be held up but the source that it begins with.
-        (None, true) if vertex.is_source && subtask.busy() > FULL && subtask.pending > 0 => Some(culprit.busy()),
-        (Some((hot, times)), true) if vertex.subtasks[hot].records_in >= SKEW_RECORDS => {
+        (Some((hot, times, most)), false) if load(most) > HIGH => Some(culprit.skewed(hot, times)),
+        // Of those behind a fork one has them wait, and the others may have nothing to do.
+        (_, false) => (load(subtask) > HIGH).then(|| culprit.busy()),
+        (Some((hot, times, most)), true) if most.records_in >= SKEW_RECORDS => {
             let mut finding = culprit.skewed(hot, times);
-            finding.severity = super::Severity::Note;
+            if load(most) <= FULL {
+                finding.severity = super::Severity::Note;
+            }
             Some(finding)
         }
+        // Nobody in front of it could be held up but the source that it begins with.
+        (None, true) if vertex.is_source && subtask.busy() > FULL && subtask.pending > 0 => Some(culprit.busy()),
         _ => None,
     }
+}
+
+/// Share of its time in which a subtask works or waits for something outside.
+fn load(subtask: &SubtaskFacts) -> f64 {
+    subtask.busy() + subtask.blocked
 }
 
 /// Who waits for a vertex: those in front of it that are back-pressured, and those in front of these.

@@ -119,7 +119,7 @@ fn opening(facts: &Facts) -> Option<Finding> {
 
 fn young(facts: &Facts) -> Option<Finding> {
     (facts.status == JobStatus::Running && !facts.is_measured()).then(|| {
-        let text = "the job has not run for long enough to be measured; ask again in two seconds";
+        let text = "the job has not run for long enough to be measured; ask again in a few seconds";
         Finding::note(FindingKind::TooYoung, text.to_owned(), vec![], "")
     })
 }

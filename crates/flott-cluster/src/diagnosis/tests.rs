@@ -3,7 +3,7 @@
 use super::*;
 use crate::protocol::Peer;
 use flott_core::time::NO_WATERMARK;
-use flott_runtime::metrics::{SplitReading, SplitTime};
+use flott_runtime::metrics::{SplitReading, SplitReadings, SplitTime};
 
 const NOW_MS: i64 = 1_000_000;
 
@@ -24,7 +24,7 @@ fn subtask(records_in: f64, idle: f64) -> SubtaskFacts {
         aligning: (0, 0),
         aligned: 0,
         captured: 0,
-        splits: vec![],
+        splits: SplitReadings::default(),
         pending: 0,
     }
 }
@@ -89,12 +89,15 @@ fn a_healthy_job_is_told_so_with_its_rates() {
 
 #[test]
 fn a_job_without_rates_is_too_young_to_be_called_healthy() {
-    let facts = Facts {
-        measured_seconds: 0.0,
-        ..healthy()
-    };
-    assert_eq!(kinds(&facts), [FindingKind::TooYoung]);
-    assert!(!Diagnosis::of(&facts).healthy);
+    for measured_seconds in [0.0, 1.0] {
+        let mut facts = Facts {
+            measured_seconds,
+            ..healthy()
+        };
+        press(&mut facts, 0);
+        assert_eq!(kinds(&facts), [FindingKind::TooYoung]);
+        assert!(!Diagnosis::of(&facts).healthy);
+    }
 }
 
 #[test]
@@ -117,6 +120,29 @@ fn back_pressure_is_the_fault_of_the_last_one_that_has_it_in_front() {
         "{}",
         finding.summary
     );
+}
+
+#[test]
+fn of_those_behind_a_fork_the_one_is_named_that_has_work() {
+    let mut facts = healthy();
+    // Both are behind the source, and keyed.
+    facts.vertices[0].outputs = vec![1, 2];
+    facts.vertices[1].outputs = vec![];
+    (facts.vertices[2].inputs, facts.vertices[2].keyed_by) = (vec![0], Some("user".to_owned()));
+    press(&mut facts, 0);
+    facts.vertices[1].subtasks[0].idle = 0.0;
+    let named = |facts: &Facts| -> Vec<(FindingKind, String)> {
+        let findings = diagnose(facts).into_iter();
+        findings
+            .map(|finding| (finding.kind, finding.places[0].vertex.clone()))
+            .collect()
+    };
+    let slow = (FindingKind::Bottleneck, "Count".to_owned());
+    assert_eq!(named(&facts), std::slice::from_ref(&slow));
+    // Nor is the other one to blame if what little it gets is of one key.
+    let sink = &mut facts.vertices[2].subtasks;
+    (sink[0].records_in, sink[1].records_in) = (1.0, 90.0);
+    assert_eq!(named(&facts), [slow]);
 }
 
 #[test]
@@ -165,6 +191,15 @@ fn a_hot_subtask_is_skew_and_names_the_key() {
         .for_each(|s| s.back_pressured = 0.0);
     facts.vertices[1].subtasks[1].idle = 0.5;
     assert_eq!(diagnose(&facts)[0].severity, Severity::Note);
+    // Another one that works all the time, with less to do, does not make it a problem.
+    facts.vertices[1].subtasks[0].idle = 0.0;
+    assert_eq!(diagnose(&facts)[0].severity, Severity::Note);
+    facts.vertices[1].subtasks[1].idle = 0.0;
+    assert_eq!(diagnose(&facts)[0].severity, Severity::Problem);
+    // Of a trickle it is worth none.
+    let counter = &mut facts.vertices[1].subtasks;
+    (counter[0].records_in, counter[1].records_in) = (1.0, 90.0);
+    assert_eq!(kinds(&facts), []);
     // Evenly spread work that is too much is no skew.
     press(&mut facts, 0);
     facts.vertices[1]
@@ -251,40 +286,49 @@ fn split(id: &str, watermark: i64, last_record_ms: i64, state: SplitTime) -> Spl
     }
 }
 
+fn splits(shown: Vec<SplitReading>) -> SplitReadings {
+    let total = shown.len();
+    SplitReadings { shown, total }
+}
+
 #[test]
 fn a_silent_partition_is_named_with_what_it_holds_back() {
     let mut facts = healthy();
     let subtasks = &mut facts.vertices[0].subtasks;
-    subtasks[0].splits = vec![split("clicks-0", 90_000, NOW_MS - 100, SplitTime::Counts)];
-    subtasks[1].splits = vec![
+    subtasks[0].splits = splits(vec![split("clicks-0", 90_000, NOW_MS - 100, SplitTime::Counts)]);
+    subtasks[1].splits = splits(vec![
         split("clicks-1", 60_000, NOW_MS - 40_000, SplitTime::Counts),
         split("clicks-2", 50_000, NOW_MS - 50_000, SplitTime::Idle),
-    ];
+    ]);
+    subtasks[1].splits.total = 70;
     let findings = diagnose(&facts);
     assert_eq!(kinds(&facts), [FindingKind::IdlePartition, FindingKind::IdleByTimeout]);
     let summary = &findings[0].summary;
     assert!(
-        summary.contains("by 30.0 s: clicks-1 (no record for 40.0 s)"),
+        summary.starts_with("1 of 71 partitions") && summary.contains("by 30.0 s: clicks-1 (no record for 40.0 s)"),
         "{summary}"
     );
     assert_eq!(findings[0].places[0].subtask, Some(1));
-    facts.vertices[0].subtasks[1].splits[0] = split("clicks-1", NO_WATERMARK, NOW_MS - 40_000, SplitTime::Counts);
+    facts.vertices[0].subtasks[1].splits.shown[0] = split("clicks-1", NO_WATERMARK, NOW_MS - 40_000, SplitTime::Counts);
     let summary = diagnose(&facts)[0].summary.clone();
     assert!(
         summary.contains("altogether") && summary.contains("none at all"),
         "{summary}"
     );
+    // Who has read its partitions to their ends waits for no records.
+    facts.vertices[0].subtasks[1].state = ExecutionState::Finished;
+    assert_eq!(kinds(&facts), []);
 }
 
 #[test]
 fn partitions_that_are_all_silent_or_cannot_be_read_hold_nothing_back() {
     let mut facts = healthy();
-    facts.vertices[0].subtasks[0].splits = vec![
+    facts.vertices[0].subtasks[0].splits = splits(vec![
         split("clicks-0", 90_000, NOW_MS - 60_000, SplitTime::Counts),
         split("clicks-1", 60_000, NOW_MS - 61_000, SplitTime::Counts),
-    ];
+    ]);
     assert_eq!(kinds(&facts), []);
-    facts.vertices[0].subtasks[0].splits[0].last_record_ms = NOW_MS;
+    facts.vertices[0].subtasks[0].splits.shown[0].last_record_ms = NOW_MS;
     assert_eq!(kinds(&facts), [FindingKind::IdlePartition]);
     press(&mut facts, 0);
     assert!(!kinds(&facts).contains(&FindingKind::IdlePartition));
@@ -354,7 +398,7 @@ fn causes_come_before_what_follows_from_them_and_problems_before_notes() {
     let mut facts = stuck(&[(1, 0)]);
     press(&mut facts, 0);
     facts.vertices[1].subtasks[0].idle = 0.0;
-    facts.vertices[0].subtasks[0].splits = vec![split("clicks-2", 1, NOW_MS, SplitTime::Paused)];
+    facts.vertices[0].subtasks[0].splits = splits(vec![split("clicks-2", 1, NOW_MS, SplitTime::Paused)]);
     facts.vertices[0].subtasks[0].back_pressured = 0.0;
     assert_eq!(
         kinds(&facts),

@@ -19,5 +19,5 @@ mod watch;
 
 pub use job_manager::{JobManagerPort, JobManagerServer};
 pub use settings::{RpcSettings, is_loopback, port};
-pub use task_manager::{Finding, TaskManagerIdentity, run_task_manager};
+pub use task_manager::{Finding, TaskManagerIdentity, UNREGISTERED, run_task_manager};
 pub use watch::process_ended;

@@ -22,6 +22,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 /// Between two attempts to register.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Why a TaskManager cannot do its work while no JobManager knows of it.
+pub const UNREGISTERED: &str = "it is not registered with a JobManager";
+
 /// How long tasks run without a JobManager that leads them, under high availability.
 const LEADERLESS: Duration = Duration::from_secs(60);
 
@@ -108,7 +111,7 @@ pub async fn run_task_manager(
     let mut alone_since = Instant::now();
     let mut told = String::new();
     loop {
-        liveness::process().set_ready(Err("it is not registered with a JobManager".to_owned()));
+        liveness::process().set_ready(Err(UNREGISTERED.to_owned()));
         let (problem, was_registered) = match registrar.register().await {
             Ok(connection) => {
                 liveness::process().set_ready(Ok(()));

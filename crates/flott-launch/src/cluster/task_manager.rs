@@ -57,6 +57,8 @@ pub async fn run_task_manager(
     let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
     let (shown, reporter) = (manager.clone(), Mutex::new(TaskManagerReporter::new(&identity.id)));
     let pages = move || reporter.lock().unwrap_or_else(PoisonError::into_inner).pages(&shown);
+    // Who asks before the first attempt to register is told so, too.
+    liveness::process().set_ready(Err(rpc::UNREGISTERED.to_owned()));
     let metrics = metrics::serve_process(options, pages, || liveness::process().ready()).await?;
     metrics
         .addresses()

@@ -394,3 +394,78 @@ fn who_is_idle_or_at_its_end_holds_nobody_back() {
     assert_eq!(polled(&mut driver, 2).0, SourceState::Finished);
     assert_eq!(driver.take_report(), Some(END_OF_TIME));
 }
+
+/// Reads splits one after another: the one that is active is that of the last batch.
+struct InTurn {
+    script: Script,
+    active: usize,
+}
+
+impl SourceReader for InTurn {
+    fn add_splits(&mut self, _: Vec<Split>) -> Result<(), TaskError> {
+        Ok(())
+    }
+    fn no_more_splits(&mut self) {}
+    fn poll(&mut self, now_ms: i64) -> Result<ReaderPoll, TaskError> {
+        let polled = self.script.poll(now_ms)?;
+        if let ReaderPoll::Batch { split, .. } = &polled {
+            self.active = *split;
+        }
+        Ok(polled)
+    }
+    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<Split>, TaskError> {
+        Ok(vec![])
+    }
+    fn is_active(&self, split: usize) -> bool {
+        split == self.active
+    }
+}
+
+fn shown_by(reader: impl SourceReader + 'static, splits: Vec<TimedSplit>) -> (SourceDriver, Arc<OperatorMetrics>) {
+    let metrics = Arc::new(OperatorMetrics::default());
+    let generator = Some(Box::new(FirstColumn) as Box<_>);
+    let mut driver = SourceDriver::new(Box::new(reader), generator, PLAIN, metrics.clone());
+    driver.add_splits(splits, 0).unwrap();
+    (driver, metrics)
+}
+
+fn ids(metrics: &OperatorMetrics) -> Vec<String> {
+    metrics.splits().shown.into_iter().map(|split| split.id).collect()
+}
+
+#[test]
+fn splits_that_are_not_begun_or_are_read_to_their_ends_are_not_shown() {
+    let script = [
+        rows(0, &[5]),
+        ReaderPoll::SplitFinished(0),
+        rows(1, &[7]),
+        ReaderPoll::Finished,
+    ];
+    let reader = InTurn {
+        script: Script(script.into()),
+        active: 0,
+    };
+    let (mut driver, metrics) = shown_by(reader, vec![split("a"), split("b")]);
+    let expected: [&[&str]; 4] = [&["a"], &[], &["b"], &[]];
+    for (step, expected) in expected.into_iter().enumerate() {
+        polled(&mut driver, step as i64 * SHOW_INTERVAL_MS);
+        assert_eq!(ids(&metrics), expected, "step {step}");
+    }
+}
+
+#[test]
+fn of_many_splits_those_behind_are_shown_and_the_one_with_the_newest_record() {
+    let splits: Vec<TimedSplit> = (0..100).map(|index| split(&index.to_string())).collect();
+    let script = (0..100).map(|index| rows(index, &[index as i64 + 1]));
+    let (mut driver, metrics) = shown_by(Script(script.collect()), splits);
+    for step in 0..100 {
+        polled(&mut driver, step);
+    }
+    polled(&mut driver, SHOW_INTERVAL_MS);
+    assert_eq!(metrics.splits().total, 100);
+    let shown: Vec<String> = (0..SPLITS_SHOWN - 1)
+        .chain([99])
+        .map(|index| index.to_string())
+        .collect();
+    assert_eq!(ids(&metrics), shown);
+}
