@@ -1,6 +1,7 @@
 //! What people do wrong at first: each mistake is told, by an error or a warning, and none loses anything without a word.
 
 use crate::support::{Ended, flott, start, start_typing, wait_for};
+use crate::trial::newest_checkpoint;
 use std::path::Path;
 
 /// A job that ends, with keyed state; `more` goes before it.
@@ -21,11 +22,13 @@ fn checkpoints(folder: &Path, name: &str) -> String {
     )
 }
 
-/// Runs a script until it has reached a checkpoint or failed, and stops it.
-fn run_briefly(sql: &str, more: &[&str]) -> Ended {
-    let mut job = start(&[&["run", "-e", sql, "--metrics"], more].concat());
-    // The last checkpoint is taken at the stop, so that only the start is to be waited for.
-    wait_for(|| job.err().contains("starts") || !job.is_running());
+/// Runs a script, whose checkpoints are in the folder, until it has reached one or failed, and stops it.
+fn run_briefly(folder: &Path, sql: &str, more: &[&str]) -> Ended {
+    let newest = || newest_checkpoint(&folder.join("ck"));
+    let before = newest();
+    let mut job = start(&[&["run", "-e", sql], more].concat());
+    // A job that is told to stop before it runs has nothing to save.
+    wait_for(|| newest() != before || !job.is_running());
     job.terminate();
     job.ended()
 }
@@ -41,13 +44,13 @@ fn a_restore_that_finds_nothing_says_so() {
         nowhere.err
     );
     let sql = counting(&checkpoints(folder.path(), "other"), "COUNT(*)");
-    let ended = run_briefly(&sql, &["--restore", "latest"]).expect(0);
+    let ended = run_briefly(folder.path(), &sql, &["--restore", "latest"]).expect(0);
     assert!(
         ended.err.contains("no checkpoint of 'other' below") && ended.err.contains("starting with empty state"),
         "{}",
         ended.err
     );
-    let again = run_briefly(&sql, &["--restore", "latest"]).expect(0);
+    let again = run_briefly(folder.path(), &sql, &["--restore", "latest"]).expect(0);
     assert!(
         again.err.contains("starts from") && !again.err.contains("empty state"),
         "{}",
@@ -70,16 +73,8 @@ fn columns_of_state_are_not_dropped_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let before = checkpoints(folder.path(), "cnt");
     let saved = folder.path().join("sp").display().to_string();
-    let mut job = start(&[
-        "run",
-        "-e",
-        &counting(&before, "COUNT(*)"),
-        "--savepoint-on-stop",
-        &saved,
-    ]);
-    wait_for(|| job.err().contains("starts") || !job.is_running());
-    job.terminate();
-    let ended = job.ended().expect(0);
+    let counted = counting(&before, "COUNT(*)");
+    let ended = run_briefly(folder.path(), &counted, &["--savepoint-on-stop", &saved]).expect(0);
     assert!(
         ended.err.contains("STOPPED after") && !ended.err.contains("FINISHED"),
         "{}",
@@ -108,7 +103,7 @@ fn columns_of_state_are_not_dropped_unasked() {
         "{}",
         refused.err
     );
-    let allowed = run_briefly(&changed, &["--restore", path, "--allow-dropped-columns"]).expect(0);
+    let allowed = run_briefly(folder.path(), &changed, &["--restore", path, "--allow-dropped-columns"]).expect(0);
     assert!(allowed.err.contains("starts from"), "{}", allowed.err);
 }
 

@@ -312,21 +312,7 @@ impl Trial {
     /// The folder of the newest completed checkpoint on local disk.
     pub fn newest_checkpoint(&self) -> Option<String> {
         let folder = self.checkpoints.strip_prefix("file://")?;
-        let folders = |path: &Path| -> Vec<PathBuf> {
-            let entries = std::fs::read_dir(path).into_iter().flatten();
-            entries.map(|e| e.unwrap().path()).collect()
-        };
-        let number = |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix("chk-")?.parse().ok() };
-        let is_complete = |path: &PathBuf| {
-            let files = folders(path);
-            files
-                .iter()
-                .any(|f| f.file_name().unwrap().to_string_lossy().starts_with("manifest-g"))
-        };
-        let jobs = folders(Path::new(folder));
-        let checkpoints = jobs.iter().flat_map(|job| folders(job)).filter(is_complete);
-        let newest = checkpoints.filter_map(|c| Some((number(&c)?, c))).max()?;
-        Some(newest.1.to_str().unwrap().to_owned())
+        newest_checkpoint(Path::new(folder))
     }
 
     /// The last run, left alone until all rows are there (or would be), then stopped; gives what is wrong with the rows.
@@ -377,6 +363,25 @@ fn rows_of_files(folder: &Path) -> Vec<String> {
     }
     rows.sort();
     rows
+}
+
+/// The folder of the newest completed checkpoint of all jobs below a folder of checkpoints.
+pub fn newest_checkpoint(folder: &Path) -> Option<String> {
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten();
+        entries.map(|e| e.unwrap().path()).collect()
+    };
+    let number = |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix("chk-")?.parse().ok() };
+    let is_complete = |path: &PathBuf| {
+        let files = folders(path);
+        files
+            .iter()
+            .any(|f| f.file_name().unwrap().to_string_lossy().starts_with("manifest-g"))
+    };
+    let jobs = folders(folder);
+    let checkpoints = jobs.iter().flat_map(|job| folders(job)).filter(is_complete);
+    let newest = checkpoints.filter_map(|c| Some((number(&c)?, c))).max()?;
+    Some(newest.1.to_str().unwrap().to_owned())
 }
 
 /// Files that are not committed.
