@@ -1,5 +1,6 @@
 -- What records tell beside their rows: metadata columns of kafka and of debezium-json, read and written.
 -- Compared with real Flink and real Kafka by: bench/parity.py tests/kafka/metadata.sql --topic changes=tests/kafka/metadata.json
+-- deterministic: no (Flink plans VALUES as a union of inputs, which come in any order)
 SET 'parallelism.default' = '1';
 SET 'table.dml-sync' = 'true';
 
