@@ -66,6 +66,8 @@ pub struct Share {
     pub here: usize,
     /// Slots that the job uses here.
     pub slots: usize,
+    /// What a slot has for state that can be bounded, in bytes, where the job does not say.
+    pub slot_bytes: Option<u64>,
     /// Counters of the subtasks.
     pub metrics: HashMap<SubtaskId, Arc<TaskMetrics>>,
 }
@@ -106,6 +108,7 @@ impl Share {
                 .into(),
             here: 0,
             slots: graph.slots(),
+            slot_bytes: None,
             metrics: views.iter().map(|(id, _, metrics)| (*id, metrics.clone())).collect(),
         }
     }
@@ -238,7 +241,8 @@ impl JobContext {
     ) -> Result<Built, TaskError> {
         let settings = TaskSettings::from_options(&self.options)?;
         // It dies with the attempt: the next one starts from a checkpoint, which says all.
-        let backend = StateBackend::new(&BackendSettings::from_options(&self.options)?, share.slots);
+        let settings_of_state = BackendSettings::from_options(&self.options)?.in_slots_of(share.slot_bytes);
+        let backend = StateBackend::new(&settings_of_state, share.slots);
         let wakers: Vec<Vec<Waker>> = self
             .graph
             .vertices

@@ -30,12 +30,12 @@ use crate::storage::{RestorePoint, Storage};
 use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, EventTime, JobStatus, OperatorId};
 use flott_plan::{JobGraph, NodeId};
-use flott_runtime::TaskError;
 use flott_runtime::connector::TimedSplit;
 use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::error::panic_text;
 use flott_runtime::failpoint;
 use flott_runtime::task::TaskCommand;
+use flott_runtime::{FailureLabel, TaskError};
 use futures::FutureExt;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -417,7 +417,8 @@ impl JobMaster {
             );
             return Err(text);
         };
-        deployed.tell(id, TaskCommand::Fail("the task was told to fail".to_owned()));
+        let text = "the task was told to fail";
+        deployed.tell(id, TaskCommand::Fail(FailureLabel::Infrastructure, text.to_owned()));
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod job_log;
 mod job_master;
 pub mod job_state;
 pub mod liveness;
+pub mod memory;
 pub mod placement;
 mod prepare;
 pub mod protocol;

@@ -192,7 +192,7 @@ impl HeldAttempt {
             Order::Task(_, command) | Order::Tasks(command) => {
                 let ends = matches!(
                     command,
-                    TaskCommand::Cancel | TaskCommand::Fail(_) | TaskCommand::Finish
+                    TaskCommand::Cancel | TaskCommand::Fail(..) | TaskCommand::Finish
                 );
                 self.is_ending |= ends;
             }

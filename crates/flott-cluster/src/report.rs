@@ -7,8 +7,8 @@
 
 use crate::coordinator::SubtaskId;
 use crate::dispatcher::Dispatcher;
+use crate::memory::{MemoryLimit, system};
 use crate::protocol::AttemptId;
-use crate::rpc::process;
 use crate::stats::{JobStats, TaskView};
 use crate::taskmanager::TaskManager;
 use flott_core::{JobId, JobStatus};
@@ -184,6 +184,20 @@ impl Page {
         let _ = writeln!(self.samples(&name, "gauge"), "{name}{{{labels}}} {value}");
     }
 
+    /// What a process uses of memory. There is no virtual machine, so its heap, by whose names Flink's users ask, is all that is resident.
+    fn add_process(&mut self, scope: &str, labels: &str, memory: &MemoryLimit) {
+        let resident = system::resident_bytes() as f64;
+        let of_process = [
+            ("Status_Flott_Memory_Resident", resident),
+            ("Status_JVM_Memory_Heap_Used", resident),
+            ("Status_JVM_Memory_Heap_Committed", resident),
+            ("Status_JVM_Memory_Heap_Max", memory.bytes as f64),
+        ];
+        for (name, value) in of_process {
+            self.add(format!("{scope}_{name}"), labels, value);
+        }
+    }
+
     /// A histogram, as Flink's reporter shows it.
     fn add_summary(&mut self, name: &str, labels: &str, of: &Distribution) {
         let lines = self.samples(name, "summary");
@@ -211,7 +225,7 @@ fn sanitize(name: &str) -> String {
 }
 
 /// What a JobManager has to say, in Prometheus' text form: of itself, then of each job, a page each.
-pub fn job_manager_pages(dispatcher: &Dispatcher) -> Vec<String> {
+pub fn job_manager_pages(dispatcher: &Dispatcher, memory: &MemoryLimit) -> Vec<String> {
     let (jobs, managers) = (dispatcher.jobs(), dispatcher.task_managers());
     let running = jobs.iter().filter(|job| job.status() == JobStatus::Running).count();
     let of_all = [
@@ -224,6 +238,7 @@ pub fn job_manager_pages(dispatcher: &Dispatcher) -> Vec<String> {
     for (name, value) in of_all {
         page.add(format!("flink_jobmanager_{name}"), "", value as f64);
     }
+    page.add_process("flink_jobmanager", "", memory);
     let of_jobs = jobs
         .iter()
         .map(|job| Reporter::new(job.job_id, job.name.clone()).render_job(&job.stats));
@@ -234,14 +249,16 @@ pub fn job_manager_pages(dispatcher: &Dispatcher) -> Vec<String> {
 #[derive(Debug)]
 pub struct TaskManagerReporter {
     id: String,
+    memory: MemoryLimit,
     attempts: HashMap<AttemptId, Reporter>,
 }
 
 impl TaskManagerReporter {
-    /// A reporter of the TaskManager of this id.
-    pub fn new(id: impl Into<String>) -> Self {
+    /// A reporter of the TaskManager of this id, whose memory is bounded so.
+    pub fn new(id: impl Into<String>, memory: MemoryLimit) -> Self {
         Self {
             id: id.into(),
+            memory,
             attempts: HashMap::new(),
         }
     }
@@ -249,11 +266,10 @@ impl TaskManagerReporter {
     /// A page of the process, and one of each attempt.
     pub fn pages(&mut self, manager: &TaskManager) -> Vec<String> {
         let mut page = Page::default();
-        let labels = format!("tm_id=\"{}\"", escape(&self.id));
-        page.add(
-            "flink_taskmanager_Status_Flott_Memory_Resident".to_owned(),
-            &labels,
-            process::resident_bytes() as f64,
+        page.add_process(
+            "flink_taskmanager",
+            &format!("tm_id=\"{}\"", escape(&self.id)),
+            &self.memory,
         );
         let mut pages = vec![page.finish()];
         let views = manager.views();

@@ -59,6 +59,9 @@ pub enum LaunchError {
     /// The system does not tell of signals.
     #[error("signals cannot be listened for: {0}")]
     Signals(#[source] std::io::Error),
+    /// Nobody can look at the process's memory.
+    #[error("no thread could be started that looks at memory: {0}")]
+    Watch(#[source] std::io::Error),
     /// No savepoint could be written where one shall be at a stop.
     #[error("--savepoint-on-stop {dir}: {reason}")]
     SavepointDir {

@@ -57,8 +57,8 @@ pub enum TaskCommand {
     AlignWatermarks(EventTime),
     /// End where you are; state is given up.
     Cancel,
-    /// Fail, as if the machine had; tests say why.
-    Fail(String),
+    /// Fail with this text: what is outside the task asks for it.
+    Fail(FailureLabel, String),
     /// The last checkpoint is done: end.
     Finish,
 }
@@ -221,6 +221,7 @@ fn run(task: &mut Task, waker: &Waker, clock: &SharedClock, listener: &dyn TaskL
         if now_ms - counted_ms >= COUNT_INTERVAL_MS {
             let now = Instant::now();
             metrics.busy_ns.add((now - worked_since).as_nanos() as u64);
+            metrics.state_bytes.set(task.chain.state_bytes() as i64);
             (worked_since, counted_ms) = (now, now_ms);
         }
         let step = task.step(now_ms, listener)?;
@@ -465,7 +466,7 @@ impl Task {
     fn take_command(&mut self, command: TaskCommand, now_ms: i64) -> Result<(), TaskError> {
         match (command, &mut self.feed) {
             (TaskCommand::Cancel, _) => self.cancelled = true,
-            (TaskCommand::Fail(reason), _) => return Err(TaskError::new(FailureLabel::Infrastructure, reason)),
+            (TaskCommand::Fail(label, reason), _) => return Err(TaskError::new(label, reason)),
             (TaskCommand::Finish, _) => self.finish = true,
             (command @ (TaskCommand::AddSplits(_) | TaskCommand::NoMoreSplits), Feed::Source { .. })
                 if self.triggered.is_some() =>

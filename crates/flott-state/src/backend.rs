@@ -48,6 +48,8 @@ struct Disk {
     /// Folder of the stores' folders.
     local_dir: PathBuf,
     per_slot_bytes: usize,
+    /// Whether an option says so.
+    is_told: bool,
     /// Instead of it, for all slots of the process, where no option says what a slot has.
     total_bytes: Option<usize>,
     /// Whether the bound holds for the store too.
@@ -105,6 +107,7 @@ impl Disk {
         let (per_slot_bytes, total_bytes) = (bytes(PER_SLOT)?, bytes(PER_PROCESS)?);
         Ok(Self {
             local_dir,
+            is_told: per_slot_bytes.or(total_bytes).is_some(),
             per_slot_bytes: per_slot_bytes.unwrap_or(DEFAULT_SLOT_BYTES),
             total_bytes: total_bytes.filter(|_| per_slot_bytes.is_none()),
             is_managed: options.boolean(MANAGED).map_err(wrong)?.unwrap_or(true)
@@ -114,6 +117,18 @@ impl Disk {
 }
 
 impl BackendSettings {
+    /// The same in slots that have so many bytes for it: these bound it where no option of the job does. Half of them are counted, and of these
+    /// half as rows in memory, which take up to three times what they count: places whose rows have gone are given back once they are as many, and
+    /// a checkpoint encodes the rows.
+    pub fn in_slots_of(mut self, bytes: Option<u64>) -> Self {
+        if let (Kind::RocksDb(disk), Some(bytes)) = (&mut self.kind, bytes)
+            && !disk.is_told
+        {
+            disk.per_slot_bytes = (bytes as usize / 2).max(MIN_BYTES);
+        }
+        self
+    }
+
     /// Memory that a slot's state may take, where the backend bounds it.
     pub fn slot_bytes(&self) -> Option<u64> {
         match &self.kind {
@@ -410,6 +425,12 @@ mod tests {
         assert_eq!(of_process(&[(TYPE, "rocksdb")]), Some(3 * DEFAULT_SLOT_BYTES as u64));
         assert_eq!(of_process(&[(TYPE, "rocksdb"), (MANAGED, "false")]), None);
         assert_eq!(of_process(&[]), None);
+        let in_slots = |options: &[(&str, &str)]| {
+            let settings = read(&[&[(TYPE, "rocksdb")], options].concat()).unwrap();
+            settings.in_slots_of(Some(48 << 20)).slot_bytes()
+        };
+        assert_eq!(in_slots(&[]), Some(24 << 20));
+        assert_eq!(in_slots(&[(PER_SLOT, "16 mb")]), Some(16 << 20), "the job's own word");
         let error = disk(&[(PER_SLOT, "1kb")]).unwrap_err();
         assert!(error.contains("needs 4 mb at least"), "{error}");
     }

@@ -17,6 +17,7 @@ mod guarded;
 mod health;
 mod info;
 mod leaders;
+mod memory;
 mod mistakes;
 mod new_project;
 mod parquet;

@@ -12,7 +12,6 @@
 
 mod job_manager;
 mod messages;
-pub mod process;
 mod settings;
 mod task_manager;
 mod watch;

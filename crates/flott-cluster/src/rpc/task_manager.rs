@@ -3,11 +3,11 @@
 
 use super::job_manager::hello;
 use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
-use super::process;
 use super::settings::RpcSettings;
 use crate::error::ClusterError;
 use crate::high_availability::LeaderElection;
 use crate::liveness;
+use crate::memory::system;
 use crate::protocol::AttemptId;
 use crate::taskmanager::{Listener, TaskManager};
 use flott_core::Fingerprint;
@@ -232,7 +232,7 @@ impl Registrar<'_> {
         } = connection;
         let counted_by = self.manager.clone();
         let heartbeat = move || FromTaskManager::Heartbeat {
-            used_bytes: process::resident_bytes(),
+            used_bytes: system::resident_bytes(),
             counted: counted_by.readings(),
         };
         let writing = messages::write_all(writer, reports, self.settings.heartbeat_interval, heartbeat);

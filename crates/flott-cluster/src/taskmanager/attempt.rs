@@ -1,19 +1,18 @@
 //! One attempt's share in this process, from its deployment until it is released.
 
 use super::state::{load_states, write_part};
-use super::{Counters, Listener, TaskManager};
+use super::{Counters, Inner, Listener, TaskManager};
 use crate::coordinator::SubtaskId;
 use crate::deploy::{Built, JobContext, Share, Wires};
 use crate::protocol::{AttemptId, Deployment, Order, Peer, Report, TaskFailure, WrittenPart, run_mode};
 use flott_checkpoint::{CheckpointError, Root, StateWriter};
-use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, OperatorId};
 use flott_plan::JobGraph;
 use flott_runtime::element::Barrier;
 use flott_runtime::error::panic_text;
 use flott_runtime::exchange::{self, Exchange, ExchangeId};
 use flott_runtime::task::{TaskCommand, TaskDeployment, TaskEvent, TaskHandle, spawn};
-use flott_runtime::{FailureLabel, Registry, TaskError, failpoint};
+use flott_runtime::{FailureLabel, TaskError, failpoint};
 use flott_state::persist::ConfirmationTicket;
 use flott_state::{OperatorSnapshot, RunMode, StateError};
 use futures::FutureExt;
@@ -77,7 +76,7 @@ pub(super) async fn run(
     let here: Vec<SubtaskId> = subtasks_here(&deployment);
     let mut waiting = vec![];
     let built = {
-        let building = build(&manager.0.registry, &manager.0.clock, graph, deployment);
+        let building = build(&manager.0, graph, deployment);
         tokio::pin!(building);
         loop {
             tokio::select! {
@@ -87,6 +86,9 @@ pub(super) async fn run(
                         return here.into_iter().for_each(|id| listener(id, Report::Ended));
                     }
                     Some(Order::Release) | None => return,
+                    Some(Order::Task(_, TaskCommand::Fail(label, text))) => {
+                        return fail(&here, &listener, &TaskFailure::from(&TaskError::new(label, text)));
+                    }
                     Some(order) => waiting.push(order),
                 },
             }
@@ -173,7 +175,8 @@ fn connect(
         (exchange::Peer { id, address }, channels)
     });
     let told = manager.clone();
-    let fail = move |error: TaskError| told.order(id, Order::Tasks(TaskCommand::Fail(error.full_text())));
+    let fail =
+        move |error: TaskError| told.order(id, Order::Tasks(TaskCommand::Fail(error.label(), error.full_text())));
     Ok(Some(service.open(
         exchange_id,
         here,
@@ -200,19 +203,14 @@ pub(super) fn fail(here: &[SubtaskId], listener: &Listener, failure: &TaskFailur
 }
 
 /// Reads state and builds the tasks.
-async fn build(
-    registry: &Arc<Registry>,
-    clock: &SharedClock,
-    graph: JobGraph,
-    deployment: Deployment,
-) -> Result<Built, TaskFailure> {
+async fn build(manager: &Inner, graph: JobGraph, deployment: Deployment) -> Result<Built, TaskFailure> {
     let ctx = JobContext {
         job_id: deployment.id.job,
         options: Arc::new(deployment.plan.options.clone()),
         plan: deployment.plan,
         graph: Arc::new(graph),
-        registry: registry.clone(),
-        clock: clock.clone(),
+        registry: manager.registry.clone(),
+        clock: manager.clock.clone(),
         generation: deployment.id.generation,
     };
     let (sources, states, metrics) = match deployment.within {
@@ -234,6 +232,7 @@ async fn build(
         placement: deployment.placement,
         here: deployment.here,
         slots: deployment.slots,
+        slot_bytes: manager.slot_bytes,
         metrics,
     };
     ctx.build(deployment.id.attempt, &share, &sources, states)

@@ -17,11 +17,11 @@ use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};
 use crate::stats::TaskView;
 use flott_core::clock::SharedClock;
 use flott_runtime::Registry;
-use flott_runtime::TaskError;
 use flott_runtime::error::panic_text;
 use flott_runtime::exchange::ExchangeService;
 use flott_runtime::metrics::TaskReading;
 use flott_runtime::task::TaskCommand;
+use flott_runtime::{FailureLabel, TaskError};
 use futures::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -41,13 +41,44 @@ struct Inner {
     /// How other TaskManagers reach this one; none if there are no others.
     exchange: Option<ExchangeService>,
     attempts: Mutex<HashMap<AttemptId, Running>>,
+    /// Memory of a slot for state that is bounded, if the process has a bound.
+    slot_bytes: Option<u64>,
 }
 
 /// An attempt's share that runs here.
 struct Running {
+    here: Vec<SubtaskId>,
     inbox: UnboundedSender<Order>,
     counters: Counters,
     watched: Arc<Mutex<Watched>>,
+}
+
+impl Running {
+    /// What its tasks hold, in bytes; of one that is still reading its state nobody knows, and it may be anything.
+    fn state_bytes(&self) -> i64 {
+        let sum = |tasks: &Vec<TaskView>| tasks.iter().map(|(_, _, metrics)| metrics.state_bytes.get()).sum();
+        self.counters.get().map_or(i64::MAX, sum)
+    }
+
+    /// The subtask that holds the most, and that as people say it.
+    fn largest_state(&self, id: AttemptId) -> (Option<SubtaskId>, String) {
+        let Some(tasks) = self.counters.get() else {
+            return (self.here.first().copied(), format!("{id} is reading its state"));
+        };
+        let largest = tasks.iter().max_by_key(|(_, _, metrics)| metrics.state_bytes.get());
+        let Some((subtask, info, metrics)) = largest else {
+            return (None, String::new());
+        };
+        let held = format!(
+            "{} mb are state of '{}' ({}/{}) of job '{}'",
+            metrics.state_bytes.get() >> 20,
+            info.task_name,
+            info.subtask + 1,
+            info.parallelism,
+            info.job_name
+        );
+        (Some(*subtask), held)
+    }
 }
 
 /// Who hears of an attempt.
@@ -67,11 +98,22 @@ type Counters = Arc<OnceLock<Vec<TaskView>>>;
 impl TaskManager {
     /// A TaskManager that runs the kinds of `registry`; `exchange` joins it with others.
     pub fn new(registry: Arc<Registry>, clock: SharedClock, exchange: Option<ExchangeService>) -> Self {
+        Self::bounded(registry, clock, exchange, None)
+    }
+
+    /// The same where state that can be bounded has so many bytes in each slot, unless the job says how many.
+    pub fn bounded(
+        registry: Arc<Registry>,
+        clock: SharedClock,
+        exchange: Option<ExchangeService>,
+        slot_bytes: Option<u64>,
+    ) -> Self {
         Self(Arc::new(Inner {
             registry,
             clock,
             exchange,
             attempts: Mutex::default(),
+            slot_bytes,
         }))
     }
 
@@ -88,7 +130,9 @@ impl TaskManager {
         let (id, counters) = (deployment.id, Counters::default());
         let held = deployment.within.is_none().then(|| HeldAttempt::of(&deployment));
         let watched = Arc::new(Mutex::new(Watched { listener, held }));
+        let here = attempt::subtasks_here(&deployment);
         let running = Running {
+            here: here.clone(),
             inbox: sender,
             counters: counters.clone(),
             watched: watched.clone(),
@@ -102,7 +146,7 @@ impl TaskManager {
             (watched.listener)(subtask, report);
         });
         self.attempts().insert(id, running);
-        let (manager, here) = (self.clone(), attempt::subtasks_here(&deployment));
+        let manager = self.clone();
         tracing::info!(job = %id.job, attempt = id.attempt, "Received {} tasks of {id}.", here.len());
         tokio::spawn(async move {
             let running = attempt::run(&manager, deployment, listener.clone(), inbox, &counters);
@@ -122,6 +166,18 @@ impl TaskManager {
             }
             let _ = running.inbox.send(order);
         }
+    }
+
+    /// Fails the attempt whose state takes the most memory here, but for those that are `spared`: which one, if there is one. `why` makes the
+    /// cause of what is said of that state.
+    pub fn fail_largest(&self, spared: &[AttemptId], why: impl FnOnce(&str) -> String) -> Option<AttemptId> {
+        let attempts = self.attempts();
+        let candidates = attempts.iter().filter(|(id, _)| !spared.contains(id));
+        let (id, running) = candidates.max_by_key(|(id, running)| (running.state_bytes(), **id))?;
+        let (subtask, holder) = running.largest_state(*id);
+        let command = TaskCommand::Fail(FailureLabel::Resources, why(&holder));
+        let _ = running.inbox.send(Order::Task(subtask?, command));
+        Some(*id)
     }
 
     /// Everything that runs here, for a JobManager that may take it over; what its tasks tell from now on `listener` hears.

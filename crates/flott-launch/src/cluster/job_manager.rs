@@ -9,6 +9,7 @@ use crate::stop::say;
 use flott_cluster::dispatcher::{Application, ApplicationEnd, Dispatcher};
 use flott_cluster::high_availability::jobs::JobStore;
 use flott_cluster::high_availability::{Candidate, HighAvailability};
+use flott_cluster::memory::{self, MemoryLimit};
 use flott_cluster::rpc::{JobManagerPort, RpcSettings, is_loopback, port};
 use flott_cluster::slot_pool::SlotPool;
 use flott_cluster::{ClusterError, JobHandle, liveness, report};
@@ -22,6 +23,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+
+/// Between two warnings of little memory.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where jobs keep their checkpoints that do not say where.
 const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
@@ -63,6 +67,23 @@ pub async fn run_application(
     ended.ok_or(LaunchError::Interrupted { job })
 }
 
+/// Says that memory ends; there is nothing here that could be given up.
+fn warn_of_memory(limit: MemoryLimit) -> impl FnMut(u64) {
+    let mut until = None;
+    move |used| {
+        let now = Instant::now();
+        if until.is_some_and(|until| now < until) {
+            return;
+        }
+        until = Some(now + WARN_AGAIN);
+        tracing::warn!(
+            used_bytes = used,
+            %limit,
+            "the JobManager's memory is nearly used up: give it more, keep checkpoints outside of it ('execution.checkpointing.dir'), or run fewer jobs"
+        );
+    }
+}
+
 /// The one job of a JobManager.
 struct Alone {
     application: Application,
@@ -85,6 +106,8 @@ async fn run(
     {
         settings.job_manager_port = port;
     }
+    let limit = MemoryLimit::of_job_manager(&options)?;
+    memory::watch(limit, warn_of_memory(limit)).map_err(LaunchError::Watch)?;
     let access = Access::from_options(&options)?;
     let rest = listen(&options, &access).await?;
     let rest_address = rest.local_addr().map_err(LaunchError::Rest)?;
@@ -94,7 +117,7 @@ async fn run(
     let (role, roles) = watch::channel(Role::Standby(None));
     let shown = roles.clone();
     let pages = move || match &*shown.borrow() {
-        Role::Leading(dispatcher) => report::job_manager_pages(dispatcher),
+        Role::Leading(dispatcher) => report::job_manager_pages(dispatcher, &limit),
         Role::Standby(_) => vec![],
     };
     let asked = roles.clone();

@@ -7,15 +7,16 @@ use crate::signals::StopSignal;
 use crate::stop::say;
 use flott_cluster::high_availability::HighAvailability;
 use flott_cluster::liveness;
+use flott_cluster::memory::{self, MemoryLimit, managed_per_slot};
 use flott_cluster::report::TaskManagerReporter;
-use flott_cluster::rpc::{self, Finding, RpcSettings, TaskManagerIdentity, is_loopback, port, process};
+use flott_cluster::rpc::{self, Finding, RpcSettings, TaskManagerIdentity, is_loopback, port};
 use flott_cluster::taskmanager::TaskManager;
 use flott_core::clock::SystemClock;
 use flott_core::{Fingerprint, Options};
 use flott_runtime::Registry;
 use flott_runtime::exchange::ExchangeService;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Runs a TaskManager until a signal ends it, or its JobManager says that the cluster is over. `program`: whose operators `registry` has, none:
 /// SQL's. Needs Tokio.
@@ -50,12 +51,16 @@ pub async fn run_task_manager(
     let exchange = ExchangeService::bind(bind_host, data_port, transport, secret);
     let exchange =
         exchange.map_err(|error| LaunchError::Place(format!("taskmanager.data.port: {}", error.full_text())))?;
+    let limit = MemoryLimit::of_task_manager(options)?;
     let identity = TaskManagerIdentity {
         program,
-        ..identity(options, exchange.address().port())?
+        ..identity(options, exchange.address().port(), &limit)?
     };
-    let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
-    let (shown, reporter) = (manager.clone(), Mutex::new(TaskManagerReporter::new(&identity.id)));
+    let slot_bytes = managed_per_slot(options, &limit, identity.slots)?;
+    let manager = TaskManager::bounded(registry, Arc::new(SystemClock), Some(exchange), slot_bytes);
+    keep_within(limit, &manager).map_err(LaunchError::Watch)?;
+    let reporter = TaskManagerReporter::new(&identity.id, limit);
+    let (shown, reporter) = (manager.clone(), Mutex::new(reporter));
     let pages = move || reporter.lock().unwrap_or_else(PoisonError::into_inner).pages(&shown);
     // Who asks before the first attempt to register is told so, too.
     liveness::process().set_ready(Err(rpc::UNREGISTERED.to_owned()));
@@ -81,8 +86,43 @@ pub async fn run_task_manager(
     }
 }
 
+/// How long a job that was failed for its memory has to give it back before the next one fails.
+const RELIEF: Duration = Duration::from_secs(2);
+
+/// Fails the largest job where memory ends, so that the process lives, and with it the others.
+fn keep_within(limit: MemoryLimit, manager: &TaskManager) -> std::io::Result<()> {
+    let manager = manager.clone();
+    let (mut failed, mut until) = (vec![], Instant::now());
+    memory::watch(limit, move |used| {
+        let now = Instant::now();
+        if now < until {
+            return;
+        }
+        if now > until + RELIEF {
+            failed.clear();
+        }
+        until = now + RELIEF;
+        let why = |holder: &str| {
+            format!(
+                "the TaskManager's memory is used up: {} mb of {limit}, of which {holder}. Give it more memory or the job more parallelism, keep less \
+                 (table.exec.state.ttl, a shorter window), or keep state on disk ('state.backend.type' = 'rocksdb')",
+                used >> 20
+            )
+        };
+        match manager.fail_largest(&failed, why) {
+            Some(attempt) => {
+                tracing::error!(used_bytes = used, %limit, %attempt, "memory is used up: the job with the largest state fails");
+                failed.push(attempt);
+            }
+            None => {
+                tracing::warn!(used_bytes = used, %limit, "memory is used up, and no job is left that could give any back")
+            }
+        }
+    })
+}
+
 /// What it says of itself.
-fn identity(options: &Options, data_port: u16) -> Result<TaskManagerIdentity, LaunchError> {
+fn identity(options: &Options, data_port: u16, limit: &MemoryLimit) -> Result<TaskManagerIdentity, LaunchError> {
     let host_name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let id = match options.get("taskmanager.resource-id") {
         Some(id) => id.to_owned(),
@@ -96,7 +136,7 @@ fn identity(options: &Options, data_port: u16) -> Result<TaskManagerIdentity, La
         host: options.get("taskmanager.host").unwrap_or_default().to_owned(),
         data_port,
         slots: options.positive("taskmanager.numberOfTaskSlots")?.unwrap_or(1),
-        memory_bytes: process::available_bytes(),
+        memory_bytes: limit.bytes,
         program: None,
         registration_timeout: Duration::from_millis(patience_ms.max(0) as u64),
     })

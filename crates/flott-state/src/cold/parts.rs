@@ -20,8 +20,9 @@ use flott_core::{CheckpointId, KeyGroup, KeyGroupRange};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// Bytes of the store that become one run: what a part costs in memory, about twice, and what a restore reads at once.
-const PART_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of the store that become one run: what a part costs in memory, three times with its rows and its encoding, for each subtask at once, and
+/// what a restore reads at once.
+const PART_BYTES: usize = 4 * 1024 * 1024;
 /// Markers that are followed in one get.
 const MARKERS_AT_ONCE: usize = 128;
 
