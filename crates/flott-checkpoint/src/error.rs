@@ -230,6 +230,11 @@ impl CheckpointError {
         )
     }
 
+    /// Whether the store did not say what is there: another time it may.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Io { .. }) && !self.is_not_found()
+    }
+
     /// Whether a file exists that was to be created.
     pub fn is_exists(&self) -> bool {
         matches!(

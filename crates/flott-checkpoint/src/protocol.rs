@@ -6,7 +6,8 @@
 //!    are fenced and may write no manifest, commit nothing and delete nothing.
 //! 2. **Base.** A leader that restores a checkpoint first says which (`base-N-…`). From then on every manifest of an earlier
 //!    generation that is not part of that checkpoint's past is void: a fenced leader may have completed it after the new one
-//!    looked, and what it prepared in sinks has been given up since.
+//!    looked, and what it prepared in sinks has been given up since. One that starts from nothing because there is nothing says so, too
+//!    (`base-N-g0-0`).
 //! 3. **Complete.** A checkpoint exists when its manifest does. A leader looks at the claims, puts the manifest, and looks again;
 //!    only if it still leads it may commit. Whoever claims in between sees the manifest, or is seen:
 //!
@@ -223,6 +224,8 @@ mod tests {
         let with_newer = [&with_base[..], &["chk-3/manifest-g2"]].concat();
         assert_eq!(facts(&with_newer).candidates(), [id(2, 3), id(1, 1)]);
         assert_eq!(facts(&with_newer).next_checkpoint(), 4);
+        let from_nothing = [&late[..], &["base-2-g0-0"]].concat();
+        assert!(facts(&from_nothing).candidates().is_empty());
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl CheckpointStore {
     /// names them. `None` if there is none at all.
     ///
     /// # Errors
-    /// If the store cannot be read, or every checkpoint is damaged.
+    /// If the store cannot be read, one file included, or every checkpoint is damaged.
     pub async fn latest(&self) -> Result<Option<Snapshot>, CheckpointError> {
         self.latest_but(&BTreeSet::new()).await
     }
@@ -168,6 +168,8 @@ impl CheckpointStore {
                 let error = match self.load(id, &facts).await {
                     Ok(snapshot) => return Ok(Some(snapshot)),
                     Err(error @ CheckpointError::UnknownVersion { .. }) => return Err(error),
+                    // Nobody knows whether it is damaged, and to go back behind what is committed would be to do it again.
+                    Err(error) if error.is_unanswered() => return Err(error),
                     Err(error) => error,
                 };
                 // A running job may have deleted it since it was listed; then there is a newer one.
@@ -292,7 +294,13 @@ impl Leader {
             self.store.root.put_own(&name, Bytes::from_static(b"\n")).await?;
             self.kept().manifests.push((id, base.manifest.files()));
         }
-        let facts = self.check_leadership().await?;
+        let mut facts = self.check_leadership().await?;
+        if base.is_none() && self.generation > 1 && facts.manifests.is_empty() {
+            // What sinks have open is given up: what an earlier leader still completes must not count.
+            let name = layout::base(self.generation, 0, 0);
+            self.store.root.put_own(&name, Bytes::from_static(b"\n")).await?;
+            facts = self.check_leadership().await?;
+        }
         Ok(facts.next_checkpoint())
     }
 

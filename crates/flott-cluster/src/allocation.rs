@@ -8,6 +8,7 @@ use crate::deploy::JobContext;
 use crate::error::ClusterError;
 use crate::requirements::{ResourceRequirements, SchedulerSettings};
 use crate::resources::{Allocation, HeldSlots, Slots};
+use crate::timer;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(crate) async fn allocate(
 ) -> Result<(JobContext, Allocation), ClusterError> {
     let has_run = had.is_some();
     let mut changes = slots.changes();
-    let started = Instant::now();
+    let started = timer::now();
     let settle = Duration::from_millis(settings.settle_ms.max(0) as u64);
     let mut enough_since = None;
     let mut is_told = false;
@@ -40,15 +41,15 @@ pub(crate) async fn allocate(
         let patience = patience(slots, settings, &wanted);
         let next_look = match wanted.fit(&ctx.graph, slots.available(ctx.job_id)) {
             Some(parallelism) => {
-                let settled = *enough_since.get_or_insert_with(Instant::now) + settle;
-                match parallelism == wanted.upper() || Instant::now() >= settled {
+                let settled = *enough_since.get_or_insert_with(timer::now) + settle;
+                match parallelism == wanted.upper() || timer::now() >= settled {
                     false => Some(settled),
                     true => {
                         let ctx = ctx.at(&parallelism);
                         if let Some(allocation) = slots.allocate(ctx.job_id, &ctx.slots_needed(), &mut had) {
                             return Ok((ctx, allocation));
                         }
-                        Some(Instant::now() + RETRY)
+                        Some(timer::now() + RETRY)
                     }
                 }
             }
@@ -60,7 +61,7 @@ pub(crate) async fn allocate(
                 // Who waits holds nothing: two jobs might each wait for what the other has.
                 drop(had.take());
                 let waits_for = wanted.least_slots(&ctx.graph);
-                if let Some(patience) = patience.filter(|patience| started.elapsed() >= *patience) {
+                if let Some(patience) = patience.filter(|patience| timer::now() - started >= *patience) {
                     return Err(too_few(waits_for, patience, slots, wanted.is_rigid()));
                 }
                 if !is_told {
@@ -71,6 +72,8 @@ pub(crate) async fn allocate(
             }
         };
         tokio::select! {
+            // In one order, so that a simulated run can be repeated.
+            biased;
             () = changed(changes.as_mut()) => {}
             () = changed(Some(&mut requirements)) => {}
             () = until(next_look) => {}
@@ -111,7 +114,7 @@ async fn changed<T>(changes: Option<&mut watch::Receiver<T>>) {
 
 async fn until(time: Option<Instant>) {
     match time {
-        Some(time) => tokio::time::sleep_until(time).await,
+        Some(time) => timer::sleep_until(time).await,
         None => pending().await,
     }
 }

@@ -4,6 +4,7 @@ use crate::coordinator::SubtaskId;
 use crate::deploy::JobContext;
 use crate::job_state::Failure;
 use crate::protocol::WrittenPart;
+use crate::timer;
 use bytes::Bytes;
 use flott_core::OperatorId;
 use flott_plan::NodeId;
@@ -86,7 +87,7 @@ async fn retried(committer: &SharedCommitter, listed: &[Bytes], way: Way) -> Res
             });
         }
         tracing::warn!(attempt, error = error.full_text(), "a commit failed and is tried again");
-        tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
+        timer::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
         attempt += 1;
     }
 }

@@ -7,8 +7,9 @@ use crate::job_master::{JobMaster, Message};
 use crate::job_state::{Event, Failure};
 use crate::placement::Placement;
 use crate::prepare::{Enumerated, Prepared};
-use crate::protocol::{AttemptId, Deployment, OperatorStates, Peer, Within};
+use crate::protocol::{Deployment, OperatorStates, Peer, Within};
 use crate::resources::GatewayListener;
+use crate::timer;
 use flott_checkpoint::SubtaskRestore;
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
@@ -63,11 +64,7 @@ impl JobMaster {
         let views = self.ctx.views(attempt);
         let allocation = prepared.allocation;
         let placement = Placement::from(allocation.placement(&self.ctx.graph));
-        let id = AttemptId {
-            job: self.ctx.job_id,
-            generation: self.ctx.generation,
-            attempt,
-        };
+        let id = self.attempt_id(attempt);
         let peers: Vec<Peer> = allocation.task_managers.iter().map(|t| t.peer.clone()).collect();
         let peers = Arc::new(peers);
         let write_to = match self.storage.is_in_memory() {
@@ -181,7 +178,7 @@ async fn discover(
     interval: Duration,
 ) -> Failure {
     loop {
-        tokio::time::sleep(interval).await;
+        timer::sleep(interval).await;
         if sender.is_closed() {
             // Nobody listens to a job that has ended, and what is told here neither.
             return pending().await;

@@ -14,6 +14,7 @@ use crate::error::ClusterError;
 use crate::high_availability::jobs::{JobRecord, JobStore, TakenOver};
 use crate::resources::{Slots, TaskManagerInfo};
 use crate::submit::{Accepted, JobHandle, Origin, Submission, accept, launch};
+use crate::timer;
 use flott_core::clock::SharedClock;
 use flott_core::{JobId, JobStatus, Options};
 use flott_runtime::Registry;
@@ -246,7 +247,7 @@ impl Dispatcher {
     }
 
     async fn recover(&self, job: &TakenOver) -> Result<(), ClusterError> {
-        let origin = Origin::TakenOver(job.record.job(), job.requested.clone());
+        let origin = Origin::TakenOver(job.record.job(), job.requested.clone(), job.begun);
         let accepted = self.accept(job.submission.clone(), origin).await?;
         let is_adopted = accepted.adopted.is_some();
         let job = self.launch(accepted, Some(job.record.clone()))?;
@@ -305,7 +306,7 @@ async fn recover_at_last(dispatcher: Weak<Inner>, job: TakenOver) {
     let (submission, record) = (&job.submission, &job.record);
     let mut pause = Duration::from_secs(1);
     loop {
-        tokio::time::sleep(pause).await;
+        timer::sleep(pause).await;
         let Some(inner) = dispatcher
             .upgrade()
             .filter(|inner| !inner.is_suspended.load(Ordering::SeqCst))

@@ -20,13 +20,14 @@ use crate::history::FailedTask;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
 use crate::liveness;
 use crate::prepare::{Prepared, prepare};
-use crate::protocol::{Order, Peer, Report, TaskFailure, WrittenPart};
+use crate::protocol::{AttemptId, Order, Peer, Report, TaskFailure, WrittenPart};
 use crate::requirements::{RequestedBounds, ResourceRequirements};
 use crate::rescaling::{RequirementsAnswer, Rescaling};
 use crate::resources::{Adopted, Heard, Slots};
 use crate::savepoint::{SavepointAnswer, WantedSavepoint};
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
+use crate::timer;
 use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, EventTime, JobStatus, OperatorId};
 use flott_plan::{JobGraph, NodeId};
@@ -248,7 +249,7 @@ impl JobMaster {
             let wait = next_time.map(|t| t.saturating_sub(self.ctx.clock.now_ms()).max(0) as u64);
             watched.waits();
             let message = match wait {
-                Some(wait_ms) => tokio::time::timeout(Duration::from_millis(wait_ms.min(60_000)), self.inbox.recv())
+                Some(wait_ms) => timer::timeout(Duration::from_millis(wait_ms.min(60_000)), self.inbox.recv())
                     .await
                     .ok()
                     .flatten(),
@@ -563,6 +564,7 @@ impl JobMaster {
         let (slots, mut status) = (self.slots.clone(), self.shown.status.subscribe());
         let (requirements, settings) = (self.shown.requirements.subscribe(), self.rescaling.settings.clone());
         let stats = self.stats.clone();
+        let (record, id) = (self.record.clone(), self.attempt_id(attempt));
         let needed = requirements.borrow().least_slots(&ctx.graph);
         stats.slots_requested(attempt, needed, self.ctx.subtasks());
         let failed = move |failure| Message::Fact(attempt, Event::PrepareFailed(failure));
@@ -573,13 +575,25 @@ impl JobMaster {
             }
             let allocation = async {
                 tokio::select! {
+                    // In one order, so that a simulated run can be repeated.
+                    biased;
                     allocation = allocate(&ctx, &*slots, requirements, &settings, had) => allocation,
                     _ = status.wait_for(|s| s.is_globally_terminal_state()) => {
                         Err(ClusterError::Resources("the job has ended".to_owned()))
                     }
                 }
             };
-            match prepare(&ctx, allocation, &storage, &sources, &committers, restore).await {
+            // Who settles what sinks have open ends all earlier attempts.
+            let prepared = async {
+                if let Some(record) = record
+                    && record.begins(id).await? == Noted::TakenOver
+                {
+                    let text = "the job runs under another JobManager by now";
+                    return Err(TaskError::new(FailureLabel::Infrastructure, text).fatal().into());
+                }
+                prepare(&ctx, allocation, &storage, &sources, &committers, restore).await
+            };
+            match prepared.await {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
                 Err(error) => {
                     let error = TaskError::from(error);
@@ -593,6 +607,14 @@ impl JobMaster {
             }
         };
         self.beside("the preparation of an attempt", work, failed);
+    }
+
+    pub(crate) fn attempt_id(&self, attempt: u64) -> AttemptId {
+        AttemptId {
+            job: self.ctx.job_id,
+            generation: self.ctx.generation,
+            attempt,
+        }
     }
 
     /// Runs what may call a user's code beside the master and sends what it gives; what `panicked` makes of a panic.
@@ -821,7 +843,7 @@ async fn note_end(record: Option<JobRecord>, status: JobStatus, clock: SharedClo
             Ok(noted) => return noted == Noted::Own,
             Err(error) => {
                 tracing::warn!(job = %record.job(), %status, %error, "the job's end could not be noted; tried again");
-                tokio::time::sleep(RETRY_NOTE).await;
+                timer::sleep(RETRY_NOTE).await;
             }
         }
     }

@@ -42,12 +42,15 @@ pub mod restore_check;
 pub mod rpc;
 mod savepoint;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod slot_pool;
 pub mod stats;
 pub mod stepped;
 mod storage;
 mod submit;
 pub mod taskmanager;
+mod timer;
 
 pub use error::ClusterError;
 pub use flott_core::JobStatus;

@@ -211,10 +211,11 @@ impl HeldAttempt {
         }
     }
 
-    /// Whether the attempt can go on from `newest`, the newest complete checkpoint of its job: it was taken in this attempt, and knows all
-    /// splits that its sources read.
+    /// Whether the attempt can go on from `newest`, the newest complete checkpoint of its job: it was taken in this attempt, and not in a later one of
+    /// which this TaskManager has not heard, and knows all splits that its sources read.
     pub fn goes_on_from(&self, newest: CheckpointId) -> bool {
-        let is_of_attempt = self.first_checkpoint.is_some_and(|first| first <= newest);
+        let is_of_attempt =
+            self.first_checkpoint.is_some_and(|first| first <= newest) && newest <= self.last_checkpoint;
         is_of_attempt && newest > self.splits_behind && !self.is_ending
     }
 }

@@ -73,8 +73,8 @@ pub trait Slots: Send + Sync {
     fn await_attempts_of(&self, _jobs: BTreeSet<JobId>) {}
 
     /// Waits, for a moment, for the TaskManagers that still run an attempt of this job, and gives it with their slots, if it can go on from
-    /// `newest`, its newest complete checkpoint. Otherwise they are told to give it up.
-    async fn adopt(&self, _job: JobId, _newest: Option<CheckpointId>) -> Option<Adopted> {
+    /// `newest`, its newest complete checkpoint, and is none before `least`. Otherwise they are told to give it up.
+    async fn adopt(&self, _job: JobId, _least: Option<AttemptId>, _newest: Option<CheckpointId>) -> Option<Adopted> {
         None
     }
 

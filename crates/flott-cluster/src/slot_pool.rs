@@ -9,6 +9,7 @@
 
 use crate::protocol::{AttemptId, HeldAttempt, Order};
 use crate::resources::{Adopted, Allocation, Deployed, HeldSlots, Slots, TaskManagerInfo, TaskManagerRef};
+use crate::timer;
 use async_trait::async_trait;
 use flott_core::clock::SharedClock;
 use flott_core::options::OptionError;
@@ -121,7 +122,7 @@ impl SlotPool {
             clock,
             timeout: Duration::from_millis(timeout_ms.max(0) as u64),
             spreads: mode.map_or(evenly, |mode| mode > 0),
-            started: Instant::now(),
+            started: timer::now(),
             state: Mutex::new(State {
                 awaited: Some(BTreeSet::new()),
                 ..State::default()
@@ -186,21 +187,24 @@ impl SlotPool {
             state.is_over = true;
             state.managers.iter().for_each(|m| m.reference.gateway.shut_down());
         }
-        let deadline = Instant::now() + patience;
+        let deadline = timer::now() + patience;
         let mut changes = self.0.changed.subscribe();
-        tokio::time::sleep(least).await;
+        timer::sleep(least).await;
         while !self.state().managers.is_empty() {
-            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+            if timer::timeout_at(deadline, changes.changed()).await.is_err() {
                 return;
             }
         }
     }
 
     /// Takes the newest attempt of a job over, if it can go on from its newest checkpoint.
-    fn take_over(&self, job: JobId, newest: Option<CheckpointId>) -> Outlook {
+    fn take_over(&self, job: JobId, least: Option<AttemptId>, newest: Option<CheckpointId>) -> Outlook {
         let mut state = self.state();
         let attempts = state.managers.iter().flat_map(|m| &m.held);
-        let Some(first) = attempts.filter(|held| held.id.job == job).max_by_key(|held| held.id) else {
+        let Some(first) = attempts
+            .filter(|held| held.id.job == job && least.is_none_or(|least| held.id >= least))
+            .max_by_key(|held| held.id)
+        else {
             return Outlook::NotYet;
         };
         let (id, peers) = (first.id, first.peers.clone());
@@ -418,11 +422,11 @@ impl Slots for SlotPool {
         self.0.changed.send_replace(());
     }
 
-    async fn adopt(&self, job: JobId, newest: Option<CheckpointId>) -> Option<Adopted> {
+    async fn adopt(&self, job: JobId, least: Option<AttemptId>, newest: Option<CheckpointId>) -> Option<Adopted> {
         let deadline = self.0.started + ADOPTION_PATIENCE;
         let mut changes = self.0.changed.subscribe();
         let adopted = loop {
-            match self.take_over(job, newest) {
+            match self.take_over(job, least, newest) {
                 Outlook::Adopted(adopted) => break Some(adopted),
                 Outlook::Never(why) => {
                     tracing::warn!(%job, "what runs of the job cannot be taken over: {why}");
@@ -430,7 +434,7 @@ impl Slots for SlotPool {
                 }
                 Outlook::NotYet => {}
             }
-            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+            if timer::timeout_at(deadline, changes.changed()).await.is_err() {
                 break None;
             }
         };
@@ -610,7 +614,7 @@ mod tests {
         let one = add_with(&pool, "one", 2, vec![held(1, 0), held(2, 0)]);
         pool.await_attempts_of(BTreeSet::from([JobId(1)]));
         assert_eq!(pool.task_managers()[0].free_slots, 1, "job 2 is nobody's");
-        let waiting = pool.adopt(JobId(1), Some(4));
+        let waiting = pool.adopt(JobId(1), None, Some(4));
         tokio::pin!(waiting);
         assert!(
             tokio::time::timeout(Duration::from_millis(10), &mut waiting)
@@ -631,6 +635,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_attempt_before_the_one_that_was_begun_last_is_given_up() {
+        let alone = |attempt: u64| {
+            let mut alone = held(1, 0);
+            Arc::make_mut(&mut alone.peers).truncate(1);
+            alone.id.attempt = attempt;
+            alone
+        };
+        for (attempt, goes_on) in [(2, false), (3, true)] {
+            let pool = pool(&[]).keeping_attempts();
+            let _one = add_with(&pool, "one", 1, vec![alone(attempt)]);
+            pool.await_attempts_of(BTreeSet::from([JobId(1)]));
+            let adopted = pool.adopt(JobId(1), Some(alone(3).id), Some(4)).await;
+            assert_eq!(adopted.is_some(), goes_on, "attempt {attempt}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_cannot_go_on_is_given_up() {
         let of = |bend: fn(&mut HeldAttempt)| {
             let mut bent = held(1, 0);
@@ -638,11 +659,12 @@ mod tests {
             bend(&mut bent);
             bent
         };
-        let cases: [(HeldAttempt, Option<CheckpointId>, bool); 6] = [
+        let cases: [(HeldAttempt, Option<CheckpointId>, bool); 7] = [
             (of(|_| {}), Some(4), true),
             (of(|_| {}), None, false),
             (of(|_| {}), Some(2), false),
             (of(|_| {}), Some(3), false),
+            (of(|_| {}), Some(6), false),
             (of(|held| held.is_ending = true), Some(5), false),
             (held(1, 0), Some(4), false),
         ];
@@ -650,7 +672,7 @@ mod tests {
             let pool = pool(&[]).keeping_attempts();
             let _one = add_with(&pool, "one", 1, vec![held.clone()]);
             pool.await_attempts_of(BTreeSet::from([JobId(1)]));
-            let adopted = pool.adopt(JobId(1), newest).await;
+            let adopted = pool.adopt(JobId(1), None, newest).await;
             assert_eq!(adopted.is_some(), goes_on, "{held:?} from {newest:?}");
             assert_eq!(pool.task_managers()[0].free_slots, usize::from(!goes_on));
         }

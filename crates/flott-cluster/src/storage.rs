@@ -16,6 +16,7 @@ use crate::prepare::read_split;
 use crate::protocol::{OperatorStates, WrittenPart};
 use crate::settings::{CheckpointSettings, Retention};
 use crate::submit::Restore;
+use crate::timer;
 use bytes::Bytes;
 use flott_checkpoint::{
     CheckpointError, CheckpointStore, ClusterEpoch, CoordinatorState, InlineBytes, Leader, Manifest, OperatorManifest,
@@ -141,6 +142,8 @@ impl Storage {
         epoch: Option<&ClusterEpoch>,
     ) -> Result<Self, ClusterError> {
         let store = match &settings.dir {
+            #[cfg(test)]
+            Some(dir) if let Some(root) = crate::simulation::root(dir) => CheckpointStore::of_root(&root, job_name),
             Some(dir) => CheckpointStore::open(dir, job_name, options).await?,
             None => CheckpointStore::of_root(&Root::in_memory(), job_name),
         };
@@ -236,7 +239,7 @@ impl Storage {
                     tracing::warn!(%error, "files that crashes and aborts left behind could not be deleted; tried again in a day");
                 }
                 drop(job);
-                tokio::time::sleep(SWEEP_EVERY).await;
+                timer::sleep(SWEEP_EVERY).await;
             }
         });
         Ok(())
@@ -287,6 +290,10 @@ impl Storage {
 
     /// Begins a savepoint below `dir`.
     pub(crate) async fn savepoint(&self, dir: &str) -> Result<Savepoint, CheckpointError> {
+        #[cfg(test)]
+        if let Some(root) = crate::simulation::root(dir) {
+            return Ok(Savepoint::within(&root, self.0.job_id));
+        }
         Savepoint::create(dir, self.0.job_id, &self.0.options).await
     }
 
@@ -391,6 +398,10 @@ impl Storage {
 
     /// Makes a checkpoint exist, and the newest. After an error that leaves open whether it exists, it is unsettled.
     pub(crate) async fn complete(&self, manifest: Manifest) -> Result<RestorePoint, CheckpointError> {
+        #[cfg(test)]
+        if crate::simulation::planted::commits_early() {
+            return Ok(self.before_it_is_durable(manifest));
+        }
         let mut attempt = 1;
         let permit = loop {
             let error = match self.0.leader.complete(&manifest).await {
@@ -406,7 +417,7 @@ impl Storage {
                 return Err(error);
             }
             tracing::warn!(attempt, %error, "a checkpoint's manifest could not be put and is tried again");
-            tokio::time::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
+            timer::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;
             attempt += 1;
         };
         let snapshot = Snapshot {

@@ -6,6 +6,7 @@ use crate::error::ClusterError;
 use crate::high_availability::jobs::JobRecord;
 use crate::job_master::{JobMaster, Message, Shown};
 use crate::job_state::JobMachine;
+use crate::protocol::AttemptId;
 use crate::requirements::{RequestedBounds, ResourceRequirements, Scheduler, SchedulerSettings, overridden};
 use crate::rescaling::Rescaling;
 use crate::resources::{Adopted, Slots, WithinProcess};
@@ -228,8 +229,8 @@ pub(crate) enum Origin {
     Submitted,
     /// The same, under an id that it always has.
     SubmittedAs(JobId),
-    /// Another leader has run it; the parallelism that users have asked for since it was submitted.
-    TakenOver(JobId, Option<RequestedBounds>),
+    /// Another leader has run it; the parallelism that users have asked for since it was submitted, and the last attempt that was noted.
+    TakenOver(JobId, Option<RequestedBounds>, Option<AttemptId>),
 }
 
 impl Origin {
@@ -261,13 +262,13 @@ pub(crate) async fn accept(
     let scheduling = SchedulerSettings::from_options(&options)?;
     let job_id = match &origin {
         Origin::Submitted => new_id(&plan, &clock),
-        Origin::SubmittedAs(id) | Origin::TakenOver(id, _) => *id,
+        Origin::SubmittedAs(id) | Origin::TakenOver(id, ..) => *id,
     };
     let storage = Storage::open(&settings, &options, &plan.name, job_id, epoch).await?;
     let is_taken_over = origin.is_taken_over();
-    let adopted = match is_taken_over {
-        true => adopt(slots, job_id, &storage).await?,
-        false => None,
+    let adopted = match &origin {
+        Origin::TakenOver(_, _, begun) => adopt(slots, job_id, *begun, &storage).await?,
+        Origin::Submitted | Origin::SubmittedAs(_) => None,
     };
     let (restore, adopted) = match adopted {
         Some((point, adopted)) => (Some(point), Some(adopted)),
@@ -321,7 +322,7 @@ pub(crate) async fn accept(
 /// What a job shall have: as it was submitted, or as users have asked for since.
 fn requirements_of(ctx: &JobContext, origin: &Origin, scheduler: Scheduler) -> ResourceRequirements {
     let submitted = ResourceRequirements::of(&ctx.plan, &ctx.graph, scheduler);
-    let Origin::TakenOver(job, Some(requested)) = origin else {
+    let Origin::TakenOver(job, Some(requested), _) = origin else {
         return submitted;
     };
     let requested = submitted.requested(&ctx.plan, &ctx.graph, requested);
@@ -348,11 +349,12 @@ fn new_id(plan: &Plan, clock: &SharedClock) -> JobId {
 async fn adopt(
     slots: &dyn Slots,
     job: JobId,
+    least: Option<AttemptId>,
     storage: &Storage,
 ) -> Result<Option<(RestorePoint, Adopted)>, ClusterError> {
     let newest = storage.newest_of_job().await?;
     let Some(adopted) = slots
-        .adopt(job, newest.as_ref().map(|point| point.manifest().checkpoint_id))
+        .adopt(job, least, newest.as_ref().map(|point| point.manifest().checkpoint_id))
         .await
     else {
         return Ok(None);

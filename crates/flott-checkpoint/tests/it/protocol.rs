@@ -1,6 +1,6 @@
 //! Crashes, lost answers and competing leaders at every call to the store.
 
-use crate::support::{JOB, operator, read_all, take};
+use crate::support::{JOB, manifest, operator, read_all, take};
 use bytes::Bytes;
 use flott_checkpoint::testing::{Fault, FaultyStore};
 use flott_checkpoint::*;
@@ -99,6 +99,51 @@ async fn nothing_that_was_committed_is_lost_wherever_a_process_dies() {
             assert!(latest.manifest.files().is_subset(&kept));
         }
     }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_the_store_does_not_show_is_not_skipped() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let leader = store(Arc::clone(&memory)).claim("test").await.unwrap();
+    leader.start_from(None).await.unwrap();
+    let (_, files) = take(&leader, 1, &[]).await.unwrap();
+    let (newest, _) = take(&leader, 2, &files).await.unwrap();
+    let (mut step, mut refused) = (0, 0);
+    loop {
+        step += 1;
+        let faulty = FaultyStore::new(Arc::clone(&memory), step, Fault::Refused);
+        match store(Arc::new(faulty.clone())).latest().await {
+            Ok(found) => assert_eq!(found.unwrap().id, Some(newest.id), "call {step}"),
+            Err(error) => {
+                assert!(error.is_unanswered(), "call {step}: {error}");
+                refused += 1;
+            }
+        }
+        if faulty.calls() < step {
+            break;
+        }
+    }
+    assert!(refused > 1, "{refused}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_comes_late_does_not_count_behind_a_start_from_nothing() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let clean = store(Arc::clone(&memory));
+    let early = clean.claim("early").await.unwrap();
+    early.start_from(None).await.unwrap();
+    let next = clean.claim("next").await.unwrap();
+    assert!(clean.latest().await.unwrap().is_none());
+    next.start_from(None).await.unwrap();
+    // It was on its way when its leader was overtaken.
+    let late = manifest(early.generation(), 1, &[]).encode().unwrap();
+    let place = layout::manifest(early.generation(), 1);
+    let folder = Root::of_store(memory, "", "memory").folder(&layout::job_folder(JOB));
+    folder.put_own(&place, late).await.unwrap();
+    assert!(clean.facts().await.unwrap().manifests.len() == 1);
+    assert!(clean.latest().await.unwrap().is_none());
+    let (first, _) = take(&next, 2, &[]).await.unwrap();
+    assert_eq!(clean.latest().await.unwrap().unwrap().id, Some(first.id));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 use super::{Dispatcher, is_of_process};
 use crate::error::ClusterError;
 use crate::submit::{JobHandle, Origin, Submission};
+use crate::timer;
 use flott_core::{Fingerprint, JobId, JobStatus};
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -116,7 +117,7 @@ impl Dispatcher {
             if let Some(handle) = self.job(job) {
                 break handle;
             }
-            tokio::time::sleep(LOOK).await;
+            timer::sleep(LOOK).await;
             // It may have ended under the leader before, or was given up.
             if let Some((name, status)) = self.kept_end(job).await? {
                 return Ok(ApplicationEnd {

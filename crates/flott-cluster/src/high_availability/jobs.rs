@@ -12,6 +12,7 @@
 
 use crate::error::ClusterError;
 use crate::high_availability::LeaderElection;
+use crate::protocol::AttemptId;
 use crate::requirements::RequestedBounds;
 use crate::submit::{Restore, Submission};
 use bytes::Bytes;
@@ -50,6 +51,18 @@ enum Entry {
     },
 }
 
+impl Entry {
+    /// Of the leader that has put it.
+    fn epoch(&self) -> u64 {
+        match self {
+            Self::Submitted { epoch, .. }
+            | Self::Taken { epoch }
+            | Self::Required { epoch, .. }
+            | Self::Ended { epoch, .. } => *epoch,
+        }
+    }
+}
+
 /// The logs of all jobs, for the leader of an epoch. Cloning shares them.
 #[derive(Clone)]
 pub struct JobStore {
@@ -63,6 +76,8 @@ pub struct JobStore {
 pub struct JobRecord {
     store: JobStore,
     job: JobId,
+    /// Whether an earlier leader has run it.
+    is_taken_over: bool,
     /// Number of the next entry.
     next: Arc<tokio::sync::Mutex<u64>>,
 }
@@ -73,6 +88,8 @@ pub struct TakenOver {
     pub submission: Submission,
     /// The parallelism that users have asked for since.
     pub requested: Option<RequestedBounds>,
+    /// The last attempt that was begun and noted: earlier ones go on no more.
+    pub begun: Option<AttemptId>,
     /// Its log.
     pub record: JobRecord,
 }
@@ -156,7 +173,7 @@ impl JobStore {
 
     /// The log of a job that has one entry.
     fn record(&self, job: JobId) -> JobRecord {
-        JobRecord::new(self.clone(), job, 1)
+        JobRecord::new(self.clone(), job, 1, false)
     }
 
     /// What is kept of a job; `None`: nothing, it was never submitted or is forgotten.
@@ -280,7 +297,8 @@ impl JobStore {
         Ok(Some(TakenOver {
             submission: self.submission(job).await?,
             requested: self.last_required(job, last).await?,
-            record: JobRecord::new(self.clone(), job, last + 1),
+            begun: self.begun(job).await?.into_iter().max(),
+            record: JobRecord::new(self.clone(), job, last + 1, true),
         }))
     }
 
@@ -314,6 +332,18 @@ impl JobStore {
         Ok(None)
     }
 
+    /// Attempts of a job that are noted.
+    async fn begun(&self, job: JobId) -> Result<Vec<AttemptId>, ClusterError> {
+        let names = self.names(job).await?;
+        Ok(names.iter().filter_map(|name| parse_begun(job, name)).collect())
+    }
+
+    /// What is kept of a job.
+    async fn names(&self, job: JobId) -> Result<Vec<String>, ClusterError> {
+        let files = self.root.folder(&job.to_string()).list().await?;
+        Ok(files.into_iter().map(|file| file.path).collect())
+    }
+
     async fn read(&self, job: JobId, number: u64) -> Result<Entry, ClusterError> {
         let path = path(job, number);
         let content = self.root.get(&path).await?;
@@ -339,6 +369,10 @@ impl JobStore {
 
     /// Deletes the log of a job that has ended; its end goes last.
     async fn forget(&self, job: JobId, last: u64) {
+        match self.begun(job).await {
+            Ok(begun) => self.forget_begun(begun).await,
+            Err(error) => tracing::debug!(%job, %error, "what is noted of a job that has ended stays"),
+        }
         for number in 0..=last {
             if let Err(error) = self.root.delete(&path(job, number)).await {
                 tracing::debug!(%job, %error, "the log of a job that has ended stays");
@@ -348,10 +382,55 @@ impl JobStore {
     }
 }
 
+impl JobStore {
+    async fn forget_begun(&self, attempts: Vec<AttemptId>) {
+        for id in attempts {
+            if let Err(error) = self.root.delete(&begun_path(id)).await {
+                tracing::debug!(attempt = %id, %error, "the note of an attempt stays");
+            }
+        }
+    }
+}
+
 impl JobRecord {
-    fn new(store: JobStore, job: JobId, next: u64) -> Self {
+    fn new(store: JobStore, job: JobId, next: u64, is_taken_over: bool) -> Self {
         let next = Arc::new(tokio::sync::Mutex::new(next));
-        Self { store, job, next }
+        Self {
+            store,
+            job,
+            is_taken_over,
+            next,
+        }
+    }
+
+    /// Notes that an attempt begins, before anything of earlier ones is given up: the next leader takes none of these over that still runs
+    /// somewhere. The first attempt of all needs no note.
+    ///
+    /// ```text
+    /// old leader    note the attempt ..... look at the log   (sees that the job is taken: gives nothing up)
+    /// new leader    take the job ......... look at the notes (sees the attempt: takes no earlier one over)
+    /// ```
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn begins(&self, id: AttemptId) -> Result<Noted, ClusterError> {
+        if id.attempt == 1 && !self.is_taken_over {
+            return Ok(Noted::Own);
+        }
+        let next = self.next.lock().await;
+        let store = &self.store;
+        store.root.put_own(&begun_path(id), Bytes::from_static(b"\n")).await?;
+        let names = store.names(self.job).await?;
+        let last = names.iter().filter_map(|name| name.parse::<u64>().ok()).max();
+        if let Some(last) = last.filter(|last| *last >= *next)
+            && store.read(self.job, last).await?.epoch() != store.epoch
+        {
+            return Ok(Noted::TakenOver);
+        }
+        let mut before: Vec<AttemptId> = names.iter().filter_map(|name| parse_begun(self.job, name)).collect();
+        before.retain(|noted| *noted < id);
+        store.forget_begun(before).await;
+        Ok(Noted::Own)
     }
 
     /// The job.
@@ -403,6 +482,20 @@ impl JobRecord {
 
 fn path(job: JobId, number: u64) -> String {
     format!("{job}/{number:06}")
+}
+
+fn begun_path(id: AttemptId) -> String {
+    format!("{}/begun-{}-{}", id.job, id.generation, id.attempt)
+}
+
+/// The attempt that a file of its job's folder notes.
+fn parse_begun(job: JobId, name: &str) -> Option<AttemptId> {
+    let (generation, attempt) = name.strip_prefix("begun-")?.split_once('-')?;
+    Some(AttemptId {
+        job,
+        generation: generation.parse().ok()?,
+        attempt: attempt.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -465,10 +558,24 @@ mod tests {
         // Who was paused while the next one took over ends nothing.
         assert_eq!(first.ended(JobStatus::Failed, 5).await.unwrap(), Noted::TakenOver);
         let wanted = RequestedBounds::from([(OperatorId(1), Bounds { lower: 1, upper: 4 })]);
+        let begun = |generation, attempt| AttemptId {
+            job: JobId(7),
+            generation,
+            attempt,
+        };
+        assert_eq!(first.begins(begun(1, 1)).await.unwrap(), Noted::Own);
+        assert!(stores[1].begun(JobId(7)).await.unwrap().is_empty(), "the first of all");
+        for id in [begun(1, 9), begun(1, 10), begun(2, 1)] {
+            assert_eq!(second.begins(id).await.unwrap(), Noted::Own);
+            assert_eq!(stores[1].begun(JobId(7)).await.unwrap(), [id]);
+        }
+        // Late, from who leads no more.
+        assert_eq!(first.begins(begun(1, 11)).await.unwrap(), Noted::TakenOver);
         assert_eq!(second.required(&RequestedBounds::new()).await.unwrap(), Noted::Own);
         assert_eq!(second.required(&wanted).await.unwrap(), Noted::Own);
         let third = stores[2].take_over(0).await.unwrap().pop().unwrap();
         assert_eq!(third.requested, Some(wanted.clone()));
+        assert_eq!(third.begun, Some(begun(2, 1)));
         assert_eq!(second.required(&wanted).await.unwrap(), Noted::TakenOver);
         let third = third.record;
         assert_eq!(third.ended(JobStatus::Finished, 10).await.unwrap(), Noted::Own);
@@ -479,7 +586,7 @@ mod tests {
         );
         assert_eq!(second.ended(JobStatus::Canceled, 11).await.unwrap(), Noted::TakenOver);
         assert!(stores[3].take_over(10).await.unwrap().is_empty());
-        assert_eq!(root.list().await.unwrap().len(), 6, "it is remembered");
+        assert_eq!(root.list().await.unwrap().len(), 8, "it is remembered");
         assert!(stores[3].take_over(11).await.unwrap().is_empty());
         assert!(root.list().await.unwrap().is_empty(), "it is forgotten");
     }

@@ -12,11 +12,12 @@
 use super::{Candidate, Leader, LeaderElection, Leadership};
 use crate::error::ClusterError;
 use crate::rpc::{RpcSettings, process_ended};
+use crate::timer::{self, sleep, timeout};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flott_checkpoint::{CheckpointError, Root};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 /// Between two looks of who waits for a first leader.
 const LOOK: Duration = Duration::from_millis(100);
@@ -61,13 +62,13 @@ impl LeaseElection {
             lease: self.lease,
             epoch,
             signs: 0,
-            renewed: Instant::now(),
+            renewed: timer::now(),
         }))
     }
 
     /// Waits until `leader` is not to be expected any more, or another leads.
     async fn silent(&self, leader: &Leader) -> Result<(), ClusterError> {
-        let (mut last, mut since) = (None, Instant::now());
+        let (mut last, mut since) = (None, timer::now());
         loop {
             if highest(&self.root).await? != Some(leader.epoch) {
                 return Ok(());
@@ -78,8 +79,8 @@ impl LeaseElection {
                 Err(error) => return Err(error.into()),
             };
             if sign != last {
-                (last, since) = (sign, Instant::now());
-            } else if since.elapsed() >= self.lease {
+                (last, since) = (sign, timer::now());
+            } else if timer::now() - since >= self.lease {
                 tracing::warn!("{leader} has given no sign of life for {} ms", self.lease.as_millis());
                 return Ok(());
             }
@@ -96,6 +97,8 @@ impl LeaderElection for LeaseElection {
             if let Some(leader) = &leader {
                 tracing::info!("standing by: {leader} leads");
                 tokio::select! {
+                    // In one order, so that a simulated run can be repeated.
+                    biased;
                     silent = self.silent(leader) => silent?,
                     () = process_ended(&leader.at.rpc_address, &self.settings) => {
                         tracing::warn!("{leader} has ended");
@@ -153,7 +156,7 @@ impl Leadership for Claim {
                 Ok(Some(newer)) => return format!("epoch {newer} has taken over"),
                 Ok(None) => {}
                 Err(error) => {
-                    if self.renewed.elapsed() >= self.lease {
+                    if timer::now() - self.renewed >= self.lease {
                         return format!(
                             "the leadership could not be renewed for {} ms: {error}",
                             self.lease.as_millis()
@@ -177,7 +180,7 @@ impl Claim {
         self.signs += 1;
         let sign = Bytes::from(format!("{}\n", self.signs));
         self.root.put_over(&name(SIGN, self.epoch), sign).await?;
-        self.renewed = Instant::now();
+        self.renewed = timer::now();
         Ok(None)
     }
 }

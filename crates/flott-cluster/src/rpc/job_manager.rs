@@ -197,13 +197,7 @@ async fn serve(
         ..offer
     };
     let (outbox, said_to_it) = unbounded_channel();
-    let gateway = Arc::new(Remote {
-        outbox: outbox.clone(),
-        watched: Mutex::new(Watched {
-            waiting: held.iter().map(|held| (held.id, vec![])).collect(),
-            ..Watched::default()
-        }),
-    });
+    let gateway = Arc::new(Remote::new(outbox.clone(), &held));
     let data_address = format!("{}:{}", offer.host, offer.data_port);
     let reference = TaskManagerRef {
         peer: Peer {
@@ -298,7 +292,7 @@ async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) ->
 }
 
 /// The way to a TaskManager in another process.
-struct Remote {
+pub(crate) struct Remote {
     outbox: UnboundedSender<FromJobManager>,
     watched: Mutex<Watched>,
 }
@@ -328,11 +322,23 @@ impl Watched {
 }
 
 impl Remote {
+    /// The way to one that has registered with what it holds.
+    pub(crate) fn new(outbox: UnboundedSender<FromJobManager>, held: &[HeldAttempt]) -> Self {
+        Self {
+            outbox,
+            watched: Mutex::new(Watched {
+                waiting: held.iter().map(|held| (held.id, vec![])).collect(),
+                ..Watched::default()
+            }),
+        }
+    }
+
     fn watched(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(&self, attempt: AttemptId, heard: Heard) {
+    /// Passes on what was heard of an attempt.
+    pub(crate) fn report(&self, attempt: AttemptId, heard: Heard) {
         let listener = {
             let mut watched = self.watched();
             if let Some(waiting) = watched.waiting.get_mut(&attempt) {
@@ -350,7 +356,8 @@ impl Remote {
         listener(heard);
     }
 
-    fn lost(&self, text: &str) {
+    /// Tells all who listen that the TaskManager is gone.
+    pub(crate) fn lost(&self, text: &str) {
         let attempts = {
             let mut watched = self.watched();
             watched.lost = Some(text.to_owned());

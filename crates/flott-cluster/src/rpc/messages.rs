@@ -50,7 +50,7 @@ pub(super) enum FromTaskManager {
 
 /// From a JobManager.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum FromJobManager {
+pub(crate) enum FromJobManager {
     Registered {
         /// Leadership of the JobManager; 0 without high availability.
         epoch: u64,

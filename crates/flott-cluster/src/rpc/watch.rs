@@ -24,6 +24,10 @@ enum Seen {
 /// Waits until the JobManager's process at `address` (host and port) has ended for certain: its connection broke or was never made, and twice
 /// its machine says that nobody listens there. Goes on waiting while that cannot be told. Cancel-safe.
 pub async fn process_ended(address: &str, settings: &RpcSettings) {
+    #[cfg(test)]
+    if let Some(ended) = crate::simulation::process_ended(address) {
+        return ended.await;
+    }
     let mut refusals = 0;
     loop {
         match look(address, settings).await {

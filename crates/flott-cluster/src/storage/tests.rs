@@ -98,3 +98,25 @@ async fn a_commit_that_comes_late_is_noted_for_its_own_checkpoint() {
         .unwrap();
     assert_eq!((found.id.unwrap().checkpoint, found.is_committed), (2, false));
 }
+
+impl Storage {
+    /// The bug that the simulation plants: a checkpoint counts while its manifest is still on its way.
+    pub(super) fn before_it_is_durable(&self, manifest: Manifest) -> RestorePoint {
+        let id = flott_checkpoint::SnapshotId {
+            generation: self.generation(),
+            checkpoint: manifest.checkpoint_id,
+        };
+        let (leader, written) = (self.0.leader.clone(), manifest.clone());
+        tokio::spawn(async move { drop(leader.complete(&written).await) });
+        let snapshot = Snapshot {
+            manifest,
+            root: self.root().clone(),
+            path: self.root().display(""),
+            id: Some(id),
+            is_committed: false,
+        };
+        let point = RestorePoint::new(snapshot, LoadedStates::new());
+        *lock(&self.0.newest) = Some(point.clone());
+        point
+    }
+}
