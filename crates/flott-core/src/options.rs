@@ -37,7 +37,7 @@ impl OptionError {
 #[serde(transparent)]
 pub struct Options(BTreeMap<String, String>);
 
-/// Whether values of this option must not be shown, by Flink's rule on words in the name.
+/// Whether values of this option must not be shown, by Flink's rule on words in the name; one that Flink shows is the password for ZooKeeper.
 pub fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     [
@@ -53,6 +53,7 @@ pub fn is_secret(key: &str) -> bool {
         "keystore.key",
         "fs.azure.account.key",
         "http-headers",
+        "zookeeper.client.authorization",
     ]
     .iter()
     .any(|w| key.contains(w))
@@ -268,6 +269,7 @@ mod tests {
             "fs.azure.account.key.store.blob.core.windows.net",
             "metrics.reporter.otel.http-headers",
             "security.ssl.Keystore.Key-password",
+            "high-availability.zookeeper.client.authorization",
         ] {
             assert!(is_secret(key), "{key}");
         }

@@ -9,6 +9,7 @@
 //! is put at once. Where that cannot be seen (a machine or a network that is gone, a process that hangs) the standby waits
 //! until the sign has not changed for the lease by its own clock: no two clocks are compared.
 
+use super::claims::{self, CLAIM, SIGN, highest, name};
 use super::{Candidate, Leader, LeaderElection, Leadership};
 use crate::error::ClusterError;
 use crate::rpc::{RpcSettings, process_ended};
@@ -21,9 +22,6 @@ use tokio::time::Instant;
 
 /// Between two looks of who waits for a first leader.
 const LOOK: Duration = Duration::from_millis(100);
-
-const CLAIM: &str = "claim-";
-const SIGN: &str = "sign-";
 
 /// An election in a folder.
 pub struct LeaseElection {
@@ -48,15 +46,9 @@ impl LeaseElection {
     }
 
     async fn claim(&self, epoch: u64, candidate: &Candidate) -> Result<Option<Claim>, ClusterError> {
-        let content = serde_json::to_vec(candidate)
-            .map_err(|e| ClusterError::Connection(format!("a claim of leadership cannot be written: {e}")))?;
-        match self.root.put_new(&name(CLAIM, epoch), Bytes::from(content)).await {
-            Ok(()) => {}
-            // Somebody else was quicker, or a retry found its own file: the next number is free either way.
-            Err(error) if error.is_exists() => return Ok(None),
-            Err(error) => return Err(error.into()),
+        if !claims::put(&self.root, epoch, candidate).await? {
+            return Ok(None);
         }
-        forget_before(&self.root, epoch).await;
         Ok(Some(Claim {
             root: self.root.clone(),
             lease: self.lease,
@@ -117,25 +109,33 @@ impl LeaderElection for LeaseElection {
     }
 
     async fn leader(&self) -> Result<Option<Leader>, ClusterError> {
-        loop {
-            let Some(epoch) = highest(&self.root).await? else {
-                return Ok(None);
-            };
-            let path = name(CLAIM, epoch);
-            let content = match self.root.get(&path).await {
-                Ok(content) => content,
-                // The next leader has deleted it since.
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let at = serde_json::from_slice(&content).map_err(|e| {
-                let place = self.root.display(&path);
-                ClusterError::Connection(format!(
-                    "{place} is no claim of leadership: {e}; delete it, or use another folder"
-                ))
-            })?;
-            return Ok(Some(Leader { epoch, at }));
-        }
+        leader_in(&self.root).await
+    }
+}
+
+/// Who has put the highest claim in a folder; `None`: nobody has.
+///
+/// # Errors
+/// If the store refuses, or the claim cannot be read.
+pub(super) async fn leader_in(root: &Root) -> Result<Option<Leader>, ClusterError> {
+    loop {
+        let Some(epoch) = highest(root).await? else {
+            return Ok(None);
+        };
+        let path = name(CLAIM, epoch);
+        let content = match root.get(&path).await {
+            Ok(content) => content,
+            // The next leader has deleted it since.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let at = serde_json::from_slice(&content).map_err(|e| {
+            let place = root.display(&path);
+            ClusterError::Connection(format!(
+                "{place} is no claim of leadership: {e}; delete it, or use another folder"
+            ))
+        })?;
+        return Ok(Some(Leader { epoch, at }));
     }
 }
 
@@ -182,34 +182,6 @@ impl Claim {
         self.root.put_over(&name(SIGN, self.epoch), sign).await?;
         self.renewed = timer::now();
         Ok(None)
-    }
-}
-
-fn name(kind: &str, epoch: u64) -> String {
-    format!("{kind}{epoch:020}")
-}
-
-fn epoch_of(path: &str, kind: &str) -> Option<u64> {
-    path.strip_prefix(kind)?.parse().ok()
-}
-
-/// The highest claim.
-async fn highest(root: &Root) -> Result<Option<u64>, CheckpointError> {
-    let files = root.list().await?;
-    Ok(files.iter().filter_map(|file| epoch_of(&file.path, CLAIM)).max())
-}
-
-/// Deletes what leaders before `epoch` have left.
-async fn forget_before(root: &Root, epoch: u64) {
-    let files = root.list().await.unwrap_or_default();
-    let of_earlier = |path: &str| {
-        let of = epoch_of(path, CLAIM).or_else(|| epoch_of(path, SIGN));
-        of.is_some_and(|of| of < epoch)
-    };
-    for file in files.iter().filter(|file| of_earlier(&file.path)) {
-        if let Err(error) = root.delete(&file.path).await {
-            tracing::debug!(%error, "a claim of an earlier leader stays");
-        }
     }
 }
 

@@ -8,10 +8,13 @@
 //! harm. A job's checkpoints belong to the highest claim of their folder ([`flott_checkpoint`]), a job's end is an entry of its log
 //! that only one process can append ([`jobs`]), and a TaskManager obeys nobody of an earlier epoch than the one that it has seen.
 //!
-//! Kinds of election stand behind [`LeaderElection`]: [`lease`] needs a folder and nothing else.
+//! Kinds of election stand behind [`LeaderElection`]: [`lease`] needs a folder and nothing else, [`zookeeper`] a ZooKeeper beside it. Epochs come from
+//! the folder under both (`claims.rs`).
 
+mod claims;
 pub mod jobs;
 pub mod lease;
+pub mod zookeeper;
 
 use crate::error::ClusterError;
 use crate::rpc::RpcSettings;
@@ -22,8 +25,13 @@ use flott_core::options::OptionError;
 use lease::LeaseElection;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
+use zookeeper::ZooKeeperElection;
+
+/// Which kind of election, and what it was called in older versions of Flink.
+const TYPE: [&str; 2] = ["high-availability.type", "high-availability"];
 
 /// How long a leader may be silent before a standby takes over that cannot see that its process has ended.
 const LEASE_MS: i64 = 5_000;
@@ -66,6 +74,12 @@ pub trait LeaderElection: Send + Sync {
     /// # Errors
     /// If it cannot be asked.
     async fn leader(&self) -> Result<Option<Leader>, ClusterError>;
+
+    /// Waits until somebody leads with a later epoch than `epoch`. Never ends where the election tells nothing by itself, but has to be asked.
+    /// Cancel-safe.
+    async fn later_than(&self, _epoch: u64) -> Leader {
+        pending().await
+    }
 }
 
 /// What a leader has, until it is lost.
@@ -89,33 +103,133 @@ pub struct HighAvailability {
     pub checkpoint_dir: String,
 }
 
+/// Kinds of election.
+enum Kind {
+    Filesystem,
+    ZooKeeper,
+}
+
+impl Kind {
+    /// What the options ask for; `None`: they ask for none, which is the default.
+    fn of(options: &Options) -> Result<Option<Self>, OptionError> {
+        let key = TYPE.into_iter().find(|key| options.get(key).is_some());
+        let kind = match key {
+            Some(key) => options.one_of(key, &["NONE", "FILESYSTEM", "ZOOKEEPER"])?,
+            None => None,
+        };
+        Ok(match kind {
+            Some(1) => Some(Self::Filesystem),
+            Some(2) => Some(Self::ZooKeeper),
+            _ => None,
+        })
+    }
+}
+
+/// The folder of the cluster in `high-availability.storageDir`.
+fn dir(options: &Options) -> Result<String, OptionError> {
+    let dir = options.get("high-availability.storageDir").ok_or_else(|| {
+        let allowed =
+            "a folder that all JobManagers and TaskManagers reach: a path of this machine, or s3://bucket/path";
+        OptionError::new("high-availability.storageDir", "(unset)", allowed)
+    })?;
+    let cluster = options.get("high-availability.cluster-id").unwrap_or("default");
+    Ok(format!("{}/{}", dir.trim_end_matches('/'), cluster.trim_matches('/')))
+}
+
+fn open(options: &Options) -> Result<Root, ClusterError> {
+    Ok(Root::open(&dir(options)?, options)?)
+}
+
+/// Where leaders put their claims.
+fn leaders(root: &Root) -> Root {
+    root.folder("leader")
+}
+
+fn election(
+    kind: &Kind,
+    options: &Options,
+    claims: Root,
+    settings: RpcSettings,
+) -> Result<Arc<dyn LeaderElection>, ClusterError> {
+    match kind {
+        Kind::Filesystem => {
+            let lease_ms = options
+                .duration_ms("high-availability.lease-duration")?
+                .unwrap_or(LEASE_MS);
+            let lease = Duration::from_millis(lease_ms.max(1) as u64);
+            Ok(Arc::new(LeaseElection::new(claims, lease, settings)))
+        }
+        Kind::ZooKeeper => Ok(Arc::new(ZooKeeperElection::from_options(options, claims, settings)?)),
+    }
+}
+
 impl HighAvailability {
-    /// Reads the options; `None` with `high-availability.type: NONE`, which is the default.
+    /// Whether the options ask for any.
+    ///
+    /// # Errors
+    /// If they ask for a kind that there is not.
+    pub fn is_asked_for(options: &Options) -> Result<bool, OptionError> {
+        Ok(Kind::of(options)?.is_some())
+    }
+
+    /// Reads the options; `None` with `high-availability.type: NONE`, which is the default. Needs Tokio.
     ///
     /// # Errors
     /// If a value is wrong or missing, or the folder cannot be used.
     pub async fn from_options(options: &Options, settings: &RpcSettings) -> Result<Option<Self>, ClusterError> {
-        let kind = options.one_of("high-availability.type", &["NONE", "FILESYSTEM"])?;
-        if kind.unwrap_or(0) == 0 {
+        let Some(kind) = Kind::of(options)? else {
             return Ok(None);
-        }
-        let dir = options.get("high-availability.storageDir").ok_or_else(|| {
-            let allowed =
-                "a folder that all JobManagers and TaskManagers reach: a path of this machine, or s3://bucket/path";
-            OptionError::new("high-availability.storageDir", "(unset)", allowed)
-        })?;
-        let cluster = options.get("high-availability.cluster-id").unwrap_or("default");
-        let dir = format!("{}/{}", dir.trim_end_matches('/'), cluster.trim_matches('/'));
-        let root = Root::open(&dir, options)?;
+        };
+        let root = open(options)?;
+        let election = election(&kind, options, leaders(&root), settings.clone())?;
         root.probe().await?;
-        let lease_ms = options
-            .duration_ms("high-availability.lease-duration")?
-            .unwrap_or(LEASE_MS);
-        let lease = Duration::from_millis(lease_ms.max(1) as u64);
         Ok(Some(Self {
-            election: Arc::new(LeaseElection::new(root.folder("leader"), lease, settings.clone())),
+            election,
             jobs: root.folder("jobs"),
-            checkpoint_dir: format!("{dir}/checkpoints"),
+            checkpoint_dir: format!("{}/checkpoints", dir(options)?),
         }))
+    }
+
+    /// Who leads the cluster of these options, for who is no process of it; `None`: they ask for no high availability. Needs Tokio.
+    ///
+    /// # Errors
+    /// If a value is wrong or missing, it cannot be asked, or nobody leads.
+    pub async fn find_leader(options: &Options) -> Result<Option<Leader>, ClusterError> {
+        let leader = match Kind::of(options)? {
+            None => return Ok(None),
+            Some(Kind::Filesystem) => lease::leader_in(&leaders(&open(options)?)).await?,
+            Some(Kind::ZooKeeper) => zookeeper::leader_of(options).await?,
+        };
+        let nobody = || ClusterError::Connection("no JobManager leads by what high-availability.* says".to_owned());
+        leader.map(Some).ok_or_else(nobody)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_has_the_spellings_of_flink() {
+        let is_asked_for = |pairs: &[(&str, &str)]| HighAvailability::is_asked_for(&pairs.iter().copied().collect());
+        assert_eq!(is_asked_for(&[]), Ok(false));
+        for (key, value, is_one) in [
+            ("high-availability.type", "zookeeper", true),
+            ("high-availability.type", "ZOOKEEPER", true),
+            ("high-availability", "zookeeper", true),
+            ("high-availability", "filesystem", true),
+            ("high-availability.type", "none", false),
+        ] {
+            assert_eq!(is_asked_for(&[(key, value)]), Ok(is_one), "{key}: {value}");
+        }
+        let newer = [("high-availability", "zookeeper"), ("high-availability.type", "NONE")];
+        assert_eq!(is_asked_for(&newer), Ok(false), "the newer name counts");
+        let wrong = is_asked_for(&[("high-availability", "zoo-keeper")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            wrong.contains("'high-availability'") && wrong.contains("ZOOKEEPER"),
+            "{wrong}"
+        );
     }
 }

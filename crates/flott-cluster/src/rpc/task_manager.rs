@@ -13,6 +13,7 @@ use crate::taskmanager::{Listener, TaskManager};
 use flott_core::Fingerprint;
 use flott_runtime::failpoint;
 use flott_runtime::net::{self, WriteHalf};
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -278,16 +279,27 @@ impl Registrar<'_> {
         }
     }
 
-    /// Waits until a later leader is known than the one that is obeyed, which may hang with its connections open. Asked only where nothing
-    /// was heard of it.
+    /// Waits until a later leader is known than the one that is obeyed, which may hang with its connections open: because the election tells
+    /// so, or when it is asked.
     async fn overtaken(&self, is_heard: &AtomicBool) -> u64 {
+        let Finding::Leader(election) = &self.finding else {
+            return pending().await;
+        };
+        tokio::select! {
+            leader = election.later_than(self.epoch) => leader.epoch,
+            epoch = self.ask_for_later(is_heard) => epoch,
+        }
+    }
+
+    /// Asks only where nothing was heard of the leader that is obeyed.
+    async fn ask_for_later(&self, is_heard: &AtomicBool) -> u64 {
         let pause = (self.settings.heartbeat_interval * 2).min(self.settings.heartbeat_timeout / 2);
         loop {
             tokio::time::sleep(pause).await;
             if is_heard.swap(false, Ordering::Relaxed) {
                 continue;
             }
-            // Who cannot be asked has not overtaken anybody; without an election nobody ever does.
+            // Who cannot be asked has not overtaken anybody.
             if let Ok((_, epoch)) = self.finding.job_manager(self.settings).await
                 && epoch > self.epoch
             {

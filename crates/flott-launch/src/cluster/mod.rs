@@ -15,6 +15,7 @@ use crate::error::LaunchError;
 use crate::logging;
 use crate::stop::say;
 use flott_cluster::dispatcher::ApplicationEnd;
+use flott_cluster::high_availability::HighAvailability;
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::options::is_secret;
 use flott_core::{JobId, JobStatus, Options};
@@ -35,10 +36,8 @@ fn start_log(options: &Options) -> Result<(), LaunchError> {
 
 /// The id of an application's job: under high availability that of its cluster, so that whoever starts it again finds it, else a new one.
 pub fn application_job(options: &Options) -> JobId {
-    let is_available = options
-        .get("high-availability.type")
-        .is_some_and(|kind| !kind.eq_ignore_ascii_case("NONE"));
-    match is_available {
+    // A kind that there is not is refused where the process begins.
+    match HighAvailability::is_asked_for(options).unwrap_or(false) {
         true => {
             let cluster = options.get("high-availability.cluster-id").unwrap_or("default");
             JobId::of(&format!("application/{cluster}"))
