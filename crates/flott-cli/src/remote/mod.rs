@@ -21,7 +21,9 @@ pub use submit::run;
 pub use why::{WhyArgs, why};
 
 use crate::config::{self, ConfigArgs};
-use anyhow::{Result, bail};
+use crate::run::runtime;
+use anyhow::{Context, Result, bail};
+use flott_cluster::high_availability::HighAvailability;
 use flott_core::{JobId, Options};
 use http::JobManager;
 use std::path::PathBuf;
@@ -33,7 +35,7 @@ const DEFAULT_PORT: i64 = 8081;
 /// Which JobManager, and how its answer is printed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RemoteArgs {
-    /// The JobManager. Without it: the options rest.address and rest.port, else localhost:8081.
+    /// The JobManager. Without it: the one that leads by high-availability.*, else the options rest.address and rest.port, else localhost:8081.
     #[arg(short = 'm', long, value_name = "HOST:PORT")]
     pub jobmanager: Option<String>,
     /// Print JSON instead of text.
@@ -58,9 +60,15 @@ impl RemoteArgs {
     }
 }
 
-/// The JobManager that the command line names, else the options, else the default.
+/// The JobManager that the command line names, else the one that leads where there may be several, else that of the options, else the default.
 fn manager(given: Option<&str>, options: &Options) -> Result<JobManager> {
-    let manager = JobManager::at(place(given, options)?, options)?;
+    let leader = match given {
+        None if HighAvailability::is_asked_for(options)? => runtime()?.block_on(HighAvailability::find_leader(options)),
+        _ => Ok(None),
+    };
+    let leader = leader.context("who leads is not found; -m HOST:PORT names a JobManager")?;
+    let place = leader.map_or_else(|| place(given, options), |leader| Ok(leader.at.rest_address))?;
+    let manager = JobManager::at(place, options)?;
     if let Some(given) = given.filter(|given| given.starts_with("https://") && !manager.url().starts_with("https://")) {
         bail!(
             "-m {given}: for TLS set security.ssl.rest.enabled to true, and security.ssl.rest.ca to the CA of the JobManager's certificate"
@@ -89,20 +97,24 @@ fn place(given: Option<&str>, options: &Options) -> Result<String> {
     }
 }
 
-/// Where the JobManager of these options is, as a URL.
+/// Where the JobManager that is started with these options is, as a URL.
 ///
 /// # Errors
 /// If an option of how it is asked is wrong.
 pub fn url_of(options: &Options) -> Result<String> {
-    Ok(manager(None, options)?.url())
+    Ok(started(options)?.url())
 }
 
-/// What the JobManager of these options says of itself.
+/// What the JobManager that is started with these options says of itself, or who leads in its stead.
 ///
 /// # Errors
 /// If it is not there.
 pub fn overview(options: &Options) -> Result<serde_json::Value> {
-    crate::run::runtime()?.block_on(manager(None, options)?.get("/overview"))
+    runtime()?.block_on(started(options)?.get("/overview"))
+}
+
+fn started(options: &Options) -> Result<JobManager> {
+    JobManager::at(place(None, options)?, options)
 }
 
 /// A job's id as people type it.

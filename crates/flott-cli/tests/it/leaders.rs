@@ -4,32 +4,36 @@ use crate::cluster::{METRICS, behind, feed_rest, get, settle};
 use crate::support::{Running, flott, start_with, wait_for};
 use crate::trial::{From, Trial};
 
-/// JobManagers and TaskManagers that find each other by a folder.
-struct Leaders {
+/// The election by a folder.
+pub const BY_LEASE: [&str; 2] = [
+    "high-availability.type=FILESYSTEM",
+    "high-availability.lease-duration=2 s",
+];
+
+/// JobManagers and TaskManagers that find each other by an election.
+pub struct Leaders {
     options: Vec<String>,
-    job_managers: Vec<JobManager>,
+    pub job_managers: Vec<JobManager>,
     task_managers: Vec<Running>,
 }
 
-struct JobManager {
-    process: Running,
+pub struct JobManager {
+    pub process: Running,
     /// Where its REST answers.
-    rest: String,
+    pub rest: String,
 }
 
 impl Leaders {
     /// Two JobManagers and two TaskManagers of one slot; the JobManager that leads has these fail points.
-    fn start(trial: &Trial, failpoints: &str) -> Self {
+    pub fn start(trial: &Trial, election: &[&str], failpoints: &str) -> Self {
         let storage = format!("high-availability.storageDir={}", trial.path("ha"));
-        let options = [
-            "high-availability.type=FILESYSTEM",
-            &storage,
-            "high-availability.lease-duration=2 s",
-            "heartbeat.interval=500 ms",
-            METRICS,
-        ];
+        let options = [storage.as_str(), "heartbeat.interval=500 ms", METRICS];
         let mut leaders = Self {
-            options: options.map(str::to_owned).to_vec(),
+            options: election
+                .iter()
+                .chain(&options)
+                .map(|option| (*option).to_owned())
+                .collect(),
             job_managers: vec![],
             task_managers: vec![],
         };
@@ -53,7 +57,7 @@ impl Leaders {
         )
     }
 
-    fn add_job_manager(&mut self, failpoints: &str) {
+    pub fn add_job_manager(&mut self, failpoints: &str) {
         let process = self.spawn("jobmanager", &["rest.port=0", "jobmanager.rpc.port=0"], failpoints);
         assert!(
             wait_for(|| behind(&process.err(), "TaskManagers at ").is_some()),
@@ -65,7 +69,7 @@ impl Leaders {
     }
 
     /// Index of the one that leads.
-    fn leader(&self) -> Option<usize> {
+    pub fn leader(&self) -> Option<usize> {
         let leads = |one: &JobManager| get(&one.rest, "/overview").is_some_and(|text| text.contains("slots-total"));
         self.job_managers.iter().position(leads)
     }
@@ -80,12 +84,12 @@ impl Leaders {
     }
 
     /// Waits until another one leads.
-    fn await_leader(&self) -> &JobManager {
+    pub fn await_leader(&self) -> &JobManager {
         assert!(wait_for(|| self.leader().is_some()), "nobody leads\n{}", self.said());
         &self.job_managers[self.leader().unwrap()]
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         let job_managers = self.job_managers.iter().map(|one| one.process.err());
         let all: Vec<String> = job_managers
             .chain(self.task_managers.iter().map(Running::err))
@@ -93,7 +97,7 @@ impl Leaders {
         all.join("\n----\n")
     }
 
-    fn submit(&self, trial: &Trial) {
+    pub fn submit(&self, trial: &Trial) {
         // The command asks the one that stands by, which sends it to the other.
         let standby = self
             .job_managers
@@ -104,6 +108,21 @@ impl Leaders {
         let submitted = trial.start_with("2", From::Nothing, "", &["-d", "-m", rest]);
         submitted.ended().expect(0);
     }
+
+    /// What `flott list` prints that is told of the election, and of no JobManager.
+    pub fn listed(&self) -> String {
+        let options = self.options.iter().flat_map(|option| ["-D", option]);
+        let args: Vec<&str> = ["list"].into_iter().chain(options).collect();
+        flott(&args).expect(0).out
+    }
+
+    /// Feeds the rest, and panics unless each row is there once and the job runs.
+    pub fn finish(&self, trial: &Trial) {
+        trial.feed(2).join().unwrap();
+        assert_eq!(settle(trial), Ok(()), "{}", self.said());
+        let listed = self.listed();
+        assert!(listed.contains("(RUNNING)"), "{listed}");
+    }
 }
 
 /// The job has gone on in the tasks that ran.
@@ -112,10 +131,10 @@ fn assert_adopted(leader: &JobManager) {
     assert!(said.contains("is_adopted=true"), "{said}");
 }
 
-#[test]
-fn leaders_killed_at_any_time_let_tasks_run() {
+/// Kills who leads, twice, while records flow.
+pub fn kill_leaders(election: &[&str]) {
     let trial = Trial::to_topic();
-    let mut leaders = Leaders::start(&trial, "");
+    let mut leaders = Leaders::start(&trial, election, "");
     leaders.submit(&trial);
     for phase in 0..2 {
         let feeding = trial.feed(phase);
@@ -128,18 +147,19 @@ fn leaders_killed_at_any_time_let_tasks_run() {
         assert_adopted(leaders.await_leader());
         feeding.join().unwrap();
     }
-    trial.feed(2).join().unwrap();
-    assert_eq!(settle(&trial), Ok(()), "{}", leaders.said());
-    let rest = &leaders.await_leader().rest;
-    let listed = flott(&["list", "-m", rest]).expect(0).out;
-    assert!(listed.contains("(RUNNING)"), "{listed}");
+    leaders.finish(&trial);
+}
+
+#[test]
+fn leaders_killed_at_any_time_let_tasks_run() {
+    kill_leaders(&BY_LEASE);
 }
 
 #[test]
 fn leaders_killed_at_each_step_of_a_checkpoint() {
     for point in ["checkpoint-trigger", "checkpoint-complete", "checkpoint-commit"] {
         let trial = Trial::to_topic();
-        let mut leaders = Leaders::start(&trial, &format!("{point}=kill@2"));
+        let mut leaders = Leaders::start(&trial, &BY_LEASE, &format!("{point}=kill@2"));
         leaders.submit(&trial);
         let feeding = trial.feed(0);
         assert!(
@@ -152,10 +172,10 @@ fn leaders_killed_at_each_step_of_a_checkpoint() {
     }
 }
 
-#[test]
-fn a_leader_that_was_paused_does_no_harm() {
+/// Pauses who leads until another does, and longer.
+pub fn pause_leader(election: &[&str]) {
     let trial = Trial::to_topic();
-    let leaders = Leaders::start(&trial, "");
+    let leaders = Leaders::start(&trial, election, "");
     leaders.submit(&trial);
     let feeding = trial.feed(0);
     assert!(wait_for(|| !trial.rows().is_empty()), "{}", leaders.said());
@@ -173,10 +193,14 @@ fn a_leader_that_was_paused_does_no_harm() {
     let is_over = || paused.process.err().contains("leads no more");
     assert!(wait_for(is_over), "{}", leaders.said());
     feeding.join().unwrap();
-    trial.feed(2).join().unwrap();
-    assert_eq!(settle(&trial), Ok(()), "{}", leaders.said());
-    let listed = flott(&["list", "-m", &standby.rest]).expect(0).out;
+    leaders.finish(&trial);
+    let listed = leaders.listed();
     let id = listed.lines().find_map(|line| line.split(" : ").nth(1)).unwrap();
     let exceptions = get(&standby.rest, &format!("/jobs/{id}/exceptions")).unwrap();
     assert!(!exceptions.contains("taskName"), "nothing failed: {exceptions}");
+}
+
+#[test]
+fn a_leader_that_was_paused_does_no_harm() {
+    pause_leader(&BY_LEASE);
 }

@@ -32,3 +32,4 @@ mod support;
 mod tiers;
 mod trial;
 mod why;
+mod zookeeper;
