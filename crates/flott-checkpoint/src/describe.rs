@@ -8,6 +8,9 @@ use flott_core::{KeyGroupRange, Options};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
+/// Under what name rows in flight are described.
+const IN_FLIGHT: &str = "rows in flight";
+
 /// A checkpoint or savepoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotDescription {
@@ -139,6 +142,20 @@ fn describe_operator(operator: &OperatorManifest) -> OperatorDescription {
         state.rows += 1;
         state.bytes += entry.location.len();
         state.files += usize::from(entry.location.path().is_some());
+    }
+    for rows in operator.subtasks.iter().flat_map(|s| &s.in_flight) {
+        let state = entries.entry(IN_FLIGHT).or_insert_with(|| StateDescription {
+            name: IN_FLIGHT.to_owned(),
+            types: "on their way to the operator, overtaken by the barrier".to_owned(),
+            rows: 0,
+            bytes: 0,
+            slices: 0,
+            key_groups: Vec::new(),
+            files: 0,
+        });
+        state.rows += 1;
+        state.bytes += rows.location.len();
+        state.files += usize::from(rows.location.path().is_some());
     }
     OperatorDescription {
         id: operator.id.to_string(),

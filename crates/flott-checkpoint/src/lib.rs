@@ -37,12 +37,12 @@ pub use descriptor::{ColumnDescriptor, ColumnType, TableDescriptor};
 pub use error::{CheckpointError, IoCause};
 pub use local_folder::LocalFolder;
 pub use manifest::{
-    CoordinatorState, EntryRef, InlineBytes, Location, Manifest, OperatorManifest, OperatorPart, Redistribute, RunKind,
-    RunPart, RunRef, SnapshotKind, SubtaskManifest,
+    CoordinatorState, EntryRef, InFlightPlace, InFlightRef, InlineBytes, Location, Manifest, OperatorManifest,
+    OperatorPart, Redistribute, RunKind, RunPart, RunRef, SnapshotKind, SubtaskManifest,
 };
 pub use object_store::PutPayload;
 pub use protocol::{Facts, Leadership, SnapshotId};
-pub use restore::{SubtaskRestore, restore_plan};
+pub use restore::{InFlightShare, SubtaskRestore, restore_plan};
 pub use root::{ListedFile, Root};
 pub use snapshot::{Savepoint, Snapshot};
 pub use store::{CheckpointStore, ClusterEpoch, CommitPermit, Leader};

@@ -1,6 +1,7 @@
 //! What a checkpoint consists of: [`Manifest`], the one file that makes it exist.
 //!
-//! Format version 2, which knows runs of which only some key groups count ([`RunRef::within`]). A manifest is text of two lines, so that a person can read it and a tool can tell damage:
+//! Format version 3, which knows rows in flight ([`InFlightRef`]); manifests without any are written as version 2, which knows runs of
+//! which only some key groups count ([`RunRef::within`]), so that builds that know no more can read them. A manifest is text of two lines, so that a person can read it and a tool can tell damage:
 //!
 //! ```text
 //! {"format":"flott-checkpoint","version":2,"crc32c":"9a2b01ff","bytes":1234}
@@ -24,8 +25,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Version that this module writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 2;
+/// Newest version that this module writes and reads.
+pub const FORMAT_VERSION: u32 = 3;
+
+/// Version of manifests without rows in flight.
+const WITHOUT_IN_FLIGHT: u32 = 2;
 
 const FORMAT_NAME: &str = "flott-checkpoint";
 
@@ -118,6 +122,30 @@ pub struct SubtaskManifest {
     /// What a sink prepared and must be committed once the checkpoint exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub committables: Vec<InlineBytes>,
+    /// Rows on their way to the subtask, whose chain the operator is the first of, which the barrier has overtaken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_flight: Vec<InFlightRef>,
+}
+
+/// Rows in flight that one subtask recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlightRef {
+    /// Who recorded them.
+    pub place: InFlightPlace,
+    /// Checksum of the bytes.
+    pub crc32c: u32,
+    /// Where the bytes are, in a format of the runtime's own.
+    pub location: Location,
+}
+
+/// At which end of an exchange rows in flight were recorded. What the writer recorded is behind what the reader did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InFlightPlace {
+    /// By the reader: Flink's input channel state.
+    Input,
+    /// By the writer: Flink's result subpartition state.
+    Output,
 }
 
 /// State of one subtask of an operator, as the subtask reports it.
@@ -307,12 +335,23 @@ impl SubtaskManifest {
             .iter()
             .map(|r| &r.location)
             .chain(self.entries.iter().map(|e| &e.location))
+            .chain(self.in_flight.iter().map(|r| &r.location))
+    }
+
+    /// Whether there is anything to restore or to commit.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.entries.is_empty() && self.committables.is_empty() && self.in_flight.is_empty()
     }
 
     /// Bytes of its state.
     pub fn state_bytes(&self) -> u64 {
         let entries = self.entries.iter().map(|e| e.location.len());
-        self.runs.iter().map(RunRef::bytes).chain(entries).sum()
+        self.runs.iter().map(RunRef::bytes).chain(entries).sum::<u64>() + self.in_flight_bytes()
+    }
+
+    /// Bytes of rows in flight.
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.in_flight.iter().map(|r| r.location.len()).sum()
     }
 
     pub(crate) fn locations_mut(&mut self) -> impl Iterator<Item = &mut Location> {
@@ -320,19 +359,29 @@ impl SubtaskManifest {
             .iter_mut()
             .map(|r| &mut r.location)
             .chain(self.entries.iter_mut().map(|e| &mut e.location))
+            .chain(self.in_flight.iter_mut().map(|r| &mut r.location))
     }
 }
 
 impl OperatorManifest {
-    /// Adds what a subtask reports; subtasks are kept in order.
+    /// Adds what a subtask reports, or what others report of rows on their way to it; subtasks are kept in order.
     pub fn add(&mut self, part: OperatorPart) {
         for table in part.tables {
             if !self.tables.iter().any(|t| t.name == table.name) {
                 self.tables.push(table);
             }
         }
-        let place = self.subtasks.partition_point(|s| s.index < part.subtask.index);
-        self.subtasks.insert(place, part.subtask);
+        let subtask = part.subtask;
+        let place = self.subtasks.partition_point(|s| s.index < subtask.index);
+        match self.subtasks.get_mut(place).filter(|s| s.index == subtask.index) {
+            Some(same) => {
+                same.runs.extend(subtask.runs);
+                same.entries.extend(subtask.entries);
+                same.committables.extend(subtask.committables);
+                same.in_flight.extend(subtask.in_flight);
+            }
+            None => self.subtasks.insert(place, subtask),
+        }
     }
 
     /// Bytes of all its state.
@@ -362,7 +411,10 @@ impl Manifest {
         let body = serde_json::to_string(self).map_err(broken)?;
         let preamble = Preamble {
             format: FORMAT_NAME.to_owned(),
-            version: FORMAT_VERSION,
+            version: match self.has_in_flight() {
+                true => FORMAT_VERSION,
+                false => WITHOUT_IN_FLIGHT,
+            },
             crc32c: format!("{:08x}", crc32c::crc32c(body.as_bytes())),
             bytes: body.len(),
         };
@@ -421,6 +473,12 @@ impl Manifest {
             .iter()
             .flat_map(|o| &o.subtasks)
             .any(|s| !s.committables.is_empty())
+    }
+
+    /// Whether there are rows in flight.
+    pub fn has_in_flight(&self) -> bool {
+        let mut subtasks = self.operators.iter().flat_map(|o| &o.subtasks);
+        subtasks.any(|s| !s.in_flight.is_empty())
     }
 
     /// Bytes of all state.

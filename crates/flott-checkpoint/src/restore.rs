@@ -2,10 +2,11 @@
 //!
 //! Keyed state goes by key group: a subtask opens the runs that overlap its range, and reads of them what lies in it. Entries of operator state go as their
 //! [`Redistribute`] says; at an unchanged parallelism split entries stay where they were. Committables go to the subtasks in
-//! turn, each to one.
+//! turn, each to one. Rows in flight go where those went that they were on their way to; at another parallelism every subtask gets all, and
+//! keeps its own.
 
 use crate::error::CheckpointError;
-use crate::manifest::{EntryRef, InlineBytes, OperatorManifest, Redistribute, RunRef};
+use crate::manifest::{EntryRef, InFlightRef, InlineBytes, OperatorManifest, Redistribute, RunRef};
 use flott_core::KeyGroupRange;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +24,20 @@ pub struct SubtaskRestore {
     pub entries: Vec<EntryRef>,
     /// Its share of what sinks had prepared.
     pub committables: Vec<InlineBytes>,
+    /// Rows in flight of which it processes its part.
+    #[serde(default)]
+    pub in_flight: Vec<InFlightShare>,
+}
+
+/// Rows in flight, and where they were on their way to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InFlightShare {
+    /// The subtask before.
+    pub subtask: usize,
+    /// How many there were.
+    pub parallelism: usize,
+    /// The rows.
+    pub rows: InFlightRef,
 }
 
 /// Gives an operator's state to `parallelism` subtasks.
@@ -46,6 +61,7 @@ pub fn restore_plan(operator: &OperatorManifest, parallelism: usize) -> Result<V
             runs: Vec::new(),
             entries: Vec::new(),
             committables: Vec::new(),
+            in_flight: Vec::new(),
         })
         .collect();
     let is_same_parallelism = operator.parallelism == parallelism;
@@ -76,6 +92,17 @@ pub fn restore_plan(operator: &OperatorManifest, parallelism: usize) -> Result<V
                     }
                 }
             }
+        }
+        for rows in &old.in_flight {
+            let share = InFlightShare {
+                subtask: old.index,
+                parallelism: operator.parallelism,
+                rows: rows.clone(),
+            };
+            let gets_it = |new: &&mut SubtaskRestore| !is_same_parallelism || new.index == old.index;
+            plan.iter_mut()
+                .filter(gets_it)
+                .for_each(|s| s.in_flight.push(share.clone()));
         }
         for committable in &old.committables {
             plan[next_committable % parallelism]

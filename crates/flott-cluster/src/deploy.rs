@@ -1,14 +1,16 @@
 //! From a plan to the tasks of one attempt in one TaskManager: operators made by the registry, channels between subtasks, state to restore.
 
+use flott_checkpoint::OperatorManifest;
 use flott_core::clock::SharedClock;
 use flott_core::{Field, JobId, Options};
-use flott_plan::{JobGraph, Node, NodeId, Partitioning, Plan, Role, VertexId};
+use flott_plan::{JobGraph, Node, NodeId, Partitioning, Plan, Role, VertexEdge, VertexId};
 use flott_runtime::connector::WatermarkSpec;
 use flott_runtime::context::{OperatorContext, TaskInfo};
+use flott_runtime::exchange::in_flight::NewReader;
 use flott_runtime::exchange::network::WINDOW_BYTES;
 use flott_runtime::exchange::{
-    Incoming, InputGate, Outgoing, Receiver, RouterEdge, RowsForm, channel, encoded_channel, incoming_channel,
-    outgoing_channel,
+    EdgeReader, Incoming, InputGate, Outgoing, Receiver, Recorded, RouterEdge, RowsForm, Spread, channel,
+    encoded_channel, incoming_channel, outgoing_channel,
 };
 use flott_runtime::metrics::TaskMetrics;
 use flott_runtime::registry::FactoryContext;
@@ -16,11 +18,12 @@ use flott_runtime::sink::SinkOperator;
 use flott_runtime::source::EmitPolicy;
 use flott_runtime::task::{Head, SourceHead, TaskDeployment};
 use flott_runtime::{Batching, Operator, Registry, Source, TaskError, Waker};
-use flott_state::{BackendSettings, RestoredState, StateBackend};
+use flott_state::{BackendSettings, RestoredInFlight, RestoredState, StateBackend};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::coordinator::SubtaskId;
+use crate::error::ClusterError;
 use crate::placement::Placement;
 use crate::stats::TaskView;
 
@@ -261,6 +264,9 @@ impl JobContext {
                     .ok_or_else(|| TaskError::internal("a subtask without counters"))?
                     .clone();
                 let waker = waker.clone();
+                let in_flight = restored.get_mut(&(vertex.nodes[0], subtask));
+                let in_flight = in_flight.map(RestoredState::take_in_flight).unwrap_or_default();
+                let in_flight = self.rows_in_flight((vertex.id, subtask), &in_flight)?;
                 let mut contexts = vertex.nodes.iter().enumerate().map(|(index, id)| {
                     let node = &self.plan.nodes[*id];
                     OperatorContext {
@@ -286,7 +292,7 @@ impl JobContext {
                     (self.source_head(first, ctx, source, &settings)?, &vertex.nodes[1..])
                 } else {
                     let receivers = channels.receivers.remove(&(vertex.id, subtask)).unwrap_or_default();
-                    (Head::Gate(InputGate::new(receivers)), &vertex.nodes[..])
+                    (Head::Gate(InputGate::overtaken(receivers)), &vertex.nodes[..])
                 };
                 let operators = rest
                     .iter()
@@ -301,6 +307,7 @@ impl JobContext {
                     head,
                     operators,
                     edges,
+                    restored: in_flight,
                     flush_interval_ms,
                     waker,
                     clock,
@@ -311,6 +318,50 @@ impl JobContext {
         }
         let wires = channels.wires;
         Ok(Built { tasks, wires })
+    }
+
+    /// Whether rows in flight on their way to a node can be restored: it must be where they were recorded, at the head of its chain.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(crate) fn check_in_flight(&self, node: &Node, state: &OperatorManifest) -> Result<(), ClusterError> {
+        let is_head = self.graph.vertices.iter().any(|v| v.nodes.first() == Some(&node.id));
+        if is_head || state.subtasks.iter().all(|s| s.in_flight.is_empty()) {
+            return Ok(());
+        }
+        Err(ClusterError::Restore(format!(
+            "the checkpoint holds rows on their way to '{}', which has become a part of another operator's chain in this job: start it \
+             from a savepoint, which holds none, or with the chains that it had",
+            node.name
+        )))
+    }
+
+    /// What a subtask processes before anything new: its part of the rows in flight of the checkpoint that it starts from.
+    fn rows_in_flight(&self, id: SubtaskId, parts: &[RestoredInFlight]) -> Result<Vec<Recorded>, TaskError> {
+        if parts.is_empty() {
+            return Ok(vec![]);
+        }
+        let vertex = &self.graph.vertices[id.0];
+        let first = &self.plan.nodes[vertex.nodes[0]];
+        let inputs = self.graph.edges.iter().filter(|edge| edge.to == vertex.id);
+        let mut forms: BTreeMap<usize, RowsForm> = inputs.map(|edge| (edge.input, self.rows_form(edge))).collect();
+        if first.role == Role::Source {
+            forms.insert(0, self.registry.rows_form(first, 0));
+        }
+        let reader = NewReader {
+            subtask: id.1,
+            parallelism: vertex.parallelism,
+            max_parallelism: vertex.max_parallelism,
+            forms: &forms,
+        };
+        reader.rows_of(parts).map_err(|e| e.at(&first.name))
+    }
+
+    /// What an exchange carries: what the last node of its writer emits.
+    fn rows_form(&self, edge: &VertexEdge) -> RowsForm {
+        let last = self.graph.vertices[edge.from].nodes.last();
+        let form = last.map(|node| self.registry.rows_form(&self.plan.nodes[*node], edge.output));
+        form.unwrap_or_else(|| RowsForm::Columns(Arc::new([])))
     }
 
     /// Makes the operator of a node that is no source.
@@ -371,10 +422,12 @@ impl JobContext {
         let mut number = 0;
         for edge in &self.graph.edges {
             let (from, to) = (&self.graph.vertices[edge.from], &self.graph.vertices[edge.to]);
-            // A vertex sends what its last node emits.
-            let last = from.nodes.last().map(|n| &self.plan.nodes[*n]);
-            let form = last.map(|node| self.registry.rows_form(node, edge.output));
-            let form = form.unwrap_or_else(|| RowsForm::Columns(Arc::new([])));
+            let form = self.rows_form(edge);
+            let spread = Spread::of(&edge.partitioning).filter(|_| batching.barriers_overtake);
+            let reader = EdgeReader {
+                operator: self.plan.nodes[to.nodes[0]].operator_id,
+                input: edge.input,
+            };
             for writer in 0..from.parallelism {
                 let targets: Vec<usize> = match edge.partitioning {
                     Partitioning::Forward => vec![writer],
@@ -416,13 +469,14 @@ impl JobContext {
                     };
                     senders.extend(sender);
                     let of_reader = channels.receivers.entry((to.id, reader)).or_default();
-                    of_reader.extend(receiver.map(|receiver| (edge.input, receiver)));
+                    of_reader.extend(receiver.map(|receiver| (edge.input, spread, receiver)));
                 }
                 if !share.is_here((from.id, writer)) {
                     continue;
                 }
                 let mut routed = RouterEdge::new(edge.partitioning.clone(), senders, to.max_parallelism, writer)
-                    .of_output(edge.output);
+                    .of_output(edge.output)
+                    .read_by(reader);
                 if let Some(rows) = batching.rows {
                     routed = routed.joining(rows);
                 }
@@ -441,9 +495,12 @@ fn neighbours(writer: usize, writers: usize, readers: usize) -> Vec<usize> {
     (writer * readers / writers..(writer + 1) * readers / writers).collect()
 }
 
+/// A channel that a subtask reads, with its logical input, and where its rows go at another parallelism if barriers may overtake them.
+type Incomer = (usize, Option<Spread>, Receiver);
+
 #[derive(Default)]
 struct Channels {
     senders: HashMap<(VertexId, usize), Vec<RouterEdge>>,
-    receivers: HashMap<(VertexId, usize), Vec<(usize, Receiver)>>,
+    receivers: HashMap<(VertexId, usize), Vec<Incomer>>,
     wires: Wires,
 }

@@ -102,6 +102,35 @@ impl CheckpointRecord {
     pub fn duration_ms(&self, now_ms: i64) -> i64 {
         (self.ended_ms.unwrap_or(now_ms) - self.triggered_ms).max(0)
     }
+
+    /// The parts of all subtasks together.
+    pub fn sizes(&self) -> PartSizes {
+        let mut all = PartSizes::default();
+        self.vertices.values().for_each(|vertex| all += vertex.sizes);
+        all
+    }
+}
+
+/// What a subtask's part of a checkpoint is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PartSizes {
+    /// Its state, in bytes, rows in flight included.
+    pub state_bytes: u64,
+    /// Rows in flight, in bytes.
+    pub persisted_bytes: u64,
+    /// Rows that were let in between the first barrier and the last, in bytes.
+    pub processed_bytes: u64,
+    /// Whether its barrier has overtaken rows.
+    pub is_unaligned: bool,
+}
+
+impl std::ops::AddAssign for PartSizes {
+    fn add_assign(&mut self, other: Self) {
+        self.state_bytes += other.state_bytes;
+        self.persisted_bytes += other.persisted_bytes;
+        self.processed_bytes += other.processed_bytes;
+        self.is_unaligned |= other.is_unaligned;
+    }
 }
 
 /// What is durable of the subtasks of a vertex.
@@ -111,8 +140,8 @@ pub struct VertexProgress {
     pub acknowledged: usize,
     /// When the last of these became durable.
     pub last_ack_ms: Option<i64>,
-    /// Their state, in bytes.
-    pub bytes: u64,
+    /// Their parts together.
+    pub sizes: PartSizes,
 }
 
 /// Checkpoints of a job, over all attempts.
@@ -131,6 +160,8 @@ pub struct CheckpointHistory {
     pub last_failed: Option<CheckpointRecord>,
     durations_ms: VecDeque<i64>,
     sizes: VecDeque<i64>,
+    persisted_bytes: VecDeque<i64>,
+    processed_bytes: VecDeque<i64>,
 }
 
 impl CheckpointHistory {
@@ -162,6 +193,16 @@ impl CheckpointHistory {
         self.sizes.iter().copied().collect()
     }
 
+    /// Rows in flight of the last [`SUMMARIZED`] completed ones, in bytes.
+    pub fn persisted_bytes(&self) -> Vec<i64> {
+        self.persisted_bytes.iter().copied().collect()
+    }
+
+    /// Rows that were let in between first and last barriers of the last [`SUMMARIZED`] completed ones, in bytes.
+    pub fn processed_bytes(&self) -> Vec<i64> {
+        self.processed_bytes.iter().copied().collect()
+    }
+
     pub(crate) fn triggered(&mut self, id: CheckpointId, kind: &CheckpointKind, subtasks: usize, now_ms: i64) {
         push(
             &mut self.records,
@@ -189,8 +230,8 @@ impl CheckpointHistory {
         self.records.iter_mut().rev().find(|record| record.id == id)
     }
 
-    /// Notes that a subtask's part of so many bytes is durable.
-    pub(crate) fn acknowledged(&mut self, id: CheckpointId, subtask: SubtaskId, bytes: u64, now_ms: i64) {
+    /// Notes that a subtask's part is durable.
+    pub(crate) fn acknowledged(&mut self, id: CheckpointId, subtask: SubtaskId, sizes: PartSizes, now_ms: i64) {
         if let Some(record) = self.find(id) {
             record.acknowledged = (record.acknowledged + 1).min(record.subtasks);
             record.acknowledged_by.insert(subtask);
@@ -198,7 +239,7 @@ impl CheckpointHistory {
             let vertex = record.vertices.entry(subtask.0).or_default();
             vertex.acknowledged += 1;
             vertex.last_ack_ms = Some(now_ms);
-            vertex.bytes += bytes;
+            vertex.sizes += sizes;
         }
     }
 
@@ -217,6 +258,9 @@ impl CheckpointHistory {
         record.acknowledged_by.clear();
         let record = record.clone();
         push(&mut self.durations_ms, SUMMARIZED, record.duration_ms(now_ms));
+        let sizes = record.sizes();
+        push(&mut self.persisted_bytes, SUMMARIZED, sizes.persisted_bytes as i64);
+        push(&mut self.processed_bytes, SUMMARIZED, sizes.processed_bytes as i64);
         if was_given_up {
             self.failed = self.failed.saturating_sub(1);
             self.last_failed.take_if(|failed| failed.id == id);
@@ -359,8 +403,14 @@ mod tests {
             then: AfterBarrier::Continue,
         };
         history.triggered(1, &savepoint, 2, 100);
-        history.acknowledged(1, (3, 0), 7, 105);
-        history.acknowledged(1, (3, 1), 8, 110);
+        let part = |state_bytes, persisted_bytes| PartSizes {
+            state_bytes,
+            persisted_bytes,
+            processed_bytes: 1,
+            is_unaligned: persisted_bytes > 0,
+        };
+        history.acknowledged(1, (3, 0), part(7, 0), 105);
+        history.acknowledged(1, (3, 1), part(8, 3), 110);
         assert_eq!(
             (history.in_progress(), history.records[0].acknowledged_by.len()),
             (1, 2)
@@ -382,8 +432,13 @@ mod tests {
         let of_vertex = VertexProgress {
             acknowledged: 2,
             last_ack_ms: Some(110),
-            bytes: 15,
+            sizes: PartSizes {
+                processed_bytes: 2,
+                ..part(15, 3)
+            },
         };
+        assert_eq!(kept.sizes(), of_vertex.sizes);
+        assert_eq!((history.persisted_bytes()[0], history.processed_bytes()[0]), (3, 2));
         assert_eq!(kept.vertices, BTreeMap::from([(3, of_vertex)]));
         assert_eq!(kept.savepoint_path.as_deref(), Some("/savepoint"));
         assert_eq!(history.last_completed.as_ref().unwrap().id, 20);
@@ -396,7 +451,7 @@ mod tests {
         let mut history = CheckpointHistory::default();
         for id in 1..=2 {
             history.triggered(id, &CheckpointKind::Periodic, 1, 0);
-            history.acknowledged(id, (0, 0), 1, 1);
+            history.acknowledged(id, (0, 0), PartSizes::default(), 1);
         }
         assert_eq!(history.attempt_ended(5).len(), 2);
         assert_eq!((history.failed, history.in_progress()), (2, 0));

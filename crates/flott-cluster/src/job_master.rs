@@ -36,6 +36,7 @@ use flott_runtime::element::{AfterBarrier, Barrier};
 use flott_runtime::error::panic_text;
 use flott_runtime::failpoint;
 use flott_runtime::task::TaskCommand;
+use flott_runtime::unaligned::Unaligned;
 use flott_runtime::{FailureLabel, TaskError};
 use futures::FutureExt;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -432,7 +433,7 @@ impl JobMaster {
         match report {
             Report::Part(id, part) => {
                 let collecting = self.collecting.get_mut(&id).filter(|_| is_current)?;
-                self.stats.acknowledged(id, subtask, part.state_bytes);
+                self.stats.acknowledged(id, subtask, part.sizes());
                 collecting.parts.insert(subtask, *part);
                 Some((attempt, Event::Acknowledged(id, subtask)))
             }
@@ -662,6 +663,9 @@ impl JobMaster {
             .map(|(n, s)| (operator(n), s.clone()))
             .collect();
         let then = kind.then();
+        // What a user keeps, and what a job ends behind, holds no rows in flight. The job was accepted with these options.
+        let unaligned = Unaligned::of(&self.ctx.options).ok().flatten();
+        let unaligned = unaligned.filter(|_| kind == CheckpointKind::Periodic);
         self.stats.triggered(id, &kind, self.ctx.graph.subtasks());
         let parts = BTreeMap::new();
         self.collecting.insert(
@@ -680,6 +684,7 @@ impl JobMaster {
             checkpoint: id,
             triggered_ms,
             then,
+            overtakes_from_ms: unaligned.map(|unaligned| unaligned.overtakes_from_ms(triggered_ms)),
         }));
     }
 

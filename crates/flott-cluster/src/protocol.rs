@@ -9,6 +9,7 @@
 
 use crate::coordinator::SubtaskId;
 use crate::deploy::{JobSource, RestoredStates};
+use crate::history::PartSizes;
 use crate::placement::Placement;
 use flott_checkpoint::{OperatorManifest, OperatorPart, Root, SubtaskRestore};
 use flott_core::{CheckpointId, Generation, JobId, OperatorId};
@@ -279,18 +280,37 @@ pub struct WrittenPart {
     pub state_bytes: u64,
     /// Of these, by operator, those of tables whose rows are all in memory.
     pub in_memory_bytes: Vec<(OperatorId, u64)>,
+    /// Of those written, bytes of rows that the barrier has overtaken.
+    pub in_flight_bytes: u64,
+    /// Bytes of rows that were let in between the first barrier and the last.
+    pub processed_bytes: u64,
+    /// Whether the barrier has overtaken what the subtask held.
+    pub is_unaligned: bool,
 }
 
 impl WrittenPart {
-    /// What was written, for the manifest, and what is to be confirmed where it was written.
+    /// What was written, for the manifest, and what is to be confirmed where it was written. How it was captured is not known here.
     pub fn of(written: WrittenSnapshots) -> (Self, ConfirmationTicket) {
         let part = Self {
+            in_flight_bytes: written.in_flight_bytes,
+            processed_bytes: 0,
+            is_unaligned: false,
             parts: written.parts,
             written_bytes: written.written_bytes,
             state_bytes: written.state_bytes,
             in_memory_bytes: written.in_memory_bytes,
         };
         (part, written.ticket)
+    }
+
+    /// What is shown of it.
+    pub fn sizes(&self) -> PartSizes {
+        PartSizes {
+            state_bytes: self.state_bytes,
+            persisted_bytes: self.in_flight_bytes,
+            processed_bytes: self.processed_bytes,
+            is_unaligned: self.is_unaligned,
+        }
     }
 }
 

@@ -190,6 +190,7 @@ async fn restore(
     node: &Node,
     state: &OperatorManifest,
 ) -> Result<BTreeSet<String>, ClusterError> {
+    ctx.check_in_flight(node, state)?;
     let mut notes = BTreeSet::new();
     for share in restore_plan(state, node.parallelism)? {
         let loaded = load_subtask(&snapshot.root, state, &share).await;

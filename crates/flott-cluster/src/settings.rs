@@ -2,6 +2,7 @@
 
 use flott_core::Options;
 use flott_core::options::OptionError;
+use flott_runtime::unaligned::Unaligned;
 
 /// What becomes of checkpoints when the job ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct CheckpointSettings {
     pub incremental: bool,
     /// `execution.checkpointing.externalized-checkpoint-retention`
     pub retention: Retention,
+    /// `execution.checkpointing.unaligned.enabled` and `execution.checkpointing.aligned-checkpoint-timeout`; `None`: aligned.
+    pub unaligned: Option<Unaligned>,
 }
 
 impl CheckpointSettings {
@@ -77,6 +80,7 @@ impl CheckpointSettings {
                 None | Some(0) => Retention::OnCancellation,
                 _ => Retention::DeleteOnCancellation,
             },
+            unaligned: Unaligned::of(options)?,
         })
     }
 }

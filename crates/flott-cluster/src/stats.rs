@@ -3,7 +3,7 @@
 use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::events::{EventKind, EventLog, RescaledVertex, label_name, shortened};
 use crate::execution::Executions;
-use crate::history::{CheckpointHistory, CheckpointRecord, Exceptions, FailedTask};
+use crate::history::{CheckpointHistory, CheckpointRecord, Exceptions, FailedTask, PartSizes};
 use crate::job_log::JobLog;
 use crate::placement::Placement;
 use crate::protocol::Peer;
@@ -301,9 +301,9 @@ impl JobStats {
         inner.checkpoint_history.triggered(id, kind, subtasks, now_ms);
     }
 
-    pub(crate) fn acknowledged(&self, id: CheckpointId, subtask: SubtaskId, bytes: u64) {
+    pub(crate) fn acknowledged(&self, id: CheckpointId, subtask: SubtaskId, sizes: PartSizes) {
         let now_ms = SystemClock.now_ms();
-        self.lock().checkpoint_history.acknowledged(id, subtask, bytes, now_ms);
+        self.lock().checkpoint_history.acknowledged(id, subtask, sizes, now_ms);
     }
 
     /// Notes a completed checkpoint; milliseconds since it was triggered.

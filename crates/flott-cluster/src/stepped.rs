@@ -10,7 +10,6 @@ use crate::coordinator::SubtaskId;
 use crate::deploy::{JobContext, Share};
 use crate::error::ClusterError;
 use crate::prepare::prepare;
-use crate::protocol::WrittenPart;
 use crate::resources::{Slots, WithinProcess};
 use crate::stats::TaskView;
 use crate::storage::Storage;
@@ -20,9 +19,8 @@ use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, OperatorId};
 use flott_plan::NodeId;
 use flott_runtime::element::{AfterBarrier, Barrier};
-use flott_runtime::task::{Step, Task, TaskCommand, TaskEvent};
+use flott_runtime::task::{Captured, Step, Task, TaskCommand, TaskEvent};
 use flott_runtime::{FailureLabel, Registry, TaskError, Waker};
-use flott_state::OperatorSnapshot;
 use flott_state::persist::ConfirmationTicket;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
@@ -48,9 +46,6 @@ pub struct StateEntries {
     /// Keys, timers, or entries of operator state.
     pub count: usize,
 }
-
-/// Captured state of a subtask, operators in order.
-type Captured = Vec<(OperatorId, OperatorSnapshot)>;
 
 /// One attempt of a job that the caller steps.
 pub struct SteppedJob {
@@ -241,6 +236,7 @@ impl SteppedJob {
                 checkpoint,
                 triggered_ms,
                 then: AfterBarrier::Continue,
+                overtakes_from_ms: None,
             })
         });
         let deadline = Instant::now() + BARRIER_DEADLINE;
@@ -248,8 +244,8 @@ impl SteppedJob {
         loop {
             self.run()?;
             for (subtask, event) in self.take_events() {
-                if let TaskEvent::Snapshot { operators, .. } = event {
-                    captured.push((subtask, operators));
+                if let TaskEvent::Snapshot { captured: part, .. } = event {
+                    captured.push((subtask, *part));
                 }
             }
             if captured.len() == self.tasks.len() {
@@ -277,11 +273,10 @@ impl SteppedJob {
         let savepoint = self.storage.savepoint(dir).await?;
         let (mut parts, mut tickets) = (BTreeMap::new(), vec![]);
         let wanted = Arc::new(());
-        for (subtask, operators) in captured {
+        for (subtask, part) in captured {
             let waits = Arc::downgrade(&wanted);
             let writer = self.storage.writer(checkpoint, 1).while_wanted(waits);
-            let written = write_part(Some(&writer), self.storage.mode(), checkpoint, subtask, operators).await?;
-            let (part, ticket) = WrittenPart::of(written);
+            let (part, ticket) = write_part(Some(&writer), self.storage.mode(), checkpoint, subtask, part).await?;
             parts.insert(subtask, part);
             tickets.push(ticket);
         }
@@ -311,7 +306,7 @@ impl SteppedJob {
     pub fn state_entries(&mut self) -> Result<Vec<StateEntries>, TaskError> {
         let (_, captured) = self.capture()?;
         let mut counts: BTreeMap<(String, String, bool), usize> = BTreeMap::new();
-        for (id, snapshot) in captured.into_iter().flat_map(|(_, operators)| operators) {
+        for (id, snapshot) in captured.into_iter().flat_map(|(_, part)| part.operators) {
             let node = self.ctx.plan.nodes.iter().find(|n| n.operator_id == id);
             let operator = node.map_or_else(|| id.to_string(), |n| n.description.clone());
             let tables = snapshot

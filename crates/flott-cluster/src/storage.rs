@@ -375,9 +375,7 @@ impl Storage {
             operators[index].add(part.clone());
         }
         // Only what holds something must be found again by a job that restores it.
-        let holds = |s: &flott_checkpoint::SubtaskManifest| {
-            !s.runs.is_empty() || !s.entries.is_empty() || !s.committables.is_empty()
-        };
+        let holds = |s: &flott_checkpoint::SubtaskManifest| !s.is_empty();
         operators.retain(|o| !o.tables.is_empty() || o.subtasks.iter().any(holds));
         let coordinator = enumerators.iter().map(|(operator, state)| CoordinatorState {
             operator: *operator,
@@ -501,6 +499,7 @@ impl Storage {
             let Some(manifest) = point.manifest().operator(node.operator_id) else {
                 continue;
             };
+            ctx.check_in_flight(node, manifest)?;
             let is_same = manifest.max_parallelism == node.max_parallelism;
             let subtasks = restore_plan(manifest, node.parallelism)?;
             let of_splits = subtasks

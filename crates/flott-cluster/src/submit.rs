@@ -21,6 +21,7 @@ use flott_core::{CheckpointId, JobId, JobStatus, Options};
 use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
 use flott_runtime::element::AfterBarrier;
+use flott_runtime::unaligned::Unaligned;
 use flott_runtime::{Registry, TaskError};
 use flott_state::BackendSettings;
 use std::collections::{BTreeMap, HashMap};
@@ -255,6 +256,9 @@ pub(crate) async fn accept(
     plan.validate()?;
     let options = Arc::new(plan.options.clone());
     let settings = CheckpointSettings::from_options(&options)?;
+    if let Some(refusal) = Unaligned::refusal(&options) {
+        tracing::warn!(job = plan.name, "{refusal}");
+    }
     // Each attempt and its master make their own; here a wrong one is refused before anything starts.
     RestartStrategy::from_options(&options, settings.interval_ms.is_some())?;
     BackendSettings::from_options(&options).map_err(TaskError::from)?;

@@ -1,7 +1,7 @@
 //! Checkpoints and savepoints of a job, as they were and as they are set.
 //!
-//! What Flott does not measure is 0: bytes that are buffered, processed and persisted while barriers are aligned. State is written whole or
-//! in parts that name files of others; both of Flink's sizes (`state_size`, `checkpointed_size`) are that of all state.
+//! Persisted are rows that barriers have overtaken, processed what was let in between the first barrier and the last; nothing is buffered, as
+//! in Flink of today. State is written whole or in parts that name files of others; both of Flink's sizes (`state_size`, `checkpointed_size`) are that of all state.
 
 use crate::app::{App, now_ms, vertex_id};
 use crate::error::{Answer, Json, RestError};
@@ -35,8 +35,8 @@ pub(crate) async fn history(State(app): State<App>, Path(id): Path<String>) -> A
             "state_size": sizes,
             "end_to_end_duration": durations,
             "alignment_buffered": nothing,
-            "processed_data": nothing,
-            "persisted_data": nothing,
+            "processed_data": summary(history.processed_bytes()),
+            "persisted_data": summary(history.persisted_bytes()),
         },
         "latest": {
             "completed": history.last_completed.as_ref().map(row),
@@ -78,12 +78,13 @@ fn part(record: &CheckpointRecord, vertex: &Vertex) -> Value {
         "id": record.id,
         "status": status(record),
         "latest_ack_timestamp": progress.last_ack_ms.unwrap_or(-1),
-        "checkpointed_size": progress.bytes,
-        "state_size": progress.bytes,
+        "checkpointed_size": progress.sizes.state_bytes,
+        "state_size": progress.sizes.state_bytes,
         "end_to_end_duration": duration_ms.unwrap_or(-1),
         "alignment_buffered": 0,
-        "processed_data": 0,
-        "persisted_data": 0,
+        "processed_data": progress.sizes.processed_bytes,
+        "persisted_data": progress.sizes.persisted_bytes,
+        "unaligned_checkpoint": progress.sizes.is_unaligned,
         "num_subtasks": vertex.parallelism,
         "num_acknowledged_subtasks": progress.acknowledged,
     })
@@ -92,7 +93,9 @@ fn part(record: &CheckpointRecord, vertex: &Vertex) -> Value {
 fn row(record: &CheckpointRecord, now_ms: i64) -> Value {
     let status = status(record);
     let class = status.to_lowercase();
+    let sizes = record.sizes();
     let kind = match record.purpose {
+        CheckpointPurpose::Checkpoint if sizes.is_unaligned => "UNALIGNED_CHECKPOINT",
         CheckpointPurpose::Checkpoint => "CHECKPOINT",
         CheckpointPurpose::Savepoint => "SAVEPOINT",
         CheckpointPurpose::StoppingSavepoint => "SYNC_SAVEPOINT",
@@ -111,8 +114,9 @@ fn row(record: &CheckpointRecord, now_ms: i64) -> Value {
         "state_size": record.bytes,
         "end_to_end_duration": record.duration_ms(now_ms),
         "alignment_buffered": 0,
-        "processed_data": 0,
-        "persisted_data": 0,
+        "processed_data": sizes.processed_bytes,
+        "persisted_data": sizes.persisted_bytes,
+        "unaligned_checkpoint": sizes.is_unaligned,
         "num_subtasks": record.subtasks,
         "num_acknowledged_subtasks": record.acknowledged,
         "checkpoint_type": kind,
@@ -201,9 +205,9 @@ pub(crate) async fn config(State(app): State<App>, Path(id): Path<String>) -> An
         },
         "state_backend": backend.unwrap_or("hashmap"),
         "checkpoint_storage": storage,
-        "unaligned_checkpoints": false,
+        "unaligned_checkpoints": settings.unaligned.is_some(),
         "tolerable_failed_checkpoints": settings.tolerable_failures,
-        "aligned_checkpoint_timeout": 0,
+        "aligned_checkpoint_timeout": settings.unaligned.map_or(0, |unaligned| unaligned.aligned_timeout_ms),
         "checkpoints_after_tasks_finish": true,
         "state_changelog_enabled": false,
         "changelog_periodic_materialization_interval": 0,

@@ -8,11 +8,14 @@
 //! without counting. An operator that returned `More` is resumed before anything else reaches it; one that is `Blocked`
 //! stops the chain until the task is woken. A batch of more rows than [`crate::batching`] asks for is cut before it reaches
 //! an operator.
+//!
+//! While a barrier waits that may overtake ([`Chain::hurry`]), the chain works off what it holds into a reserve behind the channels' bounds:
+//! only what is in front of it can be overtaken.
 
 use crate::context::OperatorContext;
 use crate::element::{Barrier, Element, EndOfInput, Output};
 use crate::error::{TaskError, panic_text};
-use crate::exchange::Router;
+use crate::exchange::{InFlight, Router};
 use crate::metrics::OperatorMetrics;
 use crate::operator::{self, Flow, Operator};
 use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
@@ -118,6 +121,8 @@ pub struct Chain {
     events: VecDeque<ChainEvent>,
     out: Output,
     is_closed: bool,
+    /// A barrier waits that may overtake.
+    is_in_a_hurry: bool,
     /// The last checkpoint that was given up: its barrier, and any before it, passes without a snapshot if it has not passed yet.
     given_up: CheckpointId,
 }
@@ -139,6 +144,7 @@ impl Chain {
             events: VecDeque::new(),
             out: Output::new(),
             is_closed: false,
+            is_in_a_hurry: false,
             given_up: 0,
         }
     }
@@ -207,7 +213,8 @@ impl Chain {
             if self.router.deadline_ms().is_some_and(|d| d <= now_ms) {
                 self.router.flush()?;
             }
-            if !self.router.has_room() {
+            let has_room = self.router.has_room() || (self.is_in_a_hurry && self.router.has_reserve());
+            if !has_room {
                 return Ok(ChainState::BackPressured);
             }
             let Some(index) = self
@@ -226,6 +233,17 @@ impl Chain {
                 return Ok(ChainState::Blocked);
             }
         }
+    }
+
+    /// A barrier waits that may overtake what is in front of the chain: what is in it makes use of the channels' reserve, until the barrier
+    /// has passed.
+    pub fn hurry(&mut self) {
+        self.is_in_a_hurry = true;
+    }
+
+    /// See [`Router::overtake`].
+    pub fn overtake(&self, now_ms: i64, record: &mut Vec<InFlight>) -> bool {
+        self.router.overtake(now_ms, record)
     }
 
     /// Calls the timers that are due. Only while the chain is empty.
@@ -412,6 +430,7 @@ impl Chain {
         }
         let event = match &element {
             Element::Barrier(barrier) => {
+                self.is_in_a_hurry = false;
                 let snapshots = std::mem::take(&mut self.snapshots);
                 let is_wanted = !self.has_given_up(barrier.checkpoint);
                 is_wanted.then_some(ChainEvent::Snapshot(*barrier, snapshots))
@@ -552,6 +571,7 @@ mod tests {
             checkpoint: 7,
             triggered_ms: 0,
             then: AfterBarrier::Continue,
+            overtakes_from_ms: None,
         };
         chain.push(0, data(5), 0).unwrap();
         chain.push(0, Element::Barrier(barrier), 0).unwrap();
@@ -583,6 +603,7 @@ mod tests {
                 checkpoint,
                 triggered_ms: 0,
                 then: AfterBarrier::Continue,
+                overtakes_from_ms: None,
             };
             chain.push(0, Element::Barrier(barrier), 0).unwrap();
             chain.run(0).unwrap();

@@ -14,6 +14,16 @@ pub struct Barrier {
     pub triggered_ms: i64,
     /// What happens behind it.
     pub then: AfterBarrier,
+    /// From when on it overtakes rows, which the checkpoint then keeps as rows in flight, in milliseconds since the epoch; `None`: never,
+    /// it is aligned.
+    pub overtakes_from_ms: Option<i64>,
+}
+
+impl Barrier {
+    /// Whether it overtakes rows at `now_ms`.
+    pub fn overtakes(&self, now_ms: i64) -> bool {
+        self.overtakes_from_ms.is_some_and(|from_ms| from_ms <= now_ms)
+    }
 }
 
 /// What a source does once the barrier has left it.

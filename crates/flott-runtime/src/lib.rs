@@ -24,6 +24,7 @@ pub mod registry;
 pub mod sink;
 pub mod source;
 pub mod task;
+pub mod unaligned;
 pub mod user_metrics;
 pub mod waker;
 

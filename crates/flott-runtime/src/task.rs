@@ -5,25 +5,32 @@
 //! checkpoint may still be asked of it, and at every end, be it a failure or a panic, close the operators. Checkpoints are triggered at sources, by command; at every other task the
 //! barrier comes through the gate, unless all its input has ended: then the command itself is the barrier.
 //!
+//! A barrier that may overtake goes into the chain as soon as that is empty, before what the task and its gate still hold; what these
+//! hold is recorded. The task tells its snapshot when all is recorded that belongs to it: when the barriers of all channels have come, and
+//! its own have left for other processes (`Part`).
+//!
 //! A step never waits. Between steps the thread parks on its [`Waker`], so data, commands and timers wake it at once;
 //! the time between is counted as idle or back-pressured.
 
-use crate::batching::Batching;
+mod overtaking;
+
+use crate::batching::{Batching, Pace};
 use crate::chain::{Chain, ChainEvent, ChainState};
 use crate::connector::{Source, TimedSplit, WatermarkGenerator};
 use crate::context::{OperatorContext, TaskInfo};
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput, Output};
 use crate::error::{FailureLabel, TaskError, panic_text};
-use crate::exchange::{GateEvent, InputGate, Router, RouterEdge};
+use crate::exchange::{GateEvent, InFlight, InputGate, Recorded, Router, RouterEdge};
 use crate::failpoint::{self, Action};
 use crate::metrics::TaskMetrics;
 use crate::operator::Operator;
 use crate::source::{EmitPolicy, SourceDriver, SourceState};
 use crate::waker::Waker;
 use flott_core::clock::SharedClock;
-use flott_core::time::{END_OF_TIME, EventTime};
+use flott_core::time::{END_OF_TIME, EventTime, NO_WATERMARK};
 use flott_core::{CheckpointId, OperatorId};
 use flott_state::{OperatorEntry, OperatorSnapshot, Redistribute};
+use overtaking::{Part, Pending};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,8 +79,8 @@ pub enum TaskEvent {
     Snapshot {
         /// The barrier.
         barrier: Barrier,
-        /// Captured state, operators in order, the source first.
-        operators: Vec<(OperatorId, OperatorSnapshot)>,
+        /// Captured state, operators in order, the source first, and rows that the barrier has overtaken.
+        captured: Box<Captured>,
     },
     /// How far the source has come, which is in a group of watermark alignment; it expects [`TaskCommand::AlignWatermarks`].
     ReportedWatermark(EventTime),
@@ -87,6 +94,19 @@ pub enum TaskEvent {
     Ended,
     /// The thread ends because of this.
     Failed(TaskError),
+}
+
+/// What a subtask has captured of a checkpoint.
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// State, operators in order, the source first.
+    pub operators: Vec<(OperatorId, OperatorSnapshot)>,
+    /// Rows that the barrier has overtaken, where there are any, not encoded yet.
+    pub in_flight: Vec<InFlight>,
+    /// Bytes of rows that were let in between the first barrier and the last.
+    pub processed_bytes: u64,
+    /// Whether the barrier has overtaken what the task held.
+    pub is_unaligned: bool,
 }
 
 /// Who hears a task.
@@ -133,6 +153,8 @@ pub struct TaskDeployment {
     pub operators: Vec<(OperatorContext, Box<dyn Operator>)>,
     /// Its exchanges.
     pub edges: Vec<RouterEdge>,
+    /// Rows in flight of the checkpoint that it starts from, which it processes first.
+    pub restored: Vec<Recorded>,
     /// Longest time that small parts wait in front of an exchange, in milliseconds.
     pub flush_interval_ms: i64,
     /// Wakes it.
@@ -297,7 +319,20 @@ struct Markers {
 pub struct Task {
     feed: Feed,
     chain: Chain,
-    pending: VecDeque<(usize, Element)>,
+    pending: VecDeque<Pending>,
+    /// How much of a batch the chain gets at once, where barriers may overtake the rest.
+    pace: Option<Pace>,
+    /// Rows that the chain has, and since when; for `pace`.
+    given: Option<(usize, Instant)>,
+    /// The watermark that the chain was told last.
+    told: EventTime,
+    /// Its first operator and its place, by which rows in flight find it again.
+    head: (OperatorId, usize),
+    /// What the barrier of a checkpoint that is in the chain has overtaken of `pending`.
+    overtaken: Option<(CheckpointId, Vec<Recorded>)>,
+    part: Option<Part>,
+    /// Since the first barrier of a checkpoint.
+    processed_bytes: u64,
     commands: Receiver<TaskCommand>,
     /// A checkpoint that was told and whose barrier has not passed yet.
     triggered: Option<Barrier>,
@@ -328,16 +363,26 @@ impl Task {
         let batching = Batching::of(&deployment.info.options)?;
         let router = Router::new(deployment.edges, metrics.clone(), deployment.flush_interval_ms);
         let mut chain = Chain::new(vec![], router).cutting(batching.rows_or(usize::MAX));
+        let first = deployment.operators.first().map(|(ctx, _)| ctx.operator_id);
+        let head = match &deployment.head {
+            Head::Source(source) => source.ctx.operator_id,
+            Head::Gate(_) => first.unwrap_or(OperatorId(0)),
+        };
+        let mut pending = VecDeque::new();
         for (ctx, operator) in deployment.operators {
             chain.open(ctx, operator)?;
         }
         let feed = match deployment.head {
-            Head::Gate(gate) => Feed::Gate {
-                gate,
-                aligning_since: None,
-                ended: false,
-            },
+            Head::Gate(mut gate) => {
+                gate.restore(deployment.restored);
+                Feed::Gate {
+                    gate,
+                    aligning_since: None,
+                    ended: false,
+                }
+            }
             Head::Source(head) => {
+                pending.extend(deployment.restored.into_iter().filter_map(Pending::restored));
                 let SourceHead {
                     ctx,
                     source,
@@ -363,7 +408,14 @@ impl Task {
         Ok(Self {
             feed,
             chain,
-            pending: VecDeque::new(),
+            pending,
+            pace: batching.barriers_overtake.then(Pace::default),
+            given: None,
+            told: NO_WATERMARK,
+            head: (head, deployment.info.subtask),
+            overtaken: None,
+            part: None,
+            processed_bytes: 0,
             commands,
             triggered: None,
             behind_barrier: vec![],
@@ -393,21 +445,35 @@ impl Task {
         if self.cancelled || self.finish {
             return Ok(Step::Ended);
         }
+        let overtakes = self.pace.is_some() && self.may_overtake(now_ms);
+        if overtakes {
+            self.chain.hurry();
+        }
         let chain = self.chain.run(now_ms)?;
+        self.measure(chain);
         self.tell(listener, now_ms);
+        self.complete_part(listener, now_ms);
         if chain != ChainState::Empty {
             if let Feed::Source { driver, .. } = &mut self.feed {
                 driver.held_back(now_ms);
             }
-            let until_ms = self.chain.next_timer();
+            let until_ms = self
+                .chain
+                .next_timer()
+                .into_iter()
+                .chain(self.next_overtaking(now_ms))
+                .min();
             return Ok(Step::Wait {
                 until_ms,
                 back_pressured: true,
                 is_blocked: chain == ChainState::Blocked,
             });
         }
-        if let Some((input, element)) = self.pending.pop_front() {
-            self.chain.push(input, element, now_ms)?;
+        if overtakes && self.overtake(now_ms)? {
+            return Ok(Step::Progress);
+        }
+        if let Some(pending) = self.pending.pop_front() {
+            self.let_in(pending, now_ms)?;
             return Ok(Step::Progress);
         }
         // In turn with input: timers that come due for ever, a long sweep's pages, must keep no barrier waiting.
@@ -440,6 +506,7 @@ impl Task {
             .into_iter()
             .chain(marker)
             .chain(self.idle_until)
+            .chain(self.next_overtaking(now_ms))
             .min();
         Ok(Step::Wait {
             until_ms,
@@ -489,7 +556,12 @@ impl Task {
                 self.triggered = Some(barrier);
             }
             (TaskCommand::Checkpoint(_), _) => {}
-            (TaskCommand::CheckpointAborted(checkpoint), _) => self.chain.checkpoint_aborted(checkpoint)?,
+            (TaskCommand::CheckpointAborted(checkpoint), feed) => {
+                if let Feed::Gate { gate, .. } = feed {
+                    gate.give_up(checkpoint);
+                }
+                self.chain.checkpoint_aborted(checkpoint)?;
+            }
             (TaskCommand::CheckpointComplete(checkpoint), feed) => {
                 if let Feed::Source { driver, .. } = feed {
                     driver.checkpoint_complete(checkpoint);
@@ -507,47 +579,34 @@ impl Task {
         }
         match &mut self.feed {
             Feed::Source {
-                id,
                 driver,
                 finished,
                 stopping,
                 markers,
+                ..
             } => {
                 if *finished || *stopping {
                     return Ok(false);
                 }
                 if let Some(barrier) = self.triggered.take() {
-                    self.passed = barrier.checkpoint;
-                    self.metrics.aligned.set(barrier.checkpoint as i64);
-                    if failpoint::hit("source-offsets") == Some(Action::Early) {
-                        // Positions then name rows that come only behind the barrier: what tests must find.
-                        read_ahead(driver, now_ms, &mut self.out)?;
-                    }
-                    // The barrier of one that was given up still goes: others may wait for it, who had it from elsewhere.
-                    self.source_splits = match self.chain.has_given_up(barrier.checkpoint) {
-                        true => None,
-                        false => Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?)),
-                    };
-                    self.metrics
-                        .start_delay_ns
-                        .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
+                    *stopping = barrier.then != AfterBarrier::Continue;
+                    self.source_barrier(barrier, now_ms)?;
                     if barrier.then == AfterBarrier::Drain {
-                        self.pending.push_back((0, Element::Watermark(END_OF_TIME)));
+                        self.pending.push_back(Pending::of(Element::Watermark(END_OF_TIME)));
                     }
-                    self.pending.push_back((0, Element::Barrier(barrier)));
-                    self.pending.extend(self.out.drain().map(|e| (0, e)));
+                    self.pending.push_back(Pending::of(Element::Barrier(barrier)));
+                    self.pending.extend(self.out.drain().map(Pending::of));
                     if barrier.then != AfterBarrier::Continue {
-                        *stopping = true;
-                        self.pending.push_back((0, Element::End(EndOfInput::Stopped)));
+                        self.pending.push_back(Pending::of(Element::End(EndOfInput::Stopped)));
                     }
                     return Ok(true);
                 }
                 if markers.interval_ms > 0 && now_ms.saturating_sub(markers.last_ms) >= markers.interval_ms {
                     markers.last_ms = now_ms;
-                    self.pending.push_back((0, Element::LatencyMarker(now_ms)));
+                    self.pending.push_back(Pending::of(Element::LatencyMarker(now_ms)));
                 }
                 let state = driver.poll(now_ms, &mut self.out)?;
-                self.pending.extend(self.out.drain().map(|e| (0, e)));
+                self.pending.extend(self.out.drain().map(Pending::of));
                 self.idle_until = None;
                 match state {
                     SourceState::Progress => Ok(true),
@@ -557,8 +616,8 @@ impl Task {
                     }
                     SourceState::Finished => {
                         *finished = true;
-                        self.pending.push_back((0, Element::Watermark(END_OF_TIME)));
-                        self.pending.push_back((0, Element::End(EndOfInput::Drained)));
+                        self.pending.push_back(Pending::of(Element::Watermark(END_OF_TIME)));
+                        self.pending.push_back(Pending::of(Element::End(EndOfInput::Drained)));
                         Ok(true)
                     }
                 }
@@ -580,41 +639,78 @@ impl Task {
                     self.metrics.aligning_since_ms.set(now_ms);
                 }
                 let Some(event) = event else { return Ok(false) };
-                let (input, element) = match event {
-                    GateEvent::Data(input, batch) => {
+                let pending = match event {
+                    GateEvent::Data(input, spread, batch) => {
+                        let bytes = batch.bytes() as u64;
                         self.metrics.records_in.add(batch.num_rows() as u64);
-                        self.metrics.bytes_in.add(batch.bytes() as u64);
-                        (input, Element::Data(batch))
+                        self.metrics.bytes_in.add(bytes);
+                        if aligning_since.is_some() || gate.is_recording() {
+                            self.processed_bytes += bytes;
+                        }
+                        let element = Element::Data(batch);
+                        Pending { input, spread, element }
                     }
                     GateEvent::Watermark(time) => {
                         self.metrics.input_watermark.set(time);
-                        (0, Element::Watermark(time))
+                        Pending::of(Element::Watermark(time))
                     }
-                    GateEvent::Idle(idle) => (0, Element::Idle(idle)),
-                    GateEvent::LatencyMarker(sent_ms) => (0, Element::LatencyMarker(sent_ms)),
+                    GateEvent::Idle(idle) => Pending::of(Element::Idle(idle)),
+                    GateEvent::LatencyMarker(sent_ms) => Pending::of(Element::LatencyMarker(sent_ms)),
                     GateEvent::Barrier(barrier) => {
-                        let aligned = aligning_since
-                            .take()
-                            .map_or(0, |since| since.elapsed().as_nanos() as i64);
-                        self.metrics.alignment_ns.set(aligned);
-                        self.metrics
-                            .start_delay_ns
-                            .set((now_ms - barrier.triggered_ms).max(0) * 1_000_000);
-                        self.passed = barrier.checkpoint;
-                        self.metrics.aligned.set(barrier.checkpoint as i64);
-                        if self.triggered.is_some_and(|t| t.checkpoint <= barrier.checkpoint) {
-                            self.triggered = None;
-                        }
-                        (0, Element::Barrier(barrier))
+                        self.gate_barrier(barrier, now_ms);
+                        Pending::of(Element::Barrier(barrier))
                     }
                     GateEvent::End(end) => {
                         *ended = true;
-                        (0, Element::End(end))
+                        Pending::of(Element::End(end))
                     }
                 };
-                self.pending.push_back((input, element));
+                self.pending.push_back(pending);
                 Ok(true)
             }
+        }
+    }
+
+    /// A barrier goes into the chain of a source: captures its positions.
+    fn source_barrier(&mut self, barrier: Barrier, now_ms: i64) -> Result<(), TaskError> {
+        self.passed = barrier.checkpoint;
+        self.metrics.aligned.set(barrier.checkpoint as i64);
+        let Feed::Source { id, driver, .. } = &mut self.feed else {
+            return Ok(());
+        };
+        if failpoint::hit("source-offsets") == Some(Action::Early) {
+            // Positions then name rows that come only behind the barrier: what tests must find.
+            read_ahead(driver, now_ms, &mut self.out)?;
+        }
+        // The barrier of one that was given up still goes: others may wait for it, who had it from elsewhere.
+        self.source_splits = match self.chain.has_given_up(barrier.checkpoint) {
+            true => None,
+            false => Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?)),
+        };
+        let delay_ms = (now_ms - barrier.triggered_ms).max(0);
+        self.metrics.start_delay_ns.set(delay_ms * 1_000_000);
+        Ok(())
+    }
+
+    /// A barrier goes into the chain behind a gate: it has come from all channels, or overtakes.
+    fn gate_barrier(&mut self, barrier: Barrier, now_ms: i64) {
+        if let Feed::Gate {
+            gate, aligning_since, ..
+        } = &mut self.feed
+        {
+            let aligned = aligning_since.take();
+            let aligned_ns = aligned.map_or(0, |since| since.elapsed().as_nanos() as i64);
+            self.metrics.alignment_ns.set(aligned_ns);
+            if self.chain.has_given_up(barrier.checkpoint) {
+                gate.give_up(barrier.checkpoint);
+            }
+        }
+        let delay_ms = (now_ms - barrier.triggered_ms).max(0);
+        self.metrics.start_delay_ns.set(delay_ms * 1_000_000);
+        self.passed = barrier.checkpoint;
+        self.metrics.aligned.set(barrier.checkpoint as i64);
+        if self.triggered.is_some_and(|t| t.checkpoint <= barrier.checkpoint) {
+            self.triggered = None;
         }
     }
 
@@ -630,7 +726,7 @@ impl Task {
         {
             self.source_splits = Some((*id, splits_snapshot(driver.snapshot(barrier.checkpoint)?)?));
         }
-        self.pending.push_back((0, Element::Barrier(barrier)));
+        self.pending.push_back(Pending::of(Element::Barrier(barrier)));
         Ok(true)
     }
 
@@ -640,7 +736,8 @@ impl Task {
                 ChainEvent::Snapshot(barrier, operators) => {
                     self.metrics.captured.set(barrier.checkpoint as i64);
                     let operators = self.source_splits.take().into_iter().chain(operators).collect();
-                    TaskEvent::Snapshot { barrier, operators }
+                    self.captured(barrier, operators);
+                    continue;
                 }
                 ChainEvent::Ended(EndOfInput::Drained) => {
                     self.drained = true;

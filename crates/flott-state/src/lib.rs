@@ -35,12 +35,14 @@ pub use capture::TableCapture;
 pub use column::Column;
 pub use data::Stored;
 pub use error::StateError;
-pub use flott_checkpoint::{ColumnDescriptor, ColumnType, Redistribute, TableDescriptor};
+pub use flott_checkpoint::{ColumnDescriptor, ColumnType, InFlightPlace, Redistribute, TableDescriptor};
 pub use persist::{
     ConfirmationTicket, EncodedSnapshots, WrittenSnapshots, encode_snapshots, load_operator, load_subtask,
 };
 pub use run::{EncodedRun, RunMode};
-pub use snapshot::{LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
+pub use snapshot::{
+    InFlightBytes, LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredInFlight, RestoredState,
+};
 pub use table::{KeyedTable, LastPages, Moves, NO_SLOT, TableCursor};
 pub use timer_queue::{DueTimers, TimerQueue};
 pub use value::{StateValue, ValuesColumn};

@@ -17,11 +17,13 @@ use crate::changes::ChainBook;
 use crate::cold::ColdParts;
 use crate::error::StateError;
 use crate::run::{EncodedRun, RunMode, RunReader};
-use crate::snapshot::{LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredState};
+use crate::snapshot::{
+    InFlightBytes, LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredInFlight, RestoredState,
+};
 use bytes::Bytes;
 use flott_checkpoint::{
-    CheckpointError, EntryRef, InlineBytes, Location, OperatorManifest, OperatorPart, PutPayload, Root, RunPart,
-    RunRef, StateWriter, SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
+    CheckpointError, EntryRef, InFlightRef, InlineBytes, Location, OperatorManifest, OperatorPart, PutPayload, Root,
+    RunPart, RunRef, StateWriter, SubtaskManifest, SubtaskRestore, TableDescriptor, restore_plan,
 };
 use flott_core::{CheckpointId, OperatorId};
 use futures::future::BoxFuture;
@@ -52,6 +54,7 @@ pub struct EncodedSnapshots {
     checkpoint: CheckpointId,
     subtask: usize,
     operators: Vec<EncodedOperator>,
+    in_flight: Vec<InFlightBytes>,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,8 @@ pub struct WrittenSnapshots {
     pub parts: Vec<OperatorPart>,
     /// Bytes written for this checkpoint.
     pub written_bytes: u64,
+    /// Of these, bytes of rows in flight.
+    pub in_flight_bytes: u64,
     /// Bytes of all state, those of earlier checkpoints that it builds on included.
     pub state_bytes: u64,
     /// Of these, by operator, those of tables whose rows are all in memory.
@@ -144,6 +149,7 @@ pub fn encode_snapshots(
         checkpoint,
         subtask,
         operators: operators.collect::<Result<_, StateError>>()?,
+        in_flight: vec![],
     })
 }
 
@@ -177,11 +183,24 @@ fn encode_chain(capture: TableCapture, mode: RunMode) -> Result<EncodedChain, St
 }
 
 impl EncodedSnapshots {
+    /// The same with rows that the barrier has overtaken: they lie beside the state, and the manifest names them with whom they were on
+    /// their way to.
+    pub fn with_in_flight(mut self, in_flight: Vec<InFlightBytes>) -> Self {
+        self.in_flight = in_flight;
+        self
+    }
+
+    /// Bytes of rows in flight.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.in_flight.iter().map(|r| r.bytes.len()).sum()
+    }
+
     /// Bytes to write, without what tables have elsewhere than in memory.
     pub fn new_bytes(&self) -> usize {
         let runs = self.operators.iter().flat_map(|o| &o.chains).flat_map(|c| &c.new);
         let entries = self.operators.iter().flat_map(|o| &o.entries);
-        runs.map(|r| r.bytes.len()).sum::<usize>() + entries.map(|e| e.bytes.len()).sum::<usize>()
+        let state = runs.map(|r| r.bytes.len()).sum::<usize>() + entries.map(|e| e.bytes.len()).sum::<usize>();
+        state + self.in_flight_bytes()
     }
 
     /// Writes what tables have elsewhere than in memory, run by run; what fits into one run goes with the rest.
@@ -278,6 +297,8 @@ impl EncodedSnapshots {
             let entries = operator.entries.iter().map(|e| e.bytes.clone());
             locations.extend(runs.chain(entries).map(|b| Location::Inline(InlineBytes(b))));
         }
+        let in_flight = self.in_flight.iter().map(|r| r.bytes.clone());
+        locations.extend(in_flight.map(|b| Location::Inline(InlineBytes(b))));
         locations
     }
 
@@ -302,6 +323,7 @@ impl EncodedSnapshots {
             }
             operator.entries.iter().for_each(|e| add(e.bytes.clone()));
         }
+        self.in_flight.iter().for_each(|r| add(r.bytes.clone()));
         parts
     }
 
@@ -350,8 +372,27 @@ impl EncodedSnapshots {
                 subtask,
             });
         }
+        let in_flight_bytes = self.in_flight.iter().map(|r| r.bytes.len() as u64).sum();
+        for rows in self.in_flight {
+            let reference = InFlightRef {
+                place: rows.place,
+                crc32c: crc32c::crc32c(&rows.bytes),
+                location: next(),
+            };
+            let subtask = SubtaskManifest {
+                index: rows.subtask,
+                in_flight: vec![reference],
+                ..SubtaskManifest::default()
+            };
+            parts.push(OperatorPart {
+                id: rows.operator,
+                tables: vec![],
+                subtask,
+            });
+        }
         WrittenSnapshots {
             written_bytes: 0,
+            in_flight_bytes,
             state_bytes: parts.iter().map(|p| p.subtask.state_bytes()).sum(),
             parts,
             in_memory_bytes,
@@ -430,12 +471,23 @@ async fn load_from(
             redistribute: entry.redistribute,
         });
     }
+    let mut in_flight = Vec::with_capacity(subtask.in_flight.len());
+    for share in &subtask.in_flight {
+        let InFlightRef {
+            place,
+            crc32c,
+            location,
+        } = &share.rows;
+        in_flight.push(RestoredInFlight {
+            subtask: share.subtask,
+            parallelism: share.parallelism,
+            place: *place,
+            bytes: read_checked(root, location, *crc32c, || "rows in flight".to_owned()).await?,
+        });
+    }
     let committables = subtask.committables.iter().map(|c| c.0.clone()).collect();
-    Ok(RestoredState::new(
-        runs.into_iter().flatten().collect(),
-        entries,
-        committables,
-    ))
+    let runs = runs.into_iter().flatten().collect();
+    Ok(RestoredState::new(runs, entries, committables).with_in_flight(in_flight))
 }
 
 /// Reads an entry of operator state.
@@ -443,10 +495,21 @@ async fn load_from(
 /// # Errors
 /// If its file is damaged or missing.
 pub async fn read_entry(root: &Root, entry: &EntryRef) -> Result<Bytes, StateError> {
-    let bytes = root.read(&entry.location, 0..entry.location.len()).await?;
-    if crc32c::crc32c(&bytes) != entry.crc32c {
-        let path = root.display(entry.location.path().unwrap_or("the manifest"));
-        let problem = format!("the checksum of state '{}' does not match", entry.name);
+    let what = || format!("state '{}'", entry.name);
+    read_checked(root, &entry.location, entry.crc32c, what).await
+}
+
+/// Reads bytes whose checksum the manifest has; `what` they are is for errors.
+async fn read_checked(
+    root: &Root,
+    location: &Location,
+    checksum: u32,
+    what: impl Fn() -> String,
+) -> Result<Bytes, StateError> {
+    let bytes = root.read(location, 0..location.len()).await?;
+    if crc32c::crc32c(&bytes) != checksum {
+        let path = root.display(location.path().unwrap_or("the manifest"));
+        let problem = format!("the checksum of {} does not match", what());
         return Err(CheckpointError::DamagedFile { path, problem }.into());
     }
     Ok(bytes)

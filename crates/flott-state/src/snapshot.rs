@@ -7,8 +7,8 @@ use crate::run::RunReader;
 use crate::table::KeyedTable;
 use crate::windows::WindowTables;
 use bytes::Bytes;
-use flott_checkpoint::{Location, Redistribute, Root, RunKind, RunRef, TableDescriptor};
-use flott_core::CheckpointId;
+use flott_checkpoint::{InFlightPlace, Location, Redistribute, Root, RunKind, RunRef, TableDescriptor};
+use flott_core::{CheckpointId, OperatorId};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -34,6 +34,32 @@ pub struct OperatorEntry {
     pub bytes: Bytes,
     /// Who gets it on restore.
     pub redistribute: Redistribute,
+}
+
+/// Rows in flight that a subtask recorded, as bytes in a format of the runtime's own.
+#[derive(Debug, Clone)]
+pub struct InFlightBytes {
+    /// The first operator of the chain to which they were on their way.
+    pub operator: OperatorId,
+    /// Its subtask.
+    pub subtask: usize,
+    /// Who recorded them.
+    pub place: InFlightPlace,
+    /// The rows.
+    pub bytes: Bytes,
+}
+
+/// Rows in flight of a checkpoint, read.
+#[derive(Debug, Clone)]
+pub struct RestoredInFlight {
+    /// The subtask to which they were on their way.
+    pub subtask: usize,
+    /// How many there were.
+    pub parallelism: usize,
+    /// Who recorded them.
+    pub place: InFlightPlace,
+    /// The rows.
+    pub bytes: Bytes,
 }
 
 impl OperatorSnapshot {
@@ -78,6 +104,7 @@ pub struct RestoredState {
     operator_state: Vec<OperatorEntry>,
     runs: Vec<LoadedRun>,
     committables: Vec<Bytes>,
+    in_flight: Vec<RestoredInFlight>,
     claimed: RefCell<BTreeSet<String>>,
     notes: RestoreNotes,
     /// The checkpoint whose runs increments may continue.
@@ -144,10 +171,22 @@ impl RestoredState {
             operator_state,
             runs,
             committables,
+            in_flight: vec![],
             claimed: RefCell::default(),
             notes: RestoreNotes::default(),
             continued: None,
         }
+    }
+
+    /// The same state with rows in flight, which the operator's chain processes first.
+    pub fn with_in_flight(mut self, in_flight: Vec<RestoredInFlight>) -> Self {
+        self.in_flight = in_flight;
+        self
+    }
+
+    /// Takes the rows in flight.
+    pub fn take_in_flight(&mut self) -> Vec<RestoredInFlight> {
+        std::mem::take(&mut self.in_flight)
     }
 
     /// Says that this is the state of `checkpoint` of the same job, whose files are kept as long as newer checkpoints refer to them, and of

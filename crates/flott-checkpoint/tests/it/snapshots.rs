@@ -1,6 +1,6 @@
 //! Restoring by path, savepoints, damaged checkpoints, folders that cannot be written.
 
-use crate::support::{JOB, manifest, read_all, take};
+use crate::support::{JOB, manifest, operator, read_all, take};
 use bytes::Bytes;
 use flott_checkpoint::*;
 use flott_core::{JobId, KeyGroupRange, OperatorId, Options};
@@ -242,6 +242,7 @@ fn state_goes_to_new_subtasks_by_key_group_and_by_mode() {
                     entry("rules", index, Redistribute::Broadcast),
                 ],
                 committables: vec![InlineBytes(Bytes::from(vec![index]))],
+                in_flight: vec![],
             },
         });
     }
@@ -299,4 +300,56 @@ fn state_goes_to_new_subtasks_by_key_group_and_by_mode() {
     assert_eq!(three.iter().map(|s| s.committables.len()).sum::<usize>(), 2);
     let error = restore_plan(&operator, 129).unwrap_err();
     assert!(error.to_string().contains("maximum parallelism 128"), "{error}");
+}
+
+fn in_flight(subtask: usize, place: InFlightPlace) -> OperatorPart {
+    OperatorPart {
+        id: operator(),
+        tables: vec![],
+        subtask: SubtaskManifest {
+            index: subtask,
+            in_flight: vec![InFlightRef {
+                place,
+                crc32c: 0,
+                location: Location::Inline(InlineBytes(Bytes::from_static(b"rows"))),
+            }],
+            ..SubtaskManifest::default()
+        },
+    }
+}
+
+#[test]
+fn rows_in_flight_stay_with_their_subtask_or_are_looked_through_by_all_new_ones() {
+    let mut operator = manifest(1, 1, &[]).operators.remove(0);
+    operator.parallelism = 2;
+    // A writer reports what is on its way to another subtask, before or behind that.
+    operator.add(in_flight(1, InFlightPlace::Output));
+    operator.add(in_flight(1, InFlightPlace::Input));
+    assert_eq!(operator.subtasks.len(), 2);
+    assert_eq!(operator.subtasks[1].in_flight_bytes(), 8);
+    let counts = |parallelism| -> Vec<usize> {
+        let plan = restore_plan(&operator, parallelism).unwrap();
+        plan.iter().map(|s| s.in_flight.len()).collect()
+    };
+    assert_eq!((counts(2), counts(3)), (vec![0, 2], vec![2, 2, 2]));
+}
+
+#[test]
+fn only_a_manifest_with_rows_in_flight_needs_a_build_that_knows_them() {
+    let version = |manifest: &Manifest| -> u64 {
+        let content = manifest.encode().unwrap();
+        assert_eq!(&Manifest::decode(&content, "it").unwrap(), manifest);
+        let first = content.split(|byte| *byte == b'\n').next().unwrap();
+        serde_json::from_slice::<serde_json::Value>(first).unwrap()["version"]
+            .as_u64()
+            .unwrap()
+    };
+    let mut manifest = manifest(1, 1, &[]);
+    assert_eq!(version(&manifest), 2);
+    manifest.operators[0].add(in_flight(0, InFlightPlace::Input));
+    assert_eq!(version(&manifest), 3);
+    let newer = String::from_utf8(manifest.encode().unwrap().to_vec()).unwrap();
+    let newer = newer.replacen("\"version\":3", "\"version\":4", 1);
+    let error = Manifest::decode(newer.as_bytes(), "it").unwrap_err().to_string();
+    assert!(error.contains('4') && error.contains('3'), "{error}");
 }

@@ -4,17 +4,17 @@ use super::state::{load_states, write_part};
 use super::{Counters, Inner, Listener, TaskManager};
 use crate::coordinator::SubtaskId;
 use crate::deploy::{Built, JobContext, Share, Wires};
-use crate::protocol::{AttemptId, Deployment, Order, Peer, Report, TaskFailure, WrittenPart, run_mode};
+use crate::protocol::{AttemptId, Deployment, Order, Peer, Report, TaskFailure, run_mode};
 use flott_checkpoint::{CheckpointError, Root, StateWriter};
-use flott_core::{CheckpointId, OperatorId};
+use flott_core::CheckpointId;
 use flott_plan::JobGraph;
 use flott_runtime::element::Barrier;
 use flott_runtime::error::panic_text;
 use flott_runtime::exchange::{self, Exchange, ExchangeId};
-use flott_runtime::task::{TaskCommand, TaskDeployment, TaskEvent, TaskHandle, spawn};
+use flott_runtime::task::{Captured, TaskCommand, TaskDeployment, TaskEvent, TaskHandle, spawn};
 use flott_runtime::{FailureLabel, TaskError, failpoint};
 use flott_state::persist::ConfirmationTicket;
-use flott_state::{OperatorSnapshot, RunMode, StateError};
+use flott_state::{RunMode, StateError};
 use futures::FutureExt;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -262,7 +262,7 @@ impl Common {
         move |event| {
             let report = match event {
                 TaskEvent::Running => Report::Running,
-                TaskEvent::Snapshot { barrier, operators } => return common.store(id, barrier, operators),
+                TaskEvent::Snapshot { barrier, captured } => return common.store(id, barrier, *captured),
                 TaskEvent::ReportedWatermark(reached) => Report::ReportedWatermark(reached),
                 TaskEvent::Drained => Report::Drained,
                 TaskEvent::Stopped => return,
@@ -312,7 +312,7 @@ impl Common {
     }
 
     /// Writes a subtask's state and tells the job master.
-    fn store(self: &Arc<Self>, id: SubtaskId, barrier: Barrier, operators: Vec<(OperatorId, OperatorSnapshot)>) {
+    fn store(self: &Arc<Self>, id: SubtaskId, barrier: Barrier, captured: Captured) {
         let checkpoint = barrier.checkpoint;
         let wanted = {
             let mut progress = self.progress();
@@ -326,12 +326,11 @@ impl Common {
         });
         let common = self.clone();
         self.runtime.spawn(async move {
-            let writing = write_part(writer.as_ref(), common.mode, checkpoint, id, operators);
+            let writing = write_part(writer.as_ref(), common.mode, checkpoint, id, captured);
             let written = AssertUnwindSafe(writing).catch_unwind().await;
             let report = match written {
-                Ok(Ok(written)) => {
+                Ok(Ok((part, ticket))) => {
                     failpoint::hit("checkpoint-ack");
-                    let (part, ticket) = WrittenPart::of(written);
                     common.progress().tickets.entry(checkpoint).or_default().push(ticket);
                     Report::Part(checkpoint, Box::new(part))
                 }

@@ -3,13 +3,14 @@
 use crate::coordinator::SubtaskId;
 use crate::deploy::RestoredStates;
 use crate::error::ClusterError;
-use crate::protocol::OperatorStates;
+use crate::protocol::{OperatorStates, WrittenPart};
 use flott_checkpoint::{Root, StateWriter};
 use flott_core::{CheckpointId, OperatorId};
-use flott_runtime::task::SPLITS_STATE;
+use flott_runtime::exchange::InFlight;
+use flott_runtime::task::{Captured, SPLITS_STATE};
 use flott_runtime::{FailureLabel, TaskError};
-use flott_state::persist::{WrittenSnapshots, encode_snapshots, load_subtask};
-use flott_state::{OperatorSnapshot, RestoredState, RunMode, StateError};
+use flott_state::persist::{ConfirmationTicket, EncodedSnapshots, encode_snapshots, load_subtask};
+use flott_state::{RestoredState, RunMode, StateError};
 
 /// Reads what subtasks start from; `loaded`: what was read of an operator before, of all the same subtasks.
 ///
@@ -44,7 +45,7 @@ pub async fn load_states(
 /// Bytes of a subtask's state that go into a manifest where there is no place for files, as in Flink.
 pub(crate) const LARGEST_INLINE_BYTES: usize = 5 << 20;
 
-/// Encodes and writes a subtask's state; without a writer it goes whole into the manifest.
+/// Encodes and writes what a subtask has captured; without a writer it goes whole into the manifest.
 ///
 /// # Errors
 /// If it cannot be encoded or written, or is not wanted any more, or is too large for a manifest.
@@ -53,25 +54,38 @@ pub(crate) async fn write_part(
     mode: RunMode,
     id: CheckpointId,
     (_, subtask): SubtaskId,
-    operators: Vec<(OperatorId, OperatorSnapshot)>,
-) -> Result<WrittenSnapshots, ClusterError> {
-    let encoded = tokio::task::spawn_blocking(move || encode_snapshots(id, subtask, operators, mode)).await;
-    let encoded = encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))?;
-    let written = match (encoded, writer) {
-        (Ok(encoded), Some(writer)) => encoded.write(writer).await,
-        (Ok(encoded), None) if encoded.new_bytes() > LARGEST_INLINE_BYTES => {
+    captured: Captured,
+) -> Result<(WrittenPart, ConfirmationTicket), ClusterError> {
+    let (processed_bytes, is_unaligned) = (captured.processed_bytes, captured.is_unaligned);
+    let encoding = move || -> Result<EncodedSnapshots, TaskError> {
+        let in_flight = captured.in_flight.into_iter().map(InFlight::encode);
+        let in_flight = in_flight.collect::<Result<_, TaskError>>()?;
+        Ok(encode_snapshots(id, subtask, captured.operators, mode)?.with_in_flight(in_flight))
+    };
+    let encoded = tokio::task::spawn_blocking(encoding).await;
+    let encoded = encoded.map_err(|e| TaskError::caused(FailureLabel::Internal, "state could not be encoded", e))??;
+    let written = match writer {
+        Some(writer) => encoded.write(writer).await,
+        None if encoded.new_bytes() > LARGEST_INLINE_BYTES => {
             let text = format!(
-                "{} bytes of state are too much for the JobManager's memory, which takes {LARGEST_INLINE_BYTES} of a subtask: set \
-                 'execution.checkpointing.dir' to a folder or bucket that all processes reach",
-                encoded.new_bytes()
+                "{} bytes of state, {} of them rows in flight, are too much for the JobManager's memory, which takes \
+                 {LARGEST_INLINE_BYTES} of a subtask: set 'execution.checkpointing.dir' to a folder or bucket that all processes reach",
+                encoded.new_bytes(),
+                encoded.in_flight_bytes()
             );
             return Err(TaskError::new(FailureLabel::User, text).fatal().into());
         }
-        (Ok(encoded), None) => encoded.inline(),
-        (Err(error), _) => Err(error),
+        None => encoded.inline(),
     };
-    written.map_err(|error| match error {
-        StateError::Store(error) => error.into(),
+    let written = written.map_err(|error| match error {
+        StateError::Store(error) => ClusterError::from(error),
         error => TaskError::from(error).into(),
-    })
+    })?;
+    let (part, ticket) = WrittenPart::of(written);
+    let part = WrittenPart {
+        processed_bytes,
+        is_unaligned,
+        ..part
+    };
+    Ok((part, ticket))
 }

@@ -6,6 +6,7 @@ mod cluster;
 mod leaders;
 mod rescaling;
 mod toys;
+mod unaligned;
 mod why;
 
 use flott_cluster::{ClusterError, JobHandle, JobStatus, Restore, Submission, submit};

@@ -50,6 +50,10 @@ pub struct World {
     pub holds_barrier: AtomicBool,
     /// Whether writers wait for room outside.
     pub holds_writers: AtomicBool,
+    /// How long a writer takes for a row, in milliseconds.
+    pub write_ms: AtomicU64,
+    /// Rows that were read, by all attempts.
+    pub read: AtomicUsize,
     transactions: AtomicUsize,
 }
 
@@ -129,6 +133,7 @@ impl SourceReader for NumberReader {
                 let numbers: Int64Array = (*position..end).map(key).collect();
                 let rows = (end - *position) as usize;
                 *position = end;
+                self.world.read.fetch_add(rows, Ordering::SeqCst);
                 return Ok(ReaderPoll::Batch {
                     split: self.next,
                     batch: Batch::new(vec![Arc::new(numbers)], rows),
@@ -281,7 +286,13 @@ struct MemoryWriter {
 impl SinkWriter for MemoryWriter {
     fn write(&mut self, batch: Batch) -> Result<Flow, TaskError> {
         let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().values().to_vec();
-        self.rows.extend(column(0).into_iter().zip(column(1)));
+        for row in column(0).into_iter().zip(column(1)) {
+            let write_ms = self.world.write_ms.load(Ordering::SeqCst);
+            if write_ms > 0 {
+                std::thread::sleep(Duration::from_millis(write_ms));
+            }
+            self.rows.push(row);
+        }
         self.resume()
     }
     fn resume(&mut self) -> Result<Flow, TaskError> {

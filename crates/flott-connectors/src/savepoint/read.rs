@@ -59,6 +59,7 @@ impl SavedState {
             runs: runs.collect(),
             entries: vec![],
             committables: vec![],
+            in_flight: vec![],
         };
         Ok(LoadedTable {
             is_sliced: wanted.runs.iter().any(|r| r.namespace.is_some()),

@@ -1,16 +1,18 @@
 //! Elements as bytes: what an exchange between processes sends, one frame an element.
 //!
-//! A frame is a version (1), a kind and a body; whoever carries frames keeps their lengths. Numbers are little endian.
+//! A frame is a version (2), a kind and a body; whoever carries frames keeps their lengths. Numbers are little endian.
 //!
 //! | kind | element | body |
 //! |---|---|---|
 //! | 0 | rows | a batch in the form of [`flott_core::wire`] |
 //! | 1 | watermark | time i64 |
 //! | 2 | idle | u8, 0 or 1 |
-//! | 3 | barrier | checkpoint u64, triggered at i64, u8: 0 goes on, 1 stops |
+//! | 3 | barrier | checkpoint u64, triggered at i64, u8: 0 goes on, 1 stops, 2 drains; overtakes from i64, the largest: never |
 //! | 4 | latency marker | sent at i64 |
 //! | 5 | end | u8: 0 drained, 1 stopped |
 //! | 6 | typed rows | rows u32, u8: 1 if hashes follow, [hashes, 8 bytes a row], then what the type's [`flott_core::Rows`] wrote |
+//!
+//! Frames of rows lie in checkpoints too ([`super::in_flight`]).
 
 use crate::element::{AfterBarrier, Barrier, Element, EndOfInput};
 use crate::error::{FailureLabel, TaskError};
@@ -21,7 +23,7 @@ use flott_core::{Batch, Rows};
 use std::sync::Arc;
 
 /// Version of the frames that this build writes and reads.
-const FRAME_VERSION: u8 = 1;
+const FRAME_VERSION: u8 = 2;
 
 const DATA: u8 = 0;
 const WATERMARK: u8 = 1;
@@ -65,6 +67,8 @@ pub fn encode(element: &Element) -> Result<Vec<u8>, TaskError> {
                 AfterBarrier::Stop => 1,
                 AfterBarrier::Drain => 2,
             });
+            let from_ms = barrier.overtakes_from_ms.unwrap_or(i64::MAX);
+            frame.extend_from_slice(&from_ms.to_le_bytes());
         }
         Element::LatencyMarker(sent_ms) => put(&mut frame, LATENCY_MARKER, &sent_ms.to_le_bytes()),
         Element::End(end) => put(&mut frame, END, &[u8::from(*end == EndOfInput::Stopped)]),
@@ -148,19 +152,7 @@ pub fn decode(frame: &[u8], form: &RowsForm) -> Result<Element, TaskError> {
         },
         WATERMARK => Element::Watermark(number(body)?),
         IDLE => Element::Idle(flag(body)?),
-        BARRIER if body.len() == 17 => Element::Barrier(Barrier {
-            checkpoint: body[..8]
-                .try_into()
-                .map(u64::from_le_bytes)
-                .map_err(|_| damaged(frame))?,
-            triggered_ms: number(&body[8..16])?,
-            then: match body[16] {
-                0 => AfterBarrier::Continue,
-                1 => AfterBarrier::Stop,
-                2 => AfterBarrier::Drain,
-                _ => return Err(damaged(frame)),
-            },
-        }),
+        BARRIER => Element::Barrier(barrier(frame).ok_or_else(|| damaged(frame))?),
         LATENCY_MARKER => Element::LatencyMarker(number(body)?),
         END => Element::End(match flag(body)? {
             false => EndOfInput::Drained,
@@ -168,6 +160,33 @@ pub fn decode(frame: &[u8], form: &RowsForm) -> Result<Element, TaskError> {
         }),
         _ => return Err(damaged(frame)),
     })
+}
+
+/// The barrier, if a frame is one; looks at nothing else.
+pub(super) fn barrier(frame: &[u8]) -> Option<Barrier> {
+    let [FRAME_VERSION, BARRIER, body @ ..] = frame else {
+        return None;
+    };
+    let (checkpoint, rest) = body.split_first_chunk()?;
+    let (triggered_ms, rest) = rest.split_first_chunk()?;
+    let ([then], rest) = rest.split_first_chunk()?;
+    let from_ms = i64::from_le_bytes(rest.try_into().ok()?);
+    Some(Barrier {
+        checkpoint: u64::from_le_bytes(*checkpoint),
+        triggered_ms: i64::from_le_bytes(*triggered_ms),
+        then: match then {
+            0 => AfterBarrier::Continue,
+            1 => AfterBarrier::Stop,
+            2 => AfterBarrier::Drain,
+            _ => return None,
+        },
+        overtakes_from_ms: (from_ms < i64::MAX).then_some(from_ms),
+    })
+}
+
+/// Whether a frame holds rows; looks at nothing else.
+pub(super) fn has_rows(frame: &[u8]) -> bool {
+    matches!(frame, [_, DATA | TYPED, ..])
 }
 
 /// Whether a frame is the end of its channel; looks at nothing else.
@@ -192,11 +211,12 @@ mod tests {
         RowsForm::Columns(Arc::new([DataType::Int64]))
     }
 
-    fn barrier(then: AfterBarrier) -> Element {
+    fn barrier(then: AfterBarrier, overtakes_from_ms: Option<i64>) -> Element {
         Element::Barrier(Barrier {
             checkpoint: 0x0102,
             triggered_ms: -1,
             then,
+            overtakes_from_ms,
         })
     }
 
@@ -207,9 +227,10 @@ mod tests {
             Element::Watermark(i64::MAX),
             Element::Idle(true),
             Element::Idle(false),
-            barrier(AfterBarrier::Continue),
-            barrier(AfterBarrier::Stop),
-            barrier(AfterBarrier::Drain),
+            barrier(AfterBarrier::Continue, None),
+            barrier(AfterBarrier::Continue, Some(i64::MIN)),
+            barrier(AfterBarrier::Stop, None),
+            barrier(AfterBarrier::Drain, Some(7)),
             Element::LatencyMarker(99),
             Element::End(EndOfInput::Drained),
             Element::End(EndOfInput::Stopped),
@@ -223,24 +244,28 @@ mod tests {
             let back = decode(&frame, &numbers()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{element:?}"));
             assert_eq!(is_end(&frame), matches!(element, Element::End(_)));
+            assert_eq!(has_rows(&frame), matches!(element, Element::Data(_)));
+            assert_eq!(super::barrier(&frame).is_some(), matches!(element, Element::Barrier(_)));
         }
     }
 
     #[test]
     fn frames_are_a_format() {
         assert_eq!(
-            encode(&barrier(AfterBarrier::Stop)).unwrap(),
-            [1, 3, 2, 1, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 1]
+            encode(&barrier(AfterBarrier::Stop, Some(5))).unwrap(),
+            [
+                2, 3, 2, 1, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 1, 5, 0, 0, 0, 0, 0, 0, 0
+            ]
         );
-        assert_eq!(encode(&barrier(AfterBarrier::Drain)).unwrap().last(), Some(&2));
+        assert_eq!(encode(&barrier(AfterBarrier::Drain, None)).unwrap()[18..20], [2, 255]);
         assert_eq!(
             encode(&Element::Watermark(258)).unwrap(),
-            [1, 1, 2, 1, 0, 0, 0, 0, 0, 0]
+            [2, 1, 2, 1, 0, 0, 0, 0, 0, 0]
         );
-        assert_eq!(encode(&Element::End(EndOfInput::Stopped)).unwrap(), [1, 5, 1]);
-        assert_eq!(encode(&Element::Idle(true)).unwrap(), [1, 2, 1]);
-        assert_eq!(encode(&Element::LatencyMarker(0)).unwrap()[..2], [1, 4]);
-        assert_eq!(encode(&all()[0]).unwrap()[..4], [1, 0, 1, 0]);
+        assert_eq!(encode(&Element::End(EndOfInput::Stopped)).unwrap(), [2, 5, 1]);
+        assert_eq!(encode(&Element::Idle(true)).unwrap(), [2, 2, 1]);
+        assert_eq!(encode(&Element::LatencyMarker(0)).unwrap()[..2], [2, 4]);
+        assert_eq!(encode(&all()[0]).unwrap()[..4], [2, 0, 1, 0]);
     }
 
     #[test]

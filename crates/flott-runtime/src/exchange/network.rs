@@ -17,7 +17,7 @@
 //! 4. When the end of every channel is written the sender shuts its side, and the receiver closes the connection.
 //!
 //! **Credit.** The first credit of a channel is its window; what its task takes is granted again, in parts of a quarter of the
-//! window. A frame costs its length and 64 bytes. While a channel has credit the sender may send its next frame, however
+//! window. A frame costs its length and 64 bytes, a barrier nothing: it leaves at its turn, or at once if it overtakes, whatever the credit. While a channel has credit the sender may send its next frame, however
 //! long: so a channel holds its window and one frame at most, and the reader of the connection never waits for a task. A
 //! channel that is not read uses up its credit and stops; the others go on. Channels take turns of [`TURN_BYTES`].
 //!

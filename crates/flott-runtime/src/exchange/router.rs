@@ -6,13 +6,15 @@
 //! see tiny batches; everything else in the stream (watermark, barrier, end) pushes them out first.
 
 use super::channel::Sender;
-use crate::element::Element;
+use super::in_flight::{InFlight, Recorded, Spread};
+use crate::element::{Barrier, Element};
 use crate::error::TaskError;
 use crate::metrics::TaskMetrics;
-use flott_core::Batch;
 use flott_core::hash::hash_columns;
 use flott_core::key_group::{key_group_of, subtask_of};
+use flott_core::{Batch, OperatorId};
 use flott_plan::Partitioning;
+use flott_state::InFlightPlace;
 use std::sync::Arc;
 
 /// Marsaglia's xorshift64: spreads rows evenly, which is all that a shuffle promises.
@@ -44,6 +46,17 @@ pub struct RouterEdge {
     random: Random,
     /// The output that it carries: 0 is the main one.
     output: usize,
+    /// Who reads it.
+    reader: Option<EdgeReader>,
+}
+
+/// Where rows in flight of an exchange were on their way to.
+#[derive(Debug, Clone, Copy)]
+pub struct EdgeReader {
+    /// The first operator of the reading chain.
+    pub operator: OperatorId,
+    /// Its logical input.
+    pub input: usize,
 }
 
 impl RouterEdge {
@@ -61,7 +74,14 @@ impl RouterEdge {
             next,
             random: Random(0x9e37_79b9_7f4a_7c15 ^ subtask as u64),
             output: 0,
+            reader: None,
         }
+    }
+
+    /// The same exchange, whose barriers may overtake rows on their way to `reader`.
+    pub fn read_by(mut self, reader: EdgeReader) -> Self {
+        self.reader = Some(reader);
+        self
     }
 
     /// The same exchange for a side output.
@@ -157,6 +177,35 @@ impl RouterEdge {
         target.send(element)
     }
 
+    /// Lets barriers that overtake at `now_ms` leave first, and adds what they overtake to `record`; whether none is left that may.
+    fn overtake(&self, now_ms: i64, record: &mut Vec<InFlight>) -> bool {
+        let (Some(EdgeReader { operator, input }), Some(spread)) = (self.reader, Spread::of(&self.partitioning)) else {
+            return true;
+        };
+        let mut is_settled = true;
+        // Exchanges that are recorded lead from every subtask to every other one.
+        for (subtask, target) in self
+            .targets
+            .iter()
+            .enumerate()
+            .filter(|(_, target)| target.holds_barrier())
+        {
+            let rows = target.overtake(now_ms).into_iter();
+            let recorded: Vec<Recorded> = rows.map(|rows| Recorded::Rows { input, spread, rows }).collect();
+            is_settled &= !target.holds_barrier();
+            if !recorded.is_empty() {
+                let place = InFlightPlace::Output;
+                record.push(InFlight {
+                    operator,
+                    subtask,
+                    place,
+                    recorded,
+                });
+            }
+        }
+        is_settled
+    }
+
     fn flush(&mut self, target: usize, metrics: &TaskMetrics) -> Result<(), TaskError> {
         if self.pending_rows[target] == 0 {
             return Ok(());
@@ -201,13 +250,39 @@ impl Router {
         self.edges.iter().all(|e| e.targets.iter().all(Sender::has_room))
     }
 
+    /// Whether every channel has room for what a barrier that overtakes pushes out of the chain.
+    pub fn has_reserve(&self) -> bool {
+        self.edges.iter().all(|e| e.targets.iter().all(Sender::has_reserve))
+    }
+
+    /// Lets barriers on their way to other processes that overtake at `now_ms` leave first, and adds what they overtake to `record`;
+    /// whether all barriers have left that may overtake.
+    pub fn overtake(&self, now_ms: i64, record: &mut Vec<InFlight>) -> bool {
+        let mut is_settled = true;
+        for edge in &self.edges {
+            is_settled &= edge.overtake(now_ms, record);
+        }
+        is_settled
+    }
+
+    /// Behind the end only a barrier goes, which then is before it, where the end still waits for another process.
+    fn route_behind_end(&self, element: &Element) -> Result<(), TaskError> {
+        let barrier: Barrier = match element {
+            Element::Barrier(barrier) if barrier.overtakes_from_ms.is_some() => *barrier,
+            _ => return Ok(()),
+        };
+        let recorded = self.edges.iter().filter(|edge| edge.reader.is_some());
+        let mut targets = recorded.flat_map(|edge| &edge.targets);
+        targets.try_for_each(|target| target.send_before_end(barrier))
+    }
+
     /// Sends an element on.
     ///
     /// # Errors
     /// If the key cannot be hashed or rows cannot be moved.
     pub fn route(&mut self, element: Element, now_ms: i64) -> Result<(), TaskError> {
         if self.has_ended {
-            return Ok(());
+            return self.route_behind_end(&element);
         }
         self.has_ended = matches!(element, Element::End(_));
         let (output, element) = match element {
@@ -373,5 +448,39 @@ mod tests {
         r.route(batch(1..2), 0).unwrap();
         r.flush().unwrap();
         assert_eq!((received(&rx[0]), received(&rx[1])), (vec![0], vec![1]));
+    }
+
+    #[test]
+    fn what_a_barrier_overtakes_on_its_way_to_another_process_is_recorded_for_its_reader() {
+        use super::super::channel::outgoing_channel;
+        use crate::element::AfterBarrier;
+        let (tx, outgoing): (Vec<_>, Vec<_>) = (0..2).map(|_| outgoing_channel(1 << 20, Waker::new())).unzip();
+        let reader = EdgeReader {
+            operator: OperatorId(9),
+            input: 1,
+        };
+        let edge = RouterEdge::new(Partitioning::Rebalance, tx, 128, 0).read_by(reader);
+        let mut r = Router::new(vec![edge], Arc::new(TaskMetrics::new([])), 1_000);
+        r.route(batch(0..3), 0).unwrap();
+        let barrier = Barrier {
+            checkpoint: 1,
+            triggered_ms: 0,
+            then: AfterBarrier::Continue,
+            overtakes_from_ms: Some(100),
+        };
+        r.route(Element::Barrier(barrier), 0).unwrap();
+        let mut record = vec![];
+        assert!(!r.overtake(99, &mut record) && record.is_empty());
+        // One barrier leaves in its turn.
+        outgoing[1].take(usize::MAX, &mut vec![]);
+        assert!(r.overtake(100, &mut record));
+        let [of_first] = record.as_slice() else {
+            panic!("{record:?}")
+        };
+        assert_eq!(
+            (of_first.operator, of_first.subtask, of_first.place),
+            (OperatorId(9), 0, InFlightPlace::Output)
+        );
+        assert_eq!(of_first.recorded.len(), 1);
     }
 }

@@ -4,7 +4,8 @@ use super::*;
 use crate::Flow;
 use crate::chain::ChainOperator;
 use crate::connector::{ReaderPoll, SourceReader, Split};
-use crate::exchange;
+use crate::exchange::in_flight::Held;
+use crate::exchange::{self, Spread};
 use flott_core::clock::SystemClock;
 use flott_core::{Batch, JobId, Options};
 use flott_state::{BackendSettings, StateBackend};
@@ -15,6 +16,7 @@ fn barrier(checkpoint: CheckpointId) -> Barrier {
         checkpoint,
         triggered_ms: 0,
         then: AfterBarrier::Continue,
+        overtakes_from_ms: None,
     }
 }
 
@@ -31,6 +33,7 @@ fn deployment(operators: Vec<(OperatorContext, Box<dyn Operator>)>) -> (TaskDepl
         head: Head::Gate(InputGate::new([(0, receiver)])),
         operators,
         edges: vec![],
+        restored: vec![],
         flush_interval_ms: 0,
         waker,
         clock: Arc::new(SystemClock),
@@ -101,8 +104,12 @@ fn splits_that_come_behind_a_checkpoints_command_are_not_in_it() {
     let listener = {
         let snapshots = snapshots.clone();
         move |event| {
-            if let TaskEvent::Snapshot { barrier, operators } = event {
-                let splits = operators.iter().map(|(_, o)| o.operator_state.len()).sum::<usize>();
+            if let TaskEvent::Snapshot { barrier, captured } = event {
+                let splits = captured
+                    .operators
+                    .iter()
+                    .map(|(_, o)| o.operator_state.len())
+                    .sum::<usize>();
                 snapshots.lock().unwrap().push((barrier.checkpoint, splits));
             }
         }
@@ -203,6 +210,78 @@ fn a_command_that_comes_behind_its_barrier_makes_no_second_snapshot() {
     assert_eq!(run(), ["Drained"]);
     commands.send(TaskCommand::Checkpoint(barrier(2))).unwrap();
     assert_eq!(run(), ["snapshot 2"]);
+}
+
+/// Counts rows, and takes a millisecond for each.
+struct Slow(Arc<Mutex<usize>>);
+
+impl Operator for Slow {
+    fn open(&mut self, _: &mut OperatorContext) -> Result<(), TaskError> {
+        Ok(())
+    }
+    fn process(&mut self, _: usize, batch: Batch, _: &mut Output) -> Result<Flow, TaskError> {
+        *self.0.lock().unwrap() += batch.num_rows();
+        std::thread::sleep(Duration::from_millis(batch.num_rows() as u64));
+        Ok(Flow::Done)
+    }
+}
+
+#[test]
+fn a_barrier_overtakes_the_rest_of_a_batch_that_a_slow_chain_has() {
+    let (mut deployment, _) = deployment(vec![]);
+    let (input, receiver) = exchange::channel(1 << 20, Waker::new(), deployment.waker.clone());
+    deployment.head = Head::Gate(InputGate::overtaken([(0, Some(Spread::Any), receiver)]));
+    deployment.info = Arc::new(TaskInfo {
+        options: Arc::new([(crate::unaligned::ENABLED, "true")].into_iter().collect()),
+        ..TaskInfo::clone(&info())
+    });
+    let (_commands, receiver) = channel();
+    let mut task = Task::open(deployment, receiver).unwrap();
+    let seen = Arc::new(Mutex::new(0));
+    let operator = ChainOperator {
+        id: OperatorId(1),
+        name: "slow".into(),
+        operator: Box::new(Slow(seen.clone())),
+        metrics: Arc::default(),
+    };
+    task.chain = Chain::new(vec![operator], Router::new(vec![], Arc::new(TaskMetrics::new([])), 0));
+    input.send(data(8_000)).unwrap();
+    let captured = Arc::new(Mutex::new(None));
+    let listener = {
+        let captured = captured.clone();
+        move |event| {
+            if let TaskEvent::Snapshot { captured: part, .. } = event {
+                *captured.lock().unwrap() = Some(part);
+            }
+        }
+    };
+    while *seen.lock().unwrap() == 0 {
+        assert_eq!(task.step(0, &listener).unwrap(), Step::Progress);
+    }
+    input.send(data(5)).unwrap();
+    let overtaking = Barrier {
+        overtakes_from_ms: Some(0),
+        ..barrier(1)
+    };
+    input.send(Element::Barrier(overtaking)).unwrap();
+    while captured.lock().unwrap().is_none() {
+        assert_eq!(task.step(0, &listener).unwrap(), Step::Progress);
+    }
+    let part = captured.lock().unwrap().take().unwrap();
+    let rows = |entry: &Recorded| match entry {
+        Recorded::Rows {
+            rows: Held::Batch(batch),
+            ..
+        } => batch.num_rows(),
+        _ => 0,
+    };
+    let recorded: usize = part.in_flight[0].recorded.iter().map(rows).sum();
+    let done = *seen.lock().unwrap();
+    assert_eq!(done + recorded, 8_005);
+    assert!(
+        part.is_unaligned && done < 1_000,
+        "{done} rows were worked off before the barrier"
+    );
 }
 
 /// What an operator does where it is not well.

@@ -2,11 +2,12 @@
 
 use super::{Item, Kind, Receiver, Sender, Shared, open};
 use crate::error::{FailureLabel, TaskError};
-use crate::exchange::frame::RowsForm;
+use crate::exchange::frame::{self, RowsForm};
 use crate::waker::Waker;
+use bytes::Bytes;
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// What a queue is charged for a frame besides its bytes: its place in the queue and the allocator's share. Without it a
 /// window full of watermarks would be many times its size in memory.
@@ -32,8 +33,16 @@ pub(super) fn check_length(frame: Vec<u8>) -> Result<Vec<u8>, TaskError> {
     }
 }
 
-/// What a frame of this length costs: in the queues of both processes, and in credit.
-pub(in crate::exchange) fn charge(frame_bytes: usize) -> usize {
+/// What a frame costs: in the queues of both processes, and in credit. Barriers, of which a channel holds few, cost nothing.
+pub(in crate::exchange) fn charge(frame: &[u8]) -> usize {
+    match frame::barrier(frame) {
+        Some(_) => 0,
+        None => charge_of(frame.len()),
+    }
+}
+
+/// What a frame of this length costs that is no barrier.
+pub(in crate::exchange) fn charge_of(frame_bytes: usize) -> usize {
     frame_bytes + FRAME_OVERHEAD_BYTES
 }
 
@@ -103,34 +112,43 @@ pub fn incoming_channel(window_bytes: usize, reader: Waker, form: RowsForm) -> (
 }
 
 impl Outgoing {
-    /// Has `ready` called whenever the queue was empty and is no more, on the writer's thread; and now, if frames wait
-    /// already. It may be called once too often.
-    pub(in crate::exchange) fn bind(&self, ready: impl Fn() + Send + Sync + 'static) {
+    /// Has `ready` called whenever the queue was empty and is no more, and, with `true`, when a barrier has overtaken the others and needs
+    /// no credit, on the writer's thread; and now, if frames wait already. It may be called once too often.
+    pub(in crate::exchange) fn bind(&self, ready: impl Fn(bool) + Send + Sync + 'static) {
         if let Kind::Outgoing(hook) = &self.0.kind {
-            hook.set(move |()| ready());
+            hook.set(ready);
             // A frame that came before the hook is seen here, one that comes after it calls the hook.
-            if !self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                hook.call(());
+            let first = self.0.lock().items.front().map(|(_, bytes)| *bytes);
+            if let Some(bytes) = first {
+                hook.call(bytes == 0);
             }
         }
     }
 
-    /// Moves frames to `frames`, oldest first, until `limit_bytes` have been charged for them; the last one may be beyond.
-    /// Returns what was charged, and whether frames are left.
-    pub(in crate::exchange) fn take(&self, limit_bytes: usize, frames: &mut Vec<Vec<u8>>) -> (usize, bool) {
-        let (mut taken, mut queue) = (0, self.0.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        while taken < limit_bytes
-            && let Some((item, bytes)) = queue.pop_front()
+    /// Moves frames to `frames`, oldest first, until `limit_bytes` have been charged for them; the last one may be beyond. What costs nothing
+    /// goes in any case. Returns what was charged, and whether frames are left.
+    pub(in crate::exchange) fn take(&self, limit_bytes: usize, frames: &mut Vec<Bytes>) -> (usize, bool) {
+        let (mut taken, mut queue) = (0, self.0.lock());
+        let held_barrier = queue.barrier.is_some();
+        while let Some((item, bytes)) = queue
+            .items
+            .pop_front_if(|(_, bytes)| taken < limit_bytes || *bytes == 0)
         {
             taken += bytes;
+            self.0.left(&mut queue, &item);
             if let Item::Frame(frame) = item {
                 frames.push(frame);
             }
         }
         let before = self.0.bytes.fetch_sub(taken, Ordering::SeqCst);
-        let is_left = !queue.is_empty();
+        let is_left = !queue.items.is_empty();
+        let has_left = held_barrier && queue.barrier.is_none();
         drop(queue);
         self.0.drained(before, taken);
+        if has_left {
+            // Its checkpoint waits for this.
+            self.0.writer.wake();
+        }
         (taken, is_left)
     }
 }
@@ -150,8 +168,8 @@ impl Incoming {
 
     /// Hands a frame to the task and wakes it. The bound is kept by whoever counts the credit.
     pub(in crate::exchange) fn push(&self, frame: Vec<u8>) {
-        let bytes = charge(frame.len());
-        if self.shared.push(Item::Frame(frame), bytes) {
+        let bytes = charge(&frame);
+        if self.shared.push(Item::Frame(frame.into()), bytes) {
             self.shared.reader.wake();
         }
     }

@@ -1,7 +1,7 @@
 //! The receiving end of a connection: frames go to their channels, what tasks take goes back as credit.
 
 use super::StreamError;
-use crate::exchange::channel::{Incoming, MAX_FRAME_BYTES, charge};
+use crate::exchange::channel::{Incoming, MAX_FRAME_BYTES, charge, charge_of};
 use crate::exchange::frame;
 use bytes::BufMut;
 use std::collections::HashMap;
@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 const READ_BYTES: usize = 64 << 10;
 /// A channel's credit is granted again in this many parts.
 const PARTS_OF_WINDOW: usize = 4;
+/// Longer frames are no barriers.
+const SHORT_FRAME_BYTES: usize = 64;
 
 /// Receives what comes for the channels until all have ended and the peer has shut its side.
 ///
@@ -157,8 +159,15 @@ impl Inbox {
             if bytes > MAX_FRAME_BYTES {
                 return Err(StreamError::FrameTooLong { channel, length });
             }
-            account.spend(charge(bytes))?;
+            // Barriers need no credit, and are short; longer frames need it before they get memory.
+            let is_short = bytes <= SHORT_FRAME_BYTES;
+            if !is_short {
+                account.spend(charge_of(bytes))?;
+            }
             let frame = read_frame(&mut reader, bytes).await?;
+            if is_short && charge(&frame) > 0 {
+                account.spend(charge(&frame))?;
+            }
             received_bytes.fetch_add(8 + u64::from(length), Ordering::Relaxed);
             if frame::is_end(&frame) {
                 self.left = self.left.saturating_sub(1);

@@ -6,6 +6,7 @@
 use super::{StreamError, TURN_BYTES};
 use crate::exchange::channel::Outgoing;
 use crate::exchange::frame;
+use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::io::IoSlice;
@@ -41,7 +42,7 @@ where
         .collect();
     for (index, (_, channel)) in channels.iter().enumerate() {
         let turns = turns.clone();
-        channel.bind(move || turns.list(index));
+        channel.bind(move |is_urgent| turns.list(index, is_urgent));
     }
     let is_all_sent = AtomicBool::new(false);
     let mut outbox = Outbox {
@@ -80,6 +81,8 @@ struct Turn {
     /// What may be sent; below 0 by what the last frame went beyond it.
     credit: i64,
     is_listed: bool,
+    /// A barrier is first, which needs no credit.
+    is_urgent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -118,9 +121,12 @@ impl Turns {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the channel looked at.
-    fn list(&self, index: usize) {
-        self.lock().add(index);
+    /// Has the channel looked at, also without credit if it `is_urgent`.
+    fn list(&self, index: usize, is_urgent: bool) {
+        let mut list = self.lock();
+        list.channels[index].is_urgent |= is_urgent;
+        list.add(index);
+        drop(list);
         self.listed.notify_one();
     }
 
@@ -132,19 +138,19 @@ impl Turns {
             before <= 0 && turn.credit > 0
         };
         if had_none {
-            self.list(index);
+            self.list(index, false);
         }
     }
 
-    /// The next channel that has credit, and how much.
+    /// The next channel that has credit, and how much, or whose first frame needs none.
     fn next(&self) -> Option<(usize, usize)> {
         let mut list = self.lock();
         while let Some(index) = list.ready.pop_front() {
             let turn = &mut list.channels[index];
             turn.is_listed = false;
             // Without credit it is listed again when it gets some.
-            if turn.credit > 0 {
-                return Some((index, turn.credit as usize));
+            if std::mem::take(&mut turn.is_urgent) || turn.credit > 0 {
+                return Some((index, turn.credit.max(0) as usize));
             }
         }
         None
@@ -168,7 +174,7 @@ struct Outbox {
     left: usize,
     turns: Arc<Turns>,
     /// Of one turn; kept for its memory.
-    frames: Vec<Vec<u8>>,
+    frames: Vec<Bytes>,
     gathered: Gathered,
 }
 
@@ -218,12 +224,12 @@ impl Outbox {
 struct Gathered {
     short: Vec<u8>,
     /// Long frames, each with the place in `short` that it follows.
-    long: Vec<(usize, Vec<u8>)>,
+    long: Vec<(usize, Bytes)>,
     bytes: usize,
 }
 
 impl Gathered {
-    fn push(&mut self, channel: u32, frame: Vec<u8>) {
+    fn push(&mut self, channel: u32, frame: Bytes) {
         // The sender has refused frames that are too long for this.
         let length = frame.len() as u32;
         self.bytes += 8 + frame.len();

@@ -118,6 +118,7 @@ fn all_kinds() -> Vec<Element> {
             checkpoint: 7,
             triggered_ms: -3,
             then,
+            overtakes_from_ms: None,
         })
     };
     let hashed = match rows([1, 2]) {
