@@ -85,6 +85,9 @@ impl TaskManagerGateway for Worker {
                     written_bytes: 0,
                     state_bytes: 0,
                     in_memory_bytes: vec![],
+                    in_flight_bytes: 0,
+                    processed_bytes: 0,
+                    is_unaligned: false,
                 };
                 Report::Part(barrier.checkpoint, Box::new(part))
             }),

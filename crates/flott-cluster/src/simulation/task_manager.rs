@@ -615,6 +615,7 @@ impl Task {
                 runs: vec![],
                 entries,
                 committables,
+                in_flight: vec![],
             },
         };
         let listed = self.prepared.values().map(|t| InlineBytes(Bytes::from(t.clone())));
@@ -676,6 +677,9 @@ fn write(world: &Arc<World>, task: (usize, u64, AttemptId), checkpoint: Checkpoi
             written_bytes: 0,
             state_bytes: 0,
             in_memory_bytes: vec![],
+            in_flight_bytes: 0,
+            processed_bytes: 0,
+            is_unaligned: false,
         };
         return tell(
             world,

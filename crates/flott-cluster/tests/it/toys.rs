@@ -54,6 +54,8 @@ pub struct World {
     pub write_ms: AtomicU64,
     /// Rows that were read, by all attempts.
     pub read: AtomicUsize,
+    /// Position of each split in the last checkpoint that captured it: so many rows of it come before that.
+    positions: Mutex<BTreeMap<String, i64>>,
     transactions: AtomicUsize,
 }
 
@@ -152,6 +154,7 @@ impl SourceReader for NumberReader {
             id: id.clone(),
             state: position.to_le_bytes().to_vec(),
         };
+        self.world.positions.lock().unwrap().extend(self.splits.iter().cloned());
         Ok(self.splits.iter().map(split).collect())
     }
 }
@@ -498,6 +501,11 @@ impl World {
             last = (*key, *n);
         }
         rows.len()
+    }
+
+    /// Rows that come before the last checkpoint.
+    pub fn captured(&self) -> usize {
+        self.positions.lock().unwrap().values().sum::<i64>() as usize
     }
 
     /// Rows when every number was read once.

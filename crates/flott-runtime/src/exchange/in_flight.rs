@@ -336,7 +336,7 @@ mod tests {
             Recorded::Rows {
                 rows: Held::Batch(batch),
                 ..
-            } => format!("{:?}", batch.column(0).as_primitive::<Int64Type>().values()),
+            } => format!("{:?}", batch.column(0).as_primitive::<Int64Type>().values().to_vec()),
             other => panic!("{other:?}"),
         };
         reader.rows_of(parts).unwrap().into_iter().map(text).collect()

@@ -339,7 +339,7 @@ async fn a_peer_that_comes_before_the_attempt_is_open_waits_for_it() {
     early.read_exact(&mut credit).await.unwrap();
     assert_eq!(credit, [3, 0, 0, 0, 0xe8, 3, 0, 0]);
     early
-        .write_all(&[3, 0, 0, 0, 10, 0, 0, 0, 1, 1, 9, 0, 0, 0, 0, 0, 0, 0])
+        .write_all(&[3, 0, 0, 0, 10, 0, 0, 0, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0])
         .await
         .unwrap();
     assert_eq!(first_value(&next(&receiver, &waker)), 9);
@@ -352,7 +352,7 @@ async fn a_peer_that_comes_before_the_attempt_is_open_waits_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_streams_fail_the_attempt_with_clear_texts() {
     let head = |channel: u32, length: u32| [channel.to_le_bytes(), length.to_le_bytes()].concat();
-    let whole = [&head(3, 2)[..], &[1, 1]].concat();
+    let whole = [&head(3, 2)[..], &[2, 1]].concat();
     let cases = [
         (
             head(3, u32::MAX),
