@@ -106,6 +106,7 @@ impl CheckpointStore {
                     return Ok(Leader {
                         store: self.clone(),
                         generation,
+                        has_found_any: !facts.manifests.is_empty(),
                         kept: Arc::default(),
                     });
                 }
@@ -247,6 +248,8 @@ pub(crate) fn check_files<'a>(
 pub struct Leader {
     store: CheckpointStore,
     generation: Generation,
+    /// Whether there was a checkpoint before it claimed.
+    has_found_any: bool,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -294,13 +297,13 @@ impl Leader {
             self.store.root.put_own(&name, Bytes::from_static(b"\n")).await?;
             self.kept().manifests.push((id, base.manifest.files()));
         }
-        let mut facts = self.check_leadership().await?;
-        if base.is_none() && self.generation > 1 && facts.manifests.is_empty() {
-            // What sinks have open is given up: what an earlier leader still completes must not count.
+        if base.is_none() && self.generation > 1 && !self.has_found_any {
+            // What sinks have open is given up: what an earlier leader still completes, or has since the claim, must not count.
             let name = layout::base(self.generation, 0, 0);
+            self.check_leadership().await?;
             self.store.root.put_own(&name, Bytes::from_static(b"\n")).await?;
-            facts = self.check_leadership().await?;
         }
+        let facts = self.check_leadership().await?;
         Ok(facts.next_checkpoint())
     }
 

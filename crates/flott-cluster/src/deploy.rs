@@ -343,8 +343,8 @@ impl JobContext {
         }
         let vertex = &self.graph.vertices[id.0];
         let first = &self.plan.nodes[vertex.nodes[0]];
-        let inputs = self.graph.edges.iter().filter(|edge| edge.to == vertex.id);
-        let mut forms: BTreeMap<usize, RowsForm> = inputs.map(|edge| (edge.input, self.rows_form(edge))).collect();
+        let inputs = || self.graph.edges.iter().filter(|edge| edge.to == vertex.id);
+        let mut forms: BTreeMap<usize, RowsForm> = inputs().map(|edge| (edge.input, self.rows_form(edge))).collect();
         if first.role == Role::Source {
             forms.insert(0, self.registry.rows_form(first, 0));
         }
@@ -353,6 +353,7 @@ impl JobContext {
             parallelism: vertex.parallelism,
             max_parallelism: vertex.max_parallelism,
             forms: &forms,
+            shares_time: first.role != Role::Source && inputs().all(|edge| Spread::of(&edge.partitioning).is_some()),
         };
         reader.rows_of(parts).map_err(|e| e.at(&first.name))
     }

@@ -84,7 +84,6 @@ fn part(record: &CheckpointRecord, vertex: &Vertex) -> Value {
         "alignment_buffered": 0,
         "processed_data": progress.sizes.processed_bytes,
         "persisted_data": progress.sizes.persisted_bytes,
-        "unaligned_checkpoint": progress.sizes.is_unaligned,
         "num_subtasks": vertex.parallelism,
         "num_acknowledged_subtasks": progress.acknowledged,
     })
@@ -116,7 +115,6 @@ fn row(record: &CheckpointRecord, now_ms: i64) -> Value {
         "alignment_buffered": 0,
         "processed_data": sizes.processed_bytes,
         "persisted_data": sizes.persisted_bytes,
-        "unaligned_checkpoint": sizes.is_unaligned,
         "num_subtasks": record.subtasks,
         "num_acknowledged_subtasks": record.acknowledged,
         "checkpoint_type": kind,

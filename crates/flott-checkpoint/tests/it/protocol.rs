@@ -134,13 +134,13 @@ async fn a_checkpoint_that_comes_late_does_not_count_behind_a_start_from_nothing
     early.start_from(None).await.unwrap();
     let next = clean.claim("next").await.unwrap();
     assert!(clean.latest().await.unwrap().is_none());
-    next.start_from(None).await.unwrap();
     // It was on its way when its leader was overtaken.
     let late = manifest(early.generation(), 1, &[]).encode().unwrap();
     let place = layout::manifest(early.generation(), 1);
     let folder = Root::of_store(memory, "", "memory").folder(&layout::job_folder(JOB));
     folder.put_own(&place, late).await.unwrap();
-    assert!(clean.facts().await.unwrap().manifests.len() == 1);
+    assert_eq!(clean.facts().await.unwrap().manifests.len(), 1);
+    next.start_from(None).await.unwrap();
     assert!(clean.latest().await.unwrap().is_none());
     let (first, _) = take(&next, 2, &[]).await.unwrap();
     assert_eq!(clean.latest().await.unwrap().unwrap().id, Some(first.id));

@@ -73,7 +73,13 @@ pub(crate) async fn write_part(
                 encoded.new_bytes(),
                 encoded.in_flight_bytes()
             );
-            return Err(TaskError::new(FailureLabel::User, text).fatal().into());
+            let error = TaskError::new(FailureLabel::User, text);
+            // How many rows are in flight is another time another number.
+            let state_bytes = encoded.new_bytes().saturating_sub(encoded.in_flight_bytes());
+            return match state_bytes > LARGEST_INLINE_BYTES {
+                true => Err(error.fatal().into()),
+                false => Err(error.into()),
+            };
         }
         None => encoded.inline(),
     };

@@ -163,8 +163,11 @@ impl Shared {
         queue.items.len() == 1 || barrier.is_some() || is_end
     }
 
-    /// A barrier has come into the queue.
+    /// A barrier has come into the queue. One that a newer one has overtaken on its way is of no use any more.
     fn note(&self, queue: &mut Queue, barrier: &Barrier) {
+        if queue.barrier.is_some_and(|newest| newest > barrier.checkpoint) {
+            return;
+        }
         queue.barrier = Some(barrier.checkpoint);
         let from_ms = barrier.overtakes_from_ms.unwrap_or(NONE_OVERTAKES);
         self.overtakes_from_ms.store(from_ms, Ordering::Release);

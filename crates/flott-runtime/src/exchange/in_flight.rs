@@ -148,6 +148,9 @@ pub struct NewReader<'a> {
     pub max_parallelism: usize,
     /// What the rows of each logical input are.
     pub forms: &'a BTreeMap<usize, RowsForm>,
+    /// Whether at another parallelism it may be told the time of any reader before: all its rows come over exchanges from which each of those got
+    /// the same. A split of a source knows no other's time, and what another subtask was told would make its rows late.
+    pub shares_time: bool,
 }
 
 /// Rows of one input that follow one watermark.
@@ -179,13 +182,15 @@ impl NewReader<'_> {
         }
         segments.sort_by_key(|segment| segment.watermark);
         segments.retain(|segment| !segment.rows.is_empty());
+        let tells_time = self.shares_time || parts.iter().all(|part| part.parallelism == self.parallelism);
         let entries = segments.into_iter().flat_map(|segment| {
             let rows = segment.rows.into_iter().map(|(input, spread, batch)| Recorded::Rows {
                 input,
                 spread,
                 rows: Held::Batch(batch),
             });
-            std::iter::once(Recorded::Watermark(segment.watermark)).chain(rows)
+            let time = tells_time.then_some(Recorded::Watermark(segment.watermark));
+            time.into_iter().chain(rows)
         });
         Ok(entries.collect())
     }
@@ -324,12 +329,22 @@ mod tests {
 
     /// What a subtask of so many gets, as text.
     fn restored(parts: &[RestoredInFlight], subtask: usize, parallelism: usize) -> Vec<String> {
+        restored_where(parts, subtask, parallelism, true)
+    }
+
+    fn restored_where(
+        parts: &[RestoredInFlight],
+        subtask: usize,
+        parallelism: usize,
+        shares_time: bool,
+    ) -> Vec<String> {
         let forms = BTreeMap::from([(0, RowsForm::Columns(Arc::new([DataType::Int64])))]);
         let reader = NewReader {
             subtask,
             parallelism,
             max_parallelism: 128,
             forms: &forms,
+            shares_time,
         };
         let text = |entry| match entry {
             Recorded::Watermark(time) => format!("wm {time}"),
@@ -357,6 +372,22 @@ mod tests {
             ),
         ];
         assert_eq!(restored(&parts, 1, 2), ["wm 5", "[1]", "[2]", "wm 5", "[3]"]);
+    }
+
+    #[test]
+    fn the_splits_of_one_subtask_are_not_told_the_time_of_another() {
+        let of = |subtask, time, row| {
+            let recorded = vec![Recorded::Watermark(time), rows([row], Spread::Any)];
+            part(subtask, InFlightPlace::Input, recorded)
+        };
+        let parts = [of(0, 20, 1), of(1, 10, 2)];
+        assert_eq!(restored_where(&parts, 0, 1, false), ["[2]", "[1]"]);
+        assert_eq!(restored_where(&parts, 0, 1, true), ["wm 10", "[2]", "wm 20", "[1]"]);
+        assert_eq!(
+            restored_where(&parts[1..], 1, 2, false),
+            ["wm 10", "[2]"],
+            "its own time"
+        );
     }
 
     #[test]
@@ -411,6 +442,7 @@ mod tests {
             parallelism: 2,
             max_parallelism: 128,
             forms: &forms,
+            shares_time: true,
         };
         let error = reader.rows_of(std::slice::from_ref(&whole)).unwrap_err().full_text();
         assert!(error.contains("savepoint"), "{error}");
