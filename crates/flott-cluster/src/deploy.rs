@@ -73,6 +73,8 @@ pub struct Share {
     pub slot_bytes: Option<u64>,
     /// Counters of the subtasks.
     pub metrics: HashMap<SubtaskId, Arc<TaskMetrics>>,
+    /// Where state lies that was read ahead; `None`: in a backend of its own.
+    pub backend: Option<StateBackend>,
 }
 
 /// The tasks of a share, not started yet.
@@ -113,6 +115,7 @@ impl Share {
             slots: graph.slots(),
             slot_bytes: None,
             metrics: views.iter().map(|(id, _, metrics)| (*id, metrics.clone())).collect(),
+            backend: None,
         }
     }
 
@@ -231,6 +234,20 @@ impl JobContext {
         })
     }
 
+    /// Where an attempt has its state that takes so many slots of a TaskManager, each with so many bytes. It dies with the attempt: the next one
+    /// starts from a checkpoint, which says all.
+    ///
+    /// # Errors
+    /// If an option's value is wrong.
+    pub(crate) fn state_backend(
+        options: &Options,
+        slots: usize,
+        slot_bytes: Option<u64>,
+    ) -> Result<StateBackend, TaskError> {
+        let settings = BackendSettings::from_options(options)?.in_slots_of(slot_bytes);
+        Ok(StateBackend::new(&settings, slots))
+    }
+
     /// Builds a share of the tasks of `attempt`.
     ///
     /// # Errors
@@ -243,9 +260,10 @@ impl JobContext {
         mut restored: RestoredStates,
     ) -> Result<Built, TaskError> {
         let settings = TaskSettings::from_options(&self.options)?;
-        // It dies with the attempt: the next one starts from a checkpoint, which says all.
-        let settings_of_state = BackendSettings::from_options(&self.options)?.in_slots_of(share.slot_bytes);
-        let backend = StateBackend::new(&settings_of_state, share.slots);
+        let backend = match &share.backend {
+            Some(backend) => backend.clone(),
+            None => Self::state_backend(&self.options, share.slots, share.slot_bytes)?,
+        };
         let wakers: Vec<Vec<Waker>> = self
             .graph
             .vertices

@@ -8,7 +8,7 @@ use crate::job_state::{Event, Failure};
 use crate::placement::Placement;
 use crate::prepare::{Enumerated, Prepared};
 use crate::protocol::{Deployment, OperatorStates, Peer, Within};
-use crate::resources::GatewayListener;
+use crate::resources::{GatewayListener, TaskManagerRef};
 use crate::timer;
 use flott_checkpoint::SubtaskRestore;
 use flott_plan::NodeId;
@@ -65,8 +65,7 @@ impl JobMaster {
         let allocation = prepared.allocation;
         let placement = Placement::from(allocation.placement(&self.ctx.graph));
         let id = self.attempt_id(attempt);
-        let peers: Vec<Peer> = allocation.task_managers.iter().map(|t| t.peer.clone()).collect();
-        let peers = Arc::new(peers);
+        let peers = Arc::new(peers_of(&allocation.task_managers));
         let write_to = match self.storage.is_in_memory() {
             true => String::new(),
             false => self.storage.root().display(""),
@@ -97,6 +96,8 @@ impl JobMaster {
             };
             manager.gateway.deploy(deployment, self.listener(attempt, here));
         }
+        // What was not of use goes.
+        self.preloading = None;
         self.deployed = Some(Deployed {
             id,
             allocation,
@@ -139,8 +140,13 @@ impl JobMaster {
     }
 }
 
+/// What TaskManagers know of each other.
+pub(crate) fn peers_of(managers: &[TaskManagerRef]) -> Vec<Peer> {
+    managers.iter().map(|manager| manager.peer.clone()).collect()
+}
+
 /// What the operators start from, by the TaskManager of their subtasks.
-fn states_by_manager(
+pub(crate) fn states_by_manager(
     ctx: &JobContext,
     states: Vec<OperatorStates>,
     placement: &Placement,

@@ -148,6 +148,15 @@ pub enum EventKind {
         /// The vertices that change.
         vertices: Vec<RescaledVertex>,
     },
+    /// State was read ahead where the next attempt will need it, while the job went on.
+    StatePreloaded {
+        /// The checkpoint of which it is.
+        checkpoint: CheckpointId,
+        /// How much, in bytes.
+        bytes: u64,
+        /// How long it took, in milliseconds.
+        duration_ms: i64,
+    },
     /// A checkpoint exists.
     CheckpointCompleted {
         /// Its number.
@@ -349,6 +358,14 @@ impl fmt::Display for EventKind {
                 }
                 Ok(())
             }
+            Self::StatePreloaded {
+                checkpoint,
+                bytes,
+                duration_ms,
+            } => write!(
+                f,
+                "{bytes} bytes of checkpoint {checkpoint} were read ahead in {duration_ms} ms"
+            ),
             Self::CheckpointCompleted {
                 checkpoint,
                 bytes,

@@ -19,6 +19,7 @@ use crate::high_availability::jobs::{JobRecord, Noted};
 use crate::history::FailedTask;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
 use crate::liveness;
+use crate::preloading::Preloading;
 use crate::prepare::{Prepared, prepare};
 use crate::protocol::{AttemptId, Order, Peer, Report, TaskFailure, WrittenPart};
 use crate::requirements::{RequestedBounds, ResourceRequirements};
@@ -55,6 +56,8 @@ pub(crate) enum Message {
     Heard(u64, usize, Heard),
     /// An attempt is prepared.
     Prepared(u64, Box<Prepared>),
+    /// A TaskManager has read the state of an attempt that may come: how many bytes, or why not.
+    Preloaded(AttemptId, usize, Result<u64, String>),
     /// A checkpoint exists.
     Written(u64, CheckpointId, RestorePoint),
     /// Its sinks are committed, and it is copied into the savepoint, if there is one, behind which the job stops.
@@ -150,6 +153,7 @@ pub(crate) struct JobMaster {
     pub(crate) shown: Shown,
     pub(crate) stats: Arc<JobStats>,
     pub(crate) rescaling: Rescaling,
+    pub(crate) preloading: Option<Preloading>,
     /// The manifest that is being written.
     writing: Option<JoinHandle<()>>,
     pub(crate) deployed: Option<Deployed>,
@@ -201,6 +205,7 @@ impl JobMaster {
             shown,
             stats,
             rescaling,
+            preloading: None,
             writing: None,
             deployed: None,
             alignment: Alignment::default(),
@@ -280,6 +285,10 @@ impl JobMaster {
                 let (next_id, subtasks) = (prepared.next_checkpoint, prepared.ctx.subtasks());
                 self.prepared = Some(prepared);
                 Some((attempt, Event::Prepared(next_id, subtasks)))
+            }
+            Message::Preloaded(attempt, manager, read) => {
+                self.preloaded(attempt, manager, read);
+                None
             }
             Message::Written(attempt, id, point) => {
                 if attempt == current {
@@ -559,13 +568,16 @@ impl JobMaster {
         self.collecting.clear();
         self.stop_discovery();
         self.rescaling.begins();
+        let id = self.attempt_id(attempt);
+        // Behind a failure, too, what was read ahead is of use.
+        self.preloading.take_if(|preloading| !preloading.is_for(id));
         let (ctx, storage) = (self.ctx.clone(), self.storage.clone());
         let (sources, committers) = (self.sources.clone(), self.committers.clone());
         let (writing, restore) = (self.writing.take(), self.restore.clone());
         let (slots, mut status) = (self.slots.clone(), self.shown.status.subscribe());
         let (requirements, settings) = (self.shown.requirements.subscribe(), self.rescaling.settings.clone());
         let stats = self.stats.clone();
-        let (record, id) = (self.record.clone(), self.attempt_id(attempt));
+        let record = self.record.clone();
         let needed = requirements.borrow().least_slots(&ctx.graph);
         stats.slots_requested(attempt, needed, self.ctx.subtasks());
         let failed = move |failure| Message::Fact(attempt, Event::PrepareFailed(failure));
@@ -814,6 +826,7 @@ impl JobMaster {
         self.give_savepoints_up();
         // Whoever hears of the end finds the slots free.
         self.deployed = None;
+        self.preloading = None;
         let status = self.machine.status();
         // What is being written or committed still is.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();

@@ -30,6 +30,7 @@ pub mod job_state;
 pub mod liveness;
 pub mod memory;
 pub mod placement;
+mod preloading;
 mod prepare;
 pub mod protocol;
 pub mod rates;

@@ -14,6 +14,7 @@ use flott_core::CheckpointId;
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::{FailureLabel, SplitEnumerator, TaskError};
+use flott_state::PreloadedState;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -128,7 +129,13 @@ pub(crate) async fn prepare(
     let mut loaded = RestoredStates::new();
     if let Some(point) = point.as_ref().filter(|_| allocation.is_within_process()) {
         let states = std::mem::take(&mut states);
-        loaded = load_states(point.root(), states, |id| point.take_loaded(id)).await?;
+        loaded = load_states(
+            point.root(),
+            states,
+            |id| point.take_loaded(id),
+            |_, _| PreloadedState::default(),
+        )
+        .await?;
     }
     Ok(Prepared {
         ctx: ctx.clone(),

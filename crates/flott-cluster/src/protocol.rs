@@ -132,6 +132,8 @@ pub enum Order {
     Confirm(CheckpointId),
     /// The attempt is over everywhere: nothing of it is needed any more.
     Release,
+    /// What was read ahead for the attempt is needed no more, or by now in use.
+    ForgetPreloaded,
 }
 
 /// An attempt that a TaskManager still runs when it registers with the next JobManager.
@@ -198,7 +200,7 @@ impl HeldAttempt {
                 self.is_ending |= ends;
             }
             Order::Release => self.is_ending = true,
-            Order::Confirm(_) => {}
+            Order::Confirm(_) | Order::ForgetPreloaded => {}
         }
     }
 

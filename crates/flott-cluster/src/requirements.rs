@@ -72,7 +72,12 @@ pub struct SchedulerSettings {
     pub stabilization_ms: i64,
     /// How long it runs at least between two changes by itself.
     pub cooldown_ms: i64,
+    /// From so many bytes of state on it is read ahead where a job is rescaled.
+    pub preloads_from_bytes: u64,
 }
+
+/// Below this, state is read faster than it is made known who shall.
+const PRELOADS_FROM_BYTES: u64 = 4 << 20;
 
 impl SchedulerSettings {
     /// Reads the options. Waiting times before changes are shorter than Flink's, since a change costs less here.
@@ -115,6 +120,9 @@ impl SchedulerSettings {
             settle_ms: settle.unwrap_or(0).max(0),
             stabilization_ms: stabilization.unwrap_or(1_000).max(0),
             cooldown_ms: cooldown.unwrap_or(5_000).max(0),
+            preloads_from_bytes: options
+                .memory_bytes(&key("preload.min-state-size"))?
+                .unwrap_or(PRELOADS_FROM_BYTES),
         })
     }
 }

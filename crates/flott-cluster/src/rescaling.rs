@@ -2,7 +2,8 @@
 //!
 //! A change takes place behind a checkpoint of its own: its barriers stop the sources, so that nothing is read twice, the sinks are committed
 //! as ever, and the next attempt, at another parallelism, goes on from it. The job keeps its slots until it has the new ones. What fails on
-//! that way is a failure as any other, and up to the job's restart strategy.
+//! that way is a failure as any other, and up to the job's restart strategy. Large state is read where it will be needed before all that
+//! ([`crate::preloading`]).
 
 use crate::coordinator::CheckpointKind;
 use crate::deploy::JobContext;
@@ -102,9 +103,10 @@ impl JobMaster {
         if target == current {
             self.rescaling.is_asked = false;
             self.rescaling.since_ms = None;
+            self.preloading = None;
             return None;
         }
-        if !self.rescaling.is_due(now_ms) {
+        if !self.rescaling.is_due(now_ms) || !self.is_preloaded(&target) {
             return None;
         }
         self.rescaling.is_wanted = true;

@@ -49,6 +49,11 @@ pub trait Slots: Send + Sync {
     fn allocate(&self, job: JobId, needed: &BTreeMap<String, usize>, had: &mut Option<HeldSlots>)
     -> Option<Allocation>;
 
+    /// What [`Self::allocate`] would give now, for a job that has `had`; nothing is taken. `None` where there are not enough, or nobody can tell.
+    fn foresee(&self, _needed: &BTreeMap<String, usize>, _had: Option<&HeldSlots>) -> Option<Allocation> {
+        None
+    }
+
     /// Slots that a job has or might have now; `None`: as many as it likes.
     fn available(&self, _job: JobId) -> Option<usize> {
         None
@@ -95,6 +100,13 @@ pub trait TaskManagerGateway: Send + Sync {
     /// Has it run a share of an attempt; what becomes of that, `listener` hears. Never waits.
     fn deploy(&self, deployment: Deployment, listener: GatewayListener);
 
+    /// Has it read the state of a share of an attempt that may come, or what has come to it since it did so before. `listener` hears how many bytes
+    /// are there, or why not; until it has, this is not called again. What was read waits for the deployment of the attempt, or
+    /// [`Order::ForgetPreloaded`]. Never waits.
+    fn preload(&self, _share: Deployment, listener: PreloadListener) {
+        listener(Err("state is not read ahead here".to_owned()));
+    }
+
     /// Passes an order on, behind all earlier ones. Never waits.
     fn order(&self, attempt: AttemptId, order: Order);
 
@@ -109,6 +121,9 @@ pub trait TaskManagerGateway: Send + Sync {
 
 /// Hears what comes from a TaskManager. Called from any thread; must not wait.
 pub type GatewayListener = Arc<dyn Fn(Heard) + Send + Sync>;
+
+/// Hears how many bytes of state were read ahead. Called from any thread; must not wait.
+pub type PreloadListener = Arc<dyn Fn(Result<u64, String>) + Send + Sync>;
 
 /// What comes from a TaskManager.
 #[derive(Debug)]
@@ -224,6 +239,10 @@ impl TaskManagerGateway for TaskManager {
             deployment,
             Arc::new(move |id, report| listener(Heard::Subtask(id, report))),
         );
+    }
+
+    fn preload(&self, share: Deployment, listener: PreloadListener) {
+        Self::preload(self, share, listener);
     }
 
     fn order(&self, attempt: AttemptId, order: Order) {

@@ -257,55 +257,24 @@ impl SlotPool {
     /// Takes slots, if there are as many with those that the job has had.
     fn take(&self, job: JobId, needed: &BTreeMap<String, usize>, had: &mut Option<HeldSlots>) -> Option<Allocation> {
         let mut state = self.state();
-        let given_back = had.as_ref().and_then(|had| had.downcast_ref::<Held>());
-        let given_back = given_back.map_or(&[][..], |had| had.slots.as_slice());
-        let back_at = |m: &Registered| -> usize {
-            let at = given_back.iter().filter(|(number, _)| *number == m.number);
-            at.map(|(_, count)| count).sum()
-        };
-        let mut free: Vec<usize> = state.managers.iter().map(|m| m.free() + back_at(m)).collect();
-        let wanted: usize = needed.values().sum();
-        if free.iter().sum::<usize>() < wanted {
-            return None;
-        }
-        let mut chosen: Vec<usize> = Vec::with_capacity(wanted);
-        for _ in 0..wanted {
-            let next = match self.0.spreads {
-                // The first of those with most.
-                true => (0..free.len()).rev().max_by_key(|i| free[*i]),
-                false => (0..free.len()).find(|i| free[*i] > 0),
-            }?;
-            free[next] -= 1;
-            chosen.push(next);
-        }
+        let chosen = state.choose(needed.values().sum(), had.as_ref(), self.0.spreads)?;
         // In one go: nobody else gets what the job has.
         if let Some(mut had) = had.take().and_then(|had| had.downcast::<Held>().ok()) {
             state.give_back(job, &std::mem::take(&mut had.slots));
         }
-        let mut used: Vec<usize> = chosen.clone();
-        used.sort_unstable();
-        used.dedup();
-        let mut of_allocation = chosen.iter().filter_map(|manager| used.binary_search(manager).ok());
-        let groups = needed
-            .iter()
-            .map(|(group, slots)| (group.clone(), of_allocation.by_ref().take(*slots).collect()));
-        let groups = groups.collect();
-        let taken = used.iter().map(|i| {
-            let count = chosen.iter().filter(|c| *c == i).count();
-            let manager = &mut state.managers[*i];
-            manager.info.allocated.extend(std::iter::repeat_n(job, count));
-            (manager.number, count)
-        });
-        let held = Held {
+        let mut allocation = state.allocation(&chosen, needed);
+        let mut slots: BTreeMap<u64, usize> = BTreeMap::new();
+        for index in chosen {
+            let manager = &mut state.managers[index];
+            manager.info.allocated.push(job);
+            *slots.entry(manager.number).or_default() += 1;
+        }
+        allocation.held = Some(Box::new(Held {
             pool: self.clone(),
             job,
-            slots: taken.collect(),
-        };
-        Some(Allocation {
-            task_managers: used.iter().map(|i| state.managers[*i].reference.clone()).collect(),
-            groups,
-            held: Some(Box::new(held)),
-        })
+            slots: slots.into_iter().collect(),
+        }));
+        Some(allocation)
     }
 }
 
@@ -317,6 +286,46 @@ struct Held {
 }
 
 impl State {
+    /// The TaskManager of each slot, by its place in the list, where those that a job has had come back; `None` if there are too few.
+    fn choose(&self, wanted: usize, had: Option<&HeldSlots>, spreads: bool) -> Option<Vec<usize>> {
+        let given_back = had.and_then(|had| had.downcast_ref::<Held>());
+        let given_back = given_back.map_or(&[][..], |had| had.slots.as_slice());
+        let back_at = |m: &Registered| -> usize {
+            let at = given_back.iter().filter(|(number, _)| *number == m.number);
+            at.map(|(_, count)| count).sum()
+        };
+        let mut free: Vec<usize> = self.managers.iter().map(|m| m.free() + back_at(m)).collect();
+        if free.iter().sum::<usize>() < wanted {
+            return None;
+        }
+        let choose = |_| {
+            let next = match spreads {
+                // The first of those with most.
+                true => (0..free.len()).rev().max_by_key(|i| free[*i]),
+                false => (0..free.len()).find(|i| free[*i] > 0),
+            }?;
+            free[next] -= 1;
+            Some(next)
+        };
+        (0..wanted).map(choose).collect()
+    }
+
+    /// The slots that were chosen, which nobody holds yet.
+    fn allocation(&self, chosen: &[usize], needed: &BTreeMap<String, usize>) -> Allocation {
+        let mut used: Vec<usize> = chosen.to_vec();
+        used.sort_unstable();
+        used.dedup();
+        let mut of_allocation = chosen.iter().filter_map(|manager| used.binary_search(manager).ok());
+        let groups = needed
+            .iter()
+            .map(|(group, slots)| (group.clone(), of_allocation.by_ref().take(*slots).collect()));
+        Allocation {
+            groups: groups.collect(),
+            task_managers: used.iter().map(|i| self.managers[*i].reference.clone()).collect(),
+            held: None,
+        }
+    }
+
     fn give_back(&mut self, job: JobId, slots: &[(u64, usize)]) {
         for (number, count) in slots {
             if let Some(manager) = self.managers.iter_mut().find(|m| m.number == *number) {
@@ -375,6 +384,12 @@ impl Slots for SlotPool {
             self.0.changed.send_replace(());
         }
         Some(taken)
+    }
+
+    fn foresee(&self, needed: &BTreeMap<String, usize>, had: Option<&HeldSlots>) -> Option<Allocation> {
+        let state = self.state();
+        let chosen = state.choose(needed.values().sum(), had, self.0.spreads)?;
+        Some(state.allocation(&chosen, needed))
     }
 
     fn available(&self, job: JobId) -> Option<usize> {

@@ -425,6 +425,17 @@ impl JobStats {
         self.lock().tell(event);
     }
 
+    /// State of a checkpoint was read ahead for it.
+    pub(crate) fn preloaded(&self, checkpoint: CheckpointId, bytes: u64, duration_ms: i64) {
+        let event = EventKind::StatePreloaded {
+            checkpoint,
+            bytes,
+            duration_ms,
+        };
+        tracing::info!("{event}");
+        self.lock().tell(event);
+    }
+
     /// The checkpoint is there behind which it does.
     pub(crate) fn rescaled(&self) {
         self.lock().rescales += 1;

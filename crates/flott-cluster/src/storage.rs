@@ -491,8 +491,37 @@ impl Storage {
         ctx: &JobContext,
         point: &RestorePoint,
     ) -> Result<(Vec<OperatorStates>, HashMap<NodeId, Vec<TimedSplit>>), ClusterError> {
-        let mut all = vec![];
+        let all = self.states(ctx, point)?;
         let mut splits: HashMap<NodeId, Vec<TimedSplit>> = HashMap::new();
+        for states in &all {
+            let entries = states.subtasks.iter().flat_map(|s| &s.entries);
+            let of_splits = entries.filter(|e| e.name == SPLITS_STATE);
+            for entry in of_splits.filter(|_| ctx.plan.nodes[states.node].role == Role::Source) {
+                let bytes = read_entry(&point.snapshot.root, entry).await.map_err(TaskError::from)?;
+                splits.entry(states.node).or_default().push(read_split(&bytes)?);
+            }
+        }
+        Ok((all, splits))
+    }
+
+    /// Of what every operator starts from the keyed state: the rest is small, and of no use before the attempt.
+    pub(crate) fn keyed_states(
+        &self,
+        ctx: &JobContext,
+        point: &RestorePoint,
+    ) -> Result<Vec<OperatorStates>, ClusterError> {
+        let mut all = self.states(ctx, point)?;
+        for subtask in all.iter_mut().flat_map(|states| &mut states.subtasks) {
+            subtask.entries.clear();
+            subtask.committables.clear();
+            subtask.in_flight.clear();
+        }
+        all.retain(|states| states.subtasks.iter().any(|subtask| !subtask.runs.is_empty()));
+        Ok(all)
+    }
+
+    fn states(&self, ctx: &JobContext, point: &RestorePoint) -> Result<Vec<OperatorStates>, ClusterError> {
+        let mut all = vec![];
         // Files of this job's checkpoints are kept while newer ones refer to them; those of a savepoint are somebody else's.
         let of_job = point.snapshot.id.filter(|_| self.0.mode == RunMode::Incremental);
         for node in &ctx.plan.nodes {
@@ -501,15 +530,6 @@ impl Storage {
             };
             ctx.check_in_flight(node, manifest)?;
             let is_same = manifest.max_parallelism == node.max_parallelism;
-            let subtasks = restore_plan(manifest, node.parallelism)?;
-            let of_splits = subtasks
-                .iter()
-                .flat_map(|s| &s.entries)
-                .filter(|e| e.name == SPLITS_STATE);
-            for entry in of_splits.filter(|_| node.role == Role::Source) {
-                let bytes = read_entry(&point.snapshot.root, entry).await.map_err(TaskError::from)?;
-                splits.entry(node.id).or_default().push(read_split(&bytes)?);
-            }
             all.push(OperatorStates {
                 node: node.id,
                 operator: OperatorManifest {
@@ -517,10 +537,10 @@ impl Storage {
                     ..manifest.clone()
                 },
                 continued: of_job.filter(|_| is_same).map(|id| id.checkpoint),
-                subtasks,
+                subtasks: restore_plan(manifest, node.parallelism)?,
             });
         }
-        Ok((all, splits))
+        Ok(all)
     }
 }
 

@@ -129,6 +129,11 @@ impl BackendSettings {
         self
     }
 
+    /// Whether tables have rows elsewhere than in memory.
+    pub fn is_tiered(&self) -> bool {
+        self.hot_rows.is_some() || matches!(self.kind, Kind::RocksDb(_))
+    }
+
     /// Memory that a slot's state may take, where the backend bounds it.
     pub fn slot_bytes(&self) -> Option<u64> {
         match &self.kind {
@@ -250,6 +255,26 @@ impl StateBackend {
         self.table_in(RowOrder::Time, descriptor, max_parallelism, range, |tier| tier)
     }
 
+    /// A table that is filled before its operator asks for it, and keeps nothing in memory ([`KeyedTable::take_over`]); `None` where the backend
+    /// has no tiers.
+    ///
+    /// # Errors
+    /// If the store cannot be opened.
+    pub(crate) fn table_to_fill(
+        &self,
+        descriptor: Arc<TableDescriptor>,
+        max_parallelism: usize,
+        range: KeyGroupRange,
+    ) -> Result<Option<KeyedTable>, StateError> {
+        let Some(tiers) = self.shared_tiers(&descriptor.name)? else {
+            return Ok(None);
+        };
+        let tier = tiers.tier_of(&HotBudget::new(0, Some(1)));
+        Ok(Some(
+            KeyedTable::new(descriptor, max_parallelism, range).with_tier(tier),
+        ))
+    }
+
     /// Tiers of the tables named so, that keep to one share; `None` where the backend has none.
     ///
     /// # Errors
@@ -299,9 +324,14 @@ pub(crate) struct SharedTiers {
 impl SharedTiers {
     /// Tiers of one more table.
     pub(crate) fn tier(&self) -> Tier {
+        self.tier_of(&self.tiered.budget)
+    }
+
+    /// The same with another bound of its memory.
+    fn tier_of(&self, budget: &Arc<HotBudget>) -> Tier {
         let number = self.tiered.next_table.fetch_add(1, Ordering::Relaxed);
         let id = TableId(number, RowOrder::KeyGroup);
-        Tier::new(Arc::clone(&self.store), id, Arc::clone(&self.tiered.budget)).sharing()
+        Tier::new(Arc::clone(&self.store), id, Arc::clone(budget)).sharing()
     }
 
     /// Takes the share, if nobody has.

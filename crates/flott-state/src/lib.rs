@@ -22,6 +22,7 @@ mod keys;
 mod order;
 pub mod pack;
 pub mod persist;
+pub mod preload;
 pub mod run;
 pub mod snapshot;
 pub mod table;
@@ -37,8 +38,9 @@ pub use data::Stored;
 pub use error::StateError;
 pub use flott_checkpoint::{ColumnDescriptor, ColumnType, InFlightPlace, Redistribute, TableDescriptor};
 pub use persist::{
-    ConfirmationTicket, EncodedSnapshots, WrittenSnapshots, encode_snapshots, load_operator, load_subtask,
+    ConfirmationTicket, EncodedSnapshots, WrittenSnapshots, encode_snapshots, load_beyond, load_operator, load_subtask,
 };
+pub use preload::PreloadedState;
 pub use run::{EncodedRun, RunMode};
 pub use snapshot::{
     InFlightBytes, LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredInFlight, RestoredState,

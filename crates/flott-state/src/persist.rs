@@ -16,6 +16,7 @@ use crate::capture::TableCapture;
 use crate::changes::ChainBook;
 use crate::cold::ColdParts;
 use crate::error::StateError;
+use crate::preload::{KnownRun, ListedRun, PreloadedState};
 use crate::run::{EncodedRun, RunMode, RunReader};
 use crate::snapshot::{
     InFlightBytes, LaterBlocks, LoadedRun, OperatorEntry, OperatorSnapshot, RestoredInFlight, RestoredState,
@@ -429,33 +430,55 @@ pub async fn load_subtask(
     operator: &OperatorManifest,
     subtask: &SubtaskRestore,
 ) -> Result<RestoredState, StateError> {
+    load_beyond(root, operator, subtask, PreloadedState::default()).await
+}
+
+/// The same where tables have been filled ahead: what they hold is not read again.
+///
+/// # Errors
+/// As [`load_subtask`].
+pub async fn load_beyond(
+    root: &Root,
+    operator: &OperatorManifest,
+    subtask: &SubtaskRestore,
+    mut preloaded: PreloadedState,
+) -> Result<RestoredState, StateError> {
+    preloaded.keep_what_begins(&subtask.runs);
+    let known: Vec<Option<KnownRun>> = subtask.runs.iter().map(|run| preloaded.known(run)).collect();
     let store = root.without_copies();
-    match (load_from(root, operator, subtask).await, store) {
+    let (state, listed) = match (load_from(root, operator, subtask, &known).await, store) {
         (Err(error), Some(store)) if error.is_damage() => {
             tracing::warn!(operator = operator.name, %error, "the local copy of state cannot be used; the store is read");
-            load_from(&store, operator, subtask).await
+            load_from(&store, operator, subtask, &known).await?
         }
-        (loaded, _) => loaded,
-    }
+        (loaded, _) => loaded?,
+    };
+    Ok(state.with_preloaded(listed, preloaded))
 }
 
 async fn load_from(
     root: &Root,
     operator: &OperatorManifest,
     subtask: &SubtaskRestore,
-) -> Result<RestoredState, StateError> {
+    known: &[Option<KnownRun>],
+) -> Result<(RestoredState, Vec<ListedRun>), StateError> {
     let tables: Vec<Arc<TableDescriptor>> = operator.tables.iter().cloned().map(Arc::new).collect();
     let mut reads: Vec<BoxFuture<'_, Result<Option<LoadedRun>, StateError>>> = Vec::new();
     let mut run_bytes = 0;
-    for run in &subtask.runs {
-        run_bytes += run.bytes();
-        let is_kept = run_bytes <= KEPT_BYTES;
+    for (run, known) in subtask.runs.iter().zip(known) {
         let descriptor = tables.iter().find(|t| t.name == run.table).cloned();
         let descriptor = descriptor.ok_or_else(|| StateError::DamagedRun {
             table: run.table.clone(),
             place: "the manifest".to_owned(),
             problem: "it does not say what the table holds".to_owned(),
         })?;
+        if let Some(read) = known {
+            let known = read.as_ref().map(|read| known_run(root, read, descriptor));
+            reads.push(Box::pin(std::future::ready(Ok(known))));
+            continue;
+        }
+        run_bytes += run.bytes();
+        let is_kept = run_bytes <= KEPT_BYTES;
         reads.push(Box::pin(load_run(root, run, descriptor, is_kept)));
     }
     let runs: Vec<Option<LoadedRun>> = futures::stream::iter(reads)
@@ -486,8 +509,29 @@ async fn load_from(
         });
     }
     let committables = subtask.committables.iter().map(|c| c.0.clone()).collect();
+    let read = runs.iter().map(|run| run.as_ref().map(|run| run.reference.clone()));
+    let listed = subtask.runs.iter().cloned().zip(read).collect();
     let runs = runs.into_iter().flatten().collect();
-    Ok(RestoredState::new(runs, entries, committables).with_in_flight(in_flight))
+    let state = RestoredState::new(runs, entries, committables).with_in_flight(in_flight);
+    Ok((state, listed))
+}
+
+/// A run that a table holds already, as it was `read` before.
+fn known_run(root: &Root, read: &RunRef, descriptor: Arc<TableDescriptor>) -> LoadedRun {
+    LoadedRun {
+        descriptor,
+        reference: read.clone(),
+        header: Bytes::new(),
+        blocks: Bytes::new(),
+        blocks_from: 0,
+        later: Some(LaterBlocks {
+            root: root.clone(),
+            location: read.location.clone(),
+            bytes: 0,
+            runtime: tokio::runtime::Handle::current(),
+            is_known: true,
+        }),
+    }
 }
 
 /// Reads an entry of operator state.
@@ -570,6 +614,7 @@ async fn load_run(
         location: run.location.clone(),
         bytes: wanted.end - wanted.start,
         runtime: tokio::runtime::Handle::current(),
+        is_known: false,
     });
     let blocks = match &whole {
         _ if !is_kept => {

@@ -3,6 +3,7 @@
 use crate::capture::TableCapture;
 use crate::error::StateError;
 use crate::persist::PIECE_BYTES;
+use crate::preload::{ListedRun, PreloadedState};
 use crate::run::RunReader;
 use crate::table::KeyedTable;
 use crate::windows::WindowTables;
@@ -109,6 +110,10 @@ pub struct RestoredState {
     notes: RestoreNotes,
     /// The checkpoint whose runs increments may continue.
     continued: Option<CheckpointId>,
+    /// All runs of the state, those too that have nothing for the subtask.
+    listed: Vec<ListedRun>,
+    /// Tables that hold some of them already.
+    preloaded: RefCell<PreloadedState>,
 }
 
 impl Drop for RestoredState {
@@ -143,6 +148,8 @@ pub struct LaterBlocks {
     pub(crate) location: Location,
     pub(crate) bytes: u64,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// Whether a table holds the run already that was read before: then nothing of it was read now, its header neither.
+    pub(crate) is_known: bool,
 }
 
 impl LaterBlocks {
@@ -175,7 +182,29 @@ impl RestoredState {
             claimed: RefCell::default(),
             notes: RestoreNotes::default(),
             continued: None,
+            listed: vec![],
+            preloaded: RefCell::default(),
         }
+    }
+
+    /// The same state, all of whose runs are `listed`; some of them are in `preloaded` tables, which take the place of those that are empty.
+    pub(crate) fn with_preloaded(mut self, listed: Vec<ListedRun>, preloaded: PreloadedState) -> Self {
+        self.listed = listed;
+        self.preloaded = preloaded.into();
+        self
+    }
+
+    /// All runs, those of them that were read, and the tables that hold some already.
+    pub(crate) fn into_runs(mut self) -> (Vec<ListedRun>, Vec<LoadedRun>, PreloadedState) {
+        let (listed, runs) = (std::mem::take(&mut self.listed), std::mem::take(&mut self.runs));
+        (listed, runs, self.preloaded.take())
+    }
+
+    /// Whether an empty table went on with what was filled ahead for it.
+    fn take_over(&self, table: &mut KeyedTable, namespace: Option<i64>) -> bool {
+        let name = table.descriptor().name.clone();
+        let filled = self.preloaded.borrow_mut().take(&name, namespace);
+        filled.is_some_and(|filled| table.take_over(filled))
     }
 
     /// The same state with rows in flight, which the operator's chain processes first.
@@ -235,8 +264,11 @@ impl RestoredState {
         let name = table.descriptor().name.clone();
         let was_empty = table.is_empty();
         let runs: Vec<&LoadedRun> = self.runs.iter().filter(|r| r.reference.table == name).collect();
+        let goes_on = self.take_over(table, None);
         for run in &runs {
-            run.apply(table)?;
+            if !(goes_on && run.is_known()) {
+                run.apply(table)?;
+            }
             self.notes.compare(&run.descriptor, table.descriptor());
         }
         self.filled(table, &runs, was_empty);
@@ -251,15 +283,21 @@ impl RestoredState {
     pub fn load_windows(&self, windows: &mut WindowTables) -> Result<(), StateError> {
         let name = windows.descriptor().name.clone();
         let was_empty = windows.is_empty();
-        let mut slices: BTreeMap<i64, Vec<&LoadedRun>> = BTreeMap::new();
+        let mut slices: BTreeMap<i64, (bool, Vec<&LoadedRun>)> = BTreeMap::new();
         for run in self.runs.iter().filter(|r| r.reference.table == name) {
             let slice_end = run.reference.namespace.unwrap_or_default();
-            run.apply(windows.table_mut(slice_end))?;
-            windows.relieve()?;
+            let table = windows.table_mut(slice_end);
+            let (goes_on, of_slice) = slices
+                .entry(slice_end)
+                .or_insert_with(|| (self.take_over(table, run.reference.namespace), vec![]));
+            if !(*goes_on && run.is_known()) {
+                run.apply(table)?;
+                windows.relieve()?;
+            }
             self.notes.compare(&run.descriptor, windows.descriptor());
-            slices.entry(slice_end).or_default().push(run);
+            of_slice.push(run);
         }
-        for (slice_end, runs) in slices {
+        for (slice_end, (_, runs)) in slices {
             match windows.get_mut(slice_end) {
                 Some(table) if !table.is_empty() => self.filled(table, &runs, was_empty),
                 _ => drop(windows.remove(slice_end)),
@@ -291,8 +329,23 @@ impl RestoredState {
 }
 
 impl LoadedRun {
-    fn apply(&self, table: &mut KeyedTable) -> Result<(), StateError> {
-        let reader = RunReader::new(&self.reference, &self.descriptor, &self.header)?;
+    /// Whether a table holds it already, that was filled ahead.
+    pub(crate) fn is_known(&self) -> bool {
+        self.later.as_ref().is_some_and(|later| later.is_known)
+    }
+
+    /// Its first bytes; read now, if it was known.
+    fn header(&self) -> Result<Bytes, StateError> {
+        let is_whole = |header: &Bytes| RunReader::new(&self.reference, &self.descriptor, header).map(drop);
+        match &self.later {
+            Some(later) if later.is_known => later.read(0..u64::from(self.reference.header_bytes), is_whole),
+            _ => Ok(self.header.clone()),
+        }
+    }
+
+    pub(crate) fn apply(&self, table: &mut KeyedTable) -> Result<(), StateError> {
+        let header = self.header()?;
+        let reader = RunReader::new(&self.reference, &self.descriptor, &header)?;
         match &self.later {
             None => reader.apply(&self.blocks, self.blocks_from, table),
             Some(later) => {

@@ -4,7 +4,7 @@ use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
 use super::settings::RpcSettings;
 use crate::error::ClusterError;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
-use crate::resources::{GatewayListener, Heard, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
+use crate::resources::{GatewayListener, Heard, PreloadListener, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
 use crate::slot_pool::SlotPool;
 use flott_core::Fingerprint;
 use flott_core::clock::{Clock, SystemClock};
@@ -280,6 +280,7 @@ async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) ->
             FromTaskManager::Report(attempt, subtask, report) => {
                 gateway.report(attempt, Heard::Subtask(subtask, report))
             }
+            FromTaskManager::Preloaded(attempt, read) => gateway.preloaded(attempt, read),
             FromTaskManager::Heartbeat { used_bytes, counted } => {
                 heartbeat(used_bytes);
                 counted
@@ -303,6 +304,8 @@ struct Watched {
     attempts: HashMap<AttemptId, (GatewayListener, usize)>,
     /// What came of attempts that it has held, and nobody has taken over yet.
     waiting: HashMap<AttemptId, Vec<Heard>>,
+    /// Who waits for state that is read ahead.
+    preloading: HashMap<AttemptId, PreloadListener>,
     /// Why the TaskManager is gone.
     lost: Option<String>,
 }
@@ -356,14 +359,26 @@ impl Remote {
         listener(heard);
     }
 
+    /// Passes on what became of state that was to be read ahead.
+    pub(crate) fn preloaded(&self, attempt: AttemptId, read: Result<u64, String>) {
+        let listener = self.watched().preloading.remove(&attempt);
+        if let Some(listener) = listener {
+            listener(read);
+        }
+    }
+
     /// Tells all who listen that the TaskManager is gone.
     pub(crate) fn lost(&self, text: &str) {
-        let attempts = {
+        let (attempts, preloading) = {
             let mut watched = self.watched();
             watched.lost = Some(text.to_owned());
             watched.waiting.clear();
-            std::mem::take(&mut watched.attempts)
+            let attempts = std::mem::take(&mut watched.attempts);
+            (attempts, std::mem::take(&mut watched.preloading))
         };
+        preloading
+            .into_values()
+            .for_each(|listener| listener(Err(text.to_owned())));
         attempts
             .into_values()
             .for_each(|(listener, _)| listener(Heard::Lost(text.to_owned())));
@@ -403,13 +418,29 @@ impl TaskManagerGateway for Remote {
         }
     }
 
+    fn preload(&self, share: Deployment, listener: PreloadListener) {
+        let lost = {
+            let mut watched = self.watched();
+            if watched.lost.is_none() {
+                watched.preloading.insert(share.id, listener.clone());
+            }
+            watched.lost.clone()
+        };
+        match lost {
+            Some(text) => listener(Err(text)),
+            None => drop(self.outbox.send(FromJobManager::Preload(Box::new(share)))),
+        }
+    }
+
     fn shut_down(&self) {
         let _ = self.outbox.send(FromJobManager::ShutDown);
     }
 
     fn order(&self, attempt: AttemptId, order: Order) {
-        if matches!(order, Order::Release) {
-            self.watched().waiting.remove(&attempt);
+        match order {
+            Order::Release => drop(self.watched().waiting.remove(&attempt)),
+            Order::ForgetPreloaded => drop(self.watched().preloading.remove(&attempt)),
+            _ => {}
         }
         let _ = self.outbox.send(FromJobManager::Order(attempt, order));
     }

@@ -42,6 +42,8 @@ pub(super) struct Offer {
 pub(super) enum FromTaskManager {
     Register(Offer),
     Report(AttemptId, SubtaskId, Report),
+    /// Bytes of state that were read ahead for an attempt, or why they were not.
+    Preloaded(AttemptId, Result<u64, String>),
     Heartbeat {
         used_bytes: u64,
         counted: Vec<(AttemptId, Vec<(SubtaskId, TaskReading)>)>,
@@ -58,6 +60,8 @@ pub(crate) enum FromJobManager {
     /// It does not belong to this cluster.
     Refused(String),
     Deploy(Box<Deployment>),
+    /// The state of an attempt that may come shall be read.
+    Preload(Box<Deployment>),
     Order(AttemptId, Order),
     Heartbeat,
     /// The cluster has done what it was there for.

@@ -269,6 +269,11 @@ impl Registrar<'_> {
                     let listener = listener(deployment.id, outbox.clone());
                     self.manager.deploy(*deployment, listener);
                 }
+                FromJobManager::Preload(share) => {
+                    let (attempt, outbox) = (share.id, outbox.clone());
+                    let told = move |read| drop(outbox.send(FromTaskManager::Preloaded(attempt, read)));
+                    self.manager.preload(*share, Arc::new(told));
+                }
                 FromJobManager::Order(attempt, order) => {
                     failpoint::hit("taskmanager-order");
                     self.manager.order(attempt, order);

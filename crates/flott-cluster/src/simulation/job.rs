@@ -121,6 +121,9 @@ fn plan(shape: &Shape) -> Plan {
             "execution.checkpointing.tolerable-failed-checkpoints",
             &shape.tolerable_failures.to_string(),
         ),
+        // So that state is read ahead of each change of the parallelism.
+        ("state.backend.hot-rows", "100"),
+        ("jobmanager.adaptive-scheduler.preload.min-state-size", "0 b"),
         ("restart-strategy.exponential-delay.initial-backoff", "100 ms"),
         ("restart-strategy.exponential-delay.max-backoff", "2 s"),
     ];

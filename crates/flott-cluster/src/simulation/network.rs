@@ -29,6 +29,7 @@ const WATCH_MS: i64 = 300;
 pub enum ToJobManager {
     Register(Vec<HeldAttempt>),
     Report(AttemptId, SubtaskId, Report),
+    Preloaded(AttemptId, Result<u64, String>),
     Closed,
 }
 
@@ -168,6 +169,11 @@ pub fn report(world: &Arc<World>, id: u64, attempt: AttemptId, subtask: SubtaskI
     send(world, id, ToJobManager::Report(attempt, subtask, report));
 }
 
+/// A TaskManager has read state ahead, or could not.
+pub fn preloaded(world: &Arc<World>, id: u64, attempt: AttemptId, read: Result<u64, String>) {
+    send(world, id, ToJobManager::Preloaded(attempt, read));
+}
+
 /// A TaskManager, or its process, closes its end.
 pub fn hang_up(world: &Arc<World>, id: u64) {
     let was_open = {
@@ -229,12 +235,7 @@ fn take(world: &Arc<World>, id: u64, process: usize, message: ToJobManager) {
         ToJobManager::Closed => lose(world, id, process, "it closed its connection"),
         ToJobManager::Register(held) => register(world, id, process, held),
         ToJobManager::Report(attempt, subtask, report) => {
-            let remote = {
-                let network = lock(&world.network);
-                let connection = network.connections.get(&id).filter(|c| c.is_open_there);
-                connection.and_then(|c| Some(c.end.as_ref()?.0.clone()))
-            };
-            let Some(remote) = remote else {
+            let Some(remote) = remote_of(world, id) else {
                 return;
             };
             world.trace(|| {
@@ -245,8 +246,22 @@ fn take(world: &Arc<World>, id: u64, process: usize, message: ToJobManager) {
             });
             remote.report(attempt, Heard::Subtask(subtask, report));
         }
+        ToJobManager::Preloaded(attempt, read) => {
+            let Some(remote) = remote_of(world, id) else {
+                return;
+            };
+            world.trace(|| format!("JobManager {process} hears of {attempt} that its state is read ahead: {read:?}"));
+            remote.preloaded(attempt, read);
+        }
     }
     world.stir(process);
+}
+
+/// The JobManager's end of a connection that is open there.
+fn remote_of(world: &World, id: u64) -> Option<Arc<Remote>> {
+    let network = lock(&world.network);
+    let connection = network.connections.get(&id).filter(|c| c.is_open_there);
+    connection.and_then(|c| Some(c.end.as_ref()?.0.clone()))
 }
 
 fn words(report: &Report) -> String {

@@ -217,6 +217,7 @@ pub fn hear(world: &Arc<World>, me: usize, id: u64, said: FromJobManager) {
             }
         }
         FromJobManager::Deploy(deployment) => deploy(world, me, *deployment),
+        FromJobManager::Preload(share) => preload(world, me, id, &share),
         FromJobManager::Order(attempt, order) => {
             world.trace(|| format!("TaskManager {me} is told of {attempt}: {}", words(&order)));
             obey(world, me, attempt, order);
@@ -338,6 +339,18 @@ fn loaded_state(world: &Arc<World>, me: usize, id: AttemptId, loaded: Option<BTr
     world.after(STEP_MS, move |world| step(world, me, id));
 }
 
+/// State is not kept here before it is needed; that takes its time, and fails.
+fn preload(world: &Arc<World>, me: usize, id: u64, share: &Deployment) {
+    let attempt = share.id;
+    world.trace(|| format!("TaskManager {me} reads the state of {attempt} ahead"));
+    let read = match world.mishap(100) {
+        true => Err("the state cannot be read".to_owned()),
+        false => Ok(1),
+    };
+    let takes_ms = world.draw(|rng| rng.range(1, 2_000));
+    world.after(takes_ms, move |world| network::preloaded(world, id, attempt, read));
+}
+
 /// Passes an order on to an attempt, if it runs here.
 fn obey(world: &Arc<World>, me: usize, id: AttemptId, order: Order) {
     let order = with(world, me, |manager| {
@@ -359,6 +372,7 @@ fn obey(world: &Arc<World>, me: usize, id: AttemptId, order: Order) {
 fn carry_out(world: &Arc<World>, me: usize, id: AttemptId, order: Order) {
     match order {
         Order::Release => drop(with(world, me, |manager| manager.attempts.remove(&id))),
+        Order::ForgetPreloaded => {}
         Order::Confirm(checkpoint) => on_tasks(world, me, id, |task| task.confirm(checkpoint)),
         Order::Task(subtask, TaskCommand::AddSplits(splits)) => add_splits(world, me, id, subtask, splits),
         Order::Task(subtask, TaskCommand::NoMoreSplits) => with(world, me, |manager| {

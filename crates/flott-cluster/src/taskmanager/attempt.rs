@@ -1,5 +1,6 @@
 //! One attempt's share in this process, from its deployment until it is released.
 
+use super::preload::Preloaded;
 use super::state::{load_states, write_part};
 use super::{Counters, Inner, Listener, TaskManager};
 use crate::coordinator::SubtaskId;
@@ -46,10 +47,10 @@ struct Progress {
     tickets: BTreeMap<CheckpointId, Vec<ConfirmationTicket>>,
 }
 
-/// Runs an attempt's share until it is released.
+/// Runs an attempt's share until it is released, with what was read for it ahead.
 pub(super) async fn run(
     manager: &TaskManager,
-    deployment: Deployment,
+    (deployment, preloaded): (Deployment, Option<Preloaded>),
     listener: Listener,
     mut inbox: UnboundedReceiver<Order>,
     counters: &Counters,
@@ -76,7 +77,7 @@ pub(super) async fn run(
     let here: Vec<SubtaskId> = subtasks_here(&deployment);
     let mut waiting = vec![];
     let built = {
-        let building = build(&manager.0, graph, deployment);
+        let building = build(&manager.0, graph, deployment, preloaded);
         tokio::pin!(building);
         loop {
             tokio::select! {
@@ -203,7 +204,12 @@ pub(super) fn fail(here: &[SubtaskId], listener: &Listener, failure: &TaskFailur
 }
 
 /// Reads state and builds the tasks.
-async fn build(manager: &Inner, graph: JobGraph, deployment: Deployment) -> Result<Built, TaskFailure> {
+async fn build(
+    manager: &Inner,
+    graph: JobGraph,
+    deployment: Deployment,
+    mut preloaded: Option<Preloaded>,
+) -> Result<Built, TaskFailure> {
     let ctx = JobContext {
         job_id: deployment.id.job,
         options: Arc::new(deployment.plan.options.clone()),
@@ -220,7 +226,8 @@ async fn build(manager: &Inner, graph: JobGraph, deployment: Deployment) -> Resu
                 "" => Root::in_memory(),
                 uri => Root::open_existing(uri, &ctx.options).map_err(of_store)?,
             };
-            let states = load_states(&root, deployment.states, |_| None)
+            let ahead = |node, subtask| preloaded.as_mut().map(|p| p.take(node, subtask)).unwrap_or_default();
+            let states = load_states(&root, deployment.states, |_| None, ahead)
                 .await
                 .map_err(|e| TaskFailure::from(&e))?;
             let views = ctx.views(deployment.id.attempt);
@@ -234,6 +241,7 @@ async fn build(manager: &Inner, graph: JobGraph, deployment: Deployment) -> Resu
         slots: deployment.slots,
         slot_bytes: manager.slot_bytes,
         metrics,
+        backend: preloaded.map(|preloaded| preloaded.backend),
     };
     ctx.build(deployment.id.attempt, &share, &sources, states)
         .map_err(|e| unmade(&e))
@@ -278,7 +286,7 @@ impl Common {
         let command = match order {
             Order::Task(id, command) => return tasks.get(&id).into_iter().for_each(|task| task.send(command.clone())),
             Order::Confirm(checkpoint) => return self.confirm(checkpoint),
-            Order::Release => return,
+            Order::Release | Order::ForgetPreloaded => return,
             Order::Tasks(command) => command,
         };
         match &command {

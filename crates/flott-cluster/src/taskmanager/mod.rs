@@ -7,6 +7,7 @@
 //! A JobManager and its TaskManagers in one process are the same code, with values in place of messages.
 
 mod attempt;
+mod preload;
 mod state;
 
 pub use state::load_states;
@@ -26,6 +27,8 @@ use futures::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use preload::Preloading;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// Hears what subtasks tell. Called from any thread; must not wait.
@@ -41,6 +44,8 @@ struct Inner {
     /// How other TaskManagers reach this one; none if there are no others.
     exchange: Option<ExchangeService>,
     attempts: Mutex<HashMap<AttemptId, Running>>,
+    /// State that was read for attempts that may come.
+    preloads: Mutex<HashMap<AttemptId, Preloading>>,
     /// Memory of a slot for state that is bounded, if the process has a bound.
     slot_bytes: Option<u64>,
 }
@@ -113,6 +118,7 @@ impl TaskManager {
             clock,
             exchange,
             attempts: Mutex::default(),
+            preloads: Mutex::default(),
             slot_bytes,
         }))
     }
@@ -147,9 +153,11 @@ impl TaskManager {
         });
         self.attempts().insert(id, running);
         let manager = self.clone();
+        // Before anybody says that it is needed no more.
+        let preloaded = self.0.take_preloaded(id, deployment.slots);
         tracing::info!(job = %id.job, attempt = id.attempt, "Received {} tasks of {id}.", here.len());
         tokio::spawn(async move {
-            let running = attempt::run(&manager, deployment, listener.clone(), inbox, &counters);
+            let running = attempt::run(&manager, (deployment, preloaded), listener.clone(), inbox, &counters);
             if let Err(panic) = AssertUnwindSafe(running).catch_unwind().await {
                 let text = format!("the deployment of tasks panicked: {}", panic_text(&*panic));
                 attempt::fail(&here, &listener, &TaskError::internal(text).into());
@@ -160,6 +168,9 @@ impl TaskManager {
 
     /// Passes an order on to an attempt. One that is over does not hear.
     pub fn order(&self, attempt: AttemptId, order: Order) {
+        if matches!(order, Order::ForgetPreloaded) {
+            return self.forget(attempt);
+        }
         if let Some(running) = self.attempts().get(&attempt) {
             if let Some(held) = &mut lock(&running.watched).held {
                 held.ordered(&order);
@@ -182,6 +193,7 @@ impl TaskManager {
 
     /// Everything that runs here, for a JobManager that may take it over; what its tasks tell from now on `listener` hears.
     pub fn hand_over(&self, listener: impl Fn(AttemptId) -> Listener) -> Vec<HeldAttempt> {
+        self.forget_preloaded();
         let attempts = self.attempts();
         let hand_over = |(id, running): (&AttemptId, &Running)| {
             let mut watched = lock(&running.watched);
@@ -198,6 +210,7 @@ impl TaskManager {
 
     /// Cancels all attempts, which nobody orders any more.
     pub fn cancel_all(&self) {
+        self.forget_preloaded();
         for running in self.attempts().values() {
             let _ = running.inbox.send(Order::Tasks(TaskCommand::Cancel));
             let _ = running.inbox.send(Order::Release);

@@ -6,13 +6,15 @@ use crate::error::ClusterError;
 use crate::protocol::{OperatorStates, WrittenPart};
 use flott_checkpoint::{Root, StateWriter};
 use flott_core::{CheckpointId, OperatorId};
+use flott_plan::NodeId;
 use flott_runtime::exchange::InFlight;
 use flott_runtime::task::{Captured, SPLITS_STATE};
 use flott_runtime::{FailureLabel, TaskError};
-use flott_state::persist::{ConfirmationTicket, EncodedSnapshots, encode_snapshots, load_subtask};
-use flott_state::{RestoredState, RunMode, StateError};
+use flott_state::persist::{ConfirmationTicket, EncodedSnapshots, encode_snapshots, load_beyond};
+use flott_state::{PreloadedState, RestoredState, RunMode, StateError};
 
-/// Reads what subtasks start from; `loaded`: what was read of an operator before, of all the same subtasks.
+/// Reads what subtasks start from; `loaded`: what was read of an operator before, of all the same subtasks; `preloaded`: tables of a subtask that
+/// hold some of its state.
 ///
 /// # Errors
 /// If files are damaged or missing.
@@ -20,6 +22,7 @@ pub async fn load_states(
     root: &Root,
     states: Vec<OperatorStates>,
     loaded: impl Fn(OperatorId) -> Option<Vec<RestoredState>>,
+    mut preloaded: impl FnMut(NodeId, usize) -> PreloadedState,
 ) -> Result<RestoredStates, TaskError> {
     let mut all = RestoredStates::new();
     for of_operator in states {
@@ -29,7 +32,10 @@ pub async fn load_states(
         for subtask in &of_operator.subtasks {
             let mut state = match before.next() {
                 Some(state) => state,
-                None => load_subtask(root, &of_operator.operator, subtask).await?,
+                None => {
+                    let preloaded = preloaded(of_operator.node, subtask.index);
+                    load_beyond(root, &of_operator.operator, subtask, preloaded).await?
+                }
             };
             if let Some(checkpoint) = of_operator.continued {
                 state.continue_from(checkpoint);

@@ -9,6 +9,7 @@ use flott_cluster::requirements::{Bounds, RequestedBounds};
 use flott_cluster::{JobHandle, JobStatus, Restore, Submission};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -260,5 +261,111 @@ async fn a_rescaling_that_fails_loses_nothing() {
         runs_at(&job, wanted).await;
     }
     progress(&world, &job).await;
+    stop(&world, &job).await;
+}
+
+/// Files of state below a folder, which are not manifests.
+fn state_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.path().is_dir() {
+            true => files.extend(state_files(&entry.path())),
+            false => files.push(entry.path()),
+        }
+    }
+    files.retain(|file| file.metadata().unwrap().len() > 20_000 && file.extension().is_none_or(|e| e != "json"));
+    files
+}
+
+fn preloads(job: &JobHandle) -> Vec<u64> {
+    let log = job.stats.events();
+    let bytes = log.events().into_iter().filter_map(|event| match event.kind {
+        EventKind::StatePreloaded { bytes, .. } => Some(bytes),
+        _ => None,
+    });
+    bytes.collect()
+}
+
+/// A job whose tables lie partly elsewhere than in memory, with state of 20,000 keys of which few change.
+async fn job_with_large_state(world: &World, cluster: &Cluster, dir: &str) -> JobHandle {
+    let options = [
+        RETRY,
+        // So that it starts again, and takes those that it is asked for.
+        ("execution.checkpointing.interval", "1 h"),
+        ("execution.checkpointing.dir", dir),
+        ("execution.checkpointing.incremental", "true"),
+        ("state.backend.hot-rows", "500"),
+        ("jobmanager.adaptive-scheduler.preload.min-state-size", "10 kb"),
+    ];
+    world.more_keys.store(20_000, Ordering::SeqCst);
+    let job = cluster.submit(toys::plan(2, &options), Restore::Fresh).await.unwrap();
+    runs_at(&job, 2).await;
+    until("state of all keys", || world.read.load(Ordering::SeqCst) > 70_000).await;
+    world.batch_ms.store(500, Ordering::SeqCst);
+    job
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_state_is_read_ahead_and_not_again_when_the_job_stands_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(-1);
+    let cluster = Cluster::start(&world, &[], &[2, 3]).await;
+    let job = job_with_large_state(&world, &cluster, &dir_option(dir.path())).await;
+    for (round, wanted) in [4, 1, 3].into_iter().enumerate() {
+        // The second one may still be whole: from then on it is known what changes.
+        for _ in 0..3 {
+            job.checkpoint().await.unwrap();
+        }
+        let files = state_files(dir.path());
+        assert!(!files.is_empty());
+        world.holds_commit.store(false, Ordering::SeqCst);
+        world.hold_commits.store(true, Ordering::SeqCst);
+        let read = world.read.load(Ordering::SeqCst);
+        until("something to commit", || world.read.load(Ordering::SeqCst) > read).await;
+        job.require(bounds(&job, 1, wanted)).await.unwrap();
+        until("the checkpoint of the rescaling", || {
+            world.holds_commit.load(Ordering::SeqCst)
+        })
+        .await;
+        assert_eq!(preloads(&job).len(), round + 1);
+        // Without those that no checkpoint needs any more, and that go by themselves.
+        let away = |file: &PathBuf| file.with_extension("away");
+        let gone: Vec<&PathBuf> = files
+            .iter()
+            .filter(|file| std::fs::rename(file, away(file)).is_ok())
+            .collect();
+        assert!(!gone.is_empty());
+        world.hold_commits.store(false, Ordering::SeqCst);
+        runs_at(&job, wanted).await;
+        gone.into_iter()
+            .for_each(|file| std::fs::rename(away(file), file).unwrap());
+    }
+    assert!(
+        preloads(&job).into_iter().all(|bytes| bytes > 50_000),
+        "{:?}",
+        preloads(&job)
+    );
+    assert_eq!((job.stats.restarts(), job.stats.failure()), (0, None));
+    job.checkpoint().await.unwrap();
+    stop(&world, &job).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_ahead_is_given_up_with_what_it_was_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::with(-1);
+    let mut cluster = Cluster::start(&world, &[], &[2, 3]).await;
+    let job = job_with_large_state(&world, &cluster, &dir_option(dir.path())).await;
+    job.checkpoint().await.unwrap();
+    // Who asks for something else meanwhile gets that; who loses a TaskManager, too, what it asked for.
+    for wanted in [4, 3, 1, 2, 4] {
+        job.require(bounds(&job, 1, wanted)).await.unwrap();
+    }
+    drop(cluster.managers.remove(0));
+    cluster.join("in its place", 2);
+    runs_at(&job, 4).await;
+    job.checkpoint().await.unwrap();
+    job.require(bounds(&job, 1, 2)).await.unwrap();
+    runs_at(&job, 2).await;
     stop(&world, &job).await;
 }

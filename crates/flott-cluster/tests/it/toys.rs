@@ -194,7 +194,7 @@ struct Counter {
 impl Operator for Counter {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<(), TaskError> {
         let descriptor = TableDescriptor::new("counts", vec![LogicalType::bigint()]).column("n", ColumnType::I64);
-        let mut table = KeyedTable::new(descriptor, ctx.task.max_parallelism, ctx.task.key_groups());
+        let mut table = ctx.table(descriptor)?;
         if let Some(restored) = ctx.restored.take() {
             restored.load_table(&mut table)?;
         }
@@ -221,6 +221,7 @@ impl Operator for Counter {
             return Err(TaskError::user("the counter was told to fail behind a snapshot"));
         }
         let table = self.table.as_mut().unwrap();
+        table.relieve()?;
         let mut slots = vec![];
         table.slots(batch.columns(), batch.hashes().unwrap(), &mut slots)?;
         let counts: Int64Array = slots

@@ -102,6 +102,9 @@ fn keep_within(limit: MemoryLimit, manager: &TaskManager) -> std::io::Result<()>
             failed.clear();
         }
         until = now + RELIEF;
+        if manager.forget_preloaded() {
+            return tracing::warn!(used_bytes = used, %limit, "memory is used up: state that was read ahead of a rescaling is given up");
+        }
         let why = |holder: &str| {
             format!(
                 "the TaskManager's memory is used up: {} mb of {limit}, of which {holder}. Give it more memory or the job more parallelism, keep less \

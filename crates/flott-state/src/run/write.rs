@@ -31,8 +31,11 @@ pub struct EncodedRun {
 
 /// Deltas may grow to this share of their base before all is written again.
 const MAX_DELTA_SHARE: f64 = 0.5;
-/// Runs that a restore has to read of a key group at most.
+/// Deltas that a restore has to read of a key group at most, where its base is small.
 const MAX_CHAIN: usize = 32;
+/// A larger base may have one for each so many bytes: as many runs as it is written in itself. Else the whole of a state of a gigabyte would be
+/// written again every half minute at a checkpoint a second.
+const BASE_BYTES_A_DELTA: u64 = 4 << 20;
 
 /// The most runs that one key group has: those of several subtasks before a rescale lie side by side.
 fn depth(runs: &[RunRef]) -> usize {
@@ -53,8 +56,10 @@ impl TableCapture {
         let bytes = |runs: &[RunRef]| runs.iter().map(RunRef::bytes).sum::<u64>() as f64;
         let marked: u64 = self.cold.iter().flatten().map(|c| c.markers).sum();
         let changed = increment.changed.len() as f64 + marked as f64;
+        let base_bytes: u64 = base.iter().map(RunRef::bytes).sum();
+        let max_chain = MAX_CHAIN.max((base_bytes / BASE_BYTES_A_DELTA) as usize);
         !base.is_empty()
-            && depth(deltas) + 1 < MAX_CHAIN
+            && depth(deltas) + 1 < max_chain
             && bytes(deltas) <= MAX_DELTA_SHARE * bytes(base)
             && changed <= MAX_DELTA_SHARE * self.len() as f64
     }

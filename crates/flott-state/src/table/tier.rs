@@ -568,6 +568,39 @@ impl KeyedTable {
         Ok(())
     }
 
+    /// Lets all rows go.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) fn send_all_away(&mut self) -> Result<(), StateError> {
+        let all: Vec<u32> = self.rows.live.iter().collect();
+        self.send_away(&all)
+    }
+
+    /// Goes on with the rows of a table that was filled ahead and has none in memory ([`Self::send_all_away`]), if this one has no row and is of
+    /// the same form: whether it does.
+    pub(crate) fn take_over(&mut self, mut filled: KeyedTable) -> bool {
+        let is_same = self.descriptor == filled.descriptor
+            && (self.max_parallelism, self.range) == (filled.max_parallelism, filled.range);
+        if !is_same || !self.is_empty() || filled.rows.live_count > 0 {
+            return false;
+        }
+        let (Some(own), Some(of_filled)) = (&mut self.tier, &mut filled.tier) else {
+            return false;
+        };
+        if own.id.1 != of_filled.id.1 {
+            return false;
+        }
+        // How its operator uses it does not lie in the store.
+        std::mem::swap(&mut own.budget, &mut of_filled.budget);
+        std::mem::swap(&mut own.has_own_share, &mut of_filled.has_own_share);
+        std::mem::swap(&mut own.only_new, &mut of_filled.only_new);
+        std::mem::swap(&mut own.moves, &mut of_filled.moves);
+        of_filled.share = None;
+        std::mem::swap(own, of_filled);
+        true
+    }
+
     /// Slots that nobody holds and that were not asked for since the hand came by, `count` of them; if all were, the first ones, unless there is
     /// but one round.
     fn victims(&mut self, count: usize, is_held: impl Fn(u32) -> bool, rounds: Rounds) -> Vec<u32> {

@@ -4,4 +4,5 @@
 
 mod format;
 mod persist;
+mod preload;
 mod support;
