@@ -488,6 +488,7 @@ fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
             job_name: ctx.plan.name.clone(),
             operator_id: node.operator_id,
             options: ctx.options.clone(),
+            generation: ctx.generation,
         };
         if let Some(committer) = sink.committer(&committer_ctx).map_err(TaskError::from)? {
             let shared: SharedCommitter = Arc::new(Mutex::new(committer));

@@ -229,6 +229,8 @@ pub struct CommitterContext {
     pub operator_id: OperatorId,
     /// Options of the job.
     pub options: Arc<Options>,
+    /// Leadership of the JobManager that runs the job: what a later one of the same job has begun is not to be given up.
+    pub generation: u64,
 }
 
 /// Writes rows; runs at the end of a chain, on its thread.

@@ -243,10 +243,11 @@ impl Sink for Simulated {
     fn writer(&self, _: &OperatorContext) -> Result<Box<dyn SinkWriter>, TaskError> {
         Err(elsewhere())
     }
-    fn committer(&self, _: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
+    fn committer(&self, ctx: &CommitterContext) -> Result<Option<Box<dyn Committer>>, ConnectorError> {
         Ok(Some(Box::new(SimulatedCommitter {
             world: self.world.clone(),
             process: self.process,
+            generation: ctx.generation,
         })))
     }
 }

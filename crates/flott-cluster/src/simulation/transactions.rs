@@ -111,10 +111,17 @@ fn commit(world: &Arc<World>, id: &str) {
     }
 }
 
+/// The generation that an id begins with: `g3-…`.
+fn generation_of(id: &str) -> Option<u64> {
+    id.strip_prefix('g')?.split('-').next()?.parse().ok()
+}
+
 /// Ends transactions in a JobManager's name.
 pub struct SimulatedCommitter {
     pub world: Arc<World>,
     pub process: usize,
+    /// Leadership of the JobManager.
+    pub generation: u64,
 }
 
 impl SimulatedCommitter {
@@ -149,7 +156,9 @@ impl Committer for SimulatedCommitter {
         let open = self
             .ask("list transactions".to_owned(), |world| lock(&world.log).open())
             .await?;
-        for id in open {
+        // What a later leader has begun is its own.
+        let is_later = |id: &String| generation_of(id).is_some_and(|of| of > self.generation);
+        for id in open.into_iter().filter(|id| !is_later(id)) {
             self.ask(format!("abort {id}"), move |world| lock(&world.log).abort(&id))
                 .await?;
         }

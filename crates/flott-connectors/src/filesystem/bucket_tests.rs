@@ -162,6 +162,7 @@ pub(super) fn committer(memory: &Memory, table: &TableSpec) -> FileCommitter {
         job_name: "job".into(),
         operator_id: OperatorId::of("sink"),
         options: Arc::default(),
+        generation: 1,
     };
     FileCommitter::new(&SinkOptions::read(table).unwrap(), memory.place(), &ctx)
 }

@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 
 /// A part to commit.
@@ -128,6 +129,8 @@ pub(super) struct FileCommitter {
     directory: PathBuf,
     place: Place,
     running: RunningJob,
+    /// Leadership of the JobManager, and when it had that.
+    leads: (u64, SystemTime),
     sink_prefix: String,
     /// Levels of folders between the directory and the parts.
     depth: usize,
@@ -144,6 +147,7 @@ impl FileCommitter {
             directory: options.directory.clone(),
             place,
             running: RunningJob::new(ctx.job_id),
+            leads: (ctx.generation, SystemTime::now()),
             sink_prefix,
             depth: options.partitioning.keys.len(),
             partitions: Arc::new(Mutex::new(partitions)),
@@ -303,16 +307,36 @@ fn lost(message: String) -> ConnectorError {
 }
 
 /// Removes the sink's unfinished parts from the folders `depth` levels below the directory.
-fn sweep_all(directory: &Path, depth: usize, sink_prefix: &str, job: &str) -> Result<(), ConnectorError> {
+fn sweep_all(
+    directory: &Path,
+    depth: usize,
+    sink_prefix: &str,
+    (job, leads): (&str, (u64, SystemTime)),
+) -> Result<(), ConnectorError> {
     let others: Vec<String> = lock(&RUNNING).keys().filter(|run| *run != job).cloned().collect();
+    let is_others = |run: &str, file: &Path| {
+        others.iter().any(|other| run.starts_with(other.as_str())) || is_of_later_leader(run, file, job, leads)
+    };
     let folders = folders(directory, depth).map_err(|e| transient(directory, "listed", e))?;
     folders
         .iter()
-        .try_for_each(|folder| sweep(folder, sink_prefix, &others))
+        .try_for_each(|folder| sweep(folder, sink_prefix, is_others))
 }
 
-/// Removes the sink's unfinished parts from a folder, but not those of other jobs that run.
-fn sweep(directory: &Path, sink_prefix: &str, others: &[String]) -> Result<(), ConnectorError> {
+/// By how much a file system's clock may be behind.
+const COARSE: Duration = Duration::from_secs(1);
+
+/// Whether an unfinished part was begun by a leader of the job that came after this one, which may have been stopped meanwhile and not know that it
+/// leads no more. A later generation that began before is one of checkpoints that are gone.
+fn is_of_later_leader(run: &str, file: &Path, job: &str, (generation, since): (u64, SystemTime)) -> bool {
+    let of = run.strip_prefix(job).and_then(|run| run.strip_prefix('-'));
+    let of = of.and_then(|run| run.split('-').next()?.parse::<u64>().ok());
+    let modified = || file.metadata().and_then(|file| file.modified());
+    of.is_some_and(|of| of > generation) && modified().is_ok_and(|modified| modified + COARSE > since)
+}
+
+/// Removes the sink's unfinished parts from a folder, but not those of others.
+fn sweep(directory: &Path, sink_prefix: &str, is_others: impl Fn(&str, &Path) -> bool) -> Result<(), ConnectorError> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -325,8 +349,7 @@ fn sweep(directory: &Path, sink_prefix: &str, others: &[String]) -> Result<(), C
         let run = name
             .strip_prefix('.')
             .and_then(|n| n.strip_prefix(sink_prefix)?.strip_suffix(".inprogress"));
-        let is_left = |run: &str| !others.iter().any(|other| run.starts_with(other.as_str()));
-        if run.is_some_and(is_left) {
+        if run.is_some_and(|run| !is_others(run, &entry.path())) {
             tracing::info!(file = %entry.path().display(), "removing a part that no checkpoint lists");
             std::fs::remove_file(entry.path()).map_err(|e| transient(&entry.path(), "removed", e))?;
         }
@@ -353,7 +376,7 @@ impl FileCommitter {
     async fn restart(&mut self, listed: &[Bytes], sweeps: bool) -> Result<(), ConnectorError> {
         let parts = read_all(listed)?;
         let (directory, depth, sink_prefix) = (self.directory.clone(), self.depth, self.sink_prefix.clone());
-        let job = self.running.0.clone();
+        let (job, leads) = (self.running.0.clone(), self.leads);
         let partitions = self.partitions.clone();
         let marks = self.marks();
         blocking(move || {
@@ -366,7 +389,7 @@ impl FileCommitter {
                 partitions.forget_progress();
             }
             match marks {
-                Marks::Disk if sweeps => sweep_all(&directory, depth, &sink_prefix, &job),
+                Marks::Disk if sweeps => sweep_all(&directory, depth, &sink_prefix, (&job, leads)),
                 // Whose an unfinished upload is cannot be told.
                 Marks::Disk | Marks::Bucket(..) => Ok(()),
             }

@@ -414,6 +414,7 @@ fn committer_named(sink: &dyn Sink, operator: &str) -> Box<dyn Committer> {
         job_name: "job".into(),
         operator_id: OperatorId::of(operator),
         options: Arc::default(),
+        generation: 1,
     };
     sink.committer(&ctx).unwrap().unwrap()
 }
@@ -923,6 +924,7 @@ async fn a_job_of_the_same_name_that_runs_keeps_its_parts() {
         job_name: "job".into(),
         operator_id: OperatorId::of("sink"),
         options: Arc::default(),
+        generation: 1,
     };
     let mut other = sink.committer(&ctx).unwrap().unwrap();
     other.recover(&[]).await.unwrap();
@@ -933,6 +935,27 @@ async fn a_job_of_the_same_name_that_runs_keeps_its_parts() {
     writer.flush().unwrap();
     drop(running);
     other.recover(&[]).await.unwrap();
+    assert_eq!(committed(folder.path()), (vec!["0,t0".into()], 1));
+}
+
+#[tokio::test]
+async fn a_leader_that_was_overtaken_leaves_the_parts_of_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = sink_of(folder.path(), &[]);
+    let mut overtaken = committer_of(sink.as_ref());
+    let mut ctx = context(0, 0);
+    Arc::get_mut(&mut ctx.task).unwrap().generation = 2;
+    let mut writer = sink.writer(&ctx).unwrap();
+    writer.write(rows(0..1)).unwrap();
+    let listed = checkpoint(writer.as_mut(), 1);
+    let mut earlier = sink.writer(&context(0, 0)).unwrap();
+    earlier.write(rows(1..2)).unwrap();
+    earlier.flush().unwrap();
+    drop(earlier);
+    // It was stopped in front of this, and does not know.
+    overtaken.recover(&[]).await.unwrap();
+    drop(overtaken);
+    committer_of(sink.as_ref()).commit(&listed).await.unwrap();
     assert_eq!(committed(folder.path()), (vec!["0,t0".into()], 1));
 }
 

@@ -2,19 +2,22 @@
 //!
 //! A committable is JSON with a version: transactional id, producer id, epoch, start. Every commit may be repeated by any
 //! later process. Transactional ids are `<sink.transactional-id-prefix>-flott-<sink>-<run>-<subtask>-<number>` and used once
-//! each; `<sink>` is made of the job's name and the sink's operator, so that two sinks of one table do not abort each other's.
+//! each; `<sink>` is made of the job's name and the sink's operator, so that two sinks of one table do not abort each other's, and `<run>`
+//! tells the job, the leader and the attempt.
 //!
 //! Recovery, before a job starts: 1. commit what the restored checkpoint lists; 2. abort every other transaction of this
-//! sink that is open, or begun without a record, at whatever parallelism it was made. A listed transaction that the broker
+//! sink that is open, or begun without a record, at whatever parallelism it was made, but for those that a later leader of the job has begun
+//! meanwhile: who recovers may have been stopped in between, and not know that it leads no more. A listed transaction that the broker
 //! has expired is lost data: the job stops and names it, unless `'sink.lost-transactions' = 'ignore'`.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use flott_core::{JobId, OperatorId};
+use flott_runtime::TaskInfo;
 use flott_runtime::connector::{Committer, ConnectorError};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -68,6 +71,35 @@ pub(super) fn id_prefix(prefix: &str, job_name: &str, operator: OperatorId) -> S
     format!("{prefix}-flott-{}-", &sink[..8])
 }
 
+/// What ids of a writer tell of its job, leader and attempt: `<time>-<generation>-<attempt>-<process>-<job>`.
+pub(super) fn run_of(task: &TaskInfo) -> String {
+    let process = std::process::id();
+    let job = job_part(task.job_id);
+    format!("{:x}-{}-{}-{process:x}-{job}", now_ns(), task.generation, task.attempt)
+}
+
+fn job_part(job: JobId) -> String {
+    job.to_string()[..8].to_owned()
+}
+
+/// Nanoseconds since the epoch.
+pub(super) fn now_ns() -> u128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos())
+}
+
+/// Whether an id, of which this is what follows the sink's part, is of a leader of the job that came after that of `generation`, and began after
+/// `since_ns`: a generation that began before is one of checkpoints that are gone.
+fn is_of_later_leader(run: &str, job: JobId, generation: u64, since_ns: u128) -> bool {
+    let parts: Vec<&str> = run.split('-').collect();
+    let [began, of, _, _, of_job, _, _] = parts[..] else {
+        return false;
+    };
+    let is_later = of.parse().is_ok_and(|of: u64| of > generation);
+    let began_ns = u128::from_str_radix(began, 16);
+    of_job == job_part(job) && is_later && began_ns.is_ok_and(|began_ns| began_ns > since_ns)
+}
+
 /// The ids that live committers of this process own.
 static OWNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -108,6 +140,11 @@ pub(super) struct KafkaCommitter {
     /// `transaction.timeout.ms`, when the user sets it.
     pub transaction_timeout: Option<Duration>,
     pub client: Option<Arc<KafkaClient>>,
+    pub job: JobId,
+    /// Leadership of the JobManager.
+    pub generation: u64,
+    /// When it had that, in nanoseconds since the epoch.
+    pub since_ns: u128,
 }
 
 impl KafkaCommitter {
@@ -187,7 +224,12 @@ impl KafkaCommitter {
     async fn abort_others(&self, client: &KafkaClient, listed: &[Committable]) -> Result<(), ConnectorError> {
         let keep: HashSet<&str> = listed.iter().map(|t| &*t.transactional_id).collect();
         let found = client.list_transactions(&self.ids.0).await?;
-        let others = found.into_iter().filter(|t| !keep.contains(&*t.transactional_id));
+        let is_later = |id: &str| {
+            let run = id.strip_prefix(&self.ids.0).unwrap_or_default();
+            is_of_later_leader(run, self.job, self.generation, self.since_ns)
+        };
+        let is_other = |id: &str| !keep.contains(id) && !is_later(id);
+        let others = found.into_iter().filter(|t| is_other(&t.transactional_id));
         let aborts = others.map(|t| async move {
             let must_abort = match t.state {
                 TransactionState::Ongoing => true,
@@ -268,6 +310,27 @@ mod tests {
         ] {
             assert!(!other.starts_with(&orders), "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_later_leader_has_begun_is_its_own() {
+        let (job, other) = (JobId::of("j"), JobId::of("k"));
+        let id = |job, generation| format!("{:x}-{generation}-7-1f-{}-3-12", 2_000, job_part(job));
+        assert!(is_of_later_leader(&id(job, 4), job, 3, 1_000));
+        assert!(!is_of_later_leader(&id(job, 3), job, 3, 1_000), "its own");
+        assert!(!is_of_later_leader(&id(job, 2), job, 3, 1_000), "an earlier one's");
+        assert!(
+            !is_of_later_leader(&id(other, 4), job, 3, 1_000),
+            "another job's of the name"
+        );
+        assert!(
+            !is_of_later_leader(&id(job, 4), job, 3, 3_000),
+            "of checkpoints that are gone"
+        );
+        assert!(
+            !is_of_later_leader("7d0-4-7-1f-3-12", job, 3, 1_000),
+            "of a release that told no job"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use flott_runtime::{OperatorContext, TaskError};
 
 use super::access::Access;
 use super::client::offsets::Isolation;
-use super::committer::{KafkaCommitter, OwnedIds, id_prefix};
+use super::committer::{KafkaCommitter, OwnedIds, id_prefix, now_ns};
 use super::enumerator::KafkaEnumerator;
 use super::options::{Guarantee, ScanOptions, SinkOptions, wrong};
 use super::reader::KafkaReader;
@@ -74,6 +74,9 @@ where
             ignore_lost: self.options.ignore_lost_transactions,
             transaction_timeout: (timeout > Duration::ZERO).then_some(timeout),
             client: None,
+            job: ctx.job_id,
+            generation: ctx.generation,
+            since_ns: now_ns(),
         })))
     }
 }

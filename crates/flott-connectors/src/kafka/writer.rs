@@ -110,16 +110,6 @@ impl<E: EncodeRecords> KafkaWriter<E> {
             Topics::List(names) if !records.names_topics() => names.first().map(|n| Arc::from(n.as_str())),
             _ => None,
         };
-        let now_ns = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| d.as_nanos());
-        let run = format!(
-            "{:x}-{}-{}-{:x}",
-            now_ns,
-            ctx.task.generation,
-            ctx.task.attempt,
-            std::process::id()
-        );
         let mut writer = Self {
             label: access.label.clone(),
             sink: sink.clone(),
@@ -139,7 +129,7 @@ impl<E: EncodeRecords> KafkaWriter<E> {
             sticky: ctx.task.subtask,
             sticky_rows: 0,
             id_prefix: committer::id_prefix(&sink.transactional_id_prefix, &ctx.task.job_name, ctx.operator_id),
-            run,
+            run: committer::run_of(&ctx.task),
             next_transaction: 0,
             prepared: BTreeMap::new(),
         };

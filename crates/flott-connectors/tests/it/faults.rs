@@ -177,6 +177,7 @@ async fn a_dropped_writer_aborts_the_transaction_that_no_checkpoint_lists() {
         job_name: "job".into(),
         operator_id: flott_core::OperatorId::of("kafka"),
         options: std::sync::Arc::default(),
+        generation: 1,
     };
     let mut committer = sink.committer(&job).unwrap().unwrap();
     committer.commit(&listed).await.unwrap();

@@ -460,6 +460,7 @@ async fn exactly_once_shows_what_checkpoints_list_and_nothing_else() {
             job_name: "job".into(),
             operator_id: OperatorId::of("kafka"),
             options: Arc::default(),
+            generation: 1,
         };
         let committer = || sink.committer(&job).unwrap().unwrap();
         committer().recover(&[]).await.unwrap();
@@ -791,6 +792,7 @@ async fn a_transaction_timeout_above_the_brokers_is_told_first() {
             job_name: "job".into(),
             operator_id: OperatorId::of("kafka"),
             options: Arc::default(),
+            generation: 1,
         };
         let error = sink
             .committer(&job)
