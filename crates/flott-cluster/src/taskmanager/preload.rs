@@ -53,6 +53,8 @@ pub(super) struct Preloading {
     wanted: Arc<()>,
     /// What was read, unless that goes on.
     read: Option<Preloaded>,
+    /// Who waits for that.
+    listener: Option<PreloadListener>,
 }
 
 impl TaskManager {
@@ -62,6 +64,7 @@ impl TaskManager {
         let (wanted, before) = {
             let mut preloads = self.0.preloads();
             let preloading = preloads.entry(id).or_default();
+            preloading.listener = Some(listener);
             (Arc::downgrade(&preloading.wanted), preloading.read.take())
         };
         let manager = self.clone();
@@ -71,34 +74,48 @@ impl TaskManager {
                 Ok(read) => read.map_err(|error| error.full_text()),
                 Err(panic) => Err(format!("the reading of state panicked: {}", panic_text(&*panic))),
             };
-            let told = read.as_ref().map(Preloaded::bytes).map_err(String::clone);
-            manager.keep(id, &wanted, read.ok());
-            listener(told);
+            manager.keep(id, &wanted, read);
         });
     }
 
-    /// Keeps what was read, if it is still wanted; what could not be read is not.
-    fn keep(&self, id: AttemptId, wanted: &Weak<()>, read: Option<Preloaded>) {
+    /// Keeps what was read, and tells who waits for it. What is not wanted any more nobody waits for: the next may be read already.
+    fn keep(&self, id: AttemptId, wanted: &Weak<()>, read: Result<Preloaded, String>) {
+        let told = read.as_ref().map(Preloaded::bytes).map_err(String::clone);
         let mut preloads = self.0.preloads();
-        if wanted.strong_count() == 0 {
-            return;
+        let preloading = preloads.get_mut(&id).filter(|_| wanted.strong_count() > 0);
+        let Some(preloading) = preloading else {
+            drop(preloads);
+            return drop_aside(read);
+        };
+        let listener = preloading.listener.take();
+        match read {
+            Ok(read) => preloading.read = Some(read),
+            Err(_) => drop(preloads.remove(&id)),
         }
-        match (preloads.get_mut(&id), read) {
-            (Some(preloading), Some(read)) => preloading.read = Some(read),
-            _ => drop(preloads.remove(&id)),
+        drop(preloads);
+        if let Some(listener) = listener {
+            listener(told);
         }
     }
 
     /// Gives up what was read for an attempt.
     pub(super) fn forget(&self, id: AttemptId) {
         let preloading = self.0.preloads().remove(&id);
-        drop(preloading);
+        drop_aside(preloading);
     }
 
     /// Gives up what was read for attempts that may come; whether there was anything.
     pub fn forget_preloaded(&self) -> bool {
-        let preloads = std::mem::take(&mut *self.0.preloads());
-        !preloads.is_empty()
+        let mut preloads = std::mem::take(&mut *self.0.preloads());
+        for listener in preloads
+            .values_mut()
+            .filter_map(|preloading| preloading.listener.take())
+        {
+            listener(Err("the TaskManager has given it up".to_owned()));
+        }
+        let is_any = !preloads.is_empty();
+        drop_aside(preloads);
+        is_any
     }
 }
 
@@ -112,6 +129,14 @@ impl Inner {
         let preloading = self.preloads().remove(&id)?;
         preloading.read.filter(|read| read.slots == slots)
     }
+}
+
+/// Drops what has a store on a thread of its own, since that may wait for what the store still does: whoever gives it up must not.
+fn drop_aside<T: Send + 'static>(gone: T) {
+    // Where there is no thread the closure is dropped here, and with it what it holds.
+    let _ = std::thread::Builder::new()
+        .name("forget-preloaded".to_owned())
+        .spawn(move || drop(gone));
 }
 
 /// Reads a share's state beyond what was read before, one subtask after the other: the job goes on beside it.
