@@ -12,14 +12,14 @@ pub use application::{Application, ApplicationEnd};
 
 use crate::error::ClusterError;
 use crate::high_availability::jobs::{JobRecord, JobStore, TakenOver};
-use crate::resources::{Slots, TaskManagerInfo};
+use crate::resources::{Slots, TaskManagerInfo, TaskManagerRef};
 use crate::submit::{Accepted, JobHandle, Origin, Submission, accept, launch};
 use crate::timer;
 use flott_core::clock::SharedClock;
 use flott_core::{JobId, JobStatus, Options};
 use flott_runtime::Registry;
 use futures::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -72,6 +72,8 @@ struct Inner {
     application: Option<JobId>,
     remembered_ms: i64,
     jobs: Mutex<BTreeMap<JobId, Job>>,
+    /// Ids of jobs that are being submitted under one that the client has chosen.
+    reserved: Mutex<BTreeSet<JobId>>,
     started_ms: i64,
     /// Whether another leads.
     is_suspended: AtomicBool,
@@ -81,6 +83,18 @@ struct Job {
     handle: JobHandle,
     /// Ends its master without a trace.
     master: AbortHandle,
+}
+
+/// An id that nobody else may take until this is dropped.
+struct Reserved<'a> {
+    dispatcher: &'a Dispatcher,
+    job: JobId,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.dispatcher.reserved().remove(&self.job);
+    }
 }
 
 impl Dispatcher {
@@ -132,6 +146,7 @@ impl Dispatcher {
             application,
             remembered_ms: remembered.unwrap_or(REMEMBERED_SECONDS).max(0) * 1_000,
             jobs: Mutex::default(),
+            reserved: Mutex::default(),
             started_ms,
             is_suspended: AtomicBool::new(false),
         })))
@@ -153,7 +168,20 @@ impl Dispatcher {
     ///
     /// # Errors
     /// If an option, the plan, the checkpoint storage or the state to start from is wrong, or this is the dispatcher of an application.
-    pub async fn submit(&self, mut submission: Submission) -> Result<JobHandle, ClusterError> {
+    pub async fn submit(&self, submission: Submission) -> Result<JobHandle, ClusterError> {
+        self.submit_by(Origin::Submitted, submission).await
+    }
+
+    /// The same under an id that the client has chosen, so that what is submitted again, since its answer was lost, runs once.
+    ///
+    /// # Errors
+    /// As [`Self::submit`], and if there is a job of this id, also one that has ended and is remembered.
+    pub async fn submit_under(&self, job: JobId, submission: Submission) -> Result<JobHandle, ClusterError> {
+        let _reserved = self.reserve(job).await?;
+        self.submit_by(Origin::SubmittedAs(job), submission).await
+    }
+
+    async fn submit_by(&self, origin: Origin, mut submission: Submission) -> Result<JobHandle, ClusterError> {
         if let Some(job) = self.0.application {
             return Err(ClusterError::Refused(format!(
                 "this JobManager runs job {job} alone, and ends with it: submit to one that was started without a job (flott jobmanager)"
@@ -161,23 +189,53 @@ impl Dispatcher {
         }
         self.add_options(&mut submission);
         let kept = self.0.store.as_ref().map(|store| (store, submission.clone()));
-        let accepted = self.accept(submission, Origin::Submitted).await?;
+        let has_chosen_id = matches!(origin, Origin::SubmittedAs(_));
+        let accepted = self.accept(submission, origin).await?;
+        let job = accepted.ctx.job_id;
         let record = match kept {
-            Some((store, submission)) => Some(store.put(accepted.ctx.job_id, &submission).await?),
+            Some((store, submission)) if has_chosen_id => Some(store.put_once(job, &submission).await?),
+            Some((store, submission)) => Some(store.put(job, &submission).await?),
             None => None,
         };
         self.launch(accepted, record)
+    }
+
+    /// Keeps an id for a job that is about to be submitted.
+    async fn reserve(&self, job: JobId) -> Result<Reserved<'_>, ClusterError> {
+        let taken = || ClusterError::Refused(format!("there is a job {job} already: each job has an id of its own"));
+        if !self.reserved().insert(job) {
+            return Err(taken());
+        }
+        let reserved = Reserved { dispatcher: self, job };
+        let is_kept = match &self.0.store {
+            Some(store) => store.look(job).await?.is_some(),
+            None => false,
+        };
+        // One that is there by now was launched before its own reservation went.
+        match is_kept || self.job(job).is_some() {
+            true => Err(taken()),
+            false => Ok(reserved),
+        }
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, BTreeSet<JobId>> {
+        self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the cluster's options to those of a job, which keeps no secret of its client's process: what is kept of it, others may read.
     fn add_options(&self, submission: &mut Submission) {
         let options = submission.plan.options.iter();
         submission.plan.options = options.filter(|(key, _)| !key.starts_with(OF_SECURITY)).collect();
-        for (key, value) in self.0.options.iter() {
-            if !is_of_process(key) && submission.plan.options.get(key).is_none() {
+        for (key, value) in self.options_of_jobs().iter() {
+            if submission.plan.options.get(key).is_none() {
                 submission.plan.options.set(key, value);
             }
         }
+    }
+
+    /// The options of the cluster that hold for every job which does not say otherwise.
+    pub fn options_of_jobs(&self) -> Options {
+        self.0.options.iter().filter(|(key, _)| !is_of_process(key)).collect()
     }
 
     async fn accept(&self, submission: Submission, origin: Origin) -> Result<Accepted, ClusterError> {
@@ -278,6 +336,11 @@ impl Dispatcher {
     /// The TaskManagers that are there.
     pub fn task_managers(&self) -> Vec<TaskManagerInfo> {
         self.0.slots.task_managers()
+    }
+
+    /// The TaskManager of an id, if it is there.
+    pub fn task_manager(&self, id: &str) -> Option<TaskManagerRef> {
+        self.0.slots.task_manager(id)
     }
 
     /// Options of the JobManager.

@@ -24,6 +24,7 @@ pub mod events;
 pub mod execution;
 pub mod high_availability;
 pub mod history;
+pub mod inquiry;
 mod job_log;
 mod job_master;
 pub mod job_state;

@@ -5,12 +5,15 @@
 
 use crate::coordinator::SubtaskId;
 pub use crate::deployed::Deployed;
+use crate::inquiry::{Answer, InquiryError, Question};
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::taskmanager::TaskManager;
 use async_trait::async_trait;
 use flott_core::{CheckpointId, JobId};
 use flott_plan::{JobGraph, Vertex};
 use flott_runtime::metrics::TaskReading;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -89,6 +92,11 @@ pub trait Slots: Send + Sync {
     /// Those that are there.
     fn task_managers(&self) -> Vec<TaskManagerInfo>;
 
+    /// The one of an id, if it is there and can be asked.
+    fn task_manager(&self, _id: &str) -> Option<TaskManagerRef> {
+        None
+    }
+
     /// Whether all slots are in this process.
     fn are_within_process(&self) -> bool {
         false
@@ -109,6 +117,15 @@ pub trait TaskManagerGateway: Send + Sync {
 
     /// Passes an order on, behind all earlier ones. Never waits.
     fn order(&self, attempt: AttemptId, order: Order);
+
+    /// Asks it about itself. Cancel-safe; whoever does not want to wait for one that is silent until it is lost has to bound it.
+    ///
+    /// # Errors
+    /// If it cannot answer, or is gone.
+    fn ask(&self, _question: Question) -> BoxFuture<'static, Result<Answer, InquiryError>> {
+        let why = "tasks run in the process of the JobManager".to_owned();
+        ready(Err(InquiryError::Gone { why })).boxed()
+    }
 
     /// Tells it that the cluster is over. Never waits.
     fn shut_down(&self) {}

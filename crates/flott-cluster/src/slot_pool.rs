@@ -405,6 +405,12 @@ impl Slots for SlotPool {
         Some(self.0.timeout)
     }
 
+    fn task_manager(&self, id: &str) -> Option<TaskManagerRef> {
+        let state = self.state();
+        let manager = state.managers.iter().find(|manager| manager.info.id == id)?;
+        Some(manager.reference.clone())
+    }
+
     fn describe(&self) -> String {
         let state = self.state();
         let slots: usize = state.managers.iter().map(|m| m.info.slots).sum();

@@ -128,10 +128,12 @@ fn spawn(role: &str, name: &str, args: &StartArgs, log_dir: &std::path::Path) ->
     let (log, out) = (create(&path)?, create(&path.with_extension("out"))?);
     let mut command = Command::new(std::env::current_exe().context("this program is not found")?);
     command.arg(role);
-    if role == "jobmanager" {
-        // REST shows it.
-        command.arg("-D").arg(format!("web.log.path={}", path.display()));
-    }
+    let option = match role {
+        "jobmanager" => "web.log.path",
+        _ => "taskmanager.log.path",
+    };
+    // REST shows it.
+    command.arg("-D").arg(format!("{option}={}", path.display()));
     args.process.defines.iter().for_each(|define| {
         command.arg("-D").arg(define);
     });

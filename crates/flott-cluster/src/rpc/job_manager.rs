@@ -1,14 +1,18 @@
 //! The JobManager's end: registers TaskManagers, and is the way to each of them.
 
+use super::inquiries::{Answered, Inquiries};
 use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
 use super::settings::RpcSettings;
 use crate::error::ClusterError;
+use crate::inquiry::Question;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::resources::{GatewayListener, Heard, PreloadListener, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
 use crate::slot_pool::SlotPool;
 use flott_core::Fingerprint;
 use flott_core::clock::{Clock, SystemClock};
 use flott_runtime::net::{self, Stranger, Strangers};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -287,6 +291,7 @@ async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) ->
                     .into_iter()
                     .for_each(|(attempt, readings)| gateway.report(attempt, Heard::Counted(readings)));
             }
+            FromTaskManager::Answered(number, answer) => gateway.inquiries.answered(number, answer),
             FromTaskManager::Register(_) => return "it registered twice".to_owned(),
         }
     }
@@ -296,6 +301,7 @@ async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) ->
 pub(crate) struct Remote {
     outbox: UnboundedSender<FromJobManager>,
     watched: Mutex<Watched>,
+    inquiries: Arc<Inquiries>,
 }
 
 /// Who hears what.
@@ -333,6 +339,7 @@ impl Remote {
                 waiting: held.iter().map(|held| (held.id, vec![])).collect(),
                 ..Watched::default()
             }),
+            inquiries: Arc::new(Inquiries::new()),
         }
     }
 
@@ -369,6 +376,7 @@ impl Remote {
 
     /// Tells all who listen that the TaskManager is gone.
     pub(crate) fn lost(&self, text: &str) {
+        self.inquiries.lost(text);
         let (attempts, preloading) = {
             let mut watched = self.watched();
             watched.lost = Some(text.to_owned());
@@ -430,6 +438,11 @@ impl TaskManagerGateway for Remote {
             Some(text) => listener(Err(text)),
             None => drop(self.outbox.send(FromJobManager::Preload(Box::new(share)))),
         }
+    }
+
+    fn ask(&self, question: Question) -> BoxFuture<'static, Answered> {
+        let (inquiries, outbox) = (self.inquiries.clone(), self.outbox.clone());
+        async move { inquiries.ask(&outbox, question).await }.boxed()
     }
 
     fn shut_down(&self) {

@@ -1,7 +1,9 @@
 //! What is said on a connection.
 
+use super::inquiries::Answered;
 use crate::coordinator::SubtaskId;
 use crate::error::ClusterError;
+use crate::inquiry::Question;
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};
 use flott_core::Fingerprint;
 use flott_runtime::metrics::TaskReading;
@@ -48,6 +50,8 @@ pub(super) enum FromTaskManager {
         used_bytes: u64,
         counted: Vec<(AttemptId, Vec<(SubtaskId, TaskReading)>)>,
     },
+    /// To the question of this number.
+    Answered(u64, Answered),
 }
 
 /// From a JobManager.
@@ -63,6 +67,8 @@ pub(crate) enum FromJobManager {
     /// The state of an attempt that may come shall be read.
     Preload(Box<Deployment>),
     Order(AttemptId, Order),
+    /// What it is asked about itself, under a number.
+    Ask(u64, Question),
     Heartbeat,
     /// The cluster has done what it was there for.
     ShutDown,

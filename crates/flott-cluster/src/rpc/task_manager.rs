@@ -6,6 +6,7 @@ use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
 use super::settings::RpcSettings;
 use crate::error::ClusterError;
 use crate::high_availability::LeaderElection;
+use crate::inquiry::{self, Logs, Question};
 use crate::liveness;
 use crate::memory::system;
 use crate::protocol::AttemptId;
@@ -44,6 +45,8 @@ pub struct TaskManagerIdentity {
     pub memory_bytes: u64,
     /// The program whose operators it has; none: SQL's.
     pub program: Option<Fingerprint>,
+    /// Where its logs are.
+    pub logs: Logs,
     /// How long it looks for a JobManager (`taskmanager.registration.timeout`).
     pub registration_timeout: Duration,
 }
@@ -278,10 +281,21 @@ impl Registrar<'_> {
                     failpoint::hit("taskmanager-order");
                     self.manager.order(attempt, order);
                 }
+                FromJobManager::Ask(number, question) => self.answer(number, question, outbox.clone()),
                 FromJobManager::ShutDown => return Parting::ShutDown,
                 FromJobManager::Heartbeat | FromJobManager::Registered { .. } | FromJobManager::Refused(_) => {}
             }
         }
+    }
+
+    /// Answers a question about this process, where waiting for the disk holds nobody up.
+    fn answer(&self, number: u64, question: Question, outbox: UnboundedSender<FromTaskManager>) {
+        let logs = self.identity.logs.clone();
+        tokio::task::spawn_blocking(move || {
+            let answered = inquiry::answer(&logs, &question);
+            // A JobManager that is lost waits for nothing.
+            let _ = outbox.send(FromTaskManager::Answered(number, answered));
+        });
     }
 
     /// Waits until a later leader is known than the one that is obeyed, which may hang with its connections open: because the election tells

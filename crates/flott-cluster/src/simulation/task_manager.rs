@@ -222,7 +222,8 @@ pub fn hear(world: &Arc<World>, me: usize, id: u64, said: FromJobManager) {
             world.trace(|| format!("TaskManager {me} is told of {attempt}: {}", words(&order)));
             obey(world, me, attempt, order);
         }
-        FromJobManager::Refused(_) | FromJobManager::Heartbeat | FromJobManager::ShutDown => {}
+        FromJobManager::Refused(_) | FromJobManager::Ask(..) | FromJobManager::Heartbeat | FromJobManager::ShutDown => {
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::toys::{self, World};
 use crate::{DEADLINE, OFTEN, RETRY, dir_option, ended, until};
 use flott_cluster::dispatcher::Dispatcher;
 use flott_cluster::events::{EventKind, JobEvent};
+use flott_cluster::inquiry::Logs;
 use flott_cluster::rpc::{
     Finding, JobManagerPort, JobManagerServer, RpcSettings, TaskManagerIdentity, run_task_manager,
 };
@@ -89,6 +90,7 @@ impl Cluster {
             slots,
             memory_bytes: 1 << 30,
             program: None,
+            logs: Logs::of_task_manager(&self.options),
             registration_timeout: self.patience,
         };
         let registry = Arc::new(toys::registry(&self.world));

@@ -5,6 +5,7 @@ use crate::{DEADLINE, OFTEN, RETRY, dir_option, ended, until};
 use flott_cluster::dispatcher::Dispatcher;
 use flott_cluster::high_availability::jobs::JobStore;
 use flott_cluster::high_availability::{Candidate, HighAvailability};
+use flott_cluster::inquiry::Logs;
 use flott_cluster::protocol::AttemptId;
 use flott_cluster::requirements::Bounds;
 use flott_cluster::rpc::{
@@ -110,6 +111,7 @@ impl Worker {
             slots: 1,
             memory_bytes: 1 << 30,
             program: None,
+            logs: Logs::of_task_manager(&options),
             registration_timeout: DEADLINE,
         };
         let manager = TaskManager::new(Arc::new(toys::registry(world)), Arc::new(SystemClock), Some(exchange));

@@ -6,6 +6,7 @@ use crate::metrics;
 use crate::signals::StopSignal;
 use crate::stop::say;
 use flott_cluster::high_availability::HighAvailability;
+use flott_cluster::inquiry::Logs;
 use flott_cluster::liveness;
 use flott_cluster::memory::{self, MemoryLimit, managed_per_slot};
 use flott_cluster::report::TaskManagerReporter;
@@ -141,6 +142,7 @@ fn identity(options: &Options, data_port: u16, limit: &MemoryLimit) -> Result<Ta
         slots: options.positive("taskmanager.numberOfTaskSlots")?.unwrap_or(1),
         memory_bytes: limit.bytes,
         program: None,
+        logs: Logs::of_task_manager(options),
         registration_timeout: Duration::from_millis(patience_ms.max(0) as u64),
     })
 }
