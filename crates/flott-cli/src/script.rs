@@ -185,6 +185,27 @@ pub fn for_each_job(
     Ok(jobs)
 }
 
+/// The only job of a script, as `place` has one.
+pub fn only_job(mut jobs: Vec<Job>, place: &str) -> Result<Job> {
+    let job = match (jobs.pop(), jobs.len()) {
+        (Some(job), 0) => job,
+        (None, _) => bail!("the script has no INSERT or statement set: there is no job to run"),
+        (Some(_), others) => bail!(
+            "the script has {} jobs, and {place} has one: put their INSERTs into EXECUTE STATEMENT SET BEGIN … END, or run \
+             the script at a JobManager of many jobs (flott jobmanager, flott run -m)",
+            others + 1
+        ),
+    };
+    match job.collect {
+        None => Ok(job),
+        Some(_) => {
+            bail!(
+                "a SELECT cannot be a job here, since nobody would see its rows: write them to a table with INSERT INTO"
+            )
+        }
+    }
+}
+
 /// `flott explain`
 pub fn explain(args: &ScriptArgs) -> Result<()> {
     let registry = Arc::new(crate::job::registry(&crate::collect::Rows::default()));

@@ -3,13 +3,22 @@
 use crate::error::RestError;
 use crate::operations::Operations;
 use crate::request;
+use crate::submission::WebSubmission;
 use flott_cluster::JobHandle;
 use flott_cluster::dispatcher::Dispatcher;
 use flott_cluster::rates::Rates;
 use flott_core::JobId;
 use flott_core::clock::{Clock, SystemClock};
-use flott_plan::Vertex;
+use flott_plan::{Plan, Vertex};
 use std::sync::Arc;
+
+/// What outlives the leadership of this JobManager.
+#[derive(Clone)]
+pub(crate) struct Lasting {
+    pub(crate) operations: Operations,
+    pub(crate) address: Arc<str>,
+    pub(crate) web: Option<WebSubmission>,
+}
 
 /// The state of the server. Cloning shares it.
 #[derive(Clone)]
@@ -17,14 +26,20 @@ pub(crate) struct App {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) operations: Operations,
     pub(crate) rates: Arc<Rates>,
+    /// Where this server is asked, with the scheme.
+    pub(crate) address: Arc<str>,
+    /// What is uploaded, where that is possible.
+    pub(crate) web: Option<WebSubmission>,
 }
 
 impl App {
-    pub(crate) fn new(dispatcher: Dispatcher, operations: Operations) -> Self {
+    pub(crate) fn new(dispatcher: Dispatcher, lasting: Lasting) -> Self {
         Self {
             dispatcher,
-            operations,
+            operations: lasting.operations,
             rates: Arc::default(),
+            address: lasting.address,
+            web: lasting.web,
         }
     }
 
@@ -53,8 +68,8 @@ pub(crate) fn vertex(job: &JobHandle, id: &str) -> Result<Vertex, RestError> {
 }
 
 /// The id of a vertex: that of its first operator.
-pub(crate) fn vertex_id(job: &JobHandle, vertex: &Vertex) -> String {
-    job.plan.nodes[vertex.nodes[0]].operator_id.to_string()
+pub(crate) fn vertex_id(plan: &Plan, vertex: &Vertex) -> String {
+    plan.nodes[vertex.nodes[0]].operator_id.to_string()
 }
 
 /// Milliseconds since the epoch.

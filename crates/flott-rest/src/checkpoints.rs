@@ -166,7 +166,7 @@ pub(crate) async fn details(State(app): State<App>, Path((id, number)): Path<(St
             let mut answer = row(record, now_ms());
             let graph = job.graph();
             let vertices = graph.vertices.iter();
-            let parts = vertices.map(|vertex| (vertex_id(&job, vertex), part(record, vertex)));
+            let parts = vertices.map(|vertex| (vertex_id(&job.plan, vertex), part(record, vertex)));
             answer["tasks"] = parts.collect::<Map<_, _>>().into();
             Ok(Json::ok(answer))
         }

@@ -28,7 +28,7 @@ pub(crate) async fn dashboard(State(app): State<App>) -> Answer {
         "flink-version": VERSION,
         "flink-revision": COMMIT,
         "features": {
-            "web-submit": false,
+            "web-submit": app.web.is_some(),
             "web-cancel": true,
             "web-rescale": options.boolean("web.rescale.enable").ok().flatten().unwrap_or(true),
             "web-history": false,

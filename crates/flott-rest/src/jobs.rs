@@ -100,7 +100,7 @@ fn vertex(job: &JobHandle, vertex: &Vertex, executions: &Executions, now_ms: i64
     let subtasks = views.iter().filter(|((of, _), _, _)| *of == vertex.id);
     let io = subtasks.map(Io::of).sum::<Io>();
     json!({
-        "id": vertex_id(job, vertex),
+        "id": vertex_id(&job.plan, vertex),
         "slotSharingGroupId": slot_sharing_group_id(&vertex.slot_sharing_group),
         "name": vertex.name,
         "maxParallelism": vertex.max_parallelism,

@@ -9,12 +9,18 @@
 //! | GET | `/config`, `/overview` | versions; counts of slots and jobs (`jobmanager`) |
 //! | GET | `/jobmanager/config`, `/jobs/:job/jobmanager/config`, `/jobmanager/environment`, `/jobmanager/metrics` | the same |
 //! | GET | `/jobmanager/log`, `/jobmanager/stdout`, `/jobmanager/logs`, `/jobmanager/logs/:name` | its logs, as text, and their list (`logs`) |
+//! | GET | `/jobmanager/thread-dump` | its threads, without stacks |
 //! | GET | `/taskmanagers`, `/taskmanagers/:id` | TaskManagers (`taskmanagers`) |
+//! | GET | `/taskmanagers/:id/log`, `…/stdout`, `…/logs`, `…/logs/:name`, `…/thread-dump` | a TaskManager's logs and threads (`logs`) |
 //! | GET | `/jobs`, `/jobs/overview`, `/jobs/:job`, `/jobs/:job/status`, `/jobs/:job/plan`, `/jobs/:job/config` | jobs (`jobs`, `plan`) |
 //! | GET | `/jobs/:job/exceptions` | failures (`exceptions`) |
 //! | GET | `/jobs/:job/events` | all that has happened to the job, in order of time; Flott's own (`events`) |
 //! | GET | `/jobs/:job/why` | what the job waits on, in words; Flott's own (`why`) |
 //! | POST | `/jobs` | submission of a Flott plan (`submit`) |
+//! | POST | `/jars/upload` | uploads a SQL script or a Flott plan (`jars`), where [`WebSubmission`] allows it |
+//! | GET, DELETE | `/jars`, `/jars/:jarid` | what was uploaded; deletes it |
+//! | GET, POST | `/jars/:jarid/plan` | the plan of its job |
+//! | POST | `/jars/:jarid/run` | runs it (`run_request` says what can be said) |
 //! | PATCH | `/jobs/:job?mode=cancel` | cancels (`jobs`) |
 //! | GET | `/jobs/:job/yarn-cancel` | the same, for the dashboard |
 //! | GET | `/jobs/:job/vertices/:vertex`, `…/watermarks`, `…/backpressure` | a vertex (`vertices`) |
@@ -43,12 +49,14 @@ mod events;
 mod exceptions;
 mod health;
 mod io;
+mod jars;
 mod jobmanager;
 mod jobs;
 mod listener;
 mod logs;
 mod metric_values;
 mod metrics;
+mod multipart;
 mod openapi;
 mod operations;
 mod plan;
@@ -56,13 +64,16 @@ mod request;
 mod requirements;
 mod role;
 mod routes;
+mod run_request;
 mod savepoints;
 mod server;
 mod status;
+mod submission;
 mod submit;
 mod subtasks;
 mod taskmanagers;
 mod throwable;
+mod uploads;
 mod vertices;
 mod why;
 
@@ -72,3 +83,4 @@ use flott_cluster::dispatcher::Dispatcher;
 pub use access::{Access, token};
 pub use role::Role;
 pub use server::{Farewell, serve};
+pub use submission::{ScriptPlanner, WebSubmission};

@@ -4,7 +4,8 @@ use crate::app::{App, vertex_id};
 use crate::error::{Answer, Json};
 use axum::extract::{Path, State};
 use flott_cluster::JobHandle;
-use flott_plan::{JobGraph, Partitioning, Vertex};
+use flott_core::JobId;
+use flott_plan::{JobGraph, Partitioning, Plan, Vertex};
 use serde_json::{Value, json};
 
 /// `GET /jobs/:job/plan`
@@ -15,42 +16,46 @@ pub(crate) async fn plan(State(app): State<App>, Path(id): Path<String>) -> Answ
 
 /// The plan of a job.
 pub(crate) fn of_job(job: &JobHandle) -> Value {
+    of(&job.plan, &job.graph(), job.job_id)
+}
+
+/// A plan with its chains, as that of a job.
+pub(crate) fn of(plan: &Plan, graph: &JobGraph, job: JobId) -> Value {
     // Flink lists sinks first.
-    let graph = job.graph();
-    let nodes = graph.vertices.iter().rev().map(|vertex| node(job, &graph, vertex));
+    let nodes = graph.vertices.iter().rev().map(|vertex| node(plan, graph, vertex));
     json!({
-        "jid": job.job_id,
-        "name": job.name,
+        "jid": job,
+        "name": plan.name,
         "type": "STREAMING",
         "nodes": nodes.collect::<Vec<_>>(),
     })
 }
 
-fn node(job: &JobHandle, graph: &JobGraph, vertex: &Vertex) -> Value {
+fn node(plan: &Plan, graph: &JobGraph, vertex: &Vertex) -> Value {
     let edges = graph.edges.iter().filter(|edge| edge.to == vertex.id);
     let input = |(num, edge): (usize, &flott_plan::VertexEdge)| {
         json!({
             "num": num,
-            "id": vertex_id(job, &graph.vertices[edge.from]),
+            "id": vertex_id(plan, &graph.vertices[edge.from]),
             "ship_strategy": ship_strategy(&edge.partitioning),
             "exchange": "pipelined_bounded",
         })
     };
     json!({
-        "id": vertex_id(job, vertex),
+        "id": vertex_id(plan, vertex),
         "parallelism": vertex.parallelism,
         "operator": "",
         "operator_strategy": "",
-        "description": description(job, vertex),
+        "description": description(plan, vertex),
         "inputs": edges.enumerate().map(input).collect::<Vec<_>>(),
         "optimizer_properties": {},
     })
 }
 
 /// The operators of a vertex, one a line, as HTML: the dashboard shows it as such, so that texts of the job must not be tags.
-fn description(job: &JobHandle, vertex: &Vertex) -> String {
+fn description(plan: &Plan, vertex: &Vertex) -> String {
     let line = |(depth, node): (usize, &usize)| {
-        let node = &job.plan.nodes[*node];
+        let node = &plan.nodes[*node];
         let text = if node.description.is_empty() {
             &node.name
         } else {

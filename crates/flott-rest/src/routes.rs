@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::error::RestError;
 use crate::{
-    checkpoints, events, exceptions, jobmanager, jobs, logs, metrics, openapi, plan, requirements, savepoints, submit,
-    subtasks, taskmanagers, vertices, why,
+    checkpoints, events, exceptions, jars, jobmanager, jobs, logs, metrics, openapi, plan, requirements, savepoints,
+    submit, subtasks, taskmanagers, vertices, why,
 };
 use axum::Router;
 use axum::handler::Handler;
@@ -26,8 +26,14 @@ fn all() -> Vec<Route> {
         get("/jobmanager/stdout", logs::stdout),
         get("/jobmanager/logs", logs::list),
         get("/jobmanager/logs/{name}", logs::named),
+        get("/jobmanager/thread-dump", logs::threads),
         get("/taskmanagers", taskmanagers::list),
         get("/taskmanagers/{id}", taskmanagers::details),
+        get("/taskmanagers/{id}/log", logs::log_of_task_manager),
+        get("/taskmanagers/{id}/stdout", logs::stdout_of_task_manager),
+        get("/taskmanagers/{id}/logs", logs::list_of_task_manager),
+        get("/taskmanagers/{id}/logs/{name}", logs::named_of_task_manager),
+        get("/taskmanagers/{id}/thread-dump", logs::threads_of_task_manager),
         get("/jobs", jobs::ids),
         post("/jobs", submit::submit),
         get("/jobs/overview", jobs::overview),
@@ -75,6 +81,12 @@ fn all() -> Vec<Route> {
         post("/jobs/{job}/stop", savepoints::stop),
         post("/savepoint-disposal", savepoints::dispose),
         get("/savepoint-disposal/{trigger}", savepoints::disposal_progress),
+        get("/jars", jars::list),
+        post("/jars/upload", jars::upload),
+        delete("/jars/{jar}", jars::delete),
+        get("/jars/{jar}/plan", jars::plan_by_query),
+        post("/jars/{jar}/plan", jars::plan_by_body),
+        post("/jars/{jar}/run", jars::run),
         get("/openapi.json", openapi::document),
     ]
 }
@@ -91,14 +103,20 @@ fn put<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route 
     (Method::PUT, path, routing::put(handler))
 }
 
+fn delete<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
+    (Method::DELETE, path, routing::delete(handler))
+}
+
 fn patch<H: Handler<T, App>, T: 'static>(path: &'static str, handler: H) -> Route {
     (Method::PATCH, path, routing::patch(handler))
 }
 
-/// Answers all paths, with and without the version.
+/// Answers all paths, with and without the version; those of uploaded files where something can be uploaded.
 pub(crate) fn router(app: App) -> Router {
+    let can_upload = app.web.is_some();
     let paths = all()
         .into_iter()
+        .filter(|(_, path, _)| can_upload || !path.starts_with("/jars"))
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler));
     Router::new()
         .nest("/v1", paths.clone())

@@ -1,12 +1,13 @@
 //! The server's life ([`serve`]); what it answers is in [`crate::routes`].
 
 use crate::access::{self, Access};
-use crate::app::App;
+use crate::app::{App, Lasting};
 use crate::health;
 use crate::listener::Guarded;
 use crate::operations::Operations;
 use crate::role::{self, Answering, Role};
 use crate::routes;
+use crate::submission::WebSubmission;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ pub enum Farewell {
 }
 
 /// Answers requests of those whom `access` lets in at `listener` until `shutdown` says how it ends. Who answers follows `role`.
+/// What is uploaded to `web` may be run; `None`: nothing can be uploaded.
 ///
 /// Cancel-safe: dropping it ends the server at once. Operations that were triggered go on without it.
 ///
@@ -49,19 +51,26 @@ pub enum Farewell {
 ///     let _ = tokio::signal::ctrl_c().await;
 ///     flott_rest::Farewell::Now
 /// };
-/// flott_rest::serve(listener, access, leading, interrupted).await
+/// flott_rest::serve(listener, access, None, leading, interrupted).await
 /// # }
 /// ```
 pub async fn serve(
     listener: TcpListener,
     access: Access,
+    web: Option<WebSubmission>,
     role: watch::Receiver<Role>,
     shutdown: impl Future<Output = Farewell> + Send + 'static,
 ) -> io::Result<()> {
     let (answering, answers) = watch::channel(Answering::Standby(None));
     let healthy = health::router(role.clone());
     let operations = Operations::default();
-    let following = follow(role, answering, operations.clone());
+    let scheme = if access.is_tls() { "https" } else { "http" };
+    let lasting = Lasting {
+        operations: operations.clone(),
+        address: format!("{scheme}://{}", listener.local_addr()?).into(),
+        web,
+    };
+    let following = follow(role, answering, lasting);
     let (ending, ended) = oneshot::channel();
     let until_shutdown = async move {
         if shutdown.await == Farewell::WhenAllIsTold {
@@ -87,11 +96,7 @@ pub async fn serve(
 }
 
 /// Makes what answers follow the role; rates are sampled while it leads.
-async fn follow(
-    mut role: watch::Receiver<Role>,
-    answering: watch::Sender<Answering>,
-    operations: Operations,
-) -> Infallible {
+async fn follow(mut role: watch::Receiver<Role>, answering: watch::Sender<Answering>, lasting: Lasting) -> Infallible {
     loop {
         let now = role.borrow_and_update().clone();
         let changed = async {
@@ -106,7 +111,7 @@ async fn follow(
                 changed.await;
             }
             Role::Leading(dispatcher) => {
-                let app = App::new(dispatcher, operations.clone());
+                let app = App::new(dispatcher, lasting.clone());
                 let sampling = app.rates.clone().sample_forever(app.dispatcher.clone());
                 answering.send_replace(Answering::Routes(routes::router(app)));
                 tokio::select! {

@@ -55,7 +55,7 @@ pub(crate) async fn submit(State(app): State<App>, headers: HeaderMap, body: Bod
 }
 
 /// A wrong job is the client's matter; what is wrong around it is not.
-fn refused(error: ClusterError) -> RestError {
+pub(crate) fn refused(error: ClusterError) -> RestError {
     let status = match &error {
         ClusterError::Option(_) | ClusterError::Plan(_) | ClusterError::Restore(_) => StatusCode::BAD_REQUEST,
         ClusterError::Checkpoint(cause) if cause.is_not_found() => StatusCode::BAD_REQUEST,

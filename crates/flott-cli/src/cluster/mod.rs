@@ -3,6 +3,7 @@
 //! Options are Flink's, from the file, the environment and `-D` as everywhere. What the processes do is in [`flott_launch::cluster`].
 
 mod daemons;
+mod planner;
 mod standalone_job;
 
 pub use daemons::{ClusterCommand, cluster};
@@ -15,6 +16,7 @@ use crate::run::runtime;
 use anyhow::Result;
 use flott_core::Options;
 use flott_launch::cluster::{run_session, run_task_manager};
+use planner::Planner;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,7 +50,8 @@ pub fn job_manager(args: &ProcessArgs) -> Result<()> {
     let options = args.options()?;
     let registry = Arc::new(job::registry(&Rows::default()));
     let runtime = runtime()?;
-    let result = runtime.block_on(run_session(options, registry));
+    let planner = Arc::new(Planner::new(registry.clone()));
+    let result = runtime.block_on(run_session(options, registry, planner));
     runtime.shutdown_background();
     Ok(result?)
 }

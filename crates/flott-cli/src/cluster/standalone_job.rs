@@ -6,13 +6,12 @@
 use crate::collect::Rows;
 use crate::job;
 use crate::run::runtime;
-use crate::script::{ScriptArgs, Step, for_each_job, warn};
-use anyhow::{Result, bail};
+use crate::script::{ScriptArgs, Step, for_each_job, only_job, warn};
+use anyhow::Result;
 use flott_cluster::dispatcher::Application;
 use flott_cluster::{Restore, Submission};
 use flott_core::JobId;
 use flott_launch::cluster::{application_job, application_result, run_application};
-use flott_sql::script::Job;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -52,7 +51,7 @@ pub fn standalone_job(args: &StandaloneJobArgs) -> Result<()> {
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let planned = only(jobs)?;
+    let planned = only_job(jobs, "a cluster that lives with its job")?;
     job::check_options(&planned.plan.options)?;
     planned.warnings.iter().for_each(|warning| warn(&warning.to_string()));
     let application = Application {
@@ -70,23 +69,4 @@ pub fn standalone_job(args: &StandaloneJobArgs) -> Result<()> {
     }));
     runtime.shutdown_background();
     Ok(application_result(&ended?)?)
-}
-
-/// The only job of a script.
-fn only(mut jobs: Vec<Job>) -> Result<Job> {
-    let job = match (jobs.pop(), jobs.len()) {
-        (Some(job), 0) => job,
-        (None, _) => bail!("the script has no INSERT or statement set: there is no job to run"),
-        (Some(_), others) => bail!(
-            "the script has {} jobs, and a cluster that lives with its job has one: put their INSERTs into EXECUTE STATEMENT SET BEGIN … END, or run \
-             the script at a JobManager of many jobs (flott jobmanager, flott run -m)",
-            others + 1
-        ),
-    };
-    match job.collect {
-        None => Ok(job),
-        Some(_) => bail!(
-            "a SELECT cannot be the job of a cluster, since nobody would see its rows: write them to a table with INSERT INTO"
-        ),
-    }
 }

@@ -1,4 +1,4 @@
-//! `flott logs`: the JobManager's log, or another file beside it.
+//! `flott logs`: the JobManager's log or a TaskManager's, or another file beside it.
 
 use super::RemoteArgs;
 use crate::output;
@@ -16,9 +16,12 @@ pub struct LogsArgs {
     /// List the files beside the log.
     #[arg(short, long, conflicts_with_all = ["name", "stdout"])]
     pub list: bool,
-    /// What the JobManager has printed, instead of the log.
+    /// What the process has printed, instead of the log.
     #[arg(long, conflicts_with = "name")]
     pub stdout: bool,
+    /// Logs of this TaskManager, by its id, instead of the JobManager's.
+    #[arg(short, long, value_name = "ID")]
+    pub taskmanager: Option<String>,
     #[command(flatten)]
     pub remote: RemoteArgs,
 }
@@ -26,8 +29,12 @@ pub struct LogsArgs {
 /// `flott logs`
 pub fn logs(args: &LogsArgs) -> Result<()> {
     let (manager, runtime) = (args.remote.manager()?, runtime()?);
+    let process = match &args.taskmanager {
+        Some(id) => format!("/taskmanagers/{}", encoded(id)),
+        None => "/jobmanager".to_owned(),
+    };
     if args.list {
-        let answer = runtime.block_on(manager.get("/jobmanager/logs"))?;
+        let answer = runtime.block_on(manager.get(&format!("{process}/logs")))?;
         match args.remote.json {
             true => output::line(answer),
             false => output::text(table(&answer)),
@@ -35,9 +42,9 @@ pub fn logs(args: &LogsArgs) -> Result<()> {
         return Ok(());
     }
     let path = match &args.name {
-        Some(name) => format!("/jobmanager/logs/{}", encoded(name)),
-        None if args.stdout => "/jobmanager/stdout".to_owned(),
-        None => "/jobmanager/log".to_owned(),
+        Some(name) => format!("{process}/logs/{}", encoded(name)),
+        None if args.stdout => format!("{process}/stdout"),
+        None => format!("{process}/log"),
     };
     let text = runtime.block_on(manager.text(&path))?;
     match args.remote.json {

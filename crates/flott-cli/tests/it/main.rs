@@ -16,6 +16,7 @@ mod golden;
 mod guarded;
 mod health;
 mod info;
+mod jars;
 mod leaders;
 mod memory;
 mod mistakes;

@@ -48,6 +48,7 @@ impl JobManager {
         runtime.spawn(flott_rest::serve(
             listener,
             flott_rest::Access::open(),
+            None,
             role,
             std::future::pending(),
         ));

@@ -15,7 +15,7 @@ use flott_cluster::slot_pool::SlotPool;
 use flott_cluster::{ClusterError, JobHandle, liveness, report};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
-use flott_rest::{Access, Farewell, Role};
+use flott_rest::{Access, Farewell, Role, ScriptPlanner, WebSubmission};
 use flott_runtime::Registry;
 use std::convert::Infallible;
 use std::future::pending;
@@ -39,12 +39,17 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a JobManager that leads since a moment waits for TaskManagers that come, to tell them the same.
 const FAREWELL_AT_START: Duration = Duration::from_secs(2);
 
-/// Runs a JobManager of many jobs until a signal ends it. Needs Tokio.
+/// Runs a JobManager of many jobs until a signal ends it. `planner` plans the scripts that are uploaded to it. Needs Tokio.
 ///
 /// # Errors
 /// If an option is wrong, a port is not free, or the operating system refuses.
-pub async fn run_session(options: Options, registry: Arc<Registry>) -> Result<(), LaunchError> {
-    run(options, registry, None).await.map(|_| ())
+pub async fn run_session(
+    options: Options,
+    registry: Arc<Registry>,
+    planner: Arc<dyn ScriptPlanner>,
+) -> Result<(), LaunchError> {
+    let web = WebSubmission::from_options(&options, planner)?;
+    run(options, registry, None, web).await.map(|_| ())
 }
 
 /// Runs a JobManager of one job until that has ended, and all that it has told its TaskManagers and the clients of REST. `seen` gets the
@@ -63,7 +68,7 @@ pub async fn run_application(
         application,
         seen: Box::new(seen),
     };
-    let ended = run(options, registry, Some(alone)).await?;
+    let ended = run(options, registry, Some(alone), None).await?;
     ended.ok_or(LaunchError::Interrupted { job })
 }
 
@@ -95,6 +100,7 @@ async fn run(
     options: Options,
     registry: Arc<Registry>,
     alone: Option<Alone>,
+    web: Option<WebSubmission>,
 ) -> Result<Option<ApplicationEnd>, LaunchError> {
     start_log(&options)?;
     let mut signals = StopSignal::new()?;
@@ -154,7 +160,7 @@ async fn run(
             _ = is_over => Farewell::WhenAllIsTold,
         }
     };
-    let serving = flott_rest::serve(rest, access, roles, stopped);
+    let serving = flott_rest::serve(rest, access, web, roles, stopped);
     tokio::pin!(serving);
     let end = tokio::select! {
         served = &mut serving => {

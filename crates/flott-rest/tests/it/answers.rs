@@ -27,6 +27,15 @@ const ANSWERS: &[(&str, &str)] = &[
         "/jvm/version string, /jvm/arch string, /jvm/options array, /classpath array",
     ),
     ("/jobmanager/logs", "/logs array"),
+    (
+        "/jobmanager/thread-dump",
+        "/threadInfos/0/threadName string, /threadInfos/0/stringifiedThreadInfo string",
+    ),
+    ("/taskmanagers/tm-1/logs", "/logs array"),
+    (
+        "/taskmanagers/tm-1/thread-dump",
+        "/threadInfos/0/threadName string, /threadInfos/0/stringifiedThreadInfo string",
+    ),
     ("/jobmanager/metrics", "/0/id string"),
     (
         "/jobmanager/metrics?get=taskSlotsTotal",
@@ -43,6 +52,7 @@ const ANSWERS: &[(&str, &str)] = &[
         "/taskmanagers/tm-1",
         "/id string, /metrics/heapUsed integer, /metrics/garbageCollectors array, /allocatedSlots array, /hardware/cpuCores integer",
     ),
+    ("/jars", "/address string, /files array"),
     ("/jobs", "/jobs/0/id id, /jobs/0/status string"),
     (
         "/jobs/overview",
@@ -265,6 +275,17 @@ const REFUSALS: &[(&str, &str, Option<&str>, u16, &str)] = &[
         "maxExceptions",
     ),
     ("GET", "/taskmanagers/nobody", None, 404, "nobody"),
+    ("GET", "/taskmanagers/nobody/logs", None, 404, "TaskExecutor nobody"),
+    (
+        "GET",
+        "/taskmanagers/nobody/logs/x.log",
+        None,
+        404,
+        "TaskExecutor nobody",
+    ),
+    ("GET", "/taskmanagers/tm-1/log", None, 404, "taskmanager.log.path"),
+    ("GET", "/taskmanagers/tm-gone/log", None, 500, "killed"),
+    ("GET", "/taskmanagers/tm-gone/thread-dump", None, 500, "killed"),
     (
         "GET",
         "/jobs/J/savepoints/000000000000000000000000000000ff",
@@ -299,6 +320,21 @@ const REFUSALS: &[(&str, &str, Option<&str>, u16, &str)] = &[
         "triggerId",
     ),
     ("POST", "/savepoint-disposal", Some("{}"), 400, "savepoint-path"),
+    ("POST", "/jars/upload", Some("{}"), 400, "multipart/form-data"),
+    (
+        "DELETE",
+        "/jars/x_none.sql",
+        None,
+        400,
+        "File x_none.sql does not exist",
+    ),
+    ("DELETE", "/jars/..%2Fx.sql", None, 400, "jarid must be a filename only"),
+    ("GET", "/jars/x_none.sql/plan", None, 400, "does not exist"),
+    ("POST", "/jars/x_none.sql/plan", None, 400, "does not exist"),
+    ("POST", "/jars/x_none.sql/run", None, 400, "does not exist"),
+    ("POST", "/jars/x.sql/run", Some("{\"entryClass\":\"a.B\"}"), 400, "a.B"),
+    ("POST", "/jars/x.sql/run", Some("{\"jobId\":\"1\"}"), 400, "jobId"),
+    ("GET", "/jars/x.sql/plan?parallelism=0", None, 400, "parallelism"),
     ("POST", "/jobs", Some("{}"), 400, "plan"),
     ("POST", "/jobs", Some("{\"plan\":{\"version\":99}}"), 400, "version 99"),
 ];

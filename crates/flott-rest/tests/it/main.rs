@@ -6,6 +6,7 @@ mod answers;
 mod events;
 mod flink;
 mod health;
+mod jars;
 mod jobs;
 mod logs;
 mod openapi;

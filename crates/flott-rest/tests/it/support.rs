@@ -2,14 +2,21 @@
 
 use async_trait::async_trait;
 use flott_cluster::dispatcher::Dispatcher;
-use flott_cluster::resources::{Allocation, HeldSlots, Slots, TaskManagerInfo, WithinProcess};
+use flott_cluster::inquiry::{self, Answer, InquiryError, Logs, Question};
+use flott_cluster::protocol::{AttemptId, Deployment, Order, Peer};
+use flott_cluster::resources::{
+    Allocation, GatewayListener, HeldSlots, Slots, TaskManagerGateway, TaskManagerInfo, TaskManagerRef, WithinProcess,
+};
 use flott_cluster::taskmanager::TaskManager;
 use flott_cluster::{JobHandle, Restore, Submission};
 use flott_core::clock::SystemClock;
 use flott_core::{JobId, Options};
 use flott_plan::Plan;
-use flott_rest::Role;
+use flott_rest::{Role, ScriptPlanner, WebSubmission};
+use flott_runtime::Registry;
 use flott_sql::script::{Outcome, Script, Session};
+use futures::FutureExt;
+use futures::future::{BoxFuture, pending, ready};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,8 +35,29 @@ pub const ENDLESS: &str = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = '
     CREATE TABLE nothing (n BIGINT) WITH ('connector' = 'blackhole');
     INSERT INTO nothing SELECT n FROM numbers WHERE n > 0;";
 
-/// Slots of this process, shown as those of one TaskManager.
-struct Shown(WithinProcess);
+/// Slots of this process, shown as those of one TaskManager with logs of its own; another one never answers, and a third is gone.
+struct Shown(WithinProcess, Logs);
+
+/// The way to one of these.
+enum Asked {
+    Answers(Logs),
+    IsSilent,
+    IsGone,
+}
+
+impl TaskManagerGateway for Asked {
+    fn deploy(&self, _: Deployment, _: GatewayListener) {}
+
+    fn order(&self, _: AttemptId, _: Order) {}
+
+    fn ask(&self, question: Question) -> BoxFuture<'static, Result<Answer, InquiryError>> {
+        match self {
+            Self::Answers(logs) => ready(inquiry::answer(logs, &question)).boxed(),
+            Self::IsSilent => pending().boxed(),
+            Self::IsGone => ready(Err(InquiryError::Gone { why: "killed".into() })).boxed(),
+        }
+    }
+}
 
 #[async_trait]
 impl Slots for Shown {
@@ -40,6 +68,21 @@ impl Slots for Shown {
         had: &mut Option<HeldSlots>,
     ) -> Option<Allocation> {
         self.0.allocate(job, needed, had)
+    }
+
+    fn task_manager(&self, id: &str) -> Option<TaskManagerRef> {
+        let asked = match id {
+            "tm-1" => Asked::Answers(self.1.clone()),
+            "tm-silent" => Asked::IsSilent,
+            "tm-gone" => Asked::IsGone,
+            _ => return None,
+        };
+        let peer = Peer {
+            id: id.to_owned(),
+            data_address: String::new(),
+        };
+        let gateway = Arc::new(asked);
+        Some(TaskManagerRef { peer, gateway })
     }
 
     fn task_managers(&self) -> Vec<TaskManagerInfo> {
@@ -55,6 +98,22 @@ impl Slots for Shown {
             memory_bytes: 8 << 30,
             used_bytes: 1 << 30,
         }]
+    }
+}
+
+/// Plans scripts as the command does.
+struct Planner(Arc<Registry>);
+
+impl ScriptPlanner for Planner {
+    fn plan(&self, text: &str, variables: &BTreeMap<String, String>, options: Options) -> Result<Plan, String> {
+        let script = Script::parse(text, &|name| variables.get(name).cloned()).map_err(|e| e.to_string())?;
+        let mut session = Session::new(self.0.clone(), options);
+        let outcomes = session.execute_all(&script).map_err(|e| e.to_string())?;
+        let job = outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Job(job) => Some(job.plan),
+            _ => None,
+        });
+        job.ok_or_else(|| "there is no job".to_owned())
     }
 }
 
@@ -78,14 +137,17 @@ impl Server {
         let options: Options = options.iter().copied().collect();
         let registry = Arc::new(flott::registry());
         let manager = TaskManager::new(registry.clone(), Arc::new(SystemClock), None);
-        let slots = Arc::new(Shown(WithinProcess::new(manager)));
+        let logs = Logs::of_task_manager(&options);
+        let slots = Arc::new(Shown(WithinProcess::new(manager), logs));
         let dispatcher = Dispatcher::new(options, registry, Arc::new(SystemClock), slots, None).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = flott_rest::Access::from_options(dispatcher.options()).unwrap();
+        let web = WebSubmission::from_options(dispatcher.options(), Arc::new(Planner(dispatcher.registry().clone())));
+        let web = web.unwrap();
         let role = watch::channel(Role::Leading(dispatcher.clone())).1;
         let task = tokio::spawn(async move {
-            flott_rest::serve(listener, access, role, std::future::pending())
+            flott_rest::serve(listener, access, web, role, std::future::pending())
                 .await
                 .unwrap();
         });
