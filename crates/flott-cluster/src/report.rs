@@ -1,7 +1,8 @@
 //! Metrics in Prometheus' text form, under the names and labels that Flink's reporter gives them.
 //!
 //! Scopes: `flink_jobmanager_job_*` (checkpoints, restarts), `flink_taskmanager_job_task_*` (one a subtask) and
-//! `flink_taskmanager_job_task_operator_*` (one an operator of a subtask). The three shares of time
+//! `flink_taskmanager_job_task_operator_*` (one an operator of a subtask). The status of a job is a gauge for each, 1 in that which it has
+//! (`runningState`, as Flink's `metrics.job.status.enable: STATE`, and `failedState` and the like). The three shares of time
 //! (`busyTimeMsPerSecond`, `backPressuredTimeMsPerSecond`, `idleTimeMsPerSecond`) are taken over the time since the
 //! reporter's last look.
 
@@ -68,9 +69,9 @@ impl Reporter {
     }
 
     /// Everything, in Prometheus' text form.
-    pub fn render(&mut self, stats: &JobStats) -> String {
+    pub fn render(&mut self, stats: &JobStats, status: JobStatus) -> String {
         let mut page = Page::default();
-        self.job(&mut page, stats);
+        self.job(&mut page, stats, status);
         let labels = self.labels();
         for view in stats.tasks() {
             self.task(&mut page, &labels, &view);
@@ -79,9 +80,9 @@ impl Reporter {
     }
 
     /// What the JobManager's process has to say of the job.
-    pub fn render_job(&self, stats: &JobStats) -> String {
+    pub fn render_job(&self, stats: &JobStats, status: JobStatus) -> String {
         let mut page = Page::default();
-        self.job(&mut page, stats);
+        self.job(&mut page, stats, status);
         page.finish()
     }
 
@@ -99,7 +100,7 @@ impl Reporter {
         format!("job_id=\"{}\",job_name=\"{}\"", self.job_id, escape(&self.job_name))
     }
 
-    fn job(&self, page: &mut Page, stats: &JobStats) {
+    fn job(&self, page: &mut Page, stats: &JobStats, status: JobStatus) {
         let job = self.labels();
         let checkpoints = stats.checkpoints();
         let of_job = [
@@ -115,9 +116,17 @@ impl Reporter {
             ("lastCheckpointDuration", checkpoints.last_duration_ms as f64),
             ("lastCheckpointSize", checkpoints.last_bytes as f64),
             ("lastCompletedCheckpointId", checkpoints.last_id.unwrap_or(0) as f64),
+            (
+                "lastCheckpointCompletedTimestamp",
+                checkpoints.last_completed_ms.unwrap_or(-1) as f64,
+            ),
         ];
         for (name, value) in of_job {
             page.add(format!("flink_jobmanager_job_{name}"), &job, value);
+        }
+        for of in JobStatus::ALL {
+            let name = format!("flink_jobmanager_job_{}State", of.to_string().to_lowercase());
+            page.add(name, &job, f64::from(u8::from(of == status)));
         }
     }
 
@@ -241,7 +250,7 @@ pub fn job_manager_pages(dispatcher: &Dispatcher, memory: &MemoryLimit) -> Vec<S
     page.add_process("flink_jobmanager", "", memory);
     let of_jobs = jobs
         .iter()
-        .map(|job| Reporter::new(job.job_id, job.name.clone()).render_job(&job.stats));
+        .map(|job| Reporter::new(job.job_id, job.name.clone()).render_job(&job.stats, job.status()));
     std::iter::once(page.finish()).chain(of_jobs).collect()
 }
 
@@ -314,9 +323,12 @@ mod tests {
         (1..=100).for_each(|n| sizes.update(n));
         let stats = JobStats::new(JobId(1), "job");
         stats.attempt(vec![((0, 1), Arc::new(info), Arc::new(metrics))]);
-        let page = Reporter::new(JobId(1), "j\"ob").render(&stats);
+        let page = Reporter::new(JobId(1), "j\"ob").render(&stats, JobStatus::Running);
         for line in [
             "# TYPE flink_jobmanager_job_numRestarts gauge",
+            "# TYPE flink_jobmanager_job_lastCheckpointCompletedTimestamp gauge",
+            "flink_jobmanager_job_runningState{job_id=\"00000000000000000000000000000001\",job_name=\"j\\\"ob\"} 1",
+            "flink_jobmanager_job_failedState{job_id=\"00000000000000000000000000000001\",job_name=\"j\\\"ob\"} 0",
             "job_name=\"j\\\"ob\"",
             "flink_taskmanager_job_task_operator_topic_a_partition_0_currentOffset{",
             "operator_name=\"Calc[2]\"} 7",

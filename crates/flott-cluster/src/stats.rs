@@ -34,6 +34,8 @@ pub struct CheckpointStats {
     pub last_duration_ms: i64,
     /// Its state, in bytes.
     pub last_bytes: u64,
+    /// When it was completed, in milliseconds since the epoch.
+    pub last_completed_ms: Option<i64>,
     /// Where it is.
     pub last_path: Option<String>,
     /// Why the last failed one failed.
@@ -323,6 +325,7 @@ impl JobStats {
         checkpoints.last_bytes = bytes;
         checkpoints.last_path = Some(path.to_owned());
         let now_ms = SystemClock.now_ms();
+        checkpoints.last_completed_ms = Some(now_ms);
         inner.checkpoint_history.completed(id, bytes, path, now_ms);
         inner.tell(EventKind::CheckpointCompleted {
             checkpoint: id,

@@ -24,6 +24,18 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::Created,
+        Self::Running,
+        Self::Failing,
+        Self::Restarting,
+        Self::Cancelling,
+        Self::Canceled,
+        Self::Finished,
+        Self::Failed,
+    ];
+
     /// Whether nothing follows.
     pub fn is_globally_terminal_state(self) -> bool {
         matches!(self, Self::Canceled | Self::Finished | Self::Failed)

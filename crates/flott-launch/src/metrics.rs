@@ -79,7 +79,7 @@ impl Endpoints {
             let pages = move || {
                 let mut jobs = lock(&shown);
                 jobs.iter_mut()
-                    .map(|(reporter, handle)| reporter.render(&handle.stats))
+                    .map(|(reporter, handle)| reporter.render(&handle.stats, handle.status()))
                     .collect()
             };
             let task = tokio::spawn(serve_at(listener, Arc::new(pages)));
@@ -251,7 +251,7 @@ pub fn check(options: &Options) -> Result<(), LaunchError> {
 
 /// All metrics of a job as they are now.
 pub fn page(handle: &JobHandle) -> String {
-    Reporter::new(handle.job_id, handle.name.clone()).render(&handle.stats)
+    Reporter::new(handle.job_id, handle.name.clone()).render(&handle.stats, handle.status())
 }
 
 /// One page of several: the samples of a name must stand together, below one `# TYPE`.

@@ -28,10 +28,10 @@ pub fn behind<'a>(text: &'a str, before: &str) -> Option<&'a str> {
     Some(found)
 }
 
-/// What is answered at a place.
+/// What is answered at a place. Asked by HTTP/1.0, so that no answer comes in chunks.
 pub fn get(place: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(place).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {place}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

@@ -18,7 +18,7 @@ fn run(cluster: &Processes) {
 }
 
 /// Where a process shows its metrics.
-fn metrics_of(process: &Running) -> String {
+pub fn metrics_of(process: &Running) -> String {
     let mut place = None;
     let is_told = wait_for(|| {
         let said = process.err();

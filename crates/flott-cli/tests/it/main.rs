@@ -23,6 +23,7 @@ mod mistakes;
 mod new_project;
 mod parquet;
 mod partitions;
+mod prometheus;
 mod remote;
 mod s3;
 mod saved_state;

@@ -6,6 +6,7 @@ use flott_connectors::kafka::client::fetch::{FetchConfig, FetchEvent, Fetcher};
 use flott_connectors::kafka::client::offsets::{Isolation, OffsetAt, TopicPartition};
 use flott_connectors::kafka::client::{KafkaClient, KafkaProperties};
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -331,6 +332,11 @@ async fn read_committed(bootstrap: &str, topic: &str, partitions: usize) -> Vec<
         fetcher.unassign(&partition);
     }
     values
+}
+
+/// A port that nobody listened at a moment ago; others may take it.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until `done`, for a minute at most; says whether it was.

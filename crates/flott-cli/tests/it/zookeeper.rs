@@ -3,9 +3,9 @@
 //! `FLOTT_ZOOKEEPER_LIB` is the folder of ZooKeeper's jars, which `bench/fetch-peers.sh` fetches; Java runs them.
 
 use crate::leaders::{BY_LEASE, Leaders, kill_leaders, pause_leader};
-use crate::support::{flott, start, wait_for};
+use crate::support::{flott, free_port, start, wait_for};
 use crate::trial::Trial;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -66,10 +66,6 @@ impl ZooKeeper {
     fn quorum(&self) -> String {
         format!("high-availability.zookeeper.quorum=127.0.0.1:{}", self.port)
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn spawn(dir: &TempDir, port: u16) -> Child {
