@@ -5,6 +5,7 @@
 //!   website-traffic-1f0c9a7e/            one folder per pipeline.name: its safe form and a hash of it
 //!     gen-00000000000000000003           who leads: claimed by put-if-absent, the highest leads
 //!     base-00000000000000000003-g2-16    the checkpoint that this generation restored: 16 of generation 2
+//!     claimed-00000000000000000003       the checkpoint or savepoint that this generation has made its own
 //!     chk-17/
 //!       g3-a1-5cd2e07b-0.state           state files: generation, attempt, operator or task, subtask
 //!       manifest-g3                      makes the checkpoint exist
@@ -33,6 +34,8 @@ pub enum Entry {
     Claim(Generation),
     /// What a generation restored: a checkpoint of another.
     Base(Generation, Generation, CheckpointId),
+    /// The note of what a generation has claimed.
+    Claimed(Generation),
     /// A manifest.
     Manifest(Generation, CheckpointId),
     /// Commits are done.
@@ -73,6 +76,11 @@ pub fn base(generation: Generation, of: Generation, checkpoint: CheckpointId) ->
     format!("base-{generation:020}-g{of}-{checkpoint}")
 }
 
+/// Name of the note of the checkpoint or savepoint that a generation has claimed.
+pub fn claimed(generation: Generation) -> String {
+    format!("claimed-{generation:020}")
+}
+
 /// Folder of a checkpoint.
 pub fn checkpoint_folder(checkpoint: CheckpointId) -> String {
     format!("chk-{checkpoint}")
@@ -111,6 +119,9 @@ pub fn parse(path: &str) -> Entry {
     if let Some(number) = path.strip_prefix("gen-").and_then(|n| n.parse().ok()) {
         return Entry::Claim(number);
     }
+    if let Some(number) = path.strip_prefix("claimed-").and_then(|n| n.parse().ok()) {
+        return Entry::Claimed(number);
+    }
     if let Some(numbers) = path.strip_prefix("base-") {
         return parse_base(numbers).unwrap_or(Entry::Unknown);
     }
@@ -148,6 +159,7 @@ mod tests {
     fn names_read_back() {
         assert_eq!(parse(&claim(3)), Entry::Claim(3));
         assert_eq!(parse(&base(3, 2, 16)), Entry::Base(3, 2, 16));
+        assert_eq!(parse(&claimed(3)), Entry::Claimed(3));
         assert_eq!(parse(&manifest(3, 17)), Entry::Manifest(3, 17));
         assert_eq!(parse(&committed(3, 17)), Entry::Committed(3, 17));
         let state = format!("chk-17/{}", state_file(3, 1, OperatorId::of("x"), 0));

@@ -10,9 +10,10 @@
 //!
 //! Read in this order: [`layout`] (names), [`manifest`] (the file that makes a checkpoint exist), [`protocol`] (the rules, as
 //! pure decisions), [`store`] (the I/O around them), [`snapshot`] (restoring by path, savepoints), [`restore`] (who gets what),
-//! [`descriptor`] (what tables hold), [`describe`] (for people). [`root`] and [`local`] are the way to the bytes, [`copies`] a
+//! `claim` (a snapshot that its job owns), [`descriptor`] (what tables hold), [`describe`] (for people). [`root`] and [`local`] are the way to the bytes, [`copies`] a
 //! shorter one.
 
+mod claim;
 pub mod copies;
 pub mod describe;
 pub mod descriptor;

@@ -18,6 +18,8 @@
 //!
 //! 4. **Delete.** A leader deletes manifests that its own newer ones supersede, then files that no manifest refers to any more.
 //!    What a crash leaves is swept by age. A run without `--restore` never deletes what an earlier run left.
+//! 5. **Own.** What a leader finds by path stays somebody else's, unless it claims it (`claimed-N`) before it writes anything: then it is
+//!    the oldest of its past, and rule 4 holds for it.
 
 use crate::layout::{self, Entry};
 use crate::root::ListedFile;
@@ -48,6 +50,8 @@ pub struct Facts {
     pub claims: BTreeSet<Generation>,
     /// What generations restored.
     pub bases: BTreeMap<Generation, SnapshotId>,
+    /// Generations that have claimed what they found by path.
+    pub claimed: BTreeSet<Generation>,
     /// Manifests.
     pub manifests: BTreeSet<SnapshotId>,
     /// Checkpoints whose commits are known to be done.
@@ -77,6 +81,7 @@ impl Facts {
             match layout::parse(&file.path) {
                 Entry::Claim(generation) => drop(facts.claims.insert(generation)),
                 Entry::Base(generation, of, checkpoint) => drop(facts.bases.insert(generation, id(of, checkpoint))),
+                Entry::Claimed(generation) => drop(facts.claimed.insert(generation)),
                 Entry::Manifest(generation, checkpoint) => drop(facts.manifests.insert(id(generation, checkpoint))),
                 Entry::Committed(generation, checkpoint) => drop(facts.committed.insert(id(generation, checkpoint))),
                 Entry::State(_) => drop(facts.files.insert(file.path.clone(), file)),
@@ -147,16 +152,39 @@ impl Facts {
     /// Manifests that generation `ours` may delete once `newest` is its newest: those of its own past beyond the `retained`
     /// newest ones. None if it does not lead, or has not completed `newest`.
     pub fn superseded(&self, ours: Generation, newest: SnapshotId, retained: usize) -> Vec<SnapshotId> {
-        let has_completed = newest.generation == ours && self.manifests.contains(&newest);
-        if self.leadership(ours) != Leadership::Leads || !has_completed {
+        let Some((void, mut valid)) = self.past(ours, newest) else {
             return Vec::new();
-        }
-        let lineage = self.lineage(ours);
-        let past = self.manifests.iter().filter(|m| lineage.contains(&m.generation));
-        let (void, mut valid): (Vec<SnapshotId>, Vec<SnapshotId>) = past.partition(|m| self.is_void(**m));
+        };
         valid.sort_by_key(|m| Reverse(*m));
         let beyond = valid.split_off(retained.min(valid.len()));
         void.into_iter().chain(beyond).collect()
+    }
+
+    /// Manifests of the past of generation `ours`: those that do not count, and those that do. `None` if it does not lead, or has not
+    /// completed `newest`.
+    fn past(&self, ours: Generation, newest: SnapshotId) -> Option<(Vec<SnapshotId>, Vec<SnapshotId>)> {
+        let has_completed = newest.generation == ours && self.manifests.contains(&newest);
+        if self.leadership(ours) != Leadership::Leads || !has_completed {
+            return None;
+        }
+        let lineage = self.lineage(ours);
+        let past = self.manifests.iter().filter(|m| lineage.contains(&m.generation));
+        Some(past.partition(|m| self.is_void(**m)))
+    }
+
+    /// Whether what was claimed before all checkpoints of the past of generation `ours` is one too many: there are `retained` newer ones.
+    pub fn is_claim_superseded(&self, ours: Generation, newest: SnapshotId, retained: usize) -> bool {
+        self.past(ours, newest)
+            .is_some_and(|(_, valid)| valid.len() >= retained)
+    }
+
+    /// The generation of the past of `ours` that has claimed what it started from, if one has: a past begins with it.
+    pub fn claim_of(&self, ours: Generation) -> Option<Generation> {
+        let lineage = self.lineage(ours);
+        self.claimed
+            .iter()
+            .copied()
+            .find(|generation| lineage.contains(generation))
     }
 
     /// Files that a leader may sweep: of no manifest that exists (`referenced` has all their files), and last written at least
@@ -180,10 +208,17 @@ impl Facts {
             })
             .map(|(generation, base)| layout::base(*generation, base.generation, base.checkpoint));
         let claims = self.claims.iter().filter(|c| **c < ours).map(|c| layout::claim(*c));
+        let lineage = self.lineage(ours);
+        let is_over = |generation: &&Generation| {
+            let has_none = !self.manifests.iter().any(|m| m.generation == **generation);
+            **generation < ours && has_none && !lineage.contains(*generation)
+        };
+        let claimed = self.claimed.iter().filter(is_over).map(|c| layout::claimed(*c));
         old.map(|f| f.path.clone())
             .chain(markers)
             .chain(bases)
             .chain(claims)
+            .chain(claimed)
             .collect()
     }
 }
@@ -252,6 +287,33 @@ mod tests {
         assert_eq!(f.superseded(3, id(3, 6), 1), [id(2, 4), id(3, 5), id(2, 3)]);
         assert_eq!(f.superseded(3, id(3, 6), 2), [id(2, 4), id(2, 3)]);
         assert!(f.superseded(3, id(3, 7), 1).is_empty(), "not completed");
+    }
+
+    #[test]
+    fn what_was_claimed_is_the_oldest_of_the_past() {
+        let names = [
+            "gen-1",
+            "gen-2",
+            "chk-1/manifest-g1",
+            "claimed-2",
+            "chk-2/manifest-g2",
+            "gen-3",
+            "base-3-g2-2",
+            "chk-3/manifest-g3",
+        ];
+        let f = facts(&names);
+        assert_eq!((f.claim_of(1), f.claim_of(2), f.claim_of(3)), (None, Some(2), Some(2)));
+        let superseded = |retained| f.is_claim_superseded(3, id(3, 3), retained);
+        assert_eq!((superseded(2), superseded(3)), (true, false));
+        assert!(!f.is_claim_superseded(2, id(2, 2), 1), "generation 3 leads");
+        let swept = |names: &[&str]| facts(names).sweepable(4, &BTreeSet::new(), 0, 100);
+        let claimed = layout::claimed(2);
+        let later = [&names[..], &["gen-4"]].concat();
+        assert!(
+            !swept(&later).contains(&claimed),
+            "generation 4 starts afresh, and 3 may be gone on from"
+        );
+        assert!(swept(&["gen-3", "gen-4", "claimed-2"]).contains(&claimed));
     }
 
     #[test]

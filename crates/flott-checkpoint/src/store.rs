@@ -1,5 +1,6 @@
 //! The checkpoints of a job: [`CheckpointStore`] reads them, a [`Leader`] writes them by the rules of [`crate::protocol`].
 
+use crate::claim;
 use crate::copies::LocalCopies;
 use crate::error::{CheckpointError, IoCause};
 use crate::layout;
@@ -260,6 +261,10 @@ struct Kept {
     manifests: Vec<(SnapshotId, BTreeSet<String>)>,
     /// Files of manifests deleted by the last clean-up, spared until the next: a checkpoint in the making may continue them.
     doomed: BTreeSet<String>,
+    /// What the job has claimed to start from, until it is deleted, and the generation that has.
+    claimed: Option<(Generation, Snapshot)>,
+    /// The earlier generation whose note says what that is, until it is read.
+    claimed_before: Option<Generation>,
 }
 
 /// Proof that a checkpoint exists and was completed by a leader: who holds it may commit what the checkpoint lists.
@@ -304,7 +309,38 @@ impl Leader {
             self.store.root.put_own(&name, Bytes::from_static(b"\n")).await?;
         }
         let facts = self.check_leadership().await?;
+        self.kept().claimed_before = facts.claim_of(self.generation);
         Ok(facts.next_checkpoint())
+    }
+
+    /// Makes what this generation starts from, and has found by path, the job's own: it is deleted when newer checkpoints supersede it. Comes
+    /// behind [`Self::start_from`], before anything is written.
+    ///
+    /// # Errors
+    /// If another leads by now, or the store refuses.
+    pub async fn claim_snapshot(&self, snapshot: &Snapshot) -> Result<(), CheckpointError> {
+        self.check_leadership().await?;
+        let name = layout::claimed(self.generation);
+        self.store.root.put_own(&name, claim::note(snapshot)?).await?;
+        self.kept().claimed = Some((self.generation, snapshot.clone()));
+        Ok(())
+    }
+
+    /// Finds what an earlier generation of the same past has claimed, to delete it in its time. Comes behind [`Self::start_from`].
+    ///
+    /// # Errors
+    /// If it cannot be read; it stays then, until a later generation finds it.
+    pub async fn resume_claim(&self, options: &Options) -> Result<(), CheckpointError> {
+        let Some(generation) = self.kept().claimed_before.take() else {
+            return Ok(());
+        };
+        let (root, name) = (&self.store.root, layout::claimed(generation));
+        match claim::open(&root.get(&name).await?, &root.display(&name), options).await {
+            Ok(snapshot) => self.kept().claimed = Some((generation, snapshot)),
+            Err(error) if error.is_not_found() => root.delete(&name).await?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Writes the state files of attempt `attempt` (of the job's tasks) for a checkpoint.
@@ -369,8 +405,8 @@ impl Leader {
         self.store.root.put_own(&path, Bytes::from_static(b"\n")).await
     }
 
-    /// Deletes checkpoints of the own past beyond the `retained` newest (`execution.checkpointing.num-retained`), and the files
-    /// that only those deleted by the call before this one had. Returns how many files went. `retained` of 0 is for a job that
+    /// Deletes checkpoints of the own past beyond the `retained` newest (`execution.checkpointing.num-retained`), what the job has claimed
+    /// among them, and the files that only those deleted by the call before this one had. Returns how many files went. `retained` of 0 is for a job that
     /// has ended: all its checkpoints go, and their files with a second call.
     ///
     /// # Errors
@@ -379,9 +415,10 @@ impl Leader {
     pub async fn delete_superseded(&self, retained: usize) -> Result<usize, CheckpointError> {
         let facts = self.check_leadership().await?;
         let own = facts.manifests.iter().filter(|m| m.generation == self.generation);
-        let superseded = own
-            .max()
-            .map_or_else(Vec::new, |newest| facts.superseded(self.generation, *newest, retained));
+        let newest = own.max().copied();
+        let superseded = newest.map_or_else(Vec::new, |newest| facts.superseded(self.generation, newest, retained));
+        let is_claim_superseded =
+            newest.is_some_and(|newest| facts.is_claim_superseded(self.generation, newest, retained));
         self.learn_of_others(&facts, &superseded).await?;
         let doomed_before = self.kept().doomed.clone();
         let mut newly_doomed = BTreeSet::new();
@@ -415,6 +452,24 @@ impl Leader {
             self.store.root.delete(&path).await?;
             deleted += 1;
         }
+        if is_claim_superseded {
+            deleted += self.delete_claimed().await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes what the job has claimed, if there is something.
+    async fn delete_claimed(&self) -> Result<usize, CheckpointError> {
+        let Some((generation, snapshot)) = self.kept().claimed.clone() else {
+            return Ok(0);
+        };
+        let deleted = claim::delete(&snapshot).await?;
+        self.store.root.delete(&layout::claimed(generation)).await?;
+        let mut kept = self.kept();
+        kept.claimed = None;
+        // It may have lain in this folder.
+        let id = claim::id_of(&snapshot);
+        kept.manifests.retain(|(other, _)| *other != id);
         Ok(deleted)
     }
 

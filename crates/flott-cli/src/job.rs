@@ -3,10 +3,11 @@
 use crate::collect::{CollectConnector, Rows};
 use anyhow::{Result, bail};
 use flott_cluster::restart::RestartStrategy;
-use flott_cluster::settings::CheckpointSettings;
+use flott_cluster::settings::{CheckpointSettings, ClaimMode};
 use flott_cluster::{JobHandle, JobStatus};
 use flott_core::Options;
 use flott_launch::metrics;
+use flott_plan::Plan;
 use flott_runtime::Registry;
 
 /// Everything that this build can run, with SELECTs printing to `rows`.
@@ -14,6 +15,24 @@ pub fn registry(rows: &Rows) -> Registry {
     let mut registry = flott::registry();
     registry.connector(CollectConnector::new(rows.clone()));
     registry
+}
+
+/// Whose the state is that a job starts from.
+#[derive(Debug, clap::Args)]
+pub struct ClaimArgs {
+    /// Whose the checkpoint or savepoint at the path is: the job's, which deletes it once newer checkpoints supersede it (CLAIM), or not
+    /// (NO_CLAIM, the default).
+    #[arg(long, value_name = "MODE", aliases = ["claimMode", "restoreMode"])]
+    pub claim_mode: Option<String>,
+}
+
+impl ClaimArgs {
+    /// Sets the option of a job, if the command line says something.
+    pub fn set(&self, plan: &mut Plan) {
+        if let Some(mode) = &self.claim_mode {
+            plan.options.set(ClaimMode::KEY, mode);
+        }
+    }
 }
 
 /// Judges the options of a job that planning does not read, as a start does.

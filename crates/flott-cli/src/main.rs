@@ -22,6 +22,7 @@ mod shell;
 mod state;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -85,6 +86,14 @@ enum Command {
     State(state::StateCommand),
 }
 
+/// Flink's long options of one dash have two here.
+fn of_two_dashes(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some("-claimMode" | "-restoreMode") => "--claimMode".into(),
+        _ => argument,
+    }
+}
+
 /// Does without the system's huge pages, which the allocator would ask for.
 ///
 /// Batches come and go on several threads, so that of each 2 MiB only parts are in use: measured over the benchmark's jobs,
@@ -96,7 +105,7 @@ fn keep_pages_small() {
 
 fn main() -> ExitCode {
     keep_pages_small();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(std::env::args_os().map(of_two_dashes));
     // The processes of a cluster are told by options how they log.
     if !matches!(
         cli.command,

@@ -6,7 +6,7 @@
 //! starts from is looked at before it starts.
 
 use crate::collect::Rows;
-use crate::job;
+use crate::job::{self, ClaimArgs};
 use crate::script::{ScriptArgs, Step, for_each_job, jobs_answer, print_answer, warn};
 use crate::{output, progress, state};
 use anyhow::{Context, Result, anyhow, bail};
@@ -47,8 +47,16 @@ pub struct RunArgs {
     pub detached: bool,
     /// Start from state: 'latest' (the newest completed checkpoint of this pipeline.name) or the path of a checkpoint
     /// or savepoint.
-    #[arg(long, value_name = "latest|PATH")]
+    #[arg(
+        short = 's',
+        long,
+        value_name = "latest|PATH",
+        visible_alias = "from-savepoint",
+        alias = "fromSavepoint"
+    )]
     pub restore: Option<String>,
+    #[command(flatten)]
+    pub claim: ClaimArgs,
     /// Start even if the state holds operators that the job no longer has.
     #[arg(long)]
     pub allow_non_restored_state: bool,
@@ -245,7 +253,14 @@ struct Command<'a> {
 }
 
 impl Command<'_> {
-    async fn execute(&mut self, planned: Job, rows: &Rows, registry: &Arc<Registry>, restore: Restore) -> Result<()> {
+    async fn execute(
+        &mut self,
+        mut planned: Job,
+        rows: &Rows,
+        registry: &Arc<Registry>,
+        restore: Restore,
+    ) -> Result<()> {
+        self.args.claim.set(&mut planned.plan);
         let select = planned.collect.clone();
         let waits = planned.plan.options.boolean(DML_SYNC)?.unwrap_or(false);
         self.shows_progress &= !(std::io::stdout().is_terminal() && prints(&planned));

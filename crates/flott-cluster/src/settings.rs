@@ -13,6 +13,44 @@ pub enum Retention {
     DeleteOnCancellation,
 }
 
+/// Whose a checkpoint or savepoint is that a job starts from by path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimMode {
+    /// Somebody else's: the job deletes nothing of it, and needs nothing of it once it has a checkpoint of its own. The default.
+    NoClaim,
+    /// The job's: it goes as older checkpoints do.
+    Claim,
+}
+
+impl ClaimMode {
+    /// The option.
+    pub const KEY: &str = "execution.state-recovery.claim-mode";
+    /// Its name until Flink 1.19.
+    const OLD_KEY: &str = "execution.savepoint-restore-mode";
+
+    /// Reads the option.
+    ///
+    /// # Errors
+    /// If its value is no mode, or the one that Flink has given up.
+    pub fn from_options(options: &Options) -> Result<Self, OptionError> {
+        let key = match options.get(Self::KEY) {
+            Some(_) => Self::KEY,
+            None => Self::OLD_KEY,
+        };
+        if let Some(value) = options.get(key)
+            && value.trim().eq_ignore_ascii_case("LEGACY")
+        {
+            let remedy = "CLAIM (the job owns what it starts from, and deletes it in its time) or NO_CLAIM (it never does, and needs it no more \
+                          once it has a checkpoint of its own): under LEGACY nobody knew when it could be deleted";
+            return Err(OptionError::new(key, value, remedy));
+        }
+        Ok(match options.one_of(key, &["NO_CLAIM", "CLAIM"])? {
+            Some(1) => Self::Claim,
+            _ => Self::NoClaim,
+        })
+    }
+}
+
 /// Checkpointing of one job.
 #[derive(Debug, Clone)]
 pub struct CheckpointSettings {
@@ -34,6 +72,8 @@ pub struct CheckpointSettings {
     pub incremental: bool,
     /// `execution.checkpointing.externalized-checkpoint-retention`
     pub retention: Retention,
+    /// `execution.state-recovery.claim-mode`
+    pub claim_mode: ClaimMode,
     /// `execution.checkpointing.unaligned.enabled` and `execution.checkpointing.aligned-checkpoint-timeout`; `None`: aligned.
     pub unaligned: Option<Unaligned>,
 }
@@ -80,6 +120,7 @@ impl CheckpointSettings {
                 None | Some(0) => Retention::OnCancellation,
                 _ => Retention::DeleteOnCancellation,
             },
+            claim_mode: ClaimMode::from_options(options)?,
             unaligned: Unaligned::of(options)?,
         })
     }
@@ -104,5 +145,25 @@ mod tests {
             (s.dir.as_deref(), s.incremental, s.interval_ms),
             (Some("/new"), true, Some(300))
         );
+    }
+
+    #[test]
+    fn claim_modes_are_flinks_but_for_the_one_that_it_gave_up() {
+        let mode = |pairs: &[(&str, &str)]| {
+            let options: Options = pairs.iter().copied().collect();
+            ClaimMode::from_options(&options).map_err(|error| error.to_string())
+        };
+        assert_eq!(mode(&[]), Ok(ClaimMode::NoClaim));
+        assert_eq!(mode(&[(ClaimMode::KEY, "claim")]), Ok(ClaimMode::Claim));
+        assert_eq!(mode(&[(ClaimMode::OLD_KEY, "CLAIM")]), Ok(ClaimMode::Claim));
+        let both = [(ClaimMode::KEY, "NO_CLAIM"), (ClaimMode::OLD_KEY, "CLAIM")];
+        assert_eq!(mode(&both), Ok(ClaimMode::NoClaim));
+        for (key, value) in [(ClaimMode::OLD_KEY, "LEGACY"), (ClaimMode::KEY, "MINE")] {
+            let error = mode(&[(key, value)]).unwrap_err();
+            assert!(
+                [key, value, "NO_CLAIM"].iter().all(|part| error.contains(part)),
+                "{error}"
+            );
+        }
     }
 }

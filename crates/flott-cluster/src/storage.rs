@@ -14,7 +14,7 @@ use crate::deploy::JobContext;
 use crate::error::ClusterError;
 use crate::prepare::read_split;
 use crate::protocol::{OperatorStates, WrittenPart};
-use crate::settings::{CheckpointSettings, Retention};
+use crate::settings::{CheckpointSettings, ClaimMode, Retention};
 use crate::submit::Restore;
 use crate::timer;
 use bytes::Bytes;
@@ -119,6 +119,7 @@ struct Inner {
     num_retained: usize,
     mode: RunMode,
     retention: Retention,
+    claim_mode: ClaimMode,
     next_checkpoint: AtomicU64,
     newest: Mutex<Option<RestorePoint>>,
     /// The manifest of a checkpoint behind `newest` that may exist or not.
@@ -174,6 +175,7 @@ impl Storage {
                 RunMode::Full
             },
             retention: settings.retention,
+            claim_mode: settings.claim_mode,
             next_checkpoint: AtomicU64::new(1),
             newest: Mutex::default(),
             unsettled: Mutex::default(),
@@ -206,12 +208,31 @@ impl Storage {
             (None, Restore::Fresh) => None,
             (None, Restore::Latest) => self.newest_intact(plan, keeps, None).await?,
             (None, Restore::Path(path)) => {
+                self.check_claim(path)?;
                 let snapshot = Snapshot::open(path, &self.0.options).await?;
                 Some(RestorePoint::new(snapshot, LoadedStates::new()))
             }
         };
         self.start_from(point.as_ref(), 0).await?;
+        if let Some(point) = &point
+            && point.snapshot.id.is_none()
+            && self.0.claim_mode == ClaimMode::Claim
+        {
+            self.0.leader.claim_snapshot(&point.snapshot).await?;
+        }
         Ok(point)
+    }
+
+    /// Refuses to claim what nothing that lasts would follow.
+    fn check_claim(&self, path: &str) -> Result<(), ClusterError> {
+        if self.0.claim_mode == ClaimMode::NoClaim || !self.0.is_in_memory {
+            return Ok(());
+        }
+        Err(ClusterError::Restore(format!(
+            "{}: CLAIM would delete {path} once there is a newer checkpoint, and the job's own are in memory alone and end with it: set \
+             execution.checkpointing.dir, or leave it NO_CLAIM",
+            ClaimMode::KEY
+        )))
     }
 
     /// The newest checkpoint that this job has completed under an earlier leader; its state is not looked at.
@@ -232,6 +253,9 @@ impl Storage {
     async fn start_from(&self, point: Option<&RestorePoint>, first: CheckpointId) -> Result<(), ClusterError> {
         let next = self.0.leader.start_from(point.map(|p| &*p.snapshot)).await?;
         self.0.next_checkpoint.store(next.max(first), Ordering::SeqCst);
+        if let Err(error) = self.0.leader.resume_claim(&self.0.options).await {
+            tracing::warn!(%error, "what this job has claimed before is not found, and stays until it is started again");
+        }
         let of_job = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             while let Some(job) = of_job.upgrade() {

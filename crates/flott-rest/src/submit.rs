@@ -1,9 +1,10 @@
 //! Submission of a job: a Flott plan, with the state to start from.
 //!
 //! ```json
-//! {"plan": {"version": 1, "name": "…", "nodes": […], "edges": […], "options": {…}}, "savepointPath": null, "allowNonRestoredState": false}
+//! {"plan": {"version": 1, "name": "…", "nodes": […], "edges": […], "options": {…}}, "savepointPath": null, "claimMode": null,
+//!  "allowNonRestoredState": false}
 //! ```
-//! `savepointPath` is the path of a checkpoint or savepoint, or `latest`. The answer comes when the job is accepted.
+//! `savepointPath` is the path of a checkpoint or savepoint, or `latest`; `claimMode` says whose it is then (`NO_CLAIM` or `CLAIM`), over the plan's option. The answer comes when the job is accepted.
 
 use crate::app::App;
 use crate::error::{Answer, Json, RestError};
@@ -11,6 +12,7 @@ use crate::request;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use flott_cluster::settings::ClaimMode;
 use flott_cluster::{ClusterError, Restore, Submission};
 use flott_plan::Plan;
 use serde::Deserialize;
@@ -26,6 +28,8 @@ struct Request {
     plan: Box<RawValue>,
     #[serde(rename = "savepointPath", default)]
     savepoint_path: Option<String>,
+    #[serde(rename = "claimMode", default)]
+    claim_mode: Option<String>,
     #[serde(rename = "allowNonRestoredState", default)]
     allow_non_restored_state: Option<bool>,
 }
@@ -40,7 +44,10 @@ pub(crate) async fn submit(State(app): State<App>, headers: HeaderMap, body: Bod
         ));
     }
     let request: Request = request::body(body, PLAN_BYTES).await?;
-    let plan = Plan::from_json(request.plan.get()).map_err(|error| RestError::bad_request(error.to_string()))?;
+    let mut plan = Plan::from_json(request.plan.get()).map_err(|error| RestError::bad_request(error.to_string()))?;
+    if let Some(mode) = request.claim_mode {
+        plan.options.set(ClaimMode::KEY, mode);
+    }
     let submission = Submission {
         plan,
         restore: Restore::from_path(request.savepoint_path.as_deref().filter(|path| !path.is_empty())),

@@ -61,6 +61,8 @@ const KNOWN: &[&str] = &[
     "execution.checkpointing.aligned-checkpoint-timeout",
     "execution.checkpointing.alignment-timeout",
     "execution.state-recovery.path",
+    "execution.state-recovery.claim-mode",
+    "execution.savepoint-restore-mode",
     "execution.state-recovery.ignore-unclaimed-state",
     "restart-strategy.type",
     "restart-strategy.fixed-delay.attempts",

@@ -4,7 +4,7 @@
 //! cancelled, 1 if it has failed, or a signal came first. A signal does not end the job: under high availability the next JobManager goes on with it.
 
 use crate::collect::Rows;
-use crate::job;
+use crate::job::{self, ClaimArgs};
 use crate::run::runtime;
 use crate::script::{ScriptArgs, Step, for_each_job, only_job, warn};
 use anyhow::Result;
@@ -33,6 +33,8 @@ pub struct StandaloneJobArgs {
         alias = "fromSavepoint"
     )]
     pub restore: Option<String>,
+    #[command(flatten)]
+    pub claim: ClaimArgs,
     /// Start even if the state holds operators that the job no longer has.
     #[arg(long, alias = "allowNonRestoredState")]
     pub allow_non_restored_state: bool,
@@ -51,7 +53,8 @@ pub fn standalone_job(args: &StandaloneJobArgs) -> Result<()> {
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let planned = only_job(jobs, "a cluster that lives with its job")?;
+    let mut planned = only_job(jobs, "a cluster that lives with its job")?;
+    args.claim.set(&mut planned.plan);
     job::check_options(&planned.plan.options)?;
     planned.warnings.iter().for_each(|warning| warn(&warning.to_string()));
     let application = Application {

@@ -95,6 +95,7 @@ async fn submit(manager: &JobManager, mut planned: Job, args: &RunArgs) -> Resul
     let body = json!({
         "plan": serde_json::to_value(&planned.plan).context("the plan cannot be written")?,
         "savepointPath": args.restore,
+        "claimMode": args.claim.claim_mode,
         "allowNonRestoredState": args.allow_non_restored_state,
     });
     let answer = manager.post("/jobs", &body).await?;

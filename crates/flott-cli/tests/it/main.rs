@@ -5,6 +5,7 @@
 mod application;
 #[path = "../../../../tests/certificates.rs"]
 mod certificates;
+mod claim_mode;
 mod cluster;
 mod command;
 mod demo;

@@ -374,9 +374,12 @@ pub fn newest_checkpoint(folder: &Path) -> Option<String> {
     let number = |path: &Path| -> Option<u64> { path.file_name()?.to_str()?.strip_prefix("chk-")?.parse().ok() };
     let is_complete = |path: &PathBuf| {
         let files = folders(path);
-        files
-            .iter()
-            .any(|f| f.file_name().unwrap().to_string_lossy().starts_with("manifest-g"))
+        files.iter().any(|f| {
+            let name = f.file_name().unwrap().to_string_lossy();
+            // One that a kill has cut off has another name.
+            name.strip_prefix("manifest-g")
+                .is_some_and(|generation| generation.parse::<u64>().is_ok())
+        })
     };
     let jobs = folders(folder);
     let checkpoints = jobs.iter().flat_map(|job| folders(job)).filter(is_complete);

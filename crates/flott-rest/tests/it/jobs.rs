@@ -48,6 +48,22 @@ async fn a_plan_whose_state_is_not_there_is_the_clients_mistake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_mode_is_an_option_of_the_plan() {
+    let server = Server::start(&[]).await;
+    for (mode, part) in [("LEGACY", "NO_CLAIM"), ("CLAIM", "execution.checkpointing.dir")] {
+        let body = json!({ "plan": plan(BOUNDED, &[]), "savepointPath": "/no/such/savepoint", "claimMode": mode });
+        let (status, answer) = server.ask("POST", "/jobs", Some(&body.to_string())).await;
+        assert_eq!(status, 400, "{answer}");
+        let error = answer["errors"][0].as_str().unwrap();
+        let is_told = ["execution.state-recovery.claim-mode", mode, part]
+            .iter()
+            .all(|part| error.contains(part));
+        assert!(is_told, "{error}");
+    }
+    assert!(server.dispatcher.jobs().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_cancelled_in_both_of_flinks_ways() {
     let server = Server::start(&[]).await;
     for (method, way) in [("PATCH", "?mode=cancel"), ("PATCH", ""), ("GET", "/yarn-cancel")] {
