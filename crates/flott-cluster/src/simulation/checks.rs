@@ -64,7 +64,9 @@ pub fn claimed_by(world: &World, process: usize) -> Generation {
 /// Whether a file of the job's checkpoints tells of a leader behind a JobManager.
 pub fn is_of_later(world: &World, process: usize, path: &str) -> bool {
     match layout::parse(path) {
-        Entry::Claim(generation) | Entry::Base(generation, ..) => generation > claimed_by(world, process),
+        Entry::Claim(generation) | Entry::Claimed(generation) | Entry::Base(generation, ..) => {
+            generation > claimed_by(world, process)
+        }
         _ => false,
     }
 }
@@ -83,7 +85,7 @@ pub fn changed(world: &Arc<World>, path: &str) {
                 }
             }
             Entry::State(_) if is_put => {}
-            Entry::Claim(_) | Entry::Unknown | Entry::Committed(..) => {}
+            Entry::Claim(_) | Entry::Claimed(_) | Entry::Unknown | Entry::Committed(..) => {}
             Entry::Manifest(..) | Entry::Base(..) | Entry::State(_) => check_restorable(world),
         }
     } else if path.starts_with(&job::log_folder()) {
