@@ -56,8 +56,8 @@ pub(crate) enum Message {
     Heard(u64, usize, Heard),
     /// An attempt is prepared.
     Prepared(u64, Box<Prepared>),
-    /// A TaskManager has read the state of an attempt that may come: how many bytes, or why not.
-    Preloaded(AttemptId, usize, Result<u64, String>),
+    /// A TaskManager has read the state of an attempt that may come, in a round: how many bytes, or why not.
+    Preloaded(u64, usize, Result<u64, String>),
     /// A checkpoint exists.
     Written(u64, CheckpointId, RestorePoint),
     /// Its sinks are committed, and it is copied into the savepoint, if there is one, behind which the job stops.
@@ -154,6 +154,8 @@ pub(crate) struct JobMaster {
     pub(crate) stats: Arc<JobStats>,
     pub(crate) rescaling: Rescaling,
     pub(crate) preloading: Option<Preloading>,
+    /// Rounds of it that were begun.
+    pub(crate) preload_rounds: u64,
     /// The manifest that is being written.
     writing: Option<JoinHandle<()>>,
     pub(crate) deployed: Option<Deployed>,
@@ -206,6 +208,7 @@ impl JobMaster {
             stats,
             rescaling,
             preloading: None,
+            preload_rounds: 0,
             writing: None,
             deployed: None,
             alignment: Alignment::default(),
@@ -286,8 +289,8 @@ impl JobMaster {
                 self.prepared = Some(prepared);
                 Some((attempt, Event::Prepared(next_id, subtasks)))
             }
-            Message::Preloaded(attempt, manager, read) => {
-                self.preloaded(attempt, manager, read);
+            Message::Preloaded(round, manager, read) => {
+                self.preloaded(round, manager, read);
                 None
             }
             Message::Written(attempt, id, point) => {
@@ -526,8 +529,11 @@ impl JobMaster {
                     collected.asked.into_iter().for_each(|answer| drop(answer.send(Ok(id))));
                 }
                 self.send_all(TaskCommand::CheckpointComplete(id));
-                let storage = self.storage.clone();
-                tokio::spawn(async move { storage.clean_up().await });
+                // What is read ahead must not go meanwhile.
+                if !self.preloading.as_ref().is_some_and(Preloading::is_reading) {
+                    let storage = self.storage.clone();
+                    tokio::spawn(async move { storage.clean_up().await });
+                }
                 tracing::debug!(checkpoint = id, ?kind, "checkpoint complete");
             }
             Effect::Abort(id, kind, reason) => self.abort(id, &kind, &reason),

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// A round that took no longer leaves little to do.
 const SHORT_ROUND_MS: i64 = 1_000;
+/// A round that takes longer is given up: a store may hang that nobody calls lost.
+const LONGEST_ROUND_MS: i64 = 30 * 60_000;
 /// Rounds after which the rescaling takes place whatever has come since.
 const MOST_ROUNDS: u32 = 4;
 
@@ -30,6 +32,8 @@ pub(crate) struct Preloading {
     /// Of the round at hand.
     from: CheckpointId,
     rounds: u32,
+    /// Number of the round at hand, of all of the job.
+    round: u64,
     began_ms: i64,
     /// How long the round took, once it is over.
     took_ms: i64,
@@ -53,6 +57,16 @@ impl Preloading {
     pub(crate) fn is_for(&self, attempt: AttemptId) -> bool {
         self.attempt == attempt
     }
+
+    /// Whether TaskManagers read.
+    pub(crate) fn is_reading(&self) -> bool {
+        !self.waits_for.is_empty()
+    }
+
+    /// When the round is given up, in processing time.
+    pub(crate) fn deadline_ms(&self) -> i64 {
+        self.began_ms + LONGEST_ROUND_MS
+    }
 }
 
 impl JobMaster {
@@ -64,12 +78,17 @@ impl JobMaster {
         let mut before = self.preloading.take_if(|preloading| is_for(preloading));
         // Those for another parallelism are of no use.
         self.preloading = None;
-        if let Some(preloading) = &mut before
-            && (!preloading.waits_for.is_empty() || preloading.has_failed || self.is_close(preloading))
-        {
-            let is_done = preloading.waits_for.is_empty();
-            self.preloading = before;
-            return is_done;
+        if let Some(preloading) = &mut before {
+            if preloading.is_reading() && self.ctx.clock.now_ms() >= preloading.deadline_ms() {
+                tracing::warn!(job = %attempt.job, "state that is read ahead takes too long; it is read when it is needed");
+                preloading.has_failed = true;
+                preloading.waits_for.clear();
+            }
+            if preloading.is_reading() || preloading.has_failed || self.is_close(preloading) {
+                let is_done = !preloading.is_reading();
+                self.preloading = before;
+                return is_done;
+            }
         }
         match self.begin_round(attempt, target, before) {
             Some(preloading) => {
@@ -115,12 +134,14 @@ impl JobMaster {
             let goes_on = |of: &TaskManagerRef| allocation.task_managers.iter().any(|m| m.peer == of.peer);
             before.managers.retain(|manager| !goes_on(manager));
         }
+        self.preload_rounds += 1;
         let preloading = Preloading {
             attempt,
             target: target.to_vec(),
             managers: allocation.task_managers,
             from: point.manifest().checkpoint_id,
             rounds,
+            round: self.preload_rounds,
             began_ms: self.ctx.clock.now_ms(),
             took_ms: 0,
             waits_for: (0..states.len()).collect(),
@@ -148,22 +169,23 @@ impl JobMaster {
                 incremental: true,
                 within: None,
             };
-            manager.gateway.preload(share, self.preload_listener(attempt, here));
+            let listener = self.preload_listener(preloading.round, here);
+            manager.gateway.preload(share, preloading.round, listener);
         }
         Some(preloading)
     }
 
-    fn preload_listener(&self, attempt: AttemptId, here: usize) -> PreloadListener {
+    fn preload_listener(&self, round: u64, here: usize) -> PreloadListener {
         let sender = self.sender.clone();
         Arc::new(move |read| {
             // Nobody listens to a job that has ended.
-            let _ = sender.send(Message::Preloaded(attempt, here, read));
+            let _ = sender.send(Message::Preloaded(round, here, read));
         })
     }
 
     /// A TaskManager has read its share, or could not.
-    pub(crate) fn preloaded(&mut self, attempt: AttemptId, here: usize, read: Result<u64, String>) {
-        let preloading = self.preloading.as_mut().filter(|preloading| preloading.is_for(attempt));
+    pub(crate) fn preloaded(&mut self, round: u64, here: usize, read: Result<u64, String>) {
+        let preloading = self.preloading.as_mut().filter(|preloading| preloading.round == round);
         let Some(preloading) = preloading.filter(|preloading| preloading.waits_for.contains(&here)) else {
             return;
         };
@@ -176,7 +198,7 @@ impl JobMaster {
                     .managers
                     .get(here)
                     .map_or("", |manager| manager.peer.id.as_str());
-                tracing::warn!(job = %attempt.job, "TaskManager {at} has not read state ahead; it is read when it is needed: {why}");
+                tracing::warn!(job = %preloading.attempt.job, "TaskManager {at} has not read state ahead; it is read when it is needed: {why}");
             }
         }
         if preloading.waits_for.is_empty() {

@@ -10,6 +10,7 @@ use crate::deploy::JobContext;
 use crate::high_availability::jobs::{JobRecord, Noted};
 use crate::job_master::{JobMaster, Message};
 use crate::job_state::Event;
+use crate::preloading::Preloading;
 use crate::requirements::{RequestedBounds, ResourceRequirements, SchedulerSettings, parallelism_of};
 use crate::taskmanager::LARGEST_INLINE_BYTES;
 use std::sync::Arc;
@@ -106,7 +107,11 @@ impl JobMaster {
             self.preloading = None;
             return None;
         }
-        if !self.rescaling.is_due(now_ms) || !self.is_preloaded(&target) {
+        if !self.rescaling.is_due(now_ms) {
+            return None;
+        }
+        if !self.is_preloaded(&target) {
+            self.rescaling.due_ms = self.preloading.as_ref().map(Preloading::deadline_ms);
             return None;
         }
         self.rescaling.is_wanted = true;

@@ -109,9 +109,9 @@ pub trait TaskManagerGateway: Send + Sync {
     fn deploy(&self, deployment: Deployment, listener: GatewayListener);
 
     /// Has it read the state of a share of an attempt that may come, or what has come to it since it did so before. `listener` hears how many bytes
-    /// are there, or why not; until it has, this is not called again. What was read waits for the deployment of the attempt, or
+    /// are there, or why not; `round` is not that of an earlier call for the attempt. What was read waits for the deployment of the attempt, or
     /// [`Order::ForgetPreloaded`]. Never waits.
-    fn preload(&self, _share: Deployment, listener: PreloadListener) {
+    fn preload(&self, _share: Deployment, _round: u64, listener: PreloadListener) {
         listener(Err("state is not read ahead here".to_owned()));
     }
 
@@ -258,7 +258,7 @@ impl TaskManagerGateway for TaskManager {
         );
     }
 
-    fn preload(&self, share: Deployment, listener: PreloadListener) {
+    fn preload(&self, share: Deployment, _round: u64, listener: PreloadListener) {
         Self::preload(self, share, listener);
     }
 

@@ -8,13 +8,14 @@
 //! | `jobId` | | the job's id, which no other one may have; so a request that is repeated starts nothing twice |
 //! | `savepointPath` | `savepointPath` | what the job starts from; else `execution.state-recovery.path` of its options |
 //! | `allowNonRestoredState` | `allowNonRestoredState` | whether state of it may be left behind |
-//! | `claimMode` (1.x: `restoreMode`) | | `NO_CLAIM`: what a job starts from stays its owner's |
+//! | `claimMode` (1.x: `restoreMode`) | | whose that is then: `NO_CLAIM` (its owner's) or `CLAIM` (the job's) |
 //! | `entryClass` | `entry-class` | refused: a script has no classes |
 //!
 //! The body wins. Numbers and booleans may be texts, as Flink's server takes them.
 
 use crate::error::RestError;
 use crate::request;
+use flott_cluster::settings::ClaimMode;
 use flott_cluster::{Restore, Submission};
 use flott_core::{JobId, Options};
 use flott_plan::Plan;
@@ -25,13 +26,9 @@ use std::collections::BTreeMap;
 const PARALLELISM: &str = "parallelism.default";
 const RESTORE_PATH: &str = "execution.state-recovery.path";
 const IGNORE_UNCLAIMED: &str = "execution.state-recovery.ignore-unclaimed-state";
-const CLAIM_MODE: &str = "execution.state-recovery.claim-mode";
 
 /// What precedes a variable.
 const VARIABLE: &str = "--var";
-
-/// Whose state a job starts from that claims nothing.
-const NO_CLAIM: &str = "NO_CLAIM";
 
 /// The body.
 #[derive(Debug, Default, Deserialize)]
@@ -107,18 +104,14 @@ impl RunRequest {
     /// The plan with what it starts from.
     ///
     /// # Errors
-    /// 400 if it should claim that, or an option is wrong.
-    pub(crate) fn submission(self, plan: Plan) -> Result<Submission, RestError> {
+    /// 400 if an option is wrong.
+    pub(crate) fn submission(self, mut plan: Plan) -> Result<Submission, RestError> {
         let of_plan = |key: &str| plan.options.get(key).map(str::to_owned);
         let path = self.savepoint_path.or_else(|| given(of_plan(RESTORE_PATH)));
-        let mode = self.claim_mode.or_else(|| of_plan(CLAIM_MODE));
-        if let Some(mode) = mode.filter(|mode| path.is_some() && !mode.eq_ignore_ascii_case(NO_CLAIM)) {
-            return Err(wrong(
-                "claimMode",
-                &mode,
-                "NO_CLAIM: what a job starts from stays its owner's, and is deleted by nobody here",
-            ));
+        if let Some(mode) = self.claim_mode {
+            plan.options.set(ClaimMode::KEY, mode);
         }
+        ClaimMode::from_options(&plan.options).map_err(|error| RestError::bad_request(error.to_string()))?;
         let allowed = match self.allow_non_restored_state {
             Some(allowed) => allowed,
             None => {
@@ -331,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_job_starts_from_is_not_claimed() {
+    fn what_a_job_starts_from_and_whose_that_is_are_read() {
         let submission = |body: Value, options: &[(&str, &str)]| {
             let mut plan = Plan::new("a job", Options::new());
             options
@@ -348,17 +341,14 @@ mod tests {
         let of_options = submission(json!({}), &[(RESTORE_PATH, "/t"), (IGNORE_UNCLAIMED, "true")]).unwrap();
         assert_eq!(of_options.restore, Restore::Path("/t".into()));
         assert!(of_options.allow_non_restored_state);
+        let claimed = submission(json!({ "savepointPath": "/s", "claimMode": "CLAIM" }), &[]).unwrap();
+        assert_eq!(claimed.plan.options.get(ClaimMode::KEY), Some("CLAIM"));
         for (body, options) in [
-            (json!({ "savepointPath": "/s", "claimMode": "CLAIM" }), &[][..]),
-            (json!({ "savepointPath": "/s", "restoreMode": "LEGACY" }), &[]),
-            (json!({ "savepointPath": "/s" }), &[(CLAIM_MODE, "CLAIM")]),
+            (json!({ "savepointPath": "/s", "restoreMode": "LEGACY" }), &[][..]),
+            (json!({ "savepointPath": "/s" }), &[(ClaimMode::KEY, "MINE")]),
         ] {
             let error = submission(body, options).unwrap_err();
-            assert!(error.contains("claimMode") && error.contains("NO_CLAIM"), "{error}");
+            assert!(error.contains(ClaimMode::KEY) && error.contains("NO_CLAIM"), "{error}");
         }
-        assert_eq!(
-            submission(json!({ "claimMode": "CLAIM" }), &[]).unwrap().restore,
-            Restore::Fresh
-        );
     }
 }

@@ -443,8 +443,7 @@ pub async fn load_beyond(
     subtask: &SubtaskRestore,
     mut preloaded: PreloadedState,
 ) -> Result<RestoredState, StateError> {
-    preloaded.keep_what_begins(&subtask.runs);
-    let known: Vec<Option<KnownRun>> = subtask.runs.iter().map(|run| preloaded.known(run)).collect();
+    let known = preloaded.known(&subtask.runs);
     let store = root.without_copies();
     let (state, listed) = match (load_from(root, operator, subtask, &known).await, store) {
         (Err(error), Some(store)) if error.is_damage() => {

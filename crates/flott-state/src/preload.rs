@@ -10,8 +10,9 @@
 //! checkpoint 9   base, delta 6, delta 7, delta 8, delta 9     ── these two behind the barrier
 //! ```
 //!
-//! Files of state are never written twice, so a run is known by what the manifest says of it. A table whose runs are not all in the
-//! checkpoint that the attempt starts from, since it was written whole again, is given up and read like any other.
+//! A table's runs are only added to, until it is written whole again: what it was filled from is known where it comes in the same order. By
+//! its content alone no run is known, since small ones lie in the manifest, and of two that are equal one may be newer. A table whose runs
+//! are not all in the checkpoint that the attempt starts from is given up and read like any other.
 
 use crate::backend::StateBackend;
 use crate::error::StateError;
@@ -39,22 +40,26 @@ pub struct PreloadedState {
 #[derive(Debug)]
 struct Filled {
     table: KeyedTable,
-    /// What it was filled from.
+    /// All its runs in the checkpoint that it was filled from, in their order.
     runs: Vec<ListedRun>,
 }
 
 impl PreloadedState {
-    /// Gives up the tables that hold what is not in `runs`, all of the state to go on from.
-    pub fn keep_what_begins(&mut self, runs: &[RunRef]) {
-        let is_listed = |(run, _): &ListedRun| runs.contains(run);
-        self.tables.retain(|_, filled| filled.runs.iter().all(is_listed));
-    }
-
-    /// How a run was read, if a table holds it.
-    pub(crate) fn known(&self, run: &RunRef) -> Option<KnownRun> {
-        let of_table = self.tables.get(&name_of(run))?;
-        let (_, read) = of_table.runs.iter().find(|(listed, _)| listed == run)?;
-        Some(read.clone())
+    /// How each of `runs`, all of the state to go on from, was read, if a table holds it; tables that hold something else are given up.
+    pub(crate) fn known(&mut self, runs: &[RunRef]) -> Vec<Option<KnownRun>> {
+        let mut known = vec![None; runs.len()];
+        self.tables.retain(|name, filled| {
+            let mut of_table = runs.iter().enumerate().filter(|(_, run)| is_of(name, run));
+            // Each behind the one before: so none is taken for a later one that is equal.
+            let place = |(held, _): &ListedRun| of_table.find(|(_, run)| *run == held).map(|(place, _)| place);
+            let places: Option<Vec<usize>> = filled.runs.iter().map(place).collect();
+            let is_kept = places.is_some();
+            for (place, (_, read)) in places.into_iter().flatten().zip(&filled.runs) {
+                known[place] = Some(read.clone());
+            }
+            is_kept
+        });
+        known
     }
 
     /// Takes a table.
@@ -82,6 +87,7 @@ impl PreloadedState {
     ) -> Result<Self, StateError> {
         let (listed, loaded, mut preloaded) = state.into_runs();
         let mut loaded = loaded.into_iter();
+        let mut runs: BTreeMap<TableName, Vec<ListedRun>> = BTreeMap::new();
         for (run, read) in listed {
             let part = read.as_ref().and_then(|_| loaded.next());
             let name = name_of(&run);
@@ -97,16 +103,15 @@ impl PreloadedState {
                 part.apply(&mut filled.table)?;
                 filled.table.send_all_away()?;
             }
-            if let Some(filled) = preloaded.tables.get_mut(&name)
-                && !filled.runs.iter().any(|(known, _)| *known == run)
-            {
-                filled.runs.push((run, read));
-            }
+            runs.entry(name).or_default().push((run, read));
             if !is_wanted() {
                 return Err(StateError::Broken(
                     "the state to read ahead is not wanted any more".to_owned(),
                 ));
             }
+        }
+        for (name, filled) in &mut preloaded.tables {
+            filled.runs = runs.remove(name).unwrap_or_default();
         }
         Ok(preloaded)
     }
@@ -127,4 +132,8 @@ impl Filled {
 
 fn name_of(run: &RunRef) -> TableName {
     (run.table.clone(), run.namespace)
+}
+
+fn is_of((table, namespace): &TableName, run: &RunRef) -> bool {
+    (&run.table, &run.namespace) == (table, namespace)
 }

@@ -284,7 +284,7 @@ async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) ->
             FromTaskManager::Report(attempt, subtask, report) => {
                 gateway.report(attempt, Heard::Subtask(subtask, report))
             }
-            FromTaskManager::Preloaded(attempt, read) => gateway.preloaded(attempt, read),
+            FromTaskManager::Preloaded(attempt, round, read) => gateway.preloaded(attempt, round, read),
             FromTaskManager::Heartbeat { used_bytes, counted } => {
                 heartbeat(used_bytes);
                 counted
@@ -310,8 +310,8 @@ struct Watched {
     attempts: HashMap<AttemptId, (GatewayListener, usize)>,
     /// What came of attempts that it has held, and nobody has taken over yet.
     waiting: HashMap<AttemptId, Vec<Heard>>,
-    /// Who waits for state that is read ahead.
-    preloading: HashMap<AttemptId, PreloadListener>,
+    /// Who waits for state that is read ahead, and for which round of it.
+    preloading: HashMap<AttemptId, (u64, PreloadListener)>,
     /// Why the TaskManager is gone.
     lost: Option<String>,
 }
@@ -367,10 +367,13 @@ impl Remote {
     }
 
     /// Passes on what became of state that was to be read ahead.
-    pub(crate) fn preloaded(&self, attempt: AttemptId, read: Result<u64, String>) {
-        let listener = self.watched().preloading.remove(&attempt);
-        if let Some(listener) = listener {
-            listener(read);
+    pub(crate) fn preloaded(&self, attempt: AttemptId, round: u64, read: Result<u64, String>) {
+        let waiting = self.watched().preloading.remove_entry(&attempt);
+        match waiting {
+            Some((_, (of, listener))) if of == round => listener(read),
+            // An answer that was on its way when it was not wanted any more.
+            Some((attempt, waiting)) => drop(self.watched().preloading.insert(attempt, waiting)),
+            None => {}
         }
     }
 
@@ -386,7 +389,7 @@ impl Remote {
         };
         preloading
             .into_values()
-            .for_each(|listener| listener(Err(text.to_owned())));
+            .for_each(|(_, listener)| listener(Err(text.to_owned())));
         attempts
             .into_values()
             .for_each(|(listener, _)| listener(Heard::Lost(text.to_owned())));
@@ -426,17 +429,17 @@ impl TaskManagerGateway for Remote {
         }
     }
 
-    fn preload(&self, share: Deployment, listener: PreloadListener) {
+    fn preload(&self, share: Deployment, round: u64, listener: PreloadListener) {
         let lost = {
             let mut watched = self.watched();
             if watched.lost.is_none() {
-                watched.preloading.insert(share.id, listener.clone());
+                watched.preloading.insert(share.id, (round, listener.clone()));
             }
             watched.lost.clone()
         };
         match lost {
             Some(text) => listener(Err(text)),
-            None => drop(self.outbox.send(FromJobManager::Preload(Box::new(share)))),
+            None => drop(self.outbox.send(FromJobManager::Preload(Box::new(share), round))),
         }
     }
 

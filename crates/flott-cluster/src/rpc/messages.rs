@@ -44,8 +44,8 @@ pub(super) struct Offer {
 pub(super) enum FromTaskManager {
     Register(Offer),
     Report(AttemptId, SubtaskId, Report),
-    /// Bytes of state that were read ahead for an attempt, or why they were not.
-    Preloaded(AttemptId, Result<u64, String>),
+    /// Bytes of state that were read ahead for an attempt in a round, or why they were not.
+    Preloaded(AttemptId, u64, Result<u64, String>),
     Heartbeat {
         used_bytes: u64,
         counted: Vec<(AttemptId, Vec<(SubtaskId, TaskReading)>)>,
@@ -64,8 +64,8 @@ pub(crate) enum FromJobManager {
     /// It does not belong to this cluster.
     Refused(String),
     Deploy(Box<Deployment>),
-    /// The state of an attempt that may come shall be read.
-    Preload(Box<Deployment>),
+    /// The state of an attempt that may come shall be read, in this round.
+    Preload(Box<Deployment>, u64),
     Order(AttemptId, Order),
     /// What it is asked about itself, under a number.
     Ask(u64, Question),

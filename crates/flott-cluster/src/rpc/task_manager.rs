@@ -272,9 +272,9 @@ impl Registrar<'_> {
                     let listener = listener(deployment.id, outbox.clone());
                     self.manager.deploy(*deployment, listener);
                 }
-                FromJobManager::Preload(share) => {
+                FromJobManager::Preload(share, round) => {
                     let (attempt, outbox) = (share.id, outbox.clone());
-                    let told = move |read| drop(outbox.send(FromTaskManager::Preloaded(attempt, read)));
+                    let told = move |read| drop(outbox.send(FromTaskManager::Preloaded(attempt, round, read)));
                     self.manager.preload(*share, Arc::new(told));
                 }
                 FromJobManager::Order(attempt, order) => {

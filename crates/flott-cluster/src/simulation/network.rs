@@ -29,7 +29,7 @@ const WATCH_MS: i64 = 300;
 pub enum ToJobManager {
     Register(Vec<HeldAttempt>),
     Report(AttemptId, SubtaskId, Report),
-    Preloaded(AttemptId, Result<u64, String>),
+    Preloaded(AttemptId, u64, Result<u64, String>),
     Closed,
 }
 
@@ -170,8 +170,8 @@ pub fn report(world: &Arc<World>, id: u64, attempt: AttemptId, subtask: SubtaskI
 }
 
 /// A TaskManager has read state ahead, or could not.
-pub fn preloaded(world: &Arc<World>, id: u64, attempt: AttemptId, read: Result<u64, String>) {
-    send(world, id, ToJobManager::Preloaded(attempt, read));
+pub fn preloaded(world: &Arc<World>, id: u64, attempt: AttemptId, round: u64, read: Result<u64, String>) {
+    send(world, id, ToJobManager::Preloaded(attempt, round, read));
 }
 
 /// A TaskManager, or its process, closes its end.
@@ -246,12 +246,12 @@ fn take(world: &Arc<World>, id: u64, process: usize, message: ToJobManager) {
             });
             remote.report(attempt, Heard::Subtask(subtask, report));
         }
-        ToJobManager::Preloaded(attempt, read) => {
+        ToJobManager::Preloaded(attempt, round, read) => {
             let Some(remote) = remote_of(world, id) else {
                 return;
             };
             world.trace(|| format!("JobManager {process} hears of {attempt} that its state is read ahead: {read:?}"));
-            remote.preloaded(attempt, read);
+            remote.preloaded(attempt, round, read);
         }
     }
     world.stir(process);

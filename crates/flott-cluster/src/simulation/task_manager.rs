@@ -217,7 +217,7 @@ pub fn hear(world: &Arc<World>, me: usize, id: u64, said: FromJobManager) {
             }
         }
         FromJobManager::Deploy(deployment) => deploy(world, me, *deployment),
-        FromJobManager::Preload(share) => preload(world, me, id, &share),
+        FromJobManager::Preload(share, round) => preload(world, me, id, (&share, round)),
         FromJobManager::Order(attempt, order) => {
             world.trace(|| format!("TaskManager {me} is told of {attempt}: {}", words(&order)));
             obey(world, me, attempt, order);
@@ -341,7 +341,7 @@ fn loaded_state(world: &Arc<World>, me: usize, id: AttemptId, loaded: Option<BTr
 }
 
 /// State is not kept here before it is needed; that takes its time, and fails.
-fn preload(world: &Arc<World>, me: usize, id: u64, share: &Deployment) {
+fn preload(world: &Arc<World>, me: usize, id: u64, (share, round): (&Deployment, u64)) {
     let attempt = share.id;
     world.trace(|| format!("TaskManager {me} reads the state of {attempt} ahead"));
     let read = match world.mishap(100) {
@@ -349,7 +349,9 @@ fn preload(world: &Arc<World>, me: usize, id: u64, share: &Deployment) {
         false => Ok(1),
     };
     let takes_ms = world.draw(|rng| rng.range(1, 2_000));
-    world.after(takes_ms, move |world| network::preloaded(world, id, attempt, read));
+    world.after(takes_ms, move |world| {
+        network::preloaded(world, id, attempt, round, read)
+    });
 }
 
 /// Passes an order on to an attempt, if it runs here.

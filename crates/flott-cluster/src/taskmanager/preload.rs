@@ -82,7 +82,8 @@ impl TaskManager {
     fn keep(&self, id: AttemptId, wanted: &Weak<()>, read: Result<Preloaded, String>) {
         let told = read.as_ref().map(Preloaded::bytes).map_err(String::clone);
         let mut preloads = self.0.preloads();
-        let preloading = preloads.get_mut(&id).filter(|_| wanted.strong_count() > 0);
+        let is_same = |preloading: &Preloading| std::ptr::eq(Arc::as_ptr(&preloading.wanted), wanted.as_ptr());
+        let preloading = preloads.get_mut(&id).filter(|preloading| is_same(preloading));
         let Some(preloading) = preloading else {
             drop(preloads);
             return drop_aside(read);
@@ -127,7 +128,14 @@ impl Inner {
     /// Takes what was read for an attempt that takes so many slots.
     pub(super) fn take_preloaded(&self, id: AttemptId, slots: usize) -> Option<Preloaded> {
         let preloading = self.preloads().remove(&id)?;
-        preloading.read.filter(|read| read.slots == slots)
+        match preloading.read {
+            Some(read) if read.slots == slots => Some(read),
+            // Another form of the same attempt, or not all of it.
+            other => {
+                drop_aside(other);
+                None
+            }
+        }
     }
 }
 

@@ -323,8 +323,8 @@ fn sweep_all(
         .try_for_each(|folder| sweep(folder, sink_prefix, is_others))
 }
 
-/// By how much a file system's clock may be behind.
-const COARSE: Duration = Duration::from_secs(1);
+/// By how much the clock of a file system may differ.
+const CLOCK_SKEW: Duration = Duration::from_secs(10);
 
 /// Whether an unfinished part was begun by a leader of the job that came after this one, which may have been stopped meanwhile and not know that it
 /// leads no more. A later generation that began before is one of checkpoints that are gone.
@@ -332,7 +332,7 @@ fn is_of_later_leader(run: &str, file: &Path, job: &str, (generation, since): (u
     let of = run.strip_prefix(job).and_then(|run| run.strip_prefix('-'));
     let of = of.and_then(|run| run.split('-').next()?.parse::<u64>().ok());
     let modified = || file.metadata().and_then(|file| file.modified());
-    of.is_some_and(|of| of > generation) && modified().is_ok_and(|modified| modified + COARSE > since)
+    of.is_some_and(|of| of > generation) && modified().is_ok_and(|modified| modified + CLOCK_SKEW > since)
 }
 
 /// Removes the sink's unfinished parts from a folder, but not those of others.

@@ -88,6 +88,9 @@ pub(super) fn now_ns() -> u128 {
     since.map_or(0, |since| since.as_nanos())
 }
 
+/// By how much the clocks of two machines may differ.
+const CLOCK_SKEW_NS: u128 = 10_000_000_000;
+
 /// Whether an id, of which this is what follows the sink's part, is of a leader of the job that came after that of `generation`, and began after
 /// `since_ns`: a generation that began before is one of checkpoints that are gone.
 fn is_of_later_leader(run: &str, job: JobId, generation: u64, since_ns: u128) -> bool {
@@ -97,7 +100,7 @@ fn is_of_later_leader(run: &str, job: JobId, generation: u64, since_ns: u128) ->
     };
     let is_later = of.parse().is_ok_and(|of: u64| of > generation);
     let began_ns = u128::from_str_radix(began, 16);
-    of_job == job_part(job) && is_later && began_ns.is_ok_and(|began_ns| began_ns > since_ns)
+    of_job == job_part(job) && is_later && began_ns.is_ok_and(|began_ns| began_ns + CLOCK_SKEW_NS > since_ns)
 }
 
 /// The ids that live committers of this process own.
@@ -315,20 +318,23 @@ mod tests {
     #[test]
     fn what_a_later_leader_has_begun_is_its_own() {
         let (job, other) = (JobId::of("j"), JobId::of("k"));
-        let id = |job, generation| format!("{:x}-{generation}-7-1f-{}-3-12", 2_000, job_part(job));
-        assert!(is_of_later_leader(&id(job, 4), job, 3, 1_000));
-        assert!(!is_of_later_leader(&id(job, 3), job, 3, 1_000), "its own");
-        assert!(!is_of_later_leader(&id(job, 2), job, 3, 1_000), "an earlier one's");
+        let id = |job, generation| format!("{:x}-{generation}-7-1f-{}-3-12", 60 * CLOCK_SKEW_NS, job_part(job));
+        assert!(is_of_later_leader(&id(job, 4), job, 3, CLOCK_SKEW_NS));
+        assert!(!is_of_later_leader(&id(job, 3), job, 3, CLOCK_SKEW_NS), "its own");
         assert!(
-            !is_of_later_leader(&id(other, 4), job, 3, 1_000),
+            !is_of_later_leader(&id(job, 2), job, 3, CLOCK_SKEW_NS),
+            "an earlier one's"
+        );
+        assert!(
+            !is_of_later_leader(&id(other, 4), job, 3, CLOCK_SKEW_NS),
             "another job's of the name"
         );
         assert!(
-            !is_of_later_leader(&id(job, 4), job, 3, 3_000),
+            !is_of_later_leader(&id(job, 4), job, 3, 70 * CLOCK_SKEW_NS),
             "of checkpoints that are gone"
         );
         assert!(
-            !is_of_later_leader("7d0-4-7-1f-3-12", job, 3, 1_000),
+            !is_of_later_leader("fffffffffffffff-4-7-1f-3-12", job, 3, CLOCK_SKEW_NS),
             "of a release that told no job"
         );
     }

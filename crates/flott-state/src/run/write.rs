@@ -36,6 +36,10 @@ const MAX_CHAIN: usize = 32;
 /// A larger base may have one for each so many bytes: as many runs as it is written in itself. Else the whole of a state of a gigabyte would be
 /// written again every half minute at a checkpoint a second.
 const BASE_BYTES_A_DELTA: u64 = 4 << 20;
+/// But no more than this.
+const LONGEST_CHAIN: usize = 256;
+/// Bytes of a chain's deltas that may lie in the manifest, which every checkpoint writes anew and every deployment carries.
+const MAX_INLINE_BYTES: u64 = 1 << 20;
 
 /// The most runs that one key group has: those of several subtasks before a rescale lie side by side.
 fn depth(runs: &[RunRef]) -> usize {
@@ -57,9 +61,12 @@ impl TableCapture {
         let marked: u64 = self.cold.iter().flatten().map(|c| c.markers).sum();
         let changed = increment.changed.len() as f64 + marked as f64;
         let base_bytes: u64 = base.iter().map(RunRef::bytes).sum();
-        let max_chain = MAX_CHAIN.max((base_bytes / BASE_BYTES_A_DELTA) as usize);
+        let max_chain = ((base_bytes / BASE_BYTES_A_DELTA) as usize).clamp(MAX_CHAIN, LONGEST_CHAIN);
+        let inline = deltas.iter().filter(|run| run.location.path().is_none());
+        let inline_bytes: u64 = inline.map(|run| run.location.len()).sum();
         !base.is_empty()
             && depth(deltas) + 1 < max_chain
+            && inline_bytes <= MAX_INLINE_BYTES
             && bytes(deltas) <= MAX_DELTA_SHARE * bytes(base)
             && changed <= MAX_DELTA_SHARE * self.len() as f64
     }

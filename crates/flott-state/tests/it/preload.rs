@@ -229,6 +229,52 @@ async fn what_was_read_ahead_is_not_read_again_and_goes_on_with_what_has_come_si
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_increment_that_is_equal_to_an_earlier_one_counts_again() {
+    let texts = texts(0..1000);
+    let keys: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let mut job = Job::new().await;
+    job.count(1000, &keys);
+    for _ in 0..2 {
+        job.checkpoint(RunMode::Incremental).await;
+    }
+    let remove = |job: &mut Job| {
+        for windows in &mut job.subtasks {
+            let table = windows.get_mut(1000).unwrap();
+            let slots: Vec<u32> = table.live_slots().collect();
+            let found = table.keys(&slots).unwrap();
+            let found = found[0].as_any().downcast_ref::<StringArray>().unwrap();
+            let gone = slots.iter().enumerate().filter(|(i, _)| found.value(*i) == keys[7]);
+            let gone: Vec<u32> = gone.map(|(_, slot)| *slot).collect();
+            table.remove(&gone);
+        }
+    };
+    remove(&mut job);
+    job.checkpoint(RunMode::Incremental).await;
+    job.count(1000, &keys[7..8]);
+    let (before, _) = job.checkpoint(RunMode::Incremental).await;
+    let backend = backend();
+    let ahead = fill(&before, &backend, 1, 0, PreloadedState::default()).await;
+    // Small enough to lie in the manifest, where it is as the first one was.
+    remove(&mut job);
+    let (last, expected) = job.checkpoint(RunMode::Incremental).await;
+    let runs = &last.manifest.operator(aggregate()).unwrap().subtasks.iter();
+    let is_twice =
+        |runs: &[flott_checkpoint::RunRef]| runs.iter().any(|run| runs.iter().filter(|r| *r == run).count() > 1);
+    assert!(
+        runs.clone().any(|subtask| is_twice(&subtask.runs)),
+        "the test does not show what it is for"
+    );
+    let further = fill(&last, &backend, 1, 0, ahead).await;
+    let mut windows = tiered(&backend, 1, 0);
+    load(&last, 1, 0, further)
+        .await
+        .unwrap()
+        .load_windows(&mut windows)
+        .unwrap();
+    assert!(all_rows(&mut windows) == expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_that_were_written_whole_since_are_read_like_any_other() {
     let texts = texts(0..1000);
     let keys: Vec<&str> = texts.iter().map(String::as_str).collect();
