@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::error::{Answer, Json, RestError};
-use crate::multipart::Parts;
+use crate::multipart::{parts, unreadable};
 use crate::operations::TriggerId;
 use crate::plan;
 use crate::request::{self, SMALL_BODY_BYTES};
@@ -15,6 +15,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use flott_core::{JobId, Options};
 use flott_plan::{JobGraph, Plan};
+use multer::Field;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -30,13 +31,15 @@ fn web(app: &App) -> Result<&WebSubmission, RestError> {
 /// `POST /jars/upload`: one file, in a field of any name. What is wrong is told when all has come: clients that still send hear nothing.
 pub(crate) async fn upload(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer {
     let web = web(&app)?;
-    let mut parts = Parts::of(&headers, body, web.limit_bytes())?;
+    let mut parts = parts(&headers, body, web.limit_bytes())?;
     let (mut first, mut count) = (None, 0);
-    while let Some(part) = parts.next().await? {
-        let Some(name) = part.file_name else { continue };
+    while let Some(part) = parts.next_field().await.map_err(unreadable)? {
+        let Some(name) = part.file_name().map(str::to_owned) else {
+            continue;
+        };
         count += 1;
         if count == 1 {
-            first = Some(receive(web, name, &mut parts).await?);
+            first = Some(receive(web, name, part).await?);
         }
     }
     let file = match first {
@@ -55,9 +58,13 @@ pub(crate) async fn upload(State(app): State<App>, headers: HeaderMap, body: Bod
 ///
 /// # Errors
 /// If the rest of the body cannot be read, either.
-async fn receive(web: &WebSubmission, name: String, parts: &mut Parts) -> Result<Result<Upload, RestError>, RestError> {
+async fn receive(
+    web: &WebSubmission,
+    name: String,
+    mut part: Field<'static>,
+) -> Result<Result<Upload, RestError>, RestError> {
     let mut file = web.with_uploads(move |uploads| uploads.begin(&name)).await;
-    while let Some(bytes) = parts.content().await? {
+    while let Some(bytes) = part.chunk().await.map_err(unreadable)? {
         // What is not wanted is read to its end all the same.
         if let Ok(mut begun) = file {
             let writing = move |_: &_| begun.write(&bytes).map(|()| begun);
