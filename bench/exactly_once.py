@@ -377,8 +377,8 @@ def leaders_trial(t, _):
     moved = (t.dir / "moved.log").open("w+")
     topics = [t.source, t.out.name, "__transaction_state", "__consumer_offsets"]
 
-    def mover():
-        return subprocess.Popen([*JVM, *LIBS, str(HERE / "gen" / "MoveLeaders.java"), BOOT, "500", *topics], stdout=moved, stderr=subprocess.STDOUT)
+    def mover(every_ms=500):
+        return subprocess.Popen([*JVM, *LIBS, str(HERE / "gen" / "MoveLeaders.java"), BOOT, str(every_ms), *topics], stdout=moved, stderr=subprocess.STDOUT)
 
     p = t.start()
     time.sleep(2)  # the topic of the transaction log is made by the first transaction
@@ -399,6 +399,10 @@ def leaders_trial(t, _):
         while t.loader.poll() is None or t.kills < t.a.kills // 4:
             if not t.kill_after(t.start(), t.rng.uniform(0.5, 4)):
                 return f"a run ended by itself\n{t.tail()}"
+        # What was killed is aborted first, each transaction in several steps with its coordinator, which must stand still for as long: at two
+        # moves a second that took 14 s of the 15 once.
+        moves.terminate(); moves.wait()
+        moves = mover(3000)
         wrong = t.loaded() or t.settle(patience=15)
     finally:
         moves.terminate(); moves.wait()
