@@ -368,12 +368,14 @@ impl Remote {
 
     /// Passes on what became of state that was to be read ahead.
     pub(crate) fn preloaded(&self, attempt: AttemptId, round: u64, read: Result<u64, String>) {
-        let waiting = self.watched().preloading.remove_entry(&attempt);
-        match waiting {
-            Some((_, (of, listener))) if of == round => listener(read),
-            // An answer that was on its way when it was not wanted any more.
-            Some((attempt, waiting)) => drop(self.watched().preloading.insert(attempt, waiting)),
-            None => {}
+        let waiting = {
+            let preloading = &mut self.watched().preloading;
+            // Another round's answer was on its way when it was not wanted any more.
+            let is_awaited = preloading.get(&attempt).is_some_and(|(of, _)| *of == round);
+            is_awaited.then(|| preloading.remove(&attempt)).flatten()
+        };
+        if let Some((_, listener)) = waiting {
+            listener(read);
         }
     }
 
