@@ -19,6 +19,7 @@
 mod handshake;
 mod message;
 mod secret;
+mod silence;
 mod strangers;
 mod stream;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tls;
 pub use handshake::{HANDSHAKE_TIMEOUT, Hello, MAX_HELLO_BYTES, MAX_REFUSAL_BYTES, PROTOCOL_VERSION, accept, connect};
 pub use message::{read_message, write_message};
 pub use secret::{Secret, secret_text};
+pub use silence::end_when_silent;
 pub use strangers::{MAX_STRANGERS, Stranger, Strangers};
 pub use stream::{ReadHalf, Stream, WriteHalf};
 pub use tls::{Acceptor, AnyHostName, Connector, PemError, Transport, pem_certificates, pem_key, tls_fault};

@@ -21,6 +21,7 @@ mod jars;
 mod leaders;
 mod memory;
 mod mistakes;
+mod network;
 mod new_project;
 mod parquet;
 mod partitions;

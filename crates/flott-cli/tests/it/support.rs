@@ -100,13 +100,25 @@ pub fn start_with(args: &[&str], envs: &[(&str, &str)]) -> Running {
     spawn(args, envs, Stdio::null())
 }
 
+/// Starts `flott` in a network of its own (`ip netns`), with its log on standard error.
+pub fn start_within(network: &str, args: &[&str]) -> Running {
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net=/run/netns/{network}"))
+        .arg(env!("CARGO_BIN_EXE_flott"));
+    spawn_command(command, args, &[("FLOTT_LOG", "info")], Stdio::null())
+}
+
 /// Starts `flott` with standard input to type into.
 pub fn start_typing(args: &[&str]) -> Running {
     spawn(args, &[], Stdio::piped())
 }
 
 fn spawn(args: &[&str], envs: &[(&str, &str)], input: Stdio) -> Running {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flott"));
+    spawn_command(Command::new(env!("CARGO_BIN_EXE_flott")), args, envs, input)
+}
+
+fn spawn_command(mut command: Command, args: &[&str], envs: &[(&str, &str)], input: Stdio) -> Running {
     for variable in [
         "FLINK_PROPERTIES",
         "FLINK_CONF_DIR",

@@ -351,7 +351,7 @@ impl Trial {
 const SECOND_OUT: &str = "website-traffic-stats-2";
 
 /// Lines of the committed files, sorted; every file must end with a whole line.
-fn rows_of_files(folder: &Path) -> Vec<String> {
+pub fn rows_of_files(folder: &Path) -> Vec<String> {
     let mut rows = vec![];
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();

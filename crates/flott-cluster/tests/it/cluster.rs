@@ -81,8 +81,14 @@ impl Cluster {
 
     pub fn join(&mut self, id: &str, slots: usize) {
         let settings = RpcSettings::from_options(&self.options).unwrap();
-        let exchange =
-            ExchangeService::bind("127.0.0.1", 0, settings.transport.clone(), settings.secret.clone()).unwrap();
+        let exchange = ExchangeService::bind(
+            "127.0.0.1",
+            0,
+            settings.transport.clone(),
+            settings.secret.clone(),
+            settings.heartbeat_timeout,
+        )
+        .unwrap();
         let identity = TaskManagerIdentity {
             id: id.to_owned(),
             host: String::new(),

@@ -102,8 +102,14 @@ impl Worker {
             .await
             .unwrap()
             .unwrap();
-        let exchange =
-            ExchangeService::bind("127.0.0.1", 0, settings.transport.clone(), settings.secret.clone()).unwrap();
+        let exchange = ExchangeService::bind(
+            "127.0.0.1",
+            0,
+            settings.transport.clone(),
+            settings.secret.clone(),
+            settings.heartbeat_timeout,
+        )
+        .unwrap();
         let identity = TaskManagerIdentity {
             id: id.to_owned(),
             host: String::new(),

@@ -49,7 +49,7 @@ pub async fn run_task_manager(
     }
     let data_port = port(options, "taskmanager.data.port")?.unwrap_or(0);
     let (transport, secret) = (settings.transport.clone(), settings.secret.clone());
-    let exchange = ExchangeService::bind(bind_host, data_port, transport, secret);
+    let exchange = ExchangeService::bind(bind_host, data_port, transport, secret, settings.heartbeat_timeout);
     let exchange =
         exchange.map_err(|error| LaunchError::Place(format!("taskmanager.data.port: {}", error.full_text())))?;
     let limit = MemoryLimit::of_task_manager(options)?;

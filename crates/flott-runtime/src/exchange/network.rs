@@ -36,6 +36,7 @@ use crate::net::{NetError, Secret, Stranger, Strangers, Transport};
 use attempt::{Attempt, Attempts};
 use flott_core::{Generation, JobId};
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,12 +106,25 @@ enum StreamError {
     NoCredit { channel: u32 },
     #[error("it ended before its channels: the other TaskManager has stopped, or given the attempt up")]
     Ended,
+    #[error(
+        "nothing came back over it ({0}; heartbeat.timeout says how long that is borne): the network between the two TaskManagers is cut, or the \
+         other machine is down"
+    )]
+    Silent(std::io::Error),
 }
+
+/// How the system says that nobody answers.
+const SILENCE: [ErrorKind; 3] = [
+    ErrorKind::TimedOut,
+    ErrorKind::HostUnreachable,
+    ErrorKind::NetworkUnreachable,
+];
 
 impl From<std::io::Error> for StreamError {
     fn from(e: std::io::Error) -> Self {
         match NetError::from(e) {
             NetError::Closed => Self::Ended,
+            NetError::Io(e) if SILENCE.contains(&e.kind()) => Self::Silent(e),
             e => Self::Net(e),
         }
     }
@@ -121,6 +135,8 @@ impl From<std::io::Error> for StreamError {
 struct Shared {
     transport: Transport,
     secret: Secret,
+    /// How long a peer may answer nothing.
+    patience: Duration,
     attempts: Attempts,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
@@ -159,11 +175,18 @@ pub struct Exchange {
 impl ExchangeService {
     /// Listens at `host` and `port` (0: any that is free), on the Tokio runtime of the caller.
     ///
-    /// Peers that `transport` does not take, or that do not prove `secret`, are turned away, and logged.
+    /// Peers that `transport` does not take, or that do not prove `secret`, are turned away, and logged. A connection whose other machine answers
+    /// nothing for `patience` is lost.
     ///
     /// # Errors
     /// If nobody can listen there, or the caller is not in a Tokio runtime.
-    pub fn bind(host: &str, port: u16, transport: Transport, secret: Secret) -> Result<Self, TaskError> {
+    pub fn bind(
+        host: &str,
+        port: u16,
+        transport: Transport,
+        secret: Secret,
+        patience: Duration,
+    ) -> Result<Self, TaskError> {
         let cannot = |e: std::io::Error| {
             let text =
                 format!("cannot listen for exchanges at {host}:{port}: free the port, or choose another host or port");
@@ -178,6 +201,7 @@ impl ExchangeService {
         let shared = Arc::new(Shared {
             transport,
             secret,
+            patience,
             attempts: Attempts::default(),
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),

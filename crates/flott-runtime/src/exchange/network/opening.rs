@@ -97,7 +97,7 @@ pub(super) async fn connect(
     numbers: &[u32],
     shared: &Shared,
 ) -> Result<Stream, TaskError> {
-    let stream = reach(peer, CONNECT_TIMEOUT).await?;
+    let stream = reach(peer, CONNECT_TIMEOUT, shared.patience).await?;
     let introduced = introduce(stream, &hello_of(id, here), numbers, shared).await;
     introduced.map_err(|e| {
         let text = format!("the connection to {peer} could not be opened");
@@ -106,7 +106,7 @@ pub(super) async fn connect(
 }
 
 /// Tries to connect until the peer listens: it may have been told to start just now.
-async fn reach(peer: &Peer, within: Duration) -> Result<TcpStream, TaskError> {
+async fn reach(peer: &Peer, within: Duration, patience: Duration) -> Result<TcpStream, TaskError> {
     let deadline = Instant::now() + within;
     let [mut pause, longest] = RETRY_PAUSES;
     loop {
@@ -115,7 +115,7 @@ async fn reach(peer: &Peer, within: Duration) -> Result<TcpStream, TaskError> {
             Ok(tried) => tried,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
         };
-        match tried.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+        match tried.and_then(|stream| prepare(&stream, patience).map(|()| stream)) {
             Ok(stream) => return Ok(stream),
             Err(e) if Instant::now() + pause >= deadline => {
                 let text = format!(
@@ -128,6 +128,12 @@ async fn reach(peer: &Peer, within: Duration) -> Result<TcpStream, TaskError> {
         }
         pause = (pause * 2).min(longest);
     }
+}
+
+/// What holds for both ends of a connection.
+fn prepare(stream: &TcpStream, patience: Duration) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    net::end_when_silent(stream, patience)
 }
 
 /// The hello of this build.
@@ -166,7 +172,7 @@ pub(super) async fn welcome(
     stranger: Stranger,
     shared: &Shared,
 ) -> Result<Opened, NetError> {
-    stream.set_nodelay(true)?;
+    prepare(&stream, shared.patience)?;
     let mut stream = shared.transport.accept(stream).await?;
     let hello = net::accept(&mut stream, &shared.secret).await?;
     let greeting = match Greeting::decode(hello.bytes()) {
@@ -259,7 +265,10 @@ mod tests {
             id: "tm-7".to_owned(),
             address: "127.0.0.1:1".to_owned(),
         };
-        let error = reach(&peer, Duration::from_millis(100)).await.unwrap_err().full_text();
+        let error = reach(&peer, Duration::from_millis(100), Duration::from_secs(10))
+            .await
+            .unwrap_err()
+            .full_text();
         assert!(
             error.starts_with("TaskManager tm-7 at 127.0.0.1:1 cannot be reached"),
             "{error}"

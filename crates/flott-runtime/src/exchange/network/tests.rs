@@ -21,7 +21,14 @@ fn id(attempt: u64) -> ExchangeId {
 }
 
 fn service(secret: &str) -> ExchangeService {
-    ExchangeService::bind("127.0.0.1", 0, Transport::plain(), Secret::new(secret)).unwrap()
+    ExchangeService::bind(
+        "127.0.0.1",
+        0,
+        Transport::plain(),
+        Secret::new(secret),
+        Duration::from_secs(10),
+    )
+    .unwrap()
 }
 
 fn peer(id: &str, service: &ExchangeService) -> Peer {
