@@ -163,6 +163,7 @@ impl Chain {
         }));
         // It is among the others before it is open: what fails on half the way is closed, too.
         if let Some(link) = self.links.last_mut() {
+            let _inside = link.metrics.call.begin(Instant::now());
             link.operator.open(&mut ctx).map_err(|e| e.at(&link.name))?;
         }
         drop(ctx.restored.take());
@@ -179,6 +180,7 @@ impl Chain {
     pub fn close(&mut self) {
         if !std::mem::replace(&mut self.is_closed, true) {
             for link in self.links.iter_mut().rev() {
+                let _inside = link.metrics.call.begin(Instant::now());
                 operator::close(&link.name, &mut *link.operator);
             }
         }
@@ -259,7 +261,9 @@ impl Chain {
             if link.open_call.is_none() && link.next_timer().is_some_and(|t| t <= now_ms) {
                 let mut out = std::mem::take(&mut self.out);
                 let link = &mut self.links[index];
+                let inside = link.metrics.call.begin(Instant::now());
                 let flow = link.operator.on_timer(now_ms, &mut out).map_err(|e| e.at(&link.name));
+                drop(inside);
                 self.after(index, Call::Timer, flow?, out, now_ms)?;
             }
         }
@@ -294,6 +298,7 @@ impl Chain {
 
     fn tell_all(&mut self, what: &str, tell: impl Fn(&mut dyn Operator)) -> Result<(), TaskError> {
         for link in &mut self.links {
+            let _inside = link.metrics.call.begin(Instant::now());
             catch_unwind(AssertUnwindSafe(|| tell(&mut *link.operator))).map_err(|panic| {
                 let said = panic_text(panic.as_ref());
                 TaskError::user(format!("it panicked when it was told that {what}: {said}")).at(&link.name)
@@ -323,13 +328,16 @@ impl Chain {
         let since = Instant::now();
         let mut out = std::mem::take(&mut self.out);
         let link = &mut self.links[index];
+        let inside = link.metrics.call.begin(since);
         let named = |e: TaskError, link: &Link| e.at(&link.name);
         if let Some((call, _)) = link.open_call.take() {
             let flow = link.operator.resume(&mut out).map_err(|e| named(e, link))?;
+            drop(inside);
             link.metrics.busy_ns.add(since.elapsed().as_nanos() as u64);
             return self.after(index, call, flow, out, now_ms);
         }
         let Some((input, element)) = link.inbox.pop_front() else {
+            drop(inside);
             self.out = out;
             return Ok(());
         };
@@ -377,6 +385,7 @@ impl Chain {
             }
         };
         let flow = flow.map_err(|e| named(e, link))?;
+        drop(inside);
         link.metrics.busy_ns.add(since.elapsed().as_nanos() as u64);
         self.after(index, call, flow, out, now_ms)
     }
@@ -404,6 +413,7 @@ impl Chain {
             Call::Barrier(barrier) if self.has_given_up(barrier.checkpoint) => Element::Barrier(barrier),
             Call::Barrier(barrier) => {
                 let link = &mut self.links[index];
+                let _inside = link.metrics.call.begin(Instant::now());
                 let snapshot = link
                     .operator
                     .snapshot(barrier.checkpoint)

@@ -9,6 +9,7 @@
 //! speaks with whoever deployed it through [`task::TaskCommand`] and [`task::TaskEvent`].
 
 pub mod batching;
+pub mod call;
 pub mod chain;
 pub mod connector;
 pub mod context;

@@ -2,11 +2,13 @@
 //!
 //! A task owns one [`TaskMetrics`], an operator one [`OperatorMetrics`]; readers (reporters, the summary) only load.
 
+use crate::call::CallClock;
 use crate::user_metrics::UserMetrics;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -120,6 +122,8 @@ pub struct OperatorMetrics {
     pub busy_ns: Counter,
     /// Time in which its chain waited because it waited for something outside, in nanoseconds: room in a sink's system, an answer.
     pub blocked_ns: Counter,
+    /// The call that it is in.
+    pub call: CallClock,
     /// Splits of a source with event time, as [`OperatorMetrics::show_splits`] was told last.
     splits: Mutex<SplitReadings>,
     /// Further counters and gauges by Flink's name, e.g. `pendingRecords`.
@@ -259,10 +263,19 @@ struct OperatorReading {
     gauges: Vec<(String, i64)>,
     busy_ns: u64,
     blocked_ns: u64,
+    /// How long the call has taken that it is in.
+    in_call: Option<Duration>,
     splits: SplitReadings,
 }
 
 impl TaskMetrics {
+    /// The operator that is in a call, by its place in the chain, and how long that has taken.
+    pub fn call(&self) -> Option<(usize, Duration)> {
+        let calls = self.operators.iter().map(|(_, metrics)| metrics.call.elapsed());
+        let taken = calls.enumerate().filter_map(|(index, taken)| Some((index, taken?)));
+        taken.max_by_key(|(_, taken)| *taken)
+    }
+
     fn counters(&self) -> [&Counter; 8] {
         [
             &self.records_in,
@@ -298,6 +311,7 @@ impl TaskMetrics {
             gauges: metrics.gauges(),
             busy_ns: metrics.busy_ns.get(),
             blocked_ns: metrics.blocked_ns.get(),
+            in_call: metrics.call.elapsed(),
             splits: metrics.splits(),
         };
         TaskReading {
@@ -326,6 +340,7 @@ impl TaskMetrics {
                 .for_each(|(name, value)| metrics.gauge(name).set(*value));
             metrics.busy_ns.show(reading.busy_ns);
             metrics.blocked_ns.show(reading.blocked_ns);
+            metrics.call.show(reading.in_call);
             metrics.show_splits(reading.splits.clone());
         }
     }
@@ -334,6 +349,7 @@ impl TaskMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn what_was_counted_elsewhere_is_shown_here() {
@@ -360,6 +376,13 @@ mod tests {
         assert_eq!(here.read(), there.read());
         assert_eq!((here.records_in.get(), here.operators[1].1.bad_rows.get()), (3, 5));
         assert_eq!((here.captured.get(), here.operators[1].1.blocked_ns.get()), (4, 6));
+        assert_eq!(here.call(), None);
+        let call = there.operators[1].1.call.begin(Instant::now());
+        here.show(&there.read());
+        assert_eq!(here.call().map(|(operator, _)| operator), Some(1));
+        drop(call);
+        here.show(&there.read());
+        assert_eq!(here.call(), None);
         let splits = here.operators[0].1.splits();
         assert_eq!((splits.shown[0].id.as_str(), splits.total), ("topic-1", 9));
     }

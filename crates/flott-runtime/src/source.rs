@@ -304,7 +304,9 @@ impl SourceDriver {
 
     fn read(&mut self, now_ms: i64, out: &mut Output) -> Result<SourceState, TaskError> {
         let since = Instant::now();
+        let inside = self.metrics.call.begin(since);
         let polled = self.reader.poll(now_ms)?;
+        drop(inside);
         self.metrics.busy_ns.add(since.elapsed().as_nanos() as u64);
         Ok(match polled {
             ReaderPoll::Batch { split, batch } => {

@@ -1,0 +1,76 @@
+//! Since when an operator is in a call ([`CallClock`]): what tells one that hangs in a user's code from one that has much to do.
+//!
+//! A call takes a batch, so that two relaxed stores for each are all that it costs. Who looks does so from another thread.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// When the call began that an operator is in, in microseconds since this process first asked, plus 1; 0: it is in none.
+#[derive(Debug, Default)]
+pub struct CallClock(AtomicU64);
+
+/// A call; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Call<'a>(&'a CallClock);
+
+/// What times are told against.
+fn beginning() -> Instant {
+    static BEGINNING: OnceLock<Instant> = OnceLock::new();
+    *BEGINNING.get_or_init(Instant::now)
+}
+
+fn micros(at: Instant) -> u64 {
+    at.saturating_duration_since(beginning()).as_micros() as u64 + 1
+}
+
+impl CallClock {
+    /// A call begins, at `now`.
+    pub fn begin(&self, now: Instant) -> Call<'_> {
+        self.0.store(micros(now), Ordering::Relaxed);
+        Call(self)
+    }
+
+    /// How long the call has taken that it is in.
+    pub fn elapsed(&self) -> Option<Duration> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(Duration::from_micros(micros(Instant::now()).saturating_sub(since))),
+        }
+    }
+
+    /// Shows a call in another process, which had taken so long when it was told of.
+    pub(crate) fn show(&self, elapsed: Option<Duration>) {
+        let since = |elapsed: Duration| {
+            let elapsed = elapsed.as_micros() as u64;
+            micros(Instant::now()).saturating_sub(elapsed).max(1)
+        };
+        self.0.store(elapsed.map_or(0, since), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_lasts_from_its_begin_to_its_end() {
+        let clock = CallClock::default();
+        assert_eq!(clock.elapsed(), None);
+        let _ = beginning();
+        let began = Instant::now();
+        let call = clock.begin(began);
+        while began.elapsed() < Duration::from_millis(2) {
+            std::thread::yield_now();
+        }
+        assert!(clock.elapsed().is_some_and(|taken| taken >= Duration::from_millis(1)));
+        drop(call);
+        assert_eq!(clock.elapsed(), None);
+    }
+}
