@@ -186,6 +186,7 @@ impl Watch {
     fn tell_waits(&mut self, jobs: &[JobHandle], now_ms: i64) {
         let views = jobs.iter().map(|job| (job.job_id, job.stats.tasks())).collect();
         self.rates.look(Instant::now(), views);
+        jobs.iter().for_each(JobHandle::look_at_calls);
         for (job, told) in jobs.iter().zip(&mut self.waits) {
             let findings = diagnose(&Facts::of(job, &self.rates, &[], now_ms));
             let found = findings.into_iter().find(stands);
@@ -242,6 +243,7 @@ impl Watch {
 /// Whether a finding is of something that stands still; that a job works as fast as it can, its progress shows.
 fn stands(finding: &Finding) -> bool {
     let standing = [
+        FindingKind::HungCall,
         FindingKind::NotOpen,
         FindingKind::CheckpointStuck,
         FindingKind::CheckpointsFail,

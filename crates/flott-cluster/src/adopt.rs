@@ -110,9 +110,5 @@ async fn commit(
 }
 
 fn failure(name: &str, error: ConnectorError) -> Failure {
-    let error = TaskError::from(error).at(name);
-    Failure {
-        text: error.full_text(),
-        retryable: error.is_retryable(),
-    }
+    TaskError::from(error).at(name).into()
 }

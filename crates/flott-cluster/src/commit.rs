@@ -81,10 +81,7 @@ async fn retried(committer: &SharedCommitter, listed: &[Bytes], way: Way) -> Res
             Err(error) => TaskError::from(error),
         };
         if !error.is_retryable() || attempt == COMMIT_ATTEMPTS {
-            return Err(Failure {
-                text: error.full_text(),
-                retryable: error.is_retryable(),
-            });
+            return Err(error.into());
         }
         tracing::warn!(attempt, error = error.full_text(), "a commit failed and is tried again");
         timer::sleep(Duration::from_millis(100 * u64::from(attempt * attempt))).await;

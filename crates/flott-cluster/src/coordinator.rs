@@ -8,6 +8,8 @@
 //! One checkpoint at a time is in flight, from its trigger until its sinks are committed: so the commits of two
 //! checkpoints never overlap, and a transaction id is free again before its turn comes. Savepoints take precedence over periodic checkpoints.
 
+use crate::failure_label::Cause;
+use crate::job_state::Failure;
 use crate::settings::CheckpointSettings;
 use flott_core::CheckpointId;
 use flott_runtime::element::AfterBarrier;
@@ -99,13 +101,11 @@ pub enum Decision {
         /// Number.
         id: CheckpointId,
         /// Why.
-        reason: String,
+        failure: Failure,
         /// What it was for.
         kind: CheckpointKind,
         /// Whether more failed than are tolerated.
         job_fails: bool,
-        /// Whether another attempt may help the job.
-        retryable: bool,
     },
 }
 
@@ -175,7 +175,7 @@ impl Coordinator {
                     self.settings.timeout_ms,
                     missing.join(", ")
                 );
-                return self.failed(id, reason, true, now_ms);
+                return self.failed(id, Failure::of(Cause::CheckpointExpired, reason), now_ms);
             }
             return None;
         }
@@ -251,22 +251,21 @@ impl Coordinator {
         Some(Decision::Notify { id, kind: flight.kind })
     }
 
-    /// A part could not be captured, written or acknowledged, or the manifest could not be written. What is not `retryable`
+    /// A part could not be captured, written or acknowledged, or the manifest could not be written. What cannot be tried again
     /// (another process leads) fails the job whatever is tolerated.
-    pub fn failed(&mut self, id: CheckpointId, reason: String, retryable: bool, now_ms: i64) -> Option<Decision> {
+    pub fn failed(&mut self, id: CheckpointId, failure: Failure, now_ms: i64) -> Option<Decision> {
         let flight = self.in_flight.take_if(|f| f.id == id && f.phase != Phase::Committing)?;
         self.last_end_ms = now_ms;
         self.failures += 1;
         // Behind a last checkpoint nothing runs on: only a restart can bring the job back.
-        let job_fails = !retryable
+        let job_fails = !failure.retryable
             || flight.kind.is_last()
             || (flight.kind == CheckpointKind::Periodic && self.failures > self.settings.tolerable_failures);
         Some(Decision::Abort {
             id,
-            reason,
+            failure,
             kind: flight.kind,
             job_fails,
-            retryable,
         })
     }
 }
@@ -275,6 +274,15 @@ impl Coordinator {
 mod tests {
     use super::*;
     use flott_core::Options;
+    use flott_runtime::FailureLabel;
+
+    fn failure(text: &str, retryable: bool) -> Failure {
+        Failure {
+            label: FailureLabel::Infrastructure,
+            text: text.into(),
+            retryable,
+        }
+    }
 
     fn coordinator(options: &[(&str, &str)]) -> Coordinator {
         let options: Options = options.iter().copied().collect();
@@ -348,14 +356,15 @@ mod tests {
         assert!(c.on_time(100).is_some());
         let Some(Decision::Abort {
             id: 1,
-            reason,
+            failure,
             job_fails: false,
             ..
         }) = c.on_time(1_100)
         else {
             panic!()
         };
-        assert!(reason.contains("0/0, 1/0"), "{reason}");
+        assert!(failure.text.contains("0/0, 1/0"), "{}", failure.text);
+        assert_eq!(failure.label, FailureLabel::Resources);
         assert!(c.on_time(1_100).is_some());
         assert!(matches!(
             c.on_time(2_100),
@@ -398,7 +407,7 @@ mod tests {
         c.on_acknowledged(1, (0, 0));
         c.on_acknowledged(1, (1, 0));
         c.on_written(1);
-        assert_eq!(c.failed(1, "late".into(), true, 0), None);
+        assert_eq!(c.failed(1, failure("late", true), 0), None);
         assert!(c.on_committed(1, 0).is_some());
     }
 
@@ -410,10 +419,10 @@ mod tests {
         ]);
         c.on_time(100);
         assert!(matches!(
-            c.failed(1, "fenced".into(), false, 100),
+            c.failed(1, failure("fenced", false), 100),
             Some(Decision::Abort {
                 job_fails: true,
-                retryable: false,
+                failure: Failure { retryable: false, .. },
                 ..
             })
         ));

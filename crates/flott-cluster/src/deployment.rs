@@ -201,8 +201,11 @@ async fn discover(
                 let _ = sender.send(Message::Discovered(attempt, node, splits, state));
             }
             Err(error @ ConnectorError::Fatal { .. }) => {
-                let text = format!("new splits cannot be taken: {}", TaskError::from(error).full_text());
-                return Failure { text, retryable: true };
+                let failure = Failure::from(TaskError::from(error).at("new splits cannot be taken"));
+                return Failure {
+                    retryable: true,
+                    ..failure
+                };
             }
             Err(error) => tracing::warn!(%error, "new splits cannot be looked for; tried again at the next interval"),
         }

@@ -1,5 +1,6 @@
 //! Why a job could not be started, or how it ended.
 
+use crate::failure_label::Cause;
 use flott_checkpoint::CheckpointError;
 use flott_core::options::OptionError;
 use flott_plan::PlanError;
@@ -29,6 +30,9 @@ pub enum ClusterError {
     /// Somebody asks for what this cluster is not for.
     #[error("{0}")]
     Refused(String),
+    /// The process is of no use any more.
+    #[error("fatal error, this process ends: {0}")]
+    Fatal(String),
     /// There is no slot for a subtask, or another limit.
     #[error("{0}")]
     Resources(String),
@@ -40,10 +44,11 @@ impl From<ClusterError> for TaskError {
             ClusterError::Task(task) => task,
             // To go on would be to end what the other leader has begun outside.
             ClusterError::Checkpoint(cause) if cause.is_fenced() => {
-                Self::caused(FailureLabel::Infrastructure, "another job has taken over", cause).fatal()
+                Self::caused(Cause::TakenOver.label(), "another job has taken over", cause).fatal()
             }
-            ClusterError::Checkpoint(cause) => Self::caused(FailureLabel::Infrastructure, "checkpoint storage", cause),
-            ClusterError::Resources(text) => Self::new(FailureLabel::Resources, text),
+            ClusterError::Checkpoint(cause) => Self::caused((&cause).into(), "checkpoint storage", cause),
+            ClusterError::Resources(text) => Self::new(Cause::SlotsMissing.label(), text),
+            ClusterError::Connection(text) => Self::new(FailureLabel::Infrastructure, text).fatal(),
             other => Self::new(FailureLabel::User, other.to_string()).fatal(),
         }
     }

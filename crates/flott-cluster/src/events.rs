@@ -104,10 +104,32 @@ pub enum EventKind {
     },
     /// Something else failed that the job cannot be without.
     JobFailure {
-        /// Whose business it is, where that is known.
-        label: Option<&'static str>,
+        /// Whose business it is, as of a task's.
+        label: &'static str,
         /// The message with its causes.
         failure: String,
+    },
+    /// An operator is in a call of user code that does not return.
+    UserCodeHangs {
+        /// The vertex of the subtask with its number, from 1, and theirs: `Calc (2/4)`.
+        task: String,
+        /// The operator.
+        operator: String,
+        /// Where it runs.
+        task_manager_id: Option<String>,
+        /// Where that is reached, host and port.
+        endpoint: Option<String>,
+        /// How long the call has taken, in milliseconds.
+        call_ms: u64,
+    },
+    /// It has returned after all.
+    UserCodeGoesOn {
+        /// The vertex of the subtask with its number.
+        task: String,
+        /// The operator.
+        operator: String,
+        /// How long the call had taken when it was seen last, in milliseconds.
+        call_ms: u64,
     },
     /// A TaskManager was found to be gone.
     TaskManagerLost {
@@ -330,10 +352,31 @@ impl fmt::Display for EventKind {
                 }
                 write!(f, ", {label}: {failure}")
             }
-            Self::JobFailure { label, failure } => match label {
-                Some(label) => write!(f, "{label}: {failure}"),
-                None => f.write_str(failure),
-            },
+            Self::UserCodeHangs {
+                task,
+                operator,
+                task_manager_id,
+                endpoint,
+                call_ms,
+            } => {
+                write!(f, "{task} hangs")?;
+                if let (Some(id), Some(endpoint)) = (task_manager_id, endpoint) {
+                    write!(f, " at {id} ({endpoint})")?;
+                }
+                write!(
+                    f,
+                    ": operator {operator} has been in one call of user code for {call_ms} ms"
+                )
+            }
+            Self::UserCodeGoesOn {
+                task,
+                operator,
+                call_ms,
+            } => write!(
+                f,
+                "{task} goes on: operator {operator} has returned from a call of more than {call_ms} ms"
+            ),
+            Self::JobFailure { label, failure } => write!(f, "{label}: {failure}"),
             Self::TaskManagerLost { subtasks, failure, .. } => write!(f, "{failure}; {subtasks} subtasks ran there"),
             Self::TaskManagerRemoved {
                 task_manager_id,

@@ -4,6 +4,7 @@
 //! [`EXCEPTIONS`] failures. Times are milliseconds since the epoch.
 
 use crate::coordinator::{CheckpointKind, SubtaskId};
+use crate::job_state::Failure;
 use crate::protocol::Peer;
 use flott_core::CheckpointId;
 use flott_runtime::FailureLabel;
@@ -323,6 +324,8 @@ pub struct FailedTask {
 pub struct ExceptionRecord {
     /// The message with its causes.
     pub text: String,
+    /// Whose business it is.
+    pub label: FailureLabel,
     /// When it became known.
     pub at_ms: i64,
     /// Whose it is; `None`: not one task's.
@@ -352,6 +355,7 @@ impl Exceptions {
         if self.of_attempt.len() <= CONCURRENT {
             self.of_attempt.push(ExceptionRecord {
                 text: text.to_owned(),
+                label: task.label,
                 at_ms: now_ms,
                 task: Some(task),
                 concurrent: vec![],
@@ -360,13 +364,14 @@ impl Exceptions {
     }
 
     /// The attempt ended because of this; whether that is a task's failure that is known already.
-    pub(crate) fn attempt_failed(&mut self, cause: &str, now_ms: i64) -> bool {
+    pub(crate) fn attempt_failed(&mut self, cause: &Failure, now_ms: i64) -> bool {
         let mut others = std::mem::take(&mut self.of_attempt);
-        let root = others.iter().position(|other| other.text == cause);
+        let root = others.iter().position(|other| other.text == cause.text);
         let mut record = match root {
             Some(index) => others.remove(index),
             None => ExceptionRecord {
-                text: cause.to_owned(),
+                text: cause.text.clone(),
+                label: cause.label,
                 at_ms: now_ms,
                 task: None,
                 concurrent: vec![],
@@ -390,6 +395,7 @@ pub(crate) fn push<T>(records: &mut VecDeque<T>, kept: usize, record: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure_label::Cause;
 
     fn ids(history: &CheckpointHistory) -> Vec<CheckpointId> {
         history.records().map(|record| record.id).collect()
@@ -465,6 +471,7 @@ mod tests {
     #[test]
     fn the_cause_of_an_attempts_end_is_told_from_what_failed_beside_it() {
         let mut exceptions = Exceptions::default();
+        let failed = |text: &str| Failure::of(Cause::SlotsMissing, text.to_owned());
         let task = |index| FailedTask {
             subtask: (0, index),
             name: "Counter".into(),
@@ -473,12 +480,13 @@ mod tests {
         };
         exceptions.task_failed(task(1), "a", 1);
         exceptions.task_failed(task(0), "b", 2);
-        assert!(exceptions.attempt_failed("b", 3));
+        assert!(exceptions.attempt_failed(&failed("b"), 3));
         let first = exceptions.records().next().unwrap().clone();
         assert_eq!((first.at_ms, first.task, first.concurrent.len()), (2, Some(task(0)), 1));
-        (0..EXCEPTIONS).for_each(|n| assert!(!exceptions.attempt_failed(&n.to_string(), 4)));
+        (0..EXCEPTIONS).for_each(|n| assert!(!exceptions.attempt_failed(&failed(&n.to_string()), 4)));
         assert!(exceptions.is_truncated);
         assert_eq!(exceptions.records().count(), EXCEPTIONS);
-        assert_eq!(exceptions.records().next().unwrap().task, None);
+        let last = exceptions.records().next().unwrap();
+        assert_eq!((&last.task, last.label), (&None, FailureLabel::Resources));
     }
 }

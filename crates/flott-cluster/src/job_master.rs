@@ -15,6 +15,7 @@ use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::deploy::{JobContext, JobSource};
 use crate::deployed::Deployed;
 use crate::error::ClusterError;
+use crate::failure_label::Cause;
 use crate::high_availability::jobs::{JobRecord, Noted};
 use crate::history::FailedTask;
 use crate::job_state::{Effect, Event, Failure, JobMachine};
@@ -232,7 +233,7 @@ impl JobMaster {
             let adopting = AssertUnwindSafe(self.adopt(adopted)).catch_unwind();
             if let Err(panic) = adopting.await {
                 let text = format!("the adoption of an attempt panicked: {}", panic_text(&*panic));
-                let failed = Event::CommitFailed(Failure { text, retryable: true });
+                let failed = Event::CommitFailed(Failure::of(Cause::Panicked, text));
                 let _ = self.sender.send(Message::Fact(attempt, failed));
             }
         }
@@ -340,7 +341,7 @@ impl JobMaster {
                 let peer = &deployed.allocation.task_managers[manager].peer;
                 self.stats
                     .task_manager_lost(peer, names, &text, &self.slots.task_managers());
-                let failure = Failure { text, retryable: true };
+                let failure = Failure::of(Cause::TaskManagerLost, text);
                 Some((attempt, Event::TaskManagerLost(lost, failure)))
             }
             Message::Savepoint { dir, then, answer } => {
@@ -432,7 +433,7 @@ impl JobMaster {
             return Err(text);
         };
         let text = "the task was told to fail";
-        deployed.tell(id, TaskCommand::Fail(FailureLabel::Infrastructure, text.to_owned()));
+        deployed.tell(id, TaskCommand::Fail(Cause::ToldToFail.label(), text.to_owned()));
         Ok(())
     }
 
@@ -449,9 +450,7 @@ impl JobMaster {
                 collecting.parts.insert(subtask, *part);
                 Some((attempt, Event::Acknowledged(id, subtask)))
             }
-            Report::PartFailed(id, TaskFailure { text, retryable, .. }) => {
-                Some((attempt, Event::CheckpointFailed(id, Failure { text, retryable })))
-            }
+            Report::PartFailed(id, failure) => Some((attempt, Event::CheckpointFailed(id, failure.into()))),
             Report::Running => {
                 if is_current {
                     self.stats.task_running(subtask);
@@ -486,7 +485,7 @@ impl JobMaster {
                     };
                     self.stats.task_failed(task, &text);
                 }
-                Some((attempt, Event::TaskFailed(subtask, Failure { text, retryable })))
+                Some((attempt, Event::TaskFailed(subtask, Failure { label, text, retryable })))
             }
         }
     }
@@ -543,12 +542,12 @@ impl JobMaster {
             }
             Effect::FinishTasks => self.send_all(TaskCommand::Finish),
             Effect::Restarting(failure, delay_ms) => {
-                self.stats.restarted(&failure.text, delay_ms);
+                self.stats.restarted(&failure, delay_ms);
                 tracing::warn!(delay_ms, cause = failure.text, "the job failed and is started again");
             }
             Effect::Status(status) => {
                 if let (JobStatus::Failed, Some(failure)) = (status, self.machine.failure()) {
-                    self.stats.failed(&failure.text);
+                    self.stats.failed(failure);
                 }
                 self.stats.status(status);
                 if matches!(status, JobStatus::Restarting | JobStatus::Failing) || status.is_globally_terminal_state() {
@@ -608,21 +607,13 @@ impl JobMaster {
                     && record.begins(id).await? == Noted::TakenOver
                 {
                     let text = "the job runs under another JobManager by now";
-                    return Err(TaskError::new(FailureLabel::Infrastructure, text).fatal().into());
+                    return Err(TaskError::new(Cause::TakenOver.label(), text).fatal().into());
                 }
                 prepare(&ctx, allocation, &storage, &sources, &committers, restore).await
             };
             match prepared.await {
                 Ok(prepared) => Message::Prepared(attempt, Box::new(prepared)),
-                Err(error) => {
-                    let error = TaskError::from(error);
-                    stats.not_prepared(error.label());
-                    let failure = Failure {
-                        text: error.full_text(),
-                        retryable: error.is_retryable(),
-                    };
-                    failed(failure)
-                }
+                Err(error) => failed(TaskError::from(error).into()),
             }
         };
         self.beside("the preparation of an attempt", work, failed);
@@ -647,7 +638,7 @@ impl JobMaster {
         let task = tokio::spawn(async move {
             let message = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
                 let text = format!("{what} panicked: {}", panic_text(&*panic));
-                panicked(Failure { text, retryable: true })
+                panicked(Failure::of(Cause::Panicked, text))
             });
             let _ = sender.send(message);
         });
@@ -735,11 +726,9 @@ impl JobMaster {
                     Message::Written(attempt, id, point)
                 }
                 Err(error) => {
-                    let failure = Failure {
-                        text: error.to_string(),
-                        retryable: !error.is_fenced(),
-                    };
-                    failed(failure)
+                    let (label, retryable) = (FailureLabel::from(&error), !error.is_fenced());
+                    let text = error.to_string();
+                    failed(Failure { label, text, retryable })
                 }
             }
         };

@@ -14,14 +14,18 @@
 //! users want meanwhile waits for it.
 
 use crate::coordinator::{CheckpointKind, Coordinator, Decision, SubtaskId};
+use crate::failure_label::Cause;
 use crate::restart::RestartStrategy;
 use crate::settings::CheckpointSettings;
 use flott_core::{CheckpointId, JobStatus};
+use flott_runtime::FailureLabel;
 use std::collections::BTreeSet;
 
 /// Why an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
+    /// Whose business it is.
+    pub label: FailureLabel,
     /// The message with its causes.
     pub text: String,
     /// Whether another attempt may help.
@@ -274,8 +278,8 @@ impl JobMachine {
             (Running, Event::Acknowledged(id, subtask)) => {
                 self.decide(now_ms, |c| c.on_acknowledged(id, subtask), &mut effects);
             }
-            (Running, Event::CheckpointFailed(id, Failure { text, retryable })) => {
-                self.decide(now_ms, |c| c.failed(id, text, retryable, now_ms), &mut effects);
+            (Running, Event::CheckpointFailed(id, failure)) => {
+                self.decide(now_ms, |c| c.failed(id, failure, now_ms), &mut effects);
             }
             (Running, Event::Written(id)) => self.decide(now_ms, |c| c.on_written(id), &mut effects),
             (Running, Event::Committed(id)) => self.decide(now_ms, |c| c.on_committed(id, now_ms), &mut effects),
@@ -401,22 +405,16 @@ impl JobMachine {
             }
             Decision::Abort {
                 id,
-                reason,
+                failure,
                 kind,
                 job_fails,
-                retryable,
             } => {
-                effects.push(Effect::Abort(id, kind, reason.clone()));
+                effects.push(Effect::Abort(id, kind, failure.text.clone()));
                 if !job_fails {
                     return true;
                 }
-                self.fail(
-                    Failure {
-                        text: format!("checkpoint {id} failed: {reason}"),
-                        retryable,
-                    },
-                    effects,
-                );
+                let text = format!("checkpoint {id} failed: {}", failure.text);
+                self.fail(Failure { text, ..failure }, effects);
             }
         }
         false
@@ -444,7 +442,7 @@ impl JobMachine {
             JobStatus::Failing => self.after_failure(now_ms, effects),
             _ => {
                 let text = "all tasks ended before the last checkpoint".to_owned();
-                self.failure = Some(Failure { text, retryable: true });
+                self.failure = Some(Failure::of(Cause::EndedEarly, text));
                 self.after_failure(now_ms, effects);
             }
         }
@@ -500,6 +498,7 @@ mod tests {
 
     fn failure(retryable: bool) -> Failure {
         Failure {
+            label: FailureLabel::User,
             text: "boom".into(),
             retryable,
         }

@@ -22,6 +22,8 @@ pub mod dispatcher;
 mod error;
 pub mod events;
 pub mod execution;
+pub mod failure_label;
+pub mod hang;
 pub mod high_availability;
 pub mod history;
 pub mod inquiry;

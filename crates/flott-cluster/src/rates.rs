@@ -5,6 +5,7 @@
 use crate::coordinator::SubtaskId;
 use crate::dispatcher::Dispatcher;
 use crate::stats::TaskView;
+use crate::submit::JobHandle;
 use flott_core::JobId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
@@ -70,7 +71,7 @@ struct Window {
 pub struct Rates(Mutex<HashMap<JobId, BTreeMap<SubtaskId, Window>>>);
 
 impl Rates {
-    /// Looks at the jobs of a dispatcher until it is dropped.
+    /// Looks at the jobs of a dispatcher until it is dropped, and at what their tasks are in ([`JobHandle::look_at_calls`]).
     pub async fn sample_forever(self: Arc<Self>, dispatcher: Dispatcher) -> Infallible {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -78,6 +79,7 @@ impl Rates {
             ticks.tick().await;
             let mut jobs = dispatcher.jobs();
             jobs.retain(|job| !job.status().is_globally_terminal_state());
+            jobs.iter().for_each(JobHandle::look_at_calls);
             let views = jobs.iter().map(|job| (job.job_id, job.stats.tasks())).collect();
             self.look(Instant::now(), views);
         }

@@ -3,6 +3,7 @@
 use crate::job_state::Failure;
 use crate::storage::{RestorePoint, Storage};
 use flott_checkpoint::Savepoint;
+use flott_runtime::TaskError;
 use tokio::sync::oneshot;
 
 /// Gets a savepoint's path, or why there is none.
@@ -73,7 +74,11 @@ impl WantedSavepoint {
         told(Err(&text));
         self.give_up(text.clone()).await;
         if stops {
-            return Err(Failure { text, retryable: true });
+            return Err(Failure {
+                text,
+                retryable: true,
+                ..TaskError::from(error).into()
+            });
         }
         tracing::warn!("{text}");
         Ok(None)

@@ -3,20 +3,22 @@
 use crate::coordinator::{CheckpointKind, SubtaskId};
 use crate::events::{EventKind, EventLog, RescaledVertex, label_name, shortened};
 use crate::execution::Executions;
+use crate::failure_label::Cause;
+use crate::hang::{Change, Hangs, RunningCall};
 use crate::history::{CheckpointHistory, CheckpointRecord, Exceptions, FailedTask, PartSizes};
 use crate::job_log::JobLog;
+use crate::job_state::Failure;
 use crate::placement::Placement;
 use crate::protocol::Peer;
 use crate::resources::TaskManagerInfo;
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, JobId, JobStatus};
 use flott_plan::JobGraph;
-use flott_runtime::FailureLabel;
 use flott_runtime::context::TaskInfo;
 use flott_runtime::metrics::{TaskMetrics, TaskReading};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counters of one subtask with its place.
 pub type TaskView = (SubtaskId, Arc<TaskInfo>, Arc<TaskMetrics>);
@@ -101,8 +103,6 @@ struct Inner {
     restarts: u64,
     rescales: u64,
     failure: Option<String>,
-    /// Whose business the failure is with which an attempt ends that is no task's, where that is known.
-    label: Option<FailureLabel>,
     tasks: Vec<TaskView>,
     latency: Histogram,
     ended_ms: Option<u64>,
@@ -110,6 +110,7 @@ struct Inner {
     exceptions: Exceptions,
     events: EventLog,
     executions: Executions,
+    hangs: Hangs,
     /// TaskManagers of the last attempt that are not known to be lost, and how many subtasks each has.
     peers: Vec<(Peer, usize)>,
     /// When each status was last come to.
@@ -164,12 +165,39 @@ impl Inner {
         }
     }
 
-    fn attempt_failed(&mut self, cause: &str) {
-        self.failure = Some(cause.to_owned());
+    fn tell_call(&mut self, subtask: SubtaskId, change: Change) {
+        let Some((_, info, metrics)) = self.tasks.iter().find(|(id, _, _)| *id == subtask) else {
+            return;
+        };
+        let task = format!("{} ({}/{})", info.task_name, info.subtask + 1, info.parallelism);
+        let (Change::Hangs((index, taken)) | Change::GoesOn((index, taken))) = change;
+        let operator = metrics.operators[index].0.clone();
+        let call_ms = taken.as_millis() as u64;
+        let at = self.executions.get(subtask).and_then(|execution| execution.at.as_ref());
+        let event = match change {
+            Change::Hangs(_) => EventKind::UserCodeHangs {
+                task,
+                operator,
+                task_manager_id: at.map(|peer| peer.id.clone()),
+                endpoint: at.map(|peer| peer.endpoint().to_owned()),
+                call_ms,
+            },
+            Change::GoesOn(_) => EventKind::UserCodeGoesOn {
+                task,
+                operator,
+                call_ms,
+            },
+        };
+        tracing::warn!("{event}");
+        self.tell(event);
+    }
+
+    fn attempt_failed(&mut self, cause: &Failure) {
+        self.failure = Some(cause.text.clone());
         let is_told = self.exceptions.attempt_failed(cause, SystemClock.now_ms());
         if !is_told {
-            let label = self.label.take().map(label_name);
-            let failure = shortened(cause);
+            let label = label_name(cause.label);
+            let failure = shortened(&cause.text);
             self.tell(EventKind::JobFailure { label, failure });
         }
     }
@@ -399,7 +427,7 @@ impl JobStats {
             let task = FailedTask {
                 subtask,
                 name,
-                label: FailureLabel::Infrastructure,
+                label: Cause::TaskManagerLost.label(),
                 at: Some(peer.clone()),
             };
             inner.exceptions.task_failed(task, text, now_ms);
@@ -449,11 +477,6 @@ impl JobStats {
         let mut inner = self.lock();
         inner.executions.scheduled(attempt, subtasks, SystemClock.now_ms());
         inner.tell(EventKind::SlotsRequested { attempt, slots });
-    }
-
-    /// An attempt could not be prepared, and whose business that is; [`Self::restarted`] and [`Self::failed`] tell why.
-    pub(crate) fn not_prepared(&self, label: FailureLabel) {
-        self.lock().label = Some(label);
     }
 
     /// The attempt's tasks go to these TaskManagers, with the state of this checkpoint; `left` are there.
@@ -528,21 +551,39 @@ impl JobStats {
         self.lock().latency.add(latency_ms);
     }
 
-    pub(crate) fn restarted(&self, cause: &str, delay_ms: i64) {
-        self.log.restarting(delay_ms, cause);
+    pub(crate) fn restarted(&self, cause: &Failure, delay_ms: i64) {
+        self.log.restarting(delay_ms, &cause.text);
         let mut inner = self.lock();
         inner.restarts += 1;
         inner.attempt_failed(cause);
-        let failure = shortened(cause);
+        let failure = shortened(&cause.text);
         inner.tell(EventKind::Restarting { delay_ms, failure });
     }
 
-    pub(crate) fn failed(&self, cause: &str) {
+    pub(crate) fn failed(&self, cause: &Failure) {
         self.lock().attempt_failed(cause);
     }
 
     pub(crate) fn attempt(&self, tasks: Vec<TaskView>) {
-        self.lock().tasks = tasks;
+        let mut inner = self.lock();
+        inner.tasks = tasks;
+        inner.hangs.clear();
+    }
+
+    /// Tells of calls of user code that take longer than `hangs_after`, once each, and of those that have returned after all.
+    pub(crate) fn look_at_calls(&self, hangs_after: Duration) {
+        let mut inner = self.lock();
+        let calls = |inner: &Inner| -> Vec<(SubtaskId, Option<RunningCall>)> {
+            let live = inner
+                .tasks
+                .iter()
+                .filter(|(id, _, _)| !inner.executions.state(*id).is_terminal());
+            live.map(|(id, _, metrics)| (*id, metrics.call())).collect()
+        };
+        let calls = calls(&inner);
+        for (subtask, change) in inner.hangs.look(&calls, hangs_after) {
+            inner.tell_call(subtask, change);
+        }
     }
 
     /// Shows what subtasks of the last attempt have counted in other processes.
@@ -566,6 +607,12 @@ impl JobStats {
 mod tests {
     use super::*;
     use crate::execution::ExecutionState;
+    use flott_runtime::FailureLabel;
+
+    fn failed(label: FailureLabel, text: &str) -> Failure {
+        let (text, retryable) = (text.to_owned(), true);
+        Failure { label, text, retryable }
+    }
 
     fn kinds(stats: &JobStats) -> Vec<EventKind> {
         let log = stats.events();
@@ -583,10 +630,8 @@ mod tests {
             at: None,
         };
         stats.task_failed(task, "Calc (2/2): boom");
-        stats.restarted("Calc (2/2): boom", 10);
-        stats.not_prepared(FailureLabel::Resources);
-        stats.failed("no slots");
-        stats.failed("who knows");
+        stats.restarted(&failed(FailureLabel::Data, "Calc (2/2): boom"), 10);
+        stats.failed(&failed(FailureLabel::Resources, "no slots"));
         let failure = |label, failure: &str| EventKind::JobFailure {
             label,
             failure: failure.into(),
@@ -599,10 +644,12 @@ mod tests {
                     delay_ms: 10,
                     failure: "Calc (2/2): boom".into()
                 },
-                failure(Some("RESOURCES"), "no slots"),
-                failure(None, "who knows"),
+                failure("RESOURCES", "no slots"),
             ]
         );
+        let exceptions = stats.exceptions();
+        let labels: Vec<FailureLabel> = exceptions.records().map(|record| record.label).collect();
+        assert_eq!(labels, [FailureLabel::Resources, FailureLabel::Data]);
     }
 
     #[test]
@@ -622,7 +669,7 @@ mod tests {
             ..Default::default()
         };
         stats.task_manager_lost(&peers[1], lost, "it is gone", &[left]);
-        stats.restarted("it is gone", 0);
+        stats.restarted(&Failure::of(Cause::TaskManagerLost, "it is gone".into()), 0);
         let by_manager =
             |counts: [usize; 2]| BTreeMap::from([("a".to_owned(), counts[0]), ("b".to_owned(), counts[1])]);
         assert_eq!(
@@ -667,6 +714,7 @@ mod tests {
         let task = root.task.as_ref().unwrap();
         assert_eq!((task.subtask, task.at.as_ref()), ((0, 2), Some(&peers[1])));
         assert!(root.concurrent.is_empty());
+        assert_eq!(root.label, FailureLabel::Infrastructure);
 
         // The other one's task ended before it went, so that no TaskManager was missed.
         stats.task_ended((0, 0));

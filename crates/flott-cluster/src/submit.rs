@@ -3,6 +3,7 @@
 use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource};
 use crate::error::ClusterError;
+use crate::hang::HangSettings;
 use crate::high_availability::jobs::JobRecord;
 use crate::job_master::{JobMaster, Message, Shown};
 use crate::job_state::JobMachine;
@@ -108,6 +109,13 @@ impl JobHandle {
     /// Slots that it needs at least.
     pub fn least_slots(&self) -> usize {
         self.requirements.borrow().least_slots(&self.graph())
+    }
+
+    /// Looks at what the job's operators are in: a call of user code that hangs becomes an event of its log, once, and so does its end. For
+    /// who calls it now and then, such as once a second.
+    pub fn look_at_calls(&self) {
+        let settings = HangSettings::from_options(&self.options).unwrap_or_default();
+        self.stats.look_at_calls(settings.hangs_after);
     }
 
     /// Has the job run at a parallelism within these bounds from now on, as soon as there are slots: it is rescaled while it runs. Not
@@ -262,6 +270,7 @@ pub(crate) async fn accept(
     // Each attempt and its master make their own; here a wrong one is refused before anything starts.
     RestartStrategy::from_options(&options, settings.interval_ms.is_some())?;
     BackendSettings::from_options(&options).map_err(TaskError::from)?;
+    HangSettings::from_options(&options)?;
     let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
     let scheduling = SchedulerSettings::from_options(&options)?;
     let job_id = match &origin {

@@ -33,7 +33,6 @@ pub(crate) async fn history(State(app): State<App>, Path(id): Path<String>, RawQ
 }
 
 fn entry(record: &ExceptionRecord) -> Value {
-    let label = record.task.as_ref().map(|task| label_name(task.label));
     let at = record.task.as_ref().and_then(|task| task.at.as_ref());
     let name = match &record.task {
         Some(_) => "flott.TaskFailed",
@@ -43,18 +42,14 @@ fn entry(record: &ExceptionRecord) -> Value {
         .task
         .as_ref()
         .map(|task| format!("{} - subtask {}", task.name, task.subtask.1 + 1));
-    let mut entry = json!({
+    json!({
         "exceptionName": name,
         "stacktrace": record.text,
         "timestamp": record.at_ms,
-        "failureLabels": {},
+        "failureLabels": { "TYPE": label_name(record.label) },
         "taskName": task,
         "endpoint": endpoint(at),
         "taskManagerId": task_manager_id(at),
         "concurrentExceptions": record.concurrent.iter().map(self::entry).collect::<Vec<_>>(),
-    });
-    if let Some(label) = label {
-        entry["failureLabels"]["TYPE"] = json!(label);
-    }
-    entry
+    })
 }

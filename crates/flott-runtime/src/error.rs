@@ -1,5 +1,6 @@
 //! Why a task failed: a message for a person, a label for a policy.
 
+use flott_state::{CheckpointError, IoCause};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -142,15 +143,64 @@ impl From<flott_state::StateError> for TaskError {
         let label = match &e {
             S::TooManyKeys { .. } => FailureLabel::Resources,
             S::Incompatible { .. } | S::Backend(_) => FailureLabel::User,
-            S::DamagedRun { .. } | S::DamagedRow { .. } | S::Cold { .. } | S::Store(_) => FailureLabel::Infrastructure,
+            S::Store(store) => FailureLabel::from(store),
+            S::DamagedRun { .. } | S::DamagedRow { .. } | S::Cold { .. } => FailureLabel::Infrastructure,
             S::KeyType { .. } | S::Keys { .. } | S::Hash { .. } | S::Broken(_) => FailureLabel::Internal,
         };
         let error = Self::new(label, e.to_string());
-        // Another shape of state stays what it is.
-        if label == FailureLabel::User {
-            error.fatal()
-        } else {
-            error
+        match e {
+            // Another shape of state stays what it is.
+            S::Incompatible { .. } | S::Backend(_) => error.fatal(),
+            _ => error,
+        }
+    }
+}
+
+impl From<&CheckpointError> for FailureLabel {
+    fn from(e: &CheckpointError) -> Self {
+        use CheckpointError as C;
+        match e {
+            C::Io {
+                cause: IoCause::Full(_),
+                ..
+            } => Self::Resources,
+            C::BadUri { .. }
+            | C::BadOption { .. }
+            | C::Unsuitable { .. }
+            | C::UnknownVersion { .. }
+            | C::NotFound { .. }
+            | C::Mismatch { .. } => Self::User,
+            C::EncodeManifest { .. } => Self::Internal,
+            C::Io { .. }
+            | C::GivenUp { .. }
+            | C::Fenced { .. }
+            | C::Superseded { .. }
+            | C::MissingBase { .. }
+            | C::DamagedManifest { .. }
+            | C::DamagedFile { .. }
+            | C::AllDamaged { .. } => Self::Infrastructure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stores_refusal_has_the_label_of_its_cause() {
+        let refused = |cause| CheckpointError::Io {
+            action: "write",
+            path: "/state".into(),
+            cause,
+        };
+        for (cause, label) in [
+            (IoCause::Full("no space".into()), FailureLabel::Resources),
+            (IoCause::Denied("read-only".into()), FailureLabel::Infrastructure),
+            (IoCause::Other("no answer".into()), FailureLabel::Infrastructure),
+        ] {
+            let error = TaskError::from(flott_state::StateError::Store(refused(cause)));
+            assert_eq!((error.label(), error.is_retryable()), (label, true), "{error}");
         }
     }
 }

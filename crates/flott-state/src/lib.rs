@@ -36,7 +36,9 @@ pub use capture::TableCapture;
 pub use column::Column;
 pub use data::Stored;
 pub use error::StateError;
-pub use flott_checkpoint::{ColumnDescriptor, ColumnType, InFlightPlace, Redistribute, TableDescriptor};
+pub use flott_checkpoint::{
+    CheckpointError, ColumnDescriptor, ColumnType, InFlightPlace, IoCause, Redistribute, TableDescriptor,
+};
 pub use persist::{
     ConfirmationTicket, EncodedSnapshots, WrittenSnapshots, encode_snapshots, load_beyond, load_operator, load_subtask,
 };

@@ -23,6 +23,8 @@ const PLACES: usize = 100;
 /// How far a subtask is with a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
+    /// It is in a call of user code that does not return, for so many milliseconds.
+    Hung(i64),
     /// All barriers have come; its operators finish what they have begun, or capture their state.
     Draining,
     /// Its state is captured, and is being encoded and written.
@@ -35,11 +37,13 @@ enum Step {
 
 impl Step {
     fn of(subtask: &SubtaskFacts, checkpoint: &CheckpointFacts) -> Self {
-        match checkpoint.id {
-            id if subtask.captured >= id => Self::Writing,
-            id if subtask.aligned >= id => Self::Draining,
-            id if subtask.aligning.0 == id => Self::Aligning(subtask.aligning.1),
-            _ => Self::Waiting,
+        let id = checkpoint.id;
+        match &subtask.hung {
+            _ if subtask.captured >= id => Self::Writing,
+            Some(call) => Self::Hung(call.ms),
+            None if subtask.aligned >= id => Self::Draining,
+            None if subtask.aligning.0 == id => Self::Aligning(subtask.aligning.1),
+            None => Self::Waiting,
         }
     }
 }
@@ -57,10 +61,15 @@ pub(super) fn stuck(facts: &Facts) -> Option<&CheckpointFacts> {
     (age_ms >= STUCK_MS && age_ms >= typical_ms.saturating_mul(TIMES_TYPICAL)).then_some(checkpoint)
 }
 
-/// Who is to blame, all of one step: those that have the barriers and are not done; where nobody has, those furthest upstream.
+/// Who is to blame, all of one step: those that hang; else those that have the barriers and are not done; where nobody has, those furthest upstream.
 fn culprits(facts: &Facts, checkpoint: &CheckpointFacts) -> Vec<(SubtaskId, Step)> {
     let step = |id: &SubtaskId| Some((*id, Step::of(facts.vertices.get(id.0)?.subtasks.get(id.1)?, checkpoint)));
     let missing: Vec<(SubtaskId, Step)> = checkpoint.missing.iter().filter_map(step).collect();
+    let hangs = |(_, step): &&(SubtaskId, Step)| matches!(step, Step::Hung(_));
+    let hung: Vec<(SubtaskId, Step)> = missing.iter().filter(hangs).copied().collect();
+    if !hung.is_empty() {
+        return hung;
+    }
     let has_barriers = |(_, step): &&(SubtaskId, Step)| matches!(step, Step::Writing | Step::Draining);
     let own: Vec<(SubtaskId, Step)> = missing.iter().filter(has_barriers).copied().collect();
     let vertices: BTreeSet<usize> = checkpoint.missing.iter().map(|id| id.0).collect();
@@ -100,6 +109,7 @@ fn told(facts: &Facts, checkpoint: &CheckpointFacts) -> Finding {
 
 fn words(step: Step, now_ms: i64) -> String {
     match step {
+        Step::Hung(ms) => format!("one call of user code has not returned for {} in", duration(ms)),
         Step::Writing => "the asynchronous part, the writing of captured state, is not done in".to_owned(),
         Step::Draining => {
             "all barriers have come and state is not captured yet (operators flush, drain or capture) in".to_owned()
@@ -113,6 +123,7 @@ fn words(step: Step, now_ms: i64) -> String {
 
 fn remedy(step: Step) -> &'static str {
     match step {
+        Step::Hung(_) => "find what this call waits for: barriers pass its operator when it returns",
         Step::Writing => {
             "look at the store of execution.checkpointing.dir and the way to it; increments write less (execution.checkpointing.incremental)"
         }

@@ -4,6 +4,7 @@ use super::Place;
 use crate::coordinator::SubtaskId;
 use crate::events::EventKind;
 use crate::execution::{ExecutionState, Executions};
+use crate::hang::HangSettings;
 use crate::history::{CheckpointHistory, CheckpointRecord, CheckpointStatus, FailedTask};
 use crate::protocol::Peer;
 use crate::rates::Rates;
@@ -108,6 +109,8 @@ pub struct SubtaskFacts {
     pub blocked: f64,
     /// Its operators, in order.
     pub operators: Vec<OperatorFacts>,
+    /// The call of one of them that does not return.
+    pub hung: Option<HungCall>,
     /// The last checkpoint of which it has aligned barriers, and since when.
     pub aligning: (CheckpointId, i64),
     /// The last checkpoint whose barriers have all come.
@@ -129,6 +132,15 @@ pub struct OperatorFacts {
     pub busy: f64,
     /// Share of the time in which it waits for something outside.
     pub blocked: f64,
+}
+
+/// A call of user code that has taken longer than `liveness.task-timeout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HungCall {
+    /// The operator that is in it.
+    pub operator: String,
+    /// How long it has taken, in milliseconds.
+    pub ms: i64,
 }
 
 /// A checkpoint in progress.
@@ -242,6 +254,7 @@ impl Gather<'_> {
             back_pressured: 0.0,
             blocked: 0.0,
             operators: vec![],
+            hung: None,
             aligning: (0, 0),
             aligned: 0,
             captured: 0,
@@ -250,8 +263,20 @@ impl Gather<'_> {
         };
         if let Ok(index) = self.views.binary_search_by_key(&id, |view| view.0) {
             self.measure(&mut facts, &self.views[index], is_sink);
+            if !state.is_terminal() {
+                facts.hung = self.hung(&self.views[index]);
+            }
         }
         facts
+    }
+
+    fn hung(&self, (_, _, metrics): &TaskView) -> Option<HungCall> {
+        let settings = HangSettings::from_options(&self.job.options).unwrap_or_default();
+        let (operator, taken) = metrics.call().filter(|(_, taken)| *taken >= settings.hangs_after)?;
+        Some(HungCall {
+            operator: metrics.operators[operator].0.clone(),
+            ms: taken.as_millis() as i64,
+        })
     }
 
     fn measure(&self, facts: &mut SubtaskFacts, view: &TaskView, is_sink: bool) {
@@ -351,6 +376,8 @@ fn slots(job: &JobHandle, vertices: &[VertexFacts], managers: &[TaskManagerInfo]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure_label::Cause;
+    use crate::job_state::Failure;
     use flott_core::JobId;
     use flott_core::clock::{Clock, SystemClock};
     use flott_runtime::FailureLabel;
@@ -371,11 +398,11 @@ mod tests {
         // The other one failed because its peer did, and later.
         stats.task_failed(task(1), "boom");
         stats.task_failed(task(0), "its input broke off");
-        stats.restarted("boom", 0);
+        stats.restarted(&Failure::of(Cause::EndedEarly, "boom".into()), 0);
         let told = || restarts(&stats, &stats.executions(), SystemClock.now_ms());
         assert_eq!(told().place.as_deref(), Some("Calc (2/2) at tm-1 (host:6121)"));
         assert_eq!((told().recent, told().failure.as_deref()), (1, Some("boom")));
-        stats.failed("the checkpoint's store is gone");
+        stats.failed(&Failure::of(Cause::EndedEarly, "the checkpoint's store is gone".into()));
         assert_eq!(told().place, None, "it is no task's");
     }
 }

@@ -31,8 +31,8 @@ fn is_pressured(vertex: &VertexFacts) -> bool {
 /// What the vertex holds up, if it does.
 fn of_vertex(facts: &Facts, index: usize) -> Option<Finding> {
     let vertex = &facts.vertices[index];
-    if is_pressured(vertex) {
-        // Another one behind it is to blame.
+    if is_pressured(vertex) || vertex.subtasks.iter().any(|subtask| subtask.hung.is_some()) {
+        // Another one behind it is to blame, or what hangs in it, which is told already.
         return None;
     }
     let subtasks = vertex.subtasks.iter().enumerate();
@@ -71,7 +71,7 @@ fn load(subtask: &SubtaskFacts) -> f64 {
 }
 
 /// Who waits for a vertex: those in front of it that are back-pressured, and those in front of these.
-fn victims(facts: &Facts, index: usize) -> Vec<String> {
+pub(super) fn victims(facts: &Facts, index: usize) -> Vec<String> {
     let (mut found, mut open) = (vec![], vec![index]);
     while let Some(at) = open.pop() {
         for input in &facts.vertices[at].inputs {

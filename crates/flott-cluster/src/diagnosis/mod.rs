@@ -11,11 +11,12 @@ mod checkpoints;
 mod event_time;
 mod facts;
 mod flow;
+mod hang;
 mod life;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{CheckpointFacts, Facts, OperatorFacts, RestartFacts, SlotFacts, SubtaskFacts, VertexFacts};
+pub use facts::{CheckpointFacts, Facts, HungCall, OperatorFacts, RestartFacts, SlotFacts, SubtaskFacts, VertexFacts};
 
 use crate::execution::ExecutionState;
 use flott_core::JobStatus;
@@ -42,6 +43,8 @@ pub enum FindingKind {
     WaitingForSlots,
     /// It fails again and again.
     RestartLoop,
+    /// An operator is in a call of user code that does not return.
+    HungCall,
     /// Operators have not opened yet.
     NotOpen,
     /// A sink takes less than is there for it.
@@ -239,6 +242,9 @@ fn flow_of(vertex: &VertexFacts) -> VertexFlow {
 /// What a job waits on: problems before notes, causes before what follows from them.
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings = life::findings(facts);
+    if !facts.status.is_globally_terminal_state() {
+        findings.extend(hang::findings(facts));
+    }
     if facts.status == JobStatus::Running {
         findings.extend(flow::findings(facts));
         findings.extend(checkpoints::findings(facts));

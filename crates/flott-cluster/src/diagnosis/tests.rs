@@ -21,6 +21,7 @@ fn subtask(records_in: f64, idle: f64) -> SubtaskFacts {
         back_pressured: 0.0,
         blocked: 0.0,
         operators: vec![],
+        hung: None,
         aligning: (0, 0),
         aligned: 0,
         captured: 0,
@@ -421,4 +422,45 @@ fn a_source_without_records_is_no_problem() {
     }
     assert_eq!(kinds(&facts), [FindingKind::NoInput]);
     assert!(Diagnosis::of(&facts).healthy);
+}
+
+#[test]
+fn a_call_that_does_not_return_explains_what_waits_behind_it() {
+    let mut facts = healthy();
+    press(&mut facts, 0);
+    let hung = &mut facts.vertices[1].subtasks[1];
+    (hung.idle, hung.records_in) = (0.0, 0.0);
+    hung.hung = Some(HungCall {
+        operator: "Count".into(),
+        ms: 42_000,
+    });
+    facts.checkpoint = Some(CheckpointFacts {
+        id: 7,
+        triggered_ms: NOW_MS - 30_000,
+        timeout_ms: 600_000,
+        typical_ms: None,
+        missing: vec![(0, 0), (1, 0), (1, 1), (2, 1)],
+    });
+    let findings = diagnose(&facts);
+    assert_eq!(
+        kinds(&facts),
+        [FindingKind::HungCall, FindingKind::CheckpointStuck],
+        "{findings:#?}"
+    );
+    assert_eq!(
+        findings[0].summary,
+        "operator Count of subtask 2/2 at TaskManager tm-1 (host:6121) has been in one call of user code for 42.0 s; back-pressured by it: \
+         Source: clicks -> Calc"
+    );
+    assert!(
+        findings[1]
+            .summary
+            .ends_with("one call of user code has not returned for 42.0 s in: Count (2/2) at tm-1 (host:6121)"),
+        "{}",
+        findings[1].summary
+    );
+    assert!(!Diagnosis::of(&facts).healthy);
+    // What it has captured already waits for the store, not for it.
+    facts.vertices[1].subtasks[1].captured = 7;
+    assert!(diagnose(&facts)[1].summary.contains("the asynchronous part"));
 }

@@ -97,8 +97,23 @@ struct Registrar<'a> {
 /// Registers and runs what it is given, with one JobManager after the other, until one of them says that the cluster is over.
 ///
 /// # Errors
-/// If no JobManager took it within its registration timeout, or one refused it for good.
+/// If no JobManager took it within its registration timeout, or one refused it for good; or if a task cannot be ended
+/// ([`TaskManager::fatal_error`]): the process must end then.
 pub async fn run_task_manager(
+    settings: &RpcSettings,
+    identity: &TaskManagerIdentity,
+    manager: &TaskManager,
+    finding: Finding,
+) -> Result<(), ClusterError> {
+    let fatal = manager.fatal_error();
+    tokio::select! {
+        ended = serve_job_managers(settings, identity, manager, finding) => ended,
+        // The connection is closed, and the JobManager counts on it no more.
+        why = fatal => Err(ClusterError::Fatal(why)),
+    }
+}
+
+async fn serve_job_managers(
     settings: &RpcSettings,
     identity: &TaskManagerIdentity,
     manager: &TaskManager,

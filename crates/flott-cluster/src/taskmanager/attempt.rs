@@ -1,10 +1,12 @@
 //! One attempt's share in this process, from its deployment until it is released.
 
+use super::cancellation::Unended;
 use super::preload::Preloaded;
 use super::state::{load_states, write_part};
 use super::{Counters, Inner, Listener, TaskManager};
 use crate::coordinator::SubtaskId;
 use crate::deploy::{Built, JobContext, Share, Wires};
+use crate::hang::HangSettings;
 use crate::protocol::{AttemptId, Deployment, Order, Peer, Report, TaskFailure, run_mode};
 use flott_checkpoint::{CheckpointError, Root, StateWriter};
 use flott_core::CheckpointId;
@@ -32,6 +34,9 @@ struct Common {
     generation: u64,
     attempt: u64,
     progress: Mutex<Progress>,
+    manager: TaskManager,
+    hangs: HangSettings,
+    unended: Unended,
 }
 
 /// Where the attempt is.
@@ -63,6 +68,16 @@ pub(super) async fn run(
         Ok(root) => root,
         Err(error) => return fail(&subtasks_here(&deployment), &listener, &error.into()),
     };
+    let hangs = match HangSettings::from_options(&deployment.plan.options) {
+        Ok(hangs) => hangs,
+        Err(error) => {
+            return fail(
+                &subtasks_here(&deployment),
+                &listener,
+                &TaskError::user(error.to_string()).fatal().into(),
+            );
+        }
+    };
     let (id, here_id) = (deployment.id, deployment.peers[deployment.here].id.clone());
     let peers = deployment.peers.clone();
     let common = Arc::new(Common {
@@ -73,6 +88,9 @@ pub(super) async fn run(
         generation: deployment.id.generation,
         attempt: deployment.id.attempt,
         progress: Mutex::default(),
+        manager: manager.clone(),
+        hangs,
+        unended: Unended::new(counters.clone()),
     });
     let here: Vec<SubtaskId> = subtasks_here(&deployment);
     let mut waiting = vec![];
@@ -108,11 +126,13 @@ pub(super) async fn run(
     let _ = counters.set(built.iter().map(view).collect());
     let mut tasks = HashMap::new();
     for (id, task) in built {
+        common.unended.begins(id);
         match spawn(task, common.hear(id)) {
             Ok(handle) => {
                 tasks.insert(id, handle);
             }
             Err(error) => {
+                common.unended.ends(id);
                 listener(id, Report::Failed(unmade(&error)));
             }
         }
@@ -275,6 +295,8 @@ impl Common {
                 TaskEvent::Drained => Report::Drained,
                 TaskEvent::Stopped => return,
                 TaskEvent::Latency(ms) => Report::Latency(ms),
+                // Of one that was given up nobody waits to hear.
+                TaskEvent::Ended | TaskEvent::Failed(_) if !common.unended.ends(id) => return,
                 TaskEvent::Ended => Report::Ended,
                 TaskEvent::Failed(error) => Report::Failed(TaskFailure::from(&error)),
             };
@@ -282,7 +304,7 @@ impl Common {
         }
     }
 
-    fn obey(&self, tasks: &HashMap<SubtaskId, TaskHandle>, order: Order) {
+    fn obey(self: &Arc<Self>, tasks: &HashMap<SubtaskId, TaskHandle>, order: Order) {
         let command = match order {
             Order::Task(id, command) => return tasks.get(&id).into_iter().for_each(|task| task.send(command.clone())),
             Order::Confirm(checkpoint) => return self.confirm(checkpoint),
@@ -303,8 +325,12 @@ impl Common {
             }
             TaskCommand::Cancel => {
                 let mut progress = self.progress();
-                progress.is_cancelled = true;
                 progress.wanted.clear();
+                if !std::mem::replace(&mut progress.is_cancelled, true) {
+                    let (common, listener) = (self.clone(), self.listener.clone());
+                    let watching = async move { common.unended.watch(&common.hangs, &common.manager, &listener).await };
+                    self.runtime.spawn(watching);
+                }
             }
             _ => {}
         }

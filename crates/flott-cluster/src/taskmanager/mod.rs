@@ -7,6 +7,7 @@
 //! A JobManager and its TaskManagers in one process are the same code, with values in place of messages.
 
 mod attempt;
+mod cancellation;
 mod preload;
 mod state;
 
@@ -25,11 +26,13 @@ use flott_runtime::task::TaskCommand;
 use flott_runtime::{FailureLabel, TaskError};
 use futures::FutureExt;
 use std::collections::HashMap;
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use preload::Preloading;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 /// Hears what subtasks tell. Called from any thread; must not wait.
 pub type Listener = Arc<dyn Fn(SubtaskId, Report) + Send + Sync>;
@@ -48,6 +51,8 @@ struct Inner {
     preloads: Mutex<HashMap<AttemptId, Preloading>>,
     /// Memory of a slot for state that is bounded, if the process has a bound.
     slot_bytes: Option<u64>,
+    /// Why the process must end, for who runs it as a TaskManager's own.
+    fatal: watch::Sender<Option<String>>,
 }
 
 /// An attempt's share that runs here.
@@ -120,7 +125,27 @@ impl TaskManager {
             attempts: Mutex::default(),
             preloads: Mutex::default(),
             slot_bytes,
+            fatal: watch::Sender::new(None),
         }))
+    }
+
+    /// Waits for an error after which the process is of no use: a task that cannot be ended. Who waits says that the process is a
+    /// TaskManager's own, and ends it then.
+    pub fn fatal_error(&self) -> impl Future<Output = String> + use<> {
+        let mut fatal = self.0.fatal.subscribe();
+        async move {
+            let why = fatal.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+            match why {
+                Some(why) => why,
+                // The TaskManager is gone.
+                None => pending().await,
+            }
+        }
+    }
+
+    /// Whether the process is a TaskManager's own, which a fatal error ends.
+    fn is_own_process(&self) -> bool {
+        self.0.fatal.receiver_count() > 0
     }
 
     fn attempts(&self) -> MutexGuard<'_, HashMap<AttemptId, Running>> {

@@ -34,7 +34,7 @@ pub struct Cluster {
 
 pub struct Member {
     manager: TaskManager,
-    running: JoinHandle<String>,
+    pub running: JoinHandle<String>,
 }
 
 impl Drop for Member {

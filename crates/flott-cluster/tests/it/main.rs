@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cluster;
+mod hang;
 mod inquiries;
 mod leaders;
 mod rescaling;

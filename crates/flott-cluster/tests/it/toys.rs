@@ -44,6 +44,10 @@ pub struct World {
     pub batch_ms: AtomicI64,
     /// Whether of 20 numbers 19 are of one key.
     pub is_skewed: AtomicBool,
+    /// The second subtask of the counter does not return from its next batch as long as [`World::keeps`] is set; once.
+    pub hangs_next: AtomicBool,
+    /// Whether it stays in it.
+    pub keeps: AtomicBool,
     /// How long the counter takes for a batch, in milliseconds.
     pub count_ms: AtomicU64,
     /// Whether the second subtask of the counter lets no barrier pass.
@@ -207,6 +211,11 @@ impl Operator for Counter {
         let count_ms = self.world.count_ms.load(Ordering::SeqCst);
         if count_ms > 0 {
             std::thread::sleep(Duration::from_millis(count_ms));
+        }
+        if self.subtask == 1 && self.world.hangs_next.swap(false, Ordering::SeqCst) {
+            while self.world.keeps.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
         let due = self
             .world
