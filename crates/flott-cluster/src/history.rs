@@ -20,6 +20,9 @@ pub const EXCEPTIONS: usize = 16;
 /// Completed checkpoints over which durations and sizes are summed up.
 pub const SUMMARIZED: usize = 1_000;
 
+/// Attempts in a row with one failure from which on a record is to blame.
+const POISONED: usize = 3;
+
 /// Failures of other tasks that are kept beside the one that ended an attempt.
 const CONCURRENT: usize = 16;
 
@@ -330,6 +333,8 @@ pub struct ExceptionRecord {
     pub at_ms: i64,
     /// Whose it is; `None`: not one task's.
     pub task: Option<FailedTask>,
+    /// Attempts in a row that have ended with it, this one included, without a checkpoint between them.
+    pub attempts: usize,
     /// Failures of other tasks while the attempt ended.
     pub concurrent: Vec<ExceptionRecord>,
 }
@@ -342,12 +347,71 @@ pub struct Exceptions {
     pub is_truncated: bool,
     /// Failures of tasks of the attempt that is ending.
     of_attempt: Vec<ExceptionRecord>,
+    repetition: Repetition,
+}
+
+/// One failure that ends attempt after attempt, each of which begins where the one before did.
+#[derive(Debug, Clone, Default)]
+struct Repetition {
+    /// The vertex and the cause, without the subtask.
+    of: Option<(usize, String)>,
+    attempts: usize,
+}
+
+impl Repetition {
+    /// An attempt has ended with this; how many in a row have.
+    fn failed(&mut self, record: &ExceptionRecord) -> usize {
+        let of = record.of_code().map(|(vertex, cause)| (vertex, cause.to_owned()));
+        self.attempts = match of.is_some() && of == self.of {
+            true => self.attempts + 1,
+            false => 1,
+        };
+        self.of = of;
+        self.attempts
+    }
+}
+
+impl ExceptionRecord {
+    /// The vertex whose code fails, and why, without the subtask; none if what is outside has failed.
+    fn of_code(&self) -> Option<(usize, &str)> {
+        use FailureLabel::{Data, Internal, User};
+        let task = self
+            .task
+            .as_ref()
+            .filter(|task| matches!(task.label, Data | User | Internal))?;
+        let cause = self
+            .text
+            .strip_prefix(&task.name)
+            .and_then(|rest| rest.split_once("): "));
+        Some((task.subtask.0, cause.map_or(&self.text, |(_, cause)| cause)))
+    }
+
+    /// Says of a failure that comes back with each attempt that it does, and why that may be; names the operators that have it.
+    pub fn poison(&self) -> Option<String> {
+        let task = self.task.as_ref().filter(|_| self.attempts >= POISONED)?;
+        Some(format!(
+            "{} has failed with the same cause in {} attempts in a row, and no checkpoint was completed between them: each attempt reads the \
+             same records again, and one of them makes it fail each time",
+            task.name, self.attempts
+        ))
+    }
 }
 
 impl Exceptions {
     /// Those that are remembered, newest first.
     pub fn records(&self) -> impl Iterator<Item = &ExceptionRecord> {
         self.records.iter().rev()
+    }
+
+    /// A checkpoint exists: the next attempt begins somewhere else.
+    pub(crate) fn checkpoint_completed(&mut self) {
+        self.repetition = Repetition::default();
+    }
+
+    /// What [`ExceptionRecord::poison`] says of the newest failure, as long as no checkpoint was completed behind it.
+    pub fn poison(&self) -> Option<String> {
+        self.repetition.of.as_ref()?;
+        self.records().next()?.poison()
     }
 
     /// A task failed; whether that is what ended the attempt, [`Self::attempt_failed`] tells.
@@ -358,6 +422,7 @@ impl Exceptions {
                 label: task.label,
                 at_ms: now_ms,
                 task: Some(task),
+                attempts: 1,
                 concurrent: vec![],
             });
         }
@@ -374,10 +439,12 @@ impl Exceptions {
                 label: cause.label,
                 at_ms: now_ms,
                 task: None,
+                attempts: 1,
                 concurrent: vec![],
             },
         };
         record.concurrent = others;
+        record.attempts = self.repetition.failed(&record);
         self.is_truncated |= self.records.len() == EXCEPTIONS;
         push(&mut self.records, EXCEPTIONS, record);
         root.is_some()
@@ -488,5 +555,51 @@ mod tests {
         assert_eq!(exceptions.records().count(), EXCEPTIONS);
         let last = exceptions.records().next().unwrap();
         assert_eq!((&last.task, last.label), (&None, FailureLabel::Resources));
+    }
+
+    #[test]
+    fn a_failure_that_comes_back_without_a_checkpoint_between_is_a_records() {
+        let mut exceptions = Exceptions::default();
+        let fail = |exceptions: &mut Exceptions, subtask: usize, label: FailureLabel, cause: &str| {
+            let task = FailedTask {
+                subtask: (1, subtask),
+                name: "Parse".into(),
+                label,
+                at: None,
+            };
+            let text = format!("Parse ({}/2): parse: {cause}", subtask + 1);
+            exceptions.task_failed(task, &text, 1);
+            let failure = Failure {
+                label,
+                text,
+                retryable: true,
+            };
+            assert!(exceptions.attempt_failed(&failure, 2));
+            exceptions.records().next().map_or(0, |record| record.attempts)
+        };
+        let (user, outside) = (FailureLabel::User, FailureLabel::Infrastructure);
+        // Its split may go to another subtask.
+        assert_eq!(
+            [0, 1].map(|subtask| fail(&mut exceptions, subtask, user, "no number: x")),
+            [1, 2]
+        );
+        assert_eq!(exceptions.poison(), None);
+        assert_eq!(fail(&mut exceptions, 0, user, "no number: x"), 3);
+        let told = exceptions.poison().unwrap();
+        assert!(
+            told.starts_with("Parse has failed with the same cause in 3 attempts in a row"),
+            "{told}"
+        );
+        exceptions.checkpoint_completed();
+        assert_eq!(exceptions.poison(), None, "it has come past it");
+        assert_eq!(
+            exceptions.records().next().unwrap().poison(),
+            Some(told),
+            "it was so then"
+        );
+        assert_eq!(fail(&mut exceptions, 0, user, "no number: x"), 1);
+        assert_eq!(fail(&mut exceptions, 0, user, "no number: y"), 1, "another record");
+        // Nobody's record is to blame for a broker that does not answer.
+        assert_eq!([(); 4].map(|()| fail(&mut exceptions, 0, outside, "no answer")), [1; 4]);
     }
 }

@@ -4,7 +4,8 @@
 //! next: one that is at the same message for longer than the patience hangs, while one with a long line of messages is busy. And the Tokio
 //! runtime itself takes a step each second ([`beat`]): where it does not, no loop is even polled.
 //!
-//! Tasks' threads are not watched: a slow function is the job's matter, and a process that is restarted for it is slower still.
+//! Tasks' threads are not watched here, but told of ([`crate::hang`]): a slow function is the job's matter, and a process that is restarted
+//! for it is slower still.
 
 use flott_core::Options;
 use flott_core::options::OptionError;

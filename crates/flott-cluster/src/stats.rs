@@ -355,6 +355,7 @@ impl JobStats {
         let now_ms = SystemClock.now_ms();
         checkpoints.last_completed_ms = Some(now_ms);
         inner.checkpoint_history.completed(id, bytes, path, now_ms);
+        inner.exceptions.checkpoint_completed();
         inner.tell(EventKind::CheckpointCompleted {
             checkpoint: id,
             bytes,

@@ -32,6 +32,12 @@ pub(crate) async fn history(State(app): State<App>, Path(id): Path<String>, RawQ
     })))
 }
 
+/// The failure, and what is to be said of one that comes back with each attempt.
+fn text(record: &ExceptionRecord) -> String {
+    let poison = record.poison().map(|poison| format!("\n{poison}"));
+    record.text.clone() + &poison.unwrap_or_default()
+}
+
 fn entry(record: &ExceptionRecord) -> Value {
     let at = record.task.as_ref().and_then(|task| task.at.as_ref());
     let name = match &record.task {
@@ -44,7 +50,7 @@ fn entry(record: &ExceptionRecord) -> Value {
         .map(|task| format!("{} - subtask {}", task.name, task.subtask.1 + 1));
     json!({
         "exceptionName": name,
-        "stacktrace": record.text,
+        "stacktrace": text(record),
         "timestamp": record.at_ms,
         "failureLabels": { "TYPE": label_name(record.label) },
         "taskName": task,

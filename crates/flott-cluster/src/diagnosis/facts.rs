@@ -50,6 +50,8 @@ pub struct RestartFacts {
     pub recent: usize,
     /// Why the last attempt, or the job, failed.
     pub failure: Option<String>,
+    /// What is said of it if it comes back with each attempt, from the same checkpoint.
+    pub poison: Option<String>,
     /// The subtask whose failure that is, and where: `Calc (2/4) at tm-1 (host:6121)`; `None` if it is not one task's.
     pub place: Option<String>,
 }
@@ -356,6 +358,7 @@ fn restarts(stats: &JobStats, executions: &Executions, now_ms: i64) -> RestartFa
             .filter(|e| is_restart(&e.kind) && is_recent(e.at_ms))
             .count(),
         failure: stats.failure(),
+        poison: exceptions.poison(),
         place: failed.map(|task| place(task).to_string()),
     }
 }

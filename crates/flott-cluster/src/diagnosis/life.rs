@@ -14,7 +14,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let all = [
         failed(facts),
         slots(facts),
-        restarts(facts),
+        poison(facts).or_else(|| restarts(facts)),
         opening(facts),
         young(facts),
     ];
@@ -61,6 +61,17 @@ fn slots(facts: &Facts) -> Option<Finding> {
         summary,
         vec![],
         "start more TaskManagers, raise taskmanager.numberOfTaskSlots, lower the job's parallelism (parallelism.default, -p), or end another job",
+    ))
+}
+
+fn poison(facts: &Facts) -> Option<Finding> {
+    let (poison, failure) = (facts.restarts.poison.as_ref()?, facts.restarts.failure.as_ref()?);
+    Some(Finding::problem(
+        FindingKind::PoisonedRecord,
+        format!("{poison}; the last failure: {failure}"),
+        vec![],
+        "a restart cannot help: have the function take this record or leave it out, for instance by a filter in front of it; what a format \
+         cannot read it skips where its options allow that (json.ignore-parse-errors, csv.ignore-parse-errors)",
     ))
 }
 

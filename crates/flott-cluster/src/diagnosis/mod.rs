@@ -41,6 +41,8 @@ pub enum FindingKind {
     JobFailed,
     /// Its subtasks wait for slots.
     WaitingForSlots,
+    /// It fails again and again at the same record.
+    PoisonedRecord,
     /// It fails again and again.
     RestartLoop,
     /// An operator is in a call of user code that does not return.

@@ -367,6 +367,7 @@ fn a_restart_loop_tells_the_last_failure_and_its_place() {
         recent: 2,
         failure: Some("boom".into()),
         place: Some("Count (2/2) at tm-1 (host:6121)".into()),
+        ..RestartFacts::default()
     };
     assert_eq!(kinds(&facts), []);
     facts.restarts.recent = 3;
@@ -463,4 +464,24 @@ fn a_call_that_does_not_return_explains_what_waits_behind_it() {
     // What it has captured already waits for the store, not for it.
     facts.vertices[1].subtasks[1].captured = 7;
     assert!(diagnose(&facts)[1].summary.contains("the asynchronous part"));
+}
+
+#[test]
+fn a_record_that_fails_each_attempt_is_told_before_the_loop_of_restarts() {
+    let mut facts = healthy();
+    facts.restarts = RestartFacts {
+        recent: 5,
+        failure: Some("Count (1/2): no number: x".into()),
+        poison: Some("Count has failed with the same cause in 5 attempts".into()),
+        place: None,
+    };
+    let findings = diagnose(&facts);
+    assert_eq!(kinds(&facts), [FindingKind::PoisonedRecord], "{findings:#?}");
+    assert!(
+        findings[0]
+            .summary
+            .ends_with("5 attempts; the last failure: Count (1/2): no number: x")
+    );
+    facts.restarts.poison = None;
+    assert_eq!(kinds(&facts), [FindingKind::RestartLoop]);
 }
