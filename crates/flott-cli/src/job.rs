@@ -6,7 +6,7 @@ use flott_cluster::restart::RestartStrategy;
 use flott_cluster::settings::{CheckpointSettings, ClaimMode};
 use flott_cluster::{JobHandle, JobStatus};
 use flott_core::Options;
-use flott_launch::metrics;
+use flott_launch::{metrics, traces};
 use flott_plan::Plan;
 use flott_runtime::Registry;
 
@@ -42,6 +42,7 @@ impl ClaimArgs {
 pub fn check_options(options: &Options) -> Result<()> {
     let settings = CheckpointSettings::from_options(options)?;
     RestartStrategy::from_options(options, settings.interval_ms.is_some())?;
+    traces::check(options)?;
     Ok(metrics::check(options)?)
 }
 
@@ -70,6 +71,7 @@ mod tests {
         assert!(wrong("restart-strategy.type", "sometimes").contains("fixed-delay"));
         assert!(wrong("restart-strategy", "sometimes").contains("fixed-delay"));
         assert!(wrong("execution.checkpointing.num-retained", "0").contains("at least 1"));
+        assert!(wrong("traces.reporters", "otel").contains("traces.reporter.otel.factory.class"));
         assert!(wrong("metrics.reporter.prom.port", "nine").contains("9249-9260"));
     }
 }

@@ -138,6 +138,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => completions::completions(&args, Cli::command()),
         Command::State(command) => state::state(&command),
     };
+    flott_launch::traces::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

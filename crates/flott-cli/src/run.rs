@@ -12,12 +12,12 @@ use crate::{output, progress, state};
 use anyhow::{Context, Result, anyhow, bail};
 use flott_checkpoint::describe;
 use flott_cluster::settings::CheckpointSettings;
-use flott_cluster::{JobHandle, Restore, Submission, submit};
+use flott_cluster::{JobHandle, Restore, Submission, submit_traced};
 use flott_core::clock::SystemClock;
 use flott_core::{Options, suggest};
 use flott_launch::metrics::{self, Endpoints};
 use flott_launch::signals::StopSignal;
-use flott_launch::stop;
+use flott_launch::{stop, traces};
 use flott_plan::{Node, Plan, Role};
 use flott_runtime::Registry;
 use flott_sql::script::Job;
@@ -99,7 +99,8 @@ pub async fn start(
         restore,
         allow_non_restored_state,
     };
-    Ok(submit(registry.clone(), Arc::new(SystemClock), submission).await?)
+    let reporter = traces::reporter(&submission.plan.options)?;
+    Ok(submit_traced(registry.clone(), Arc::new(SystemClock), submission, reporter).await?)
 }
 
 /// Runs the command.

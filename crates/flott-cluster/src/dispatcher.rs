@@ -15,13 +15,14 @@ use crate::high_availability::jobs::{JobRecord, JobStore, TakenOver};
 use crate::resources::{Slots, TaskManagerInfo, TaskManagerRef};
 use crate::submit::{Accepted, JobHandle, Origin, Submission, accept, launch};
 use crate::timer;
+use crate::traces::SharedTraceReporter;
 use flott_core::clock::SharedClock;
 use flott_core::{JobId, JobStatus, Options};
 use flott_runtime::Registry;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
@@ -32,7 +33,7 @@ const REMEMBERED_SECONDS: i64 = 3_600;
 const OF_SECURITY: &str = "security.";
 
 /// What options of processes begin with: they are no job's business, and a secret must not leave its process.
-const OF_PROCESSES: [&str; 9] = [
+const OF_PROCESSES: [&str; 10] = [
     OF_SECURITY,
     "jobmanager.",
     "taskmanager.",
@@ -40,6 +41,7 @@ const OF_PROCESSES: [&str; 9] = [
     "heartbeat.",
     "high-availability",
     "metrics.reporter",
+    "traces.reporter",
     "slot.",
     "jobstore.",
 ];
@@ -77,6 +79,8 @@ struct Inner {
     started_ms: i64,
     /// Whether another leads.
     is_suspended: AtomicBool,
+    /// Who is told of jobs' checkpoints and recoveries.
+    reporter: OnceLock<SharedTraceReporter>,
 }
 
 struct Job {
@@ -149,7 +153,14 @@ impl Dispatcher {
             reserved: Mutex::default(),
             started_ms,
             is_suspended: AtomicBool::new(false),
+            reporter: OnceLock::new(),
         })))
+    }
+
+    /// Has a reporter told of the checkpoints and recoveries of jobs that come from now on. The first one stays.
+    pub fn traced(self, reporter: SharedTraceReporter) -> Self {
+        self.0.reporter.get_or_init(|| reporter);
+        self
     }
 
     fn jobs_now(&self) -> MutexGuard<'_, BTreeMap<JobId, Job>> {
@@ -247,7 +258,7 @@ impl Dispatcher {
     }
 
     fn launch(&self, accepted: Accepted, record: Option<JobRecord>) -> Result<JobHandle, ClusterError> {
-        let (handle, master) = launch(accepted, self.0.slots.clone(), record)?;
+        let (handle, master) = launch(accepted, self.0.slots.clone(), record, self.0.reporter.get().cloned())?;
         let job = Job {
             handle: handle.clone(),
             master,

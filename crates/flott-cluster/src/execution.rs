@@ -204,6 +204,15 @@ impl Executions {
         self.deploying == 0
     }
 
+    /// How long each subtask took from its deployment until its operators were open, in milliseconds.
+    pub(crate) fn opening_ms(&self) -> Vec<i64> {
+        let opening = |execution: &Execution| {
+            let running_ms = execution.since_ms(ExecutionState::Running)?;
+            execution.duration_ms(ExecutionState::Deploying, running_ms)
+        };
+        self.subtasks.values().filter_map(opening).collect()
+    }
+
     /// A subtask ended as it was told.
     pub(crate) fn ended(&mut self, id: SubtaskId, now_ms: i64) {
         match self.state(id) {

@@ -55,9 +55,10 @@ mod storage;
 mod submit;
 pub mod taskmanager;
 mod timer;
+pub mod traces;
 
 pub use error::ClusterError;
 pub use flott_core::JobStatus;
 pub use restore_check::{RestoreCheck, check_restore};
 pub use stepped::SteppedJob;
-pub use submit::{JobHandle, Restore, Submission, submit};
+pub use submit::{JobHandle, Restore, Submission, submit, submit_traced};

@@ -30,8 +30,8 @@ pub(crate) struct Prepared {
     pub(crate) loaded: RestoredStates,
     /// The folder that it is in; empty if there is none.
     pub(crate) restore_from: String,
-    /// The checkpoint that it is of, and where that lies.
-    pub(crate) restored: Option<(CheckpointId, String)>,
+    /// The checkpoint that it is of, where that lies, and its size in bytes.
+    pub(crate) restored: Option<(CheckpointId, String, u64)>,
     /// Where the tasks run.
     pub(crate) allocation: Allocation,
     /// Splits by source.
@@ -142,12 +142,17 @@ pub(crate) async fn prepare(
         made,
         states,
         loaded,
-        restored: point.as_ref().map(|p| (p.manifest().checkpoint_id, p.path())),
+        restored: point.as_ref().map(restored_of),
         restore_from: point.map_or_else(String::new, |p| storage.address_of(&p)),
         allocation,
         sources: enumerated,
         next_checkpoint: storage.next_checkpoint_id(),
     })
+}
+
+fn restored_of(point: &RestorePoint) -> (CheckpointId, String, u64) {
+    let manifest = point.manifest();
+    (manifest.checkpoint_id, point.path(), manifest.state_bytes())
 }
 
 fn of_connector(name: &str, error: ConnectorError) -> ClusterError {

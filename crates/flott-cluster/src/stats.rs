@@ -11,6 +11,7 @@ use crate::job_state::Failure;
 use crate::placement::Placement;
 use crate::protocol::Peer;
 use crate::resources::TaskManagerInfo;
+use crate::traces::JobTraces;
 use flott_core::clock::{Clock, SystemClock};
 use flott_core::{CheckpointId, JobId, JobStatus};
 use flott_plan::JobGraph;
@@ -115,6 +116,8 @@ struct Inner {
     peers: Vec<(Peer, usize)>,
     /// When each status was last come to.
     status_times: Vec<(JobStatus, i64)>,
+    /// Where there is a reporter.
+    traces: Option<JobTraces>,
 }
 
 impl Inner {
@@ -122,10 +125,17 @@ impl Inner {
         self.events.add(event, SystemClock.now_ms());
     }
 
+    fn trace(&mut self, tell: impl FnOnce(&mut JobTraces)) {
+        if let Some(traces) = &mut self.traces {
+            tell(traces);
+        }
+    }
+
     /// Tells of a checkpoint that was given up, or of the savepoint that it was for.
     fn tell_failed(&mut self, record: &CheckpointRecord) {
         let checkpoint = record.id;
         let failure = shortened(record.failure.as_deref().unwrap_or_default());
+        self.trace(|traces| traces.checkpoint(record));
         self.tell(match record.purpose.is_savepoint() {
             true => EventKind::SavepointFailed { checkpoint, failure },
             false => EventKind::CheckpointFailed { checkpoint, failure },
@@ -223,6 +233,12 @@ impl JobStats {
         }
     }
 
+    /// Has a reporter told of it.
+    pub(crate) fn traced(self, traces: JobTraces) -> Self {
+        self.lock().traces = Some(traces);
+        self
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -318,6 +334,13 @@ impl JobStats {
             let failed = inner.checkpoint_history.attempt_ended(now_ms);
             failed.iter().for_each(|record| inner.tell_failed(record));
         }
+        let ends_attempt = matches!(
+            status,
+            JobStatus::Failing | JobStatus::Restarting | JobStatus::Cancelling
+        );
+        if ends_attempt || status.is_globally_terminal_state() {
+            inner.trace(|traces| traces.attempt_ended(now_ms));
+        }
         if status.is_globally_terminal_state() {
             inner.executions.job_ended(now_ms);
         }
@@ -333,7 +356,9 @@ impl JobStats {
 
     pub(crate) fn acknowledged(&self, id: CheckpointId, subtask: SubtaskId, sizes: PartSizes) {
         let now_ms = SystemClock.now_ms();
-        self.lock().checkpoint_history.acknowledged(id, subtask, sizes, now_ms);
+        let mut inner = self.lock();
+        inner.checkpoint_history.acknowledged(id, subtask, sizes, now_ms);
+        inner.trace(|traces| traces.acknowledged(id, subtask, sizes, now_ms));
     }
 
     /// Notes a completed checkpoint; milliseconds since it was triggered.
@@ -356,6 +381,11 @@ impl JobStats {
         checkpoints.last_completed_ms = Some(now_ms);
         inner.checkpoint_history.completed(id, bytes, path, now_ms);
         inner.exceptions.checkpoint_completed();
+        if inner.traces.is_some()
+            && let Some(record) = inner.checkpoint_history.record(id).cloned()
+        {
+            inner.trace(|traces| traces.checkpoint(&record));
+        }
         inner.tell(EventKind::CheckpointCompleted {
             checkpoint: id,
             bytes,
@@ -476,21 +506,24 @@ impl JobStats {
     /// An attempt of these subtasks asks for slots.
     pub(crate) fn slots_requested(&self, attempt: u64, slots: usize, subtasks: Vec<SubtaskId>) {
         let mut inner = self.lock();
-        inner.executions.scheduled(attempt, subtasks, SystemClock.now_ms());
+        let now_ms = SystemClock.now_ms();
+        inner.executions.scheduled(attempt, subtasks, now_ms);
+        inner.trace(|traces| traces.initializing(now_ms));
         inner.tell(EventKind::SlotsRequested { attempt, slots });
     }
 
-    /// The attempt's tasks go to these TaskManagers, with the state of this checkpoint; `left` are there.
+    /// The attempt's tasks go to these TaskManagers, with the state of this checkpoint, which lies there and is of so many bytes; `left` are there.
     pub(crate) fn deployed(
         &self,
-        restored: Option<(CheckpointId, String)>,
+        restored: Option<(CheckpointId, String, u64)>,
         placement: &Placement,
         peers: &[Peer],
         left: &[TaskManagerInfo],
     ) {
         let mut inner = self.lock();
         inner.tell_missing(left);
-        if let Some((checkpoint, path)) = restored {
+        if let Some((checkpoint, path, bytes)) = restored {
+            inner.trace(|traces| traces.restored(checkpoint, bytes));
             inner.tell(EventKind::Restored { checkpoint, path });
         }
         let count = |index: usize| placement.subtasks_at(index).len();
@@ -530,7 +563,10 @@ impl JobStats {
 
     pub(crate) fn task_running(&self, subtask: SubtaskId) {
         let mut inner = self.lock();
-        if inner.executions.running(subtask, SystemClock.now_ms()) {
+        let now_ms = SystemClock.now_ms();
+        if inner.executions.running(subtask, now_ms) {
+            let durations_ms = inner.executions.opening_ms();
+            inner.trace(|traces| traces.initialized(&durations_ms, now_ms));
             let attempt = inner.executions.attempt;
             inner.tell(EventKind::TasksRunning { attempt });
         }
@@ -661,7 +697,7 @@ mod tests {
             data_address: format!("{id}:1"),
         });
         stats.slots_requested(1, 3, vec![(0, 0), (0, 1), (0, 2)]);
-        stats.deployed(Some((7, "/chk-7".into())), &vec![vec![0, 1, 1]].into(), &peers, &[]);
+        stats.deployed(Some((7, "/chk-7".into(), 65)), &vec![vec![0, 1, 1]].into(), &peers, &[]);
         stats.splits_assigned("Source: s", [((0, 0), 1), ((0, 1), 2), ((0, 2), 1)]);
         stats.task_ended((0, 1));
         let lost = [(0, 1), (0, 2)].map(|id| (id, "Source: s".to_owned()));

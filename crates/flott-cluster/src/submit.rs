@@ -16,6 +16,7 @@ use crate::settings::CheckpointSettings;
 use crate::stats::JobStats;
 use crate::storage::{RestorePoint, Storage};
 use crate::taskmanager::TaskManager;
+use crate::traces::{JobTraces, SharedTraceReporter, SpanDetailLevel};
 use flott_checkpoint::{ClusterEpoch, OperatorManifest};
 use flott_core::clock::SharedClock;
 use flott_core::{CheckpointId, JobId, JobStatus, Options};
@@ -271,6 +272,7 @@ pub(crate) async fn accept(
     RestartStrategy::from_options(&options, settings.interval_ms.is_some())?;
     BackendSettings::from_options(&options).map_err(TaskError::from)?;
     HangSettings::from_options(&options)?;
+    SpanDetailLevel::from_options(&options)?;
     let chaining = options.boolean("pipeline.operator-chaining.enabled")?.unwrap_or(true);
     let scheduling = SchedulerSettings::from_options(&options)?;
     let job_id = match &origin {
@@ -389,26 +391,27 @@ pub async fn submit(
     clock: SharedClock,
     submission: Submission,
 ) -> Result<JobHandle, ClusterError> {
-    let manager = TaskManager::new(registry.clone(), clock.clone(), None);
-    submit_to(Arc::new(WithinProcess::new(manager)), registry, clock, submission).await
+    submit_traced(registry, clock, submission, None).await
 }
 
-/// Starts a job on these slots. Returns when it is accepted.
+/// The same, and tells a reporter of its checkpoints and recoveries.
 ///
 /// # Errors
 /// As [`submit`].
-async fn submit_to(
-    slots: Arc<dyn Slots>,
+pub async fn submit_traced(
     registry: Arc<Registry>,
     clock: SharedClock,
     submission: Submission,
+    reporter: Option<SharedTraceReporter>,
 ) -> Result<JobHandle, ClusterError> {
+    let manager = TaskManager::new(registry.clone(), clock.clone(), None);
+    let slots = Arc::new(WithinProcess::new(manager));
     let accepted = accept(&*slots, registry, clock, submission, Origin::Submitted, None).await?;
-    Ok(launch(accepted, slots, None)?.0)
+    Ok(launch(accepted, slots, None, reporter)?.0)
 }
 
 /// Runs a job that was accepted; `record` notes its end for other leaders. The second of the answer ends it without a trace when it is
-/// aborted.
+/// aborted; `reporter` is told of its checkpoints and recoveries.
 ///
 /// # Errors
 /// If its restart strategy is wrong.
@@ -416,6 +419,7 @@ pub(crate) fn launch(
     accepted: Accepted,
     slots: Arc<dyn Slots>,
     record: Option<JobRecord>,
+    reporter: Option<SharedTraceReporter>,
 ) -> Result<(JobHandle, AbortHandle), ClusterError> {
     let Accepted {
         ctx,
@@ -446,7 +450,14 @@ pub(crate) fn launch(
     let (graph_sender, graph) = watch::channel(ctx.graph.clone());
     let (requirements_sender, requirements) = watch::channel(Arc::new(requirements));
     let (sender, inbox) = unbounded_channel();
-    let stats = Arc::new(JobStats::new(ctx.job_id, &ctx.plan.name));
+    let stats = JobStats::new(ctx.job_id, &ctx.plan.name);
+    let stats = Arc::new(match reporter {
+        Some(reporter) => {
+            let level = SpanDetailLevel::from_options(&ctx.options)?;
+            stats.traced(JobTraces::new(reporter, level, ctx.job_id, &ctx.plan, &ctx.graph))
+        }
+        None => stats,
+    });
     let handle = JobHandle {
         job_id: ctx.job_id,
         name: ctx.plan.name.clone(),

@@ -56,6 +56,9 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+    /// The system gives no thread for traces.
+    #[error("traces cannot be sent: {0}")]
+    Traces(#[source] std::io::Error),
     /// The system does not tell of signals.
     #[error("signals cannot be listened for: {0}")]
     Signals(#[source] std::io::Error),

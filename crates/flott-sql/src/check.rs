@@ -130,6 +130,7 @@ const KNOWN: &[&str] = &[
 /// Families of options that are taken as they are.
 const KNOWN_PREFIXES: &[&str] = &[
     "metrics.",
+    "traces.",
     "s3.",
     "fs.",
     "env.",

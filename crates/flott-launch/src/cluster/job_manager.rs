@@ -6,12 +6,14 @@ use crate::error::LaunchError;
 use crate::metrics;
 use crate::signals::StopSignal;
 use crate::stop::say;
+use crate::traces;
 use flott_cluster::dispatcher::{Application, ApplicationEnd, Dispatcher};
 use flott_cluster::high_availability::jobs::JobStore;
 use flott_cluster::high_availability::{Candidate, HighAvailability};
 use flott_cluster::memory::{self, MemoryLimit};
 use flott_cluster::rpc::{JobManagerPort, RpcSettings, is_loopback, port};
 use flott_cluster::slot_pool::SlotPool;
+use flott_cluster::traces::SharedTraceReporter;
 use flott_cluster::{ClusterError, JobHandle, liveness, report};
 use flott_core::Options;
 use flott_core::clock::SystemClock;
@@ -105,6 +107,7 @@ async fn run(
     start_log(&options)?;
     let mut signals = StopSignal::new()?;
     liveness::begin(&options)?;
+    let reporter = traces::reporter(&options)?;
     let mut settings = RpcSettings::from_options(&options)?;
     let availability = HighAvailability::from_options(&options, &settings).await?;
     if availability.is_some()
@@ -151,6 +154,7 @@ async fn run(
         role,
         alone,
         end: OnceLock::new(),
+        reporter,
     };
     let (over, is_over) = oneshot::channel::<()>();
     let stopped = async move {
@@ -203,6 +207,8 @@ struct JobManager {
     alone: Option<Alone>,
     /// How its one job has ended.
     end: OnceLock<ApplicationEnd>,
+    /// Who is told of checkpoints and recoveries.
+    reporter: Option<SharedTraceReporter>,
 }
 
 impl JobManager {
@@ -268,6 +274,10 @@ impl JobManager {
         let dispatcher = match &self.alone {
             None => Dispatcher::new(options, registry, clock, slots, store)?,
             Some(alone) => Dispatcher::of_application(options, registry, clock, slots, store, alone.application.job)?,
+        };
+        let dispatcher = match &self.reporter {
+            Some(reporter) => dispatcher.traced(reporter.clone()),
+            None => dispatcher,
         };
         let server = self.rpc.serve(epoch, pool.clone());
         let began = Instant::now();

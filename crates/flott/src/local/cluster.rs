@@ -17,6 +17,7 @@ use flott_datastream::{AfterSavepoint, ExecuteError, JobClient, JobExecutionResu
 use flott_launch::LaunchError;
 use flott_launch::cluster::{self, application_job, application_result, run_application};
 use flott_launch::stop::say;
+use flott_launch::traces;
 use flott_plan::Plan;
 use flott_runtime::Registry;
 use std::convert::Infallible;
@@ -75,6 +76,8 @@ pub(super) fn start_job(
     runtime.spawn(async move {
         let seen = move |handle: &JobHandle| drop(shown.send_replace(Stage::Runs(handle.clone())));
         let ended = run_application(options, Arc::new(registry), application, seen).await;
+        // The process may end next.
+        traces::flush();
         if let Err(error @ LaunchError::Interrupted { .. }) = &ended {
             say(format_args!("error: {error}"));
             // The program would go on with what only a finished job allows.

@@ -4,13 +4,14 @@
 //! nobody is told of their end: the program would go on with what only a finished job allows.
 
 use crate::local::job::{JobHost, LocalJob};
-use flott_cluster::{JobHandle, JobStatus, Submission, submit};
+use flott_cluster::{JobHandle, JobStatus, Submission, submit_traced};
 use flott_core::clock::SystemClock;
 use flott_datastream::{ExecuteError, JobClient};
 use flott_launch::LaunchError;
 use flott_launch::metrics::Endpoints;
 use flott_launch::signals::StopSignal;
 use flott_launch::stop::{say, stop_all_or_end};
+use flott_launch::traces;
 use flott_runtime::Registry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,7 +88,9 @@ impl Process {
                 std::process::exit(WITHOUT_A_JOB);
             }
             let stopped = stop_all_or_end(&jobs, savepoint_dir.as_deref(), &mut signals).await;
-            std::process::exit(tell(&jobs, stopped));
+            let code = tell(&jobs, stopped);
+            traces::flush();
+            std::process::exit(code);
         });
         self.runtime.spawn(async move {
             // It comes back only by a panic; nobody else would hear the next signal.
@@ -126,7 +129,8 @@ impl Process {
             .try_ports(&submission.plan.options)
             .await
             .map_err(unserved)?;
-        let submitted = submit(registry, Arc::new(SystemClock), submission).await;
+        let reporter = traces::reporter(&submission.plan.options).map_err(unserved)?;
+        let submitted = submit_traced(registry, Arc::new(SystemClock), submission, reporter).await;
         let job = submitted.map_err(|e| ExecuteError::Job(e.to_string()))?;
         self.running().push(job.clone());
         if self.is_ending.load(Ordering::SeqCst) {
@@ -164,6 +168,8 @@ impl JobHost for Process {
             // Who listens ends the process.
             std::thread::park();
         }
+        // The program may end next.
+        traces::flush();
     }
 }
 

@@ -22,6 +22,7 @@ mod state;
 mod table_plans;
 #[cfg(feature = "sql")]
 mod tables;
+mod traces;
 mod windows;
 mod wrong;
 
