@@ -20,8 +20,11 @@ use std::sync::Arc;
 /// Flink's scope of the spans here.
 const SCOPE: &str = "org.apache.flink.runtime.checkpoint.CheckpointStatsTracker";
 
-/// What of each part of a checkpoint is told, under Flink's names.
-const METRICS: [(&str, fn(&PartSizes) -> u64); 4] = [
+/// A number of a part of a checkpoint, by Flink's name.
+type Metric = (&'static str, fn(&PartSizes) -> u64);
+
+/// What of each part of a checkpoint is told.
+const METRICS: [Metric; 4] = [
     ("StateSizeBytes", |sizes| sizes.state_bytes),
     ("CheckpointedSizeBytes", |sizes| sizes.state_bytes),
     ("ProcessedDataBytes", |sizes| sizes.processed_bytes),
