@@ -6,9 +6,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// When the call began that an operator is in, in microseconds since this process first asked, plus 1; 0: it is in none.
+/// When the call began that an operator is in, in microseconds since this process first asked, plus 1; 0: it is in none. With [`TOLD`]: how
+/// long it had taken, in microseconds, when another process told of it.
 #[derive(Debug, Default)]
 pub struct CallClock(AtomicU64);
+
+/// Marks a duration: between two tellings nobody knows whether the call lasts.
+const TOLD: u64 = 1 << 63;
 
 /// A call; it ends when this is dropped.
 #[derive(Debug)]
@@ -35,17 +39,15 @@ impl CallClock {
     pub fn elapsed(&self) -> Option<Duration> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
+            told if told & TOLD != 0 => Some(Duration::from_micros(told ^ TOLD)),
             since => Some(Duration::from_micros(micros(Instant::now()).saturating_sub(since))),
         }
     }
 
     /// Shows a call in another process, which had taken so long when it was told of.
     pub(crate) fn show(&self, elapsed: Option<Duration>) {
-        let since = |elapsed: Duration| {
-            let elapsed = elapsed.as_micros() as u64;
-            micros(Instant::now()).saturating_sub(elapsed).max(1)
-        };
-        self.0.store(elapsed.map_or(0, since), Ordering::Relaxed);
+        let told = |elapsed: Duration| elapsed.as_micros() as u64 | TOLD;
+        self.0.store(elapsed.map_or(0, told), Ordering::Relaxed);
     }
 }
 
@@ -72,5 +74,8 @@ mod tests {
         assert!(clock.elapsed().is_some_and(|taken| taken >= Duration::from_millis(1)));
         drop(call);
         assert_eq!(clock.elapsed(), None);
+        let told = Some(Duration::from_secs(12));
+        clock.show(told);
+        assert_eq!(clock.elapsed(), told);
     }
 }

@@ -163,7 +163,6 @@ impl Chain {
         }));
         // It is among the others before it is open: what fails on half the way is closed, too.
         if let Some(link) = self.links.last_mut() {
-            let _inside = link.metrics.call.begin(Instant::now());
             link.operator.open(&mut ctx).map_err(|e| e.at(&link.name))?;
         }
         drop(ctx.restored.take());

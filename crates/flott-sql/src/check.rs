@@ -42,6 +42,7 @@ const KNOWN: &[&str] = &[
     "pipeline.auto-watermark-interval",
     "pipeline.jars",
     "execution.runtime-mode",
+    "liveness.task-timeout",
     "execution.buffer-timeout.interval",
     "execution.batch-rows",
     "execution.exchange.encoded",

@@ -14,13 +14,16 @@ use crate::trial::rows_of_files;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 /// Rows of the job: some ten seconds of them.
 const ROWS: i64 = 6_000;
 
 /// The machine has one set of networks, for one test at a time.
 static NETWORKS: Mutex<()> = Mutex::new(());
+
+/// Whether names of networks are this process's alone.
+static MOUNTED: Once = Once::new();
 
 #[track_caller]
 fn run(command: &str) {
@@ -117,7 +120,7 @@ impl Networks {
             "these are the machine's own networks: run these tests under `unshare --map-root-user --mount --net`"
         );
         // What is mounted there is this process's and its children's alone.
-        run("mountpoint -q /run/netns || mount -t tmpfs tmpfs /run");
+        MOUNTED.call_once(|| run("mount -t tmpfs tmpfs /run"));
         take_down();
         run("for n in jm one two; do ip netns add $n; ip -n $n link set lo up; done");
         CONTROL.into_iter().chain([DATA]).for_each(Line::lay);

@@ -65,6 +65,10 @@ fn slots(facts: &Facts) -> Option<Finding> {
 }
 
 fn poison(facts: &Facts) -> Option<Finding> {
+    // What was long ago, or is over, is no advice for now.
+    if facts.restarts.recent == 0 || facts.status.is_globally_terminal_state() {
+        return None;
+    }
     let (poison, failure) = (facts.restarts.poison.as_ref()?, facts.restarts.failure.as_ref()?);
     Some(Finding::problem(
         FindingKind::PoisonedRecord,

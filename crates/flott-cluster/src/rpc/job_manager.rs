@@ -292,6 +292,7 @@ async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) ->
                     .for_each(|(attempt, readings)| gateway.report(attempt, Heard::Counted(readings)));
             }
             FromTaskManager::Answered(number, answer) => gateway.inquiries.answered(number, answer),
+            FromTaskManager::Leaving(why) => return why,
             FromTaskManager::Register(_) => return "it registered twice".to_owned(),
         }
     }

@@ -52,6 +52,8 @@ pub(super) enum FromTaskManager {
     },
     /// To the question of this number.
     Answered(u64, Answered),
+    /// Its process ends itself; why.
+    Leaving(String),
 }
 
 /// From a JobManager.

@@ -27,6 +27,9 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Why a TaskManager cannot do its work while no JobManager knows of it.
 pub const UNREGISTERED: &str = "it is not registered with a JobManager";
 
+/// How long a TaskManager that must end waits until its JobManager has heard of it.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// How long tasks run without a JobManager that leads them, under high availability.
 const LEADERLESS: Duration = Duration::from_secs(60);
 
@@ -80,6 +83,8 @@ enum Parting {
     Lost(String),
     /// Its cluster has done what it was there for.
     ShutDown,
+    /// This process must end; why.
+    Fatal(String),
 }
 
 /// A TaskManager on its way through JobManagers.
@@ -106,10 +111,15 @@ pub async fn run_task_manager(
     finding: Finding,
 ) -> Result<(), ClusterError> {
     let fatal = manager.fatal_error();
+    let unheard = async {
+        let why = fatal.await;
+        tokio::time::sleep(FAREWELL).await;
+        why
+    };
     tokio::select! {
         ended = serve_job_managers(settings, identity, manager, finding) => ended,
-        // The connection is closed, and the JobManager counts on it no more.
-        why = fatal => Err(ClusterError::Fatal(why)),
+        // There was no JobManager that could be told.
+        why = unheard => Err(ClusterError::Fatal(why)),
     }
 }
 
@@ -143,6 +153,7 @@ async fn serve_job_managers(
                         tracing::warn!(job_manager = registrar.place, "the JobManager is lost: {why}");
                         (why, true)
                     }
+                    Parting::Fatal(why) => return Err(ClusterError::Fatal(why)),
                 }
             }
             Err(error @ ClusterError::Refused(_)) => return Err(error),
@@ -256,14 +267,25 @@ impl Registrar<'_> {
         };
         let writing = messages::write_all(writer, reports, self.settings.heartbeat_interval, heartbeat);
         let is_heard = AtomicBool::new(true);
-        let obeying = self.obey(&mut reader, outbox, &is_heard);
-        tokio::pin!(obeying);
-        tokio::select! {
-            parting = &mut obeying => parting,
-            newer = self.overtaken(&is_heard) => Parting::Lost(format!("epoch {newer} leads")),
+        let obeying = self.obey(&mut reader, outbox.clone(), &is_heard);
+        tokio::pin!(obeying, writing);
+        let why = tokio::select! {
+            parting = &mut obeying => return parting,
+            newer = self.overtaken(&is_heard) => return Parting::Lost(format!("epoch {newer} leads")),
             // Where nothing can be written nothing is heard any more either, which tells more.
-            () = writing => obeying.await,
-        }
+            () = &mut writing => return obeying.await,
+            why = self.manager.fatal_error() => why,
+        };
+        // Behind the reports of what fails, so that no slot here is given to anybody in between.
+        let _ = outbox.send(FromTaskManager::Leaving(why.clone()));
+        let is_heard = async {
+            tokio::select! {
+                _ = &mut obeying => {}
+                () = &mut writing => {}
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, is_heard).await;
+        Parting::Fatal(why)
     }
 
     async fn obey(

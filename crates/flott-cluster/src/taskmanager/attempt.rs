@@ -289,7 +289,10 @@ impl Common {
         let common = self.clone();
         move |event| {
             let report = match event {
-                TaskEvent::Running => Report::Running,
+                TaskEvent::Running => {
+                    common.unended.runs(id);
+                    Report::Running
+                }
                 TaskEvent::Snapshot { barrier, captured } => return common.store(id, barrier, *captured),
                 TaskEvent::ReportedWatermark(reached) => Report::ReportedWatermark(reached),
                 TaskEvent::Drained => Report::Drained,

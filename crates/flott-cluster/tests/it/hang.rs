@@ -13,9 +13,9 @@ use flott_runtime::FailureLabel;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-const PATIENCE: (&str, &str) = ("liveness.task-timeout", "200 ms");
-const CANCELLATION: (&str, &str) = ("task.cancellation.timeout", "300 ms");
-const NAGGING: (&str, &str) = ("task.cancellation.interval", "100 ms");
+const PATIENCE: (&str, &str) = ("liveness.task-timeout", "1 s");
+const CANCELLATION: (&str, &str) = ("task.cancellation.timeout", "2 s");
+const NAGGING: (&str, &str) = ("task.cancellation.interval", "500 ms");
 
 /// A world of endless numbers, in which the second counter hangs at once.
 fn hanging() -> Released {
@@ -113,7 +113,7 @@ async fn a_task_manager_whose_task_does_not_end_ends_itself_and_the_job_goes_on(
     job.fail_task("Counter", 0).await.unwrap();
     let fatal = (&mut cluster.managers[0].running).await.unwrap();
     assert!(
-        fatal.contains("Task did not exit gracefully within 0.3 + seconds"),
+        fatal.contains("Task did not exit gracefully within 2 + seconds"),
         "{fatal}"
     );
     assert!(

@@ -106,8 +106,11 @@ pub fn check(options: &Options) -> Result<(), LaunchError> {
 /// Waits until all spans that were reported before are sent or given up, two seconds at most, and not again for the same ones.
 pub fn flush() {
     let until = Instant::now() + LAST_SPANS;
-    let exporters = EXPORTERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let exporters: Vec<Arc<Exporter>> = exporters.values().cloned().collect();
+    // Jobs that start meanwhile look for theirs.
+    let exporters: Vec<Arc<Exporter>> = {
+        let all = EXPORTERS.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().cloned().collect()
+    };
     exporters.iter().for_each(|exporter| exporter.flush(until));
 }
 
