@@ -38,7 +38,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a SQL script until its jobs end or are stopped: here, or with -m at a JobManager.
+    /// Run a SQL script or a program until its jobs end or are stopped: here, or with -m at a JobManager.
     Run(run::RunArgs),
     /// Run a JobManager, which takes jobs by REST and gives them to TaskManagers.
     Jobmanager(cluster::ProcessArgs),
@@ -114,8 +114,7 @@ fn main() -> ExitCode {
         flott_launch::logging::init();
     }
     let result = match cli.command {
-        Command::Run(args) if args.jobmanager.is_some() => remote::run(&args),
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run(&args),
         Command::Jobmanager(args) => cluster::job_manager(&args),
         Command::StandaloneJob(args) => cluster::standalone_job(&args),
         Command::Taskmanager(args) => cluster::task_manager(&args),
@@ -145,5 +144,14 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `flott run`
+fn run(args: &run::RunArgs) -> anyhow::Result<()> {
+    match (args.program()?, args.jobmanager.is_some()) {
+        (Some(program), _) => remote::run_program(args, program),
+        (None, true) => remote::run(args),
+        (None, false) => run::run(args),
     }
 }

@@ -21,8 +21,10 @@ use flott_launch::{stop, traces};
 use flott_plan::{Node, Plan, Role};
 use flott_runtime::Registry;
 use flott_sql::script::Job;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -72,6 +74,46 @@ pub struct RunArgs {
     /// Do not print the start and the end of jobs.
     #[arg(short, long)]
     pub quiet: bool,
+    /// Where FILE is a program of Flott: its own arguments.
+    #[arg(last = true, value_name = "ARGS")]
+    pub arguments: Vec<String>,
+}
+
+impl RunArgs {
+    /// The program that is to be run; none: a script is.
+    ///
+    /// # Errors
+    /// If the arguments are those of the other.
+    pub fn program(&self) -> Result<Option<&Path>> {
+        let file = self.script.file.as_deref().filter(|file| is_executable(file));
+        let is_wrong = match file {
+            None => (!self.arguments.is_empty())
+                .then_some("ARGS behind '--' are those of a program, and a script has --var NAME=VALUE"),
+            Some(_) if !self.script.variables.is_empty() => {
+                Some("--var is for scripts, and a program has its own arguments, behind '--'")
+            }
+            Some(_) if self.metrics => {
+                Some("--metrics is for scripts; a program serves its metrics by metrics.reporter.* options")
+            }
+            Some(_) if self.allow_dropped_columns => Some("--allow-dropped-columns is for scripts"),
+            Some(_) => None,
+        };
+        match is_wrong {
+            Some(why) => bail!("{why}"),
+            None => Ok(file),
+        }
+    }
+}
+
+/// Whether a file is an executable of Linux.
+fn is_executable(file: &Path) -> bool {
+    // What is looked at in a pipe is gone for who reads it.
+    if !file.is_file() {
+        return false;
+    }
+    let mut head = [0; 4];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == *b"\x7fELF"
 }
 
 /// The runtime of everything asynchronous; rows are worked on by threads of their own.

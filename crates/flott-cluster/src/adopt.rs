@@ -11,11 +11,11 @@ use crate::coordinator::CheckpointKind;
 use crate::deploy::{JobContext, JobSource};
 use crate::job_master::{JobMaster, Message};
 use crate::job_state::{Event, Failure};
+use crate::program::Enumerating;
 use crate::protocol::{Order, Report};
 use crate::resources::{Adopted, Heard};
 use crate::storage::{RestorePoint, Storage};
 use flott_plan::NodeId;
-use flott_runtime::SplitEnumerator;
 use flott_runtime::TaskError;
 use flott_runtime::connector::ConnectorError;
 use flott_runtime::task::TaskCommand;
@@ -81,9 +81,9 @@ impl JobMaster {
         }
     }
 
-    fn discover_adopted(&mut self, attempt: u64, node: NodeId, enumerator: Box<dyn SplitEnumerator>) {
+    fn discover_adopted(&mut self, attempt: u64, node: NodeId, enumerator: Enumerating) {
         self.enumerator_states.insert(node, enumerator.snapshot());
-        if let Some(interval) = enumerator.discovery_interval() {
+        if let Some(interval) = enumerator.interval() {
             self.keep_discovering(attempt, node, enumerator, interval);
         }
     }

@@ -39,6 +39,9 @@ pub(crate) async fn allocate(
     loop {
         let wanted = requirements.borrow_and_update().clone();
         let patience = patience(slots, settings, &wanted);
+        if let Some(why) = slots.trouble(ctx.job_id) {
+            return Err(ClusterError::Resources(why));
+        }
         let next_look = match wanted.fit(&ctx.graph, slots.available(ctx.job_id)) {
             Some(parallelism) => {
                 let settled = *enough_since.get_or_insert_with(timer::now) + settle;
@@ -60,6 +63,7 @@ pub(crate) async fn allocate(
                 }
                 // Who waits holds nothing: two jobs might each wait for what the other has.
                 drop(had.take());
+                slots.let_idle_go(ctx.job_id);
                 let waits_for = wanted.least_slots(&ctx.graph);
                 if let Some(patience) = patience.filter(|patience| timer::now() - started >= *patience) {
                     return Err(too_few(waits_for, patience, slots, wanted.is_rigid()));
@@ -230,6 +234,7 @@ mod tests {
             registry: Arc::new(Registry::new()),
             clock: Arc::new(SystemClock),
             generation: 1,
+            program: None,
         };
         (ctx, watch::Sender::new(Arc::new(requirements)))
     }

@@ -1,10 +1,11 @@
 //! From a plan to the tasks of one attempt in one TaskManager: operators made by the registry, channels between subtasks, state to restore.
 
+use crate::program::{Coordinator, Enumerating, ProgramSource};
 use flott_checkpoint::OperatorManifest;
 use flott_core::clock::SharedClock;
 use flott_core::{Field, JobId, Options};
 use flott_plan::{JobGraph, Node, NodeId, Partitioning, Plan, Role, VertexEdge, VertexId};
-use flott_runtime::connector::WatermarkSpec;
+use flott_runtime::connector::{ConnectorError, WatermarkSpec};
 use flott_runtime::context::{OperatorContext, TaskInfo};
 use flott_runtime::exchange::in_flight::NewReader;
 use flott_runtime::exchange::network::WINDOW_BYTES;
@@ -13,11 +14,11 @@ use flott_runtime::exchange::{
     encoded_channel, incoming_channel, outgoing_channel,
 };
 use flott_runtime::metrics::TaskMetrics;
-use flott_runtime::registry::FactoryContext;
+use flott_runtime::registry::{FactoryContext, watermark_of};
 use flott_runtime::sink::SinkOperator;
 use flott_runtime::source::EmitPolicy;
 use flott_runtime::task::{Head, SourceHead, TaskDeployment};
-use flott_runtime::{Batching, Operator, Registry, Source, TaskError, Waker};
+use flott_runtime::{Batching, FailureLabel, Operator, Registry, Source, TaskError, Waker};
 use flott_state::{BackendSettings, RestoredInFlight, RestoredState, StateBackend};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -47,13 +48,37 @@ pub struct JobContext {
     pub clock: SharedClock,
     /// Leadership of this JobManager.
     pub generation: u64,
+    /// Who is asked for the ends of the job, which exist only in processes of its program; none: they are made here.
+    pub(crate) program: Option<Arc<Coordinator>>,
+}
+
+/// Where a source of a job is.
+#[derive(Clone)]
+pub enum SourceEnd {
+    /// In this process.
+    Here(Arc<dyn Source>),
+    /// In processes of the job's program.
+    Program(ProgramSource),
+}
+
+impl SourceEnd {
+    /// Its enumerator; `restored`: what that has said of itself, if the job is restored.
+    ///
+    /// # Errors
+    /// If the settings are wrong.
+    pub(crate) fn enumerator(&self, restored: Option<&[u8]>) -> Result<Enumerating, ConnectorError> {
+        match self {
+            Self::Here(source) => source.enumerator(restored).map(Enumerating::Here),
+            Self::Program(source) => Ok(Enumerating::Program(source.enumerator(restored))),
+        }
+    }
 }
 
 /// A source of the job, made once and shared by all attempts and subtasks.
 #[derive(Clone)]
 pub struct JobSource {
     /// Makes enumerators and readers.
-    pub source: Arc<dyn Source>,
+    pub source: SourceEnd,
     /// The watermark that its table asks for.
     pub watermark: Option<WatermarkSpec>,
 }
@@ -181,8 +206,16 @@ impl JobContext {
     pub fn sources(&self) -> Result<HashMap<NodeId, JobSource>, TaskError> {
         let nodes = self.plan.nodes.iter().filter(|node| node.role == Role::Source);
         let source = |node: &Node| {
+            if let Some(coordinator) = &self.program {
+                let source = ProgramSource::new(coordinator.clone(), node, self.options.clone());
+                let source = JobSource {
+                    source: SourceEnd::Program(source),
+                    watermark: watermark_of(node)?,
+                };
+                return Ok((node.id, source));
+            }
             let (source, watermark) = self.registry.make_source(node, &self.factory_context(node))?;
-            let source = Arc::from(source);
+            let source = SourceEnd::Here(Arc::from(source));
             Ok((node.id, JobSource { source, watermark }))
         };
         nodes.map(source).collect()
@@ -405,6 +438,10 @@ impl JobContext {
         source: &JobSource,
         settings: &TaskSettings,
     ) -> Result<Head, TaskError> {
+        let SourceEnd::Here(of_process) = &source.source else {
+            let text = "its source is in processes of its program, and this is none";
+            return Err(TaskError::new(FailureLabel::Internal, text).at(&node.name));
+        };
         let watermark = source.watermark.as_ref();
         let generator = match watermark {
             Some(spec) => {
@@ -429,7 +466,7 @@ impl JobContext {
         let latency_interval_ms = settings.latency_interval_ms;
         Ok(Head::Source(Box::new(SourceHead {
             ctx,
-            source: source.source.clone(),
+            source: of_process.clone(),
             generator,
             policy,
             latency_interval_ms,

@@ -7,14 +7,15 @@ use crate::job_master::{JobMaster, Message};
 use crate::job_state::{Event, Failure};
 use crate::placement::Placement;
 use crate::prepare::{Enumerated, Prepared};
+use crate::program::Enumerating;
 use crate::protocol::{Deployment, OperatorStates, Peer, Within};
 use crate::resources::{GatewayListener, TaskManagerRef};
 use crate::timer;
 use flott_checkpoint::SubtaskRestore;
 use flott_plan::NodeId;
+use flott_runtime::TaskError;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
 use flott_runtime::task::TaskCommand;
-use flott_runtime::{SplitEnumerator, TaskError};
 use flott_state::RunMode;
 use futures::FutureExt;
 use std::collections::BTreeMap;
@@ -46,13 +47,7 @@ impl JobMaster {
     }
 
     /// Looks for new splits from now on.
-    pub(crate) fn keep_discovering(
-        &mut self,
-        attempt: u64,
-        node: NodeId,
-        enumerator: Box<dyn SplitEnumerator>,
-        interval: Duration,
-    ) {
+    pub(crate) fn keep_discovering(&mut self, attempt: u64, node: NodeId, enumerator: Enumerating, interval: Duration) {
         let of_node = (node, self.ctx.plan.nodes[node].parallelism);
         let failed = move |failure| Message::Fact(attempt, Event::DiscoveryFailed(failure));
         let work = discover(self.sender.clone(), attempt, of_node, enumerator, interval).map(failed);
@@ -180,8 +175,8 @@ async fn discover(
     sender: UnboundedSender<Message>,
     attempt: u64,
     (node, parallelism): (NodeId, usize),
-    mut enumerator: Box<dyn SplitEnumerator>,
-    interval: Duration,
+    mut enumerator: Enumerating,
+    mut interval: Duration,
 ) -> Failure {
     loop {
         timer::sleep(interval).await;
@@ -189,16 +184,19 @@ async fn discover(
             // Nobody listens to a job that has ended, and what is told here neither.
             return pending().await;
         }
-        match enumerator.discover().await {
-            Ok(splits) if splits.is_empty() => {}
+        match enumerator.discover(parallelism).await {
             Ok(splits) => {
-                let state = enumerator.snapshot();
-                let splits = splits
-                    .into_iter()
-                    .map(|s| (enumerator.owner(&s, parallelism), s.into()))
-                    .collect();
-                // Nobody listens to a job that has ended.
-                let _ = sender.send(Message::Discovered(attempt, node, splits, state));
+                if !splits.is_empty() {
+                    let state = enumerator.snapshot();
+                    let splits = splits.into_iter().map(|(of, split)| (of, split.into())).collect();
+                    // Nobody listens to a job that has ended.
+                    let _ = sender.send(Message::Discovered(attempt, node, splits, state));
+                }
+                interval = match enumerator.interval() {
+                    Some(interval) => interval,
+                    // Of one that goes on from a state that is known only now.
+                    None => return pending().await,
+                };
             }
             Err(error @ ConnectorError::Fatal { .. }) => {
                 let failure = Failure::from(TaskError::from(error).at("new splits cannot be taken"));

@@ -7,11 +7,14 @@
 //! over ([`Dispatcher::take_over`]) that have not ended.
 
 mod application;
+mod programs;
 
 pub use application::{Application, ApplicationEnd};
+pub use programs::DescribedProgram;
 
 use crate::error::ClusterError;
 use crate::high_availability::jobs::{JobRecord, JobStore, TakenOver};
+use crate::program::{Coordinator, ProgramFiles};
 use crate::resources::{Slots, TaskManagerInfo, TaskManagerRef};
 use crate::submit::{Accepted, JobHandle, Origin, Submission, accept, launch};
 use crate::timer;
@@ -81,6 +84,8 @@ struct Inner {
     is_suspended: AtomicBool,
     /// Who is told of jobs' checkpoints and recoveries.
     reporter: OnceLock<SharedTraceReporter>,
+    /// Files of programs.
+    programs: ProgramFiles,
 }
 
 struct Job {
@@ -141,6 +146,7 @@ impl Dispatcher {
     ) -> Result<Self, ClusterError> {
         let remembered = options.integer("jobstore.expiration-time")?;
         let started_ms = clock.now_ms();
+        let programs = ProgramFiles::of(&options, "web.tmpdir");
         Ok(Self(Arc::new(Inner {
             options: Arc::new(options),
             registry,
@@ -154,6 +160,7 @@ impl Dispatcher {
             started_ms,
             is_suspended: AtomicBool::new(false),
             reporter: OnceLock::new(),
+            programs,
         })))
     }
 
@@ -180,7 +187,7 @@ impl Dispatcher {
     /// # Errors
     /// If an option, the plan, the checkpoint storage or the state to start from is wrong, or this is the dispatcher of an application.
     pub async fn submit(&self, submission: Submission) -> Result<JobHandle, ClusterError> {
-        self.submit_by(Origin::Submitted, submission).await
+        self.submit_by(Origin::Submitted, submission, None).await
     }
 
     /// The same under an id that the client has chosen, so that what is submitted again, since its answer was lost, runs once.
@@ -189,26 +196,48 @@ impl Dispatcher {
     /// As [`Self::submit`], and if there is a job of this id, also one that has ended and is remembered.
     pub async fn submit_under(&self, job: JobId, submission: Submission) -> Result<JobHandle, ClusterError> {
         let _reserved = self.reserve(job).await?;
-        self.submit_by(Origin::SubmittedAs(job), submission).await
+        self.submit_by(Origin::SubmittedAs(job), submission, None).await
     }
 
-    async fn submit_by(&self, origin: Origin, mut submission: Submission) -> Result<JobHandle, ClusterError> {
-        if let Some(job) = self.0.application {
-            return Err(ClusterError::Refused(format!(
-                "this JobManager runs job {job} alone, and ends with it: submit to one that was started without a job (flott jobmanager)"
-            )));
-        }
+    async fn submit_by(
+        &self,
+        origin: Origin,
+        mut submission: Submission,
+        program: Option<Arc<Coordinator>>,
+    ) -> Result<JobHandle, ClusterError> {
+        self.check_takes_jobs()?;
         self.add_options(&mut submission);
         let kept = self.0.store.as_ref().map(|store| (store, submission.clone()));
         let has_chosen_id = matches!(origin, Origin::SubmittedAs(_));
-        let accepted = self.accept(submission, origin).await?;
+        let accepted = self.accept(submission, origin, program.clone()).await?;
         let job = accepted.ctx.job_id;
+        if let (Some(coordinator), Some(store)) = (&program, &self.0.store) {
+            store.put_program(job, coordinator.file()).await?;
+        }
+        let spec = program.as_ref().map(|coordinator| coordinator.program());
         let record = match kept {
-            Some((store, submission)) if has_chosen_id => Some(store.put_once(job, &submission).await?),
+            Some((store, submission)) if has_chosen_id => Some(store.put_once(job, &submission, spec).await?),
             Some((store, submission)) => Some(store.put(job, &submission).await?),
             None => None,
         };
-        self.launch(accepted, record)
+        if let Some(coordinator) = &program {
+            self.0.slots.begin_lending(job, coordinator.lessee(&accepted.ctx.plan));
+        }
+        let launched = self.launch(accepted, record);
+        if launched.is_err() {
+            self.0.slots.end_lending(job);
+        }
+        launched
+    }
+
+    /// Judges that jobs can be submitted here.
+    fn check_takes_jobs(&self) -> Result<(), ClusterError> {
+        match self.0.application {
+            None => Ok(()),
+            Some(job) => Err(ClusterError::Refused(format!(
+                "this JobManager runs job {job} alone, and ends with it: submit to one that was started without a job (flott jobmanager)"
+            ))),
+        }
     }
 
     /// Keeps an id for a job that is about to be submitted.
@@ -249,21 +278,39 @@ impl Dispatcher {
         self.0.options.iter().filter(|(key, _)| !is_of_process(key)).collect()
     }
 
-    async fn accept(&self, submission: Submission, origin: Origin) -> Result<Accepted, ClusterError> {
+    async fn accept(
+        &self,
+        submission: Submission,
+        origin: Origin,
+        program: Option<Arc<Coordinator>>,
+    ) -> Result<Accepted, ClusterError> {
         let inner = &self.0;
         self.check_leadership()?;
         let (registry, clock) = (inner.registry.clone(), inner.clock.clone());
         let epoch = inner.store.as_ref().map(JobStore::epoch);
-        accept(&*inner.slots, registry, clock, submission, origin, epoch.as_ref()).await
+        accept(
+            &*inner.slots,
+            registry,
+            clock,
+            program,
+            submission,
+            origin,
+            epoch.as_ref(),
+        )
+        .await
     }
 
     fn launch(&self, accepted: Accepted, record: Option<JobRecord>) -> Result<JobHandle, ClusterError> {
+        let is_program = accepted.ctx.program.is_some();
         let (handle, master) = launch(accepted, self.0.slots.clone(), record, self.0.reporter.get().cloned())?;
         let job = Job {
             handle: handle.clone(),
             master,
         };
         self.jobs_now().insert(handle.job_id, job);
+        if is_program {
+            self.end_lending_with(&handle);
+        }
         if let Err(error) = self.check_leadership() {
             self.suspend();
             return Err(error);
@@ -317,7 +364,8 @@ impl Dispatcher {
 
     async fn recover(&self, job: &TakenOver) -> Result<(), ClusterError> {
         let origin = Origin::TakenOver(job.record.job(), job.requested.clone(), job.begun);
-        let accepted = self.accept(job.submission.clone(), origin).await?;
+        let program = self.recovered_program(job).await?;
+        let accepted = self.accept(job.submission.clone(), origin, program).await?;
         let is_adopted = accepted.adopted.is_some();
         let job = self.launch(accepted, Some(job.record.clone()))?;
         tracing::info!(job = %job.job_id, name = job.name, is_adopted, "the job was taken over");

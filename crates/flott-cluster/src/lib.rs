@@ -35,6 +35,7 @@ pub mod memory;
 pub mod placement;
 mod preloading;
 mod prepare;
+pub mod program;
 pub mod protocol;
 pub mod rates;
 pub mod report;

@@ -3,6 +3,7 @@
 use crate::commit::SharedCommitter;
 use crate::deploy::{JobContext, JobSource, RestoredStates};
 use crate::error::ClusterError;
+use crate::program::Enumerating;
 use crate::protocol::OperatorStates;
 use crate::requirements::parallelism_of;
 use crate::resources::Allocation;
@@ -13,7 +14,7 @@ use flott_checkpoint::SnapshotKind;
 use flott_core::CheckpointId;
 use flott_plan::NodeId;
 use flott_runtime::connector::{ConnectorError, TimedSplit};
-use flott_runtime::{FailureLabel, SplitEnumerator, TaskError};
+use flott_runtime::{FailureLabel, TaskError};
 use flott_state::PreloadedState;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub(crate) struct Prepared {
 /// A source's splits at the start of an attempt.
 pub(crate) struct Enumerated {
     /// Goes on looking.
-    pub(crate) enumerator: Box<dyn SplitEnumerator>,
+    pub(crate) enumerator: Enumerating,
     /// Restored splits with their positions first, then new ones, each with its owner.
     pub(crate) splits: Vec<(usize, TimedSplit)>,
     /// The enumerator's state, for checkpoints.
@@ -107,14 +108,14 @@ pub(crate) async fn prepare(
         let mut enumerator = source
             .enumerator(restored.as_deref())
             .map_err(|e| of_connector(&node.name, e))?;
-        let mut splits = splits.remove(id).unwrap_or_default();
-        let found = enumerator.discover().await.map_err(|e| of_connector(&node.name, e))?;
-        splits.extend(found.into_iter().map(TimedSplit::from));
-        let mut owned = Vec::with_capacity(splits.len());
-        for split in splits {
-            owned.push((enumerator.owner(&split.split, node.parallelism), split));
-        }
-        let (state, interval) = (enumerator.snapshot(), enumerator.discovery_interval());
+        let restored = splits.remove(id).unwrap_or_default();
+        let found = enumerator.discover(node.parallelism).await;
+        let found = found.map_err(|e| of_connector(&node.name, e))?;
+        let owners = enumerator.owners(restored.iter().map(|split| &split.split), node.parallelism);
+        let owners = owners.await.map_err(|e| of_connector(&node.name, e))?;
+        let found = found.into_iter().map(|(of, split)| (of, TimedSplit::from(split)));
+        let owned = owners.into_iter().zip(restored).chain(found).collect();
+        let (state, interval) = (enumerator.snapshot(), enumerator.interval());
         enumerated.push((
             *id,
             Enumerated {

@@ -6,6 +6,7 @@
 use crate::coordinator::SubtaskId;
 pub use crate::deployed::Deployed;
 use crate::inquiry::{Answer, InquiryError, Question};
+use crate::program::{LeaseOrder, Lessee};
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::taskmanager::TaskManager;
 use async_trait::async_trait;
@@ -86,6 +87,20 @@ pub trait Slots: Send + Sync {
         None
     }
 
+    /// From now on slots are lent to the processes of a program for its job, which takes those alone.
+    fn begin_lending(&self, _job: JobId, _lessee: Lessee) {}
+
+    /// The job has ended: so do the processes that were lent slots for it.
+    fn end_lending(&self, _job: JobId) {}
+
+    /// A job that waits does not use what was lent for it.
+    fn let_idle_go(&self, _job: JobId) {}
+
+    /// What keeps a job from slots that are there; told once.
+    fn trouble(&self, _job: JobId) -> Option<String> {
+        None
+    }
+
     /// Has what TaskManagers still run of a job given up.
     fn give_up(&self, _job: JobId) {}
 
@@ -126,6 +141,12 @@ pub trait TaskManagerGateway: Send + Sync {
         let why = "tasks run in the process of the JobManager".to_owned();
         ready(Err(InquiryError::Gone { why })).boxed()
     }
+
+    /// Has it lend slots. Never waits.
+    fn lend(&self, _order: LeaseOrder) {}
+
+    /// Has it end the process of a lease. Never waits.
+    fn recall(&self, _lease: &str) {}
 
     /// Tells it that the cluster is over. Never waits.
     fn shut_down(&self) {}

@@ -138,6 +138,7 @@ pub async fn check_restore(
         registry,
         clock,
         generation: 0,
+        program: None,
     };
     let mut operators = vec![];
     for (node, refused) in plan.nodes.iter().zip(refused) {

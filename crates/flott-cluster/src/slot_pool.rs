@@ -7,6 +7,9 @@
 //! A TaskManager that registers with what it still runs of an earlier JobManager's keeps those slots for it, until its job takes them over
 //! ([`SlotPool::adopt`]) or it is told to give them up.
 
+mod leases;
+
+use crate::program::{Lease, Lessee};
 use crate::protocol::{AttemptId, HeldAttempt, Order};
 use crate::resources::{Adopted, Allocation, Deployed, HeldSlots, Slots, TaskManagerInfo, TaskManagerRef};
 use crate::timer;
@@ -15,6 +18,7 @@ use flott_core::clock::SharedClock;
 use flott_core::options::OptionError;
 use flott_core::{CheckpointId, JobId, Options};
 use flott_runtime::task::TaskCommand;
+use leases::{Borrower, Lent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +51,10 @@ struct State {
     awaited: Option<BTreeSet<JobId>>,
     /// Who comes is told that the cluster is over.
     is_over: bool,
+    /// Programs whose jobs are lent slots.
+    borrowers: BTreeMap<JobId, Borrower>,
+    /// When the pool was made, for ids that an earlier one has not given.
+    started_ms: i64,
 }
 
 struct Registered {
@@ -59,6 +67,21 @@ struct Registered {
     info: TaskManagerInfo,
     /// Attempts of an earlier JobManager's that nobody has taken over yet; their slots are in use.
     held: Vec<HeldAttempt>,
+    /// Slots that it lends.
+    leases: Vec<Lent>,
+    /// What it was lent itself, as a process of a program.
+    lent: Option<Lease>,
+    /// It was told to end.
+    is_leaving: bool,
+}
+
+/// What a TaskManager that registers has of leases.
+#[derive(Debug, Default)]
+pub struct Leases {
+    /// Slots that it lends.
+    pub leases: Vec<Lease>,
+    /// What it was lent itself.
+    pub lent: Option<Lease>,
 }
 
 impl Registered {
@@ -80,7 +103,8 @@ impl Registered {
     }
 
     fn free(&self) -> usize {
-        self.info.slots.saturating_sub(self.info.allocated.len())
+        let in_use = self.info.allocated.len() + self.lent_slots();
+        self.info.slots.saturating_sub(in_use)
     }
 
     fn give_back(&mut self, job: JobId, slots: usize) {
@@ -115,6 +139,7 @@ impl SlotPool {
     /// If an option's value is wrong.
     pub fn new(options: &Options, clock: SharedClock) -> Result<Self, OptionError> {
         let timeout_ms = options.duration_ms("slot.request.timeout")?.unwrap_or(300_000);
+        let started_ms = clock.now_ms();
         let modes = ["NONE", "SLOTS", "TASKS"];
         let mode = options.one_of("taskmanager.load-balance.mode", &modes)?;
         let evenly = options.boolean("cluster.evenly-spread-out-slots")?.unwrap_or(false);
@@ -125,6 +150,7 @@ impl SlotPool {
             started: timer::now(),
             state: Mutex::new(State {
                 awaited: Some(BTreeSet::new()),
+                started_ms,
                 ..State::default()
             }),
             changed: watch::Sender::new(()),
@@ -144,6 +170,17 @@ impl SlotPool {
     /// Adds a TaskManager, in place of one of the same id: a process that registers anew has lost its earlier connection. `held`: what
     /// it still runs.
     pub fn register(&self, reference: TaskManagerRef, info: TaskManagerInfo, held: Vec<HeldAttempt>) -> Registration {
+        self.register_with(reference, info, held, Leases::default())
+    }
+
+    /// The same of one that lends slots, or was lent its own.
+    pub fn register_with(
+        &self,
+        reference: TaskManagerRef,
+        info: TaskManagerInfo,
+        held: Vec<HeldAttempt>,
+        Leases { leases, lent }: Leases,
+    ) -> Registration {
         let replaced = Arc::new(Notify::new());
         let number = {
             let mut state = self.state();
@@ -158,6 +195,9 @@ impl SlotPool {
                 replaced: replaced.clone(),
                 info,
                 held,
+                leases: leases.into_iter().map(Lent::told).collect(),
+                lent: lent.clone(),
+                is_leaving: false,
             };
             let slots = registered.held.iter();
             let in_use = slots.flat_map(|held| std::iter::repeat_n(held.id.job, held.slots));
@@ -169,6 +209,7 @@ impl SlotPool {
                 registered.reference.gateway.shut_down();
             }
             state.managers.push(registered);
+            state.relate();
             number
         };
         self.0.changed.send_replace(());
@@ -257,7 +298,7 @@ impl SlotPool {
     /// Takes slots, if there are as many with those that the job has had.
     fn take(&self, job: JobId, needed: &BTreeMap<String, usize>, had: &mut Option<HeldSlots>) -> Option<Allocation> {
         let mut state = self.state();
-        let chosen = state.choose(needed.values().sum(), had.as_ref(), self.0.spreads)?;
+        let chosen = state.choose(job, needed.values().sum(), had.as_ref(), self.0.spreads)?;
         // In one go: nobody else gets what the job has.
         if let Some(mut had) = had.take().and_then(|had| had.downcast::<Held>().ok()) {
             state.give_back(job, &std::mem::take(&mut had.slots));
@@ -287,27 +328,19 @@ struct Held {
 
 impl State {
     /// The TaskManager of each slot, by its place in the list, where those that a job has had come back; `None` if there are too few.
-    fn choose(&self, wanted: usize, had: Option<&HeldSlots>, spreads: bool) -> Option<Vec<usize>> {
+    fn choose(&self, job: JobId, wanted: usize, had: Option<&HeldSlots>, spreads: bool) -> Option<Vec<usize>> {
         let given_back = had.and_then(|had| had.downcast_ref::<Held>());
         let given_back = given_back.map_or(&[][..], |had| had.slots.as_slice());
         let back_at = |m: &Registered| -> usize {
             let at = given_back.iter().filter(|(number, _)| *number == m.number);
             at.map(|(_, count)| count).sum()
         };
-        let mut free: Vec<usize> = self.managers.iter().map(|m| m.free() + back_at(m)).collect();
-        if free.iter().sum::<usize>() < wanted {
-            return None;
-        }
-        let choose = |_| {
-            let next = match spreads {
-                // The first of those with most.
-                true => (0..free.len()).rev().max_by_key(|i| free[*i]),
-                false => (0..free.len()).find(|i| free[*i] > 0),
-            }?;
-            free[next] -= 1;
-            Some(next)
+        let is_program = self.is_program(job);
+        let free = |m: &Registered| match m.serves(job, is_program) {
+            true => m.free() + back_at(m),
+            false => 0,
         };
-        (0..wanted).map(choose).collect()
+        choose(self.managers.iter().map(free).collect(), wanted, spreads)
     }
 
     /// The slots that were chosen, which nobody holds yet.
@@ -335,6 +368,23 @@ impl State {
     }
 }
 
+/// The TaskManager of each slot that is wanted, where these are free; `None` if there are too few.
+fn choose(mut free: Vec<usize>, wanted: usize, spreads: bool) -> Option<Vec<usize>> {
+    if free.iter().sum::<usize>() < wanted {
+        return None;
+    }
+    let choose = |_| {
+        let next = match spreads {
+            // The first of those with most.
+            true => (0..free.len()).rev().max_by_key(|i| free[*i]),
+            false => (0..free.len()).find(|i| free[*i] > 0),
+        }?;
+        free[next] -= 1;
+        Some(next)
+    };
+    (0..wanted).map(choose).collect()
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         // They were given back in exchange for others.
@@ -347,6 +397,11 @@ impl Drop for Held {
 }
 
 impl Registration {
+    /// Its slots of this lease are its own again; why.
+    pub(crate) fn lease_ended(&self, id: &str, why: String) {
+        self.pool.lease_ended(self.number, id, why);
+    }
+
     /// Waits until another TaskManager has come under its id. Cancel-safe.
     pub async fn replaced(&self) {
         self.replaced.notified().await;
@@ -378,7 +433,9 @@ impl Slots for SlotPool {
         had: &mut Option<HeldSlots>,
     ) -> Option<Allocation> {
         let is_exchange = had.is_some();
-        let taken = self.take(job, needed, had)?;
+        let taken = self.take(job, needed, had);
+        self.lend_or_dismiss(job, needed.values().sum(), had.as_ref(), taken.is_some());
+        let taken = taken?;
         if is_exchange {
             // Of what it has had some may be free now.
             self.0.changed.send_replace(());
@@ -388,13 +445,22 @@ impl Slots for SlotPool {
 
     fn foresee(&self, needed: &BTreeMap<String, usize>, had: Option<&HeldSlots>) -> Option<Allocation> {
         let state = self.state();
-        let chosen = state.choose(needed.values().sum(), had, self.0.spreads)?;
+        // Only who has some rescales.
+        let job = had?.downcast_ref::<Held>()?.job;
+        let chosen = state.choose(job, needed.values().sum(), had, self.0.spreads)?;
         Some(state.allocation(&chosen, needed))
     }
 
     fn available(&self, job: JobId) -> Option<usize> {
+        let state = self.state();
         let of_job = |m: &Registered| m.info.allocated.iter().filter(|of| **of == job).count();
-        Some(self.state().managers.iter().map(|m| m.free() + of_job(m)).sum())
+        let is_program = state.is_program(job);
+        let serving = state.managers.iter().filter(|m| m.serves(job, is_program));
+        let has: usize = serving.map(|m| m.free() + of_job(m)).sum();
+        Some(match is_program {
+            true => has + state.lendable(job),
+            false => has,
+        })
     }
 
     fn changes(&self) -> Option<watch::Receiver<()>> {
@@ -413,9 +479,10 @@ impl Slots for SlotPool {
 
     fn describe(&self) -> String {
         let state = self.state();
-        let slots: usize = state.managers.iter().map(|m| m.info.slots).sum();
-        let free: usize = state.managers.iter().map(Registered::free).sum();
-        match state.managers.len() {
+        let managers = || state.managers.iter().filter(|m| m.lent.is_none());
+        let slots: usize = managers().map(|m| m.info.slots).sum();
+        let free: usize = managers().map(Registered::free).sum();
+        match managers().count() {
             0 => "no TaskManager is there".to_owned(),
             managers => format!("{managers} TaskManagers offer {slots} slots, of which {free} are free"),
         }
@@ -426,6 +493,7 @@ impl Slots for SlotPool {
         for manager in &mut state.managers {
             manager.give_up(|held| !jobs.contains(&held.id.job));
         }
+        state.dismiss(|job| !jobs.contains(&job));
         state.awaited = Some(jobs);
         drop(state);
         self.0.changed.send_replace(());
@@ -441,6 +509,22 @@ impl Slots for SlotPool {
         }
         drop(state);
         self.0.changed.send_replace(());
+    }
+
+    fn begin_lending(&self, job: JobId, lessee: Lessee) {
+        Self::begin_lending(self, job, lessee);
+    }
+
+    fn end_lending(&self, job: JobId) {
+        Self::end_lending(self, job);
+    }
+
+    fn let_idle_go(&self, job: JobId) {
+        Self::let_idle_go(self, job);
+    }
+
+    fn trouble(&self, job: JobId) -> Option<String> {
+        self.trouble_of(job)
     }
 
     async fn adopt(&self, job: JobId, least: Option<AttemptId>, newest: Option<CheckpointId>) -> Option<Adopted> {
@@ -467,6 +551,8 @@ impl Slots for SlotPool {
         let state = self.state();
         let info = |m: &Registered| TaskManagerInfo {
             free_slots: m.free(),
+            // Who is lent them shows them.
+            slots: m.info.slots.saturating_sub(m.lent_slots()),
             ..m.info.clone()
         };
         state.managers.iter().map(info).collect()

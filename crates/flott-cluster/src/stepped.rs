@@ -96,7 +96,7 @@ impl SteppedJob {
             sources,
             committers,
             ..
-        } = accept(&slots, registry, clock, submission, Origin::Submitted, None).await?;
+        } = accept(&slots, registry, clock, None, submission, Origin::Submitted, None).await?;
         let allocation = slots.allocate(ctx.job_id, &ctx.slots_needed(), &mut None);
         let as_it_is = allocation.map(|allocation| (ctx.clone(), allocation));
         let none = || ClusterError::Resources("there are no slots in this process".to_owned());

@@ -7,6 +7,7 @@ use crate::hang::HangSettings;
 use crate::high_availability::jobs::JobRecord;
 use crate::job_master::{JobMaster, Message, Shown};
 use crate::job_state::JobMachine;
+use crate::program::{Coordinator, ProgramCommitter};
 use crate::protocol::AttemptId;
 use crate::requirements::{RequestedBounds, ResourceRequirements, Scheduler, SchedulerSettings, overridden};
 use crate::rescaling::Rescaling;
@@ -24,7 +25,7 @@ use flott_plan::{JobGraph, Node, NodeId, Plan, Role};
 use flott_runtime::connector::CommitterContext;
 use flott_runtime::element::AfterBarrier;
 use flott_runtime::unaligned::Unaligned;
-use flott_runtime::{Registry, TaskError};
+use flott_runtime::{Committer, Registry, TaskError};
 use flott_state::BackendSettings;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -257,6 +258,7 @@ pub(crate) async fn accept(
     slots: &dyn Slots,
     registry: Arc<Registry>,
     clock: SharedClock,
+    program: Option<Arc<Coordinator>>,
     submission: Submission,
     origin: Origin,
     epoch: Option<&ClusterEpoch>,
@@ -307,6 +309,7 @@ pub(crate) async fn accept(
         registry,
         clock,
         generation,
+        program,
     };
     let ctx = ctx.at(&parallelism);
     let scheduler = match slots.are_within_process() {
@@ -348,7 +351,7 @@ fn requirements_of(ctx: &JobContext, origin: &Origin, scheduler: Scheduler) -> R
 }
 
 /// The id of a job that comes now.
-fn new_id(plan: &Plan, clock: &SharedClock) -> JobId {
+pub(crate) fn new_id(plan: &Plan, clock: &SharedClock) -> JobId {
     // Jobs of one name may come within one millisecond.
     static SUBMITTED: AtomicU64 = AtomicU64::new(0);
     let number = SUBMITTED.fetch_add(1, Ordering::Relaxed);
@@ -406,7 +409,7 @@ pub async fn submit_traced(
 ) -> Result<JobHandle, ClusterError> {
     let manager = TaskManager::new(registry.clone(), clock.clone(), None);
     let slots = Arc::new(WithinProcess::new(manager));
-    let accepted = accept(&*slots, registry, clock, submission, Origin::Submitted, None).await?;
+    let accepted = accept(&*slots, registry, clock, None, submission, Origin::Submitted, None).await?;
     Ok(launch(accepted, slots, None, reporter)?.0)
 }
 
@@ -502,7 +505,6 @@ fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
     let sources = ctx.sources()?;
     let mut committers = BTreeMap::new();
     for node in ctx.plan.nodes.iter().filter(|node| node.role == Role::Sink) {
-        let sink = ctx.registry.make_sink(node)?;
         let committer_ctx = CommitterContext {
             job_id: ctx.job_id,
             job_name: ctx.plan.name.clone(),
@@ -510,7 +512,18 @@ fn edges_of(ctx: &JobContext) -> Result<Edges, ClusterError> {
             options: ctx.options.clone(),
             generation: ctx.generation,
         };
-        if let Some(committer) = sink.committer(&committer_ctx).map_err(TaskError::from)? {
+        let committer: Option<Box<dyn Committer>> = match &ctx.program {
+            Some(coordinator) => Some(Box::new(ProgramCommitter::new(
+                coordinator.clone(),
+                node,
+                committer_ctx,
+            ))),
+            None => {
+                let sink = ctx.registry.make_sink(node)?;
+                sink.committer(&committer_ctx).map_err(TaskError::from)?
+            }
+        };
+        if let Some(committer) = committer {
             let shared: SharedCommitter = Arc::new(Mutex::new(committer));
             committers.insert(node.id, shared);
         }

@@ -32,6 +32,14 @@ pub fn load(args: &CommandLine) -> Result<Options, LaunchError> {
     if let Ok(text) = std::env::var("FLINK_PROPERTIES") {
         options.merge(&read_lines(&text));
     }
+    add_command_line(options, args)
+}
+
+/// These options with what the command line says by `-D` and `-p`.
+///
+/// # Errors
+/// If a `-D` has no `=`, or a parallelism is none.
+pub fn add_command_line(mut options: Options, args: &CommandLine) -> Result<Options, LaunchError> {
     for define in &args.defines {
         let Some((key, value)) = define.split_once('=') else {
             return Err(LaunchError::Argument(format!(

@@ -1,4 +1,4 @@
-//! Uploaded files, which Flink calls jars: here SQL scripts and Flott plans ([`crate::uploads`]).
+//! Uploaded files, which Flink calls jars: here SQL scripts, Flott plans and programs of Flott ([`crate::uploads`]).
 
 use crate::app::App;
 use crate::error::{Answer, Json, RestError};
@@ -9,10 +9,11 @@ use crate::request::{self, SMALL_BODY_BYTES};
 use crate::run_request::{RunBody, RunRequest};
 use crate::submission::WebSubmission;
 use crate::submit::refused;
-use crate::uploads::{Upload, Uploaded};
+use crate::uploads::{Kind, Upload, Uploaded};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
+use flott_cluster::dispatcher::DescribedProgram;
 use flott_core::{JobId, Options};
 use flott_plan::{JobGraph, Plan};
 use multer::Field;
@@ -105,17 +106,18 @@ pub(crate) async fn plan_by_body(
     show_plan(&app, id, RunRequest::of(body, query.as_deref())?).await
 }
 
-async fn show_plan(app: &App, id: String, mut wanted: RunRequest) -> Answer {
+async fn show_plan(app: &App, id: String, wanted: RunRequest) -> Answer {
     // As in Flink the plan has an id that no job has yet.
     let job = match wanted.job {
         Some(job) => job,
         None => JobId(TriggerId::random()?.0),
     };
-    let planned = planned(app, id, &mut wanted).await?;
-    let chaining = planned.options.boolean("pipeline.operator-chaining.enabled");
+    let planned = planned(app, id, &wanted).await?;
+    let plan = planned.plan();
+    let chaining = plan.options.boolean("pipeline.operator-chaining.enabled");
     let chaining = chaining.map_err(|error| RestError::bad_request(error.to_string()))?;
-    let graph = JobGraph::of(&planned, chaining.unwrap_or(true));
-    Ok(Json::ok(json!({ "plan": plan::of(&planned, &graph, job) })))
+    let graph = JobGraph::of(plan, chaining.unwrap_or(true));
+    Ok(Json::ok(json!({ "plan": plan::of(plan, &graph, job) })))
 }
 
 /// `POST /jars/:jarid/run`
@@ -126,13 +128,15 @@ pub(crate) async fn run(
     body: Body,
 ) -> Answer {
     let body = request::body(body, SMALL_BODY_BYTES).await?;
-    let mut wanted = RunRequest::of(body, query.as_deref())?;
+    let wanted = RunRequest::of(body, query.as_deref())?;
     let job = wanted.job;
-    let planned = planned(&app, id, &mut wanted).await?;
-    let submission = wanted.submission(planned)?;
-    let submitted = match job {
-        Some(job) => app.dispatcher.submit_under(job, submission).await,
-        None => app.dispatcher.submit(submission).await,
+    let submitted = match (planned(&app, id, &wanted).await?, job) {
+        (Planned::Program(program), job) => {
+            let submission = wanted.submission(program.plan.clone())?;
+            app.dispatcher.submit_program(job, submission, program).await
+        }
+        (Planned::Text(plan), Some(job)) => app.dispatcher.submit_under(job, wanted.submission(plan)?).await,
+        (Planned::Text(plan), None) => app.dispatcher.submit(wanted.submission(plan)?).await,
     };
     let job = submitted.map_err(refused)?;
     // In Flink's words, which tools look for.
@@ -140,10 +144,35 @@ pub(crate) async fn run(
     Ok(Json::ok(json!({ "jobid": job.job_id })))
 }
 
+/// The job of a file.
+enum Planned {
+    /// Of a script or a plan.
+    Text(Plan),
+    /// Of a program, which goes on being asked.
+    Program(DescribedProgram),
+}
+
+impl Planned {
+    fn plan(&self) -> &Plan {
+        match self {
+            Self::Text(plan) => plan,
+            Self::Program(program) => &program.plan,
+        }
+    }
+}
+
 /// The job of a file. Its own options win over those of the request, and these over the cluster's.
-async fn planned(app: &App, id: String, wanted: &mut RunRequest) -> Result<Plan, RestError> {
+async fn planned(app: &App, id: String, wanted: &RunRequest) -> Result<Planned, RestError> {
     let mut options: Options = app.dispatcher.options_of_jobs();
     options.merge(&wanted.options);
-    let variables = std::mem::take(&mut wanted.variables);
-    web(app)?.plan(id, variables, options).await
+    let web = web(app)?;
+    let (path, kind) = web.find(id.clone()).await?;
+    if kind != Kind::Program {
+        return web.plan(id, wanted.variables()?, options).await.map(Planned::Text);
+    }
+    let arguments = wanted.program_arguments()?;
+    let name = id.split_once('_').map_or(id.as_str(), |(_, name)| name);
+    let _turn = web.turn().await;
+    let described = app.dispatcher.describe_program(&path, name, arguments, options).await;
+    described.map(Planned::Program).map_err(refused)
 }

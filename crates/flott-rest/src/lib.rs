@@ -17,7 +17,7 @@
 //! | GET | `/jobs/:job/events` | all that has happened to the job, in order of time; Flott's own (`events`) |
 //! | GET | `/jobs/:job/why` | what the job waits on, in words; Flott's own (`why`) |
 //! | POST | `/jobs` | submission of a Flott plan (`submit`) |
-//! | POST | `/jars/upload` | uploads a SQL script or a Flott plan (`jars`), where [`WebSubmission`] allows it |
+//! | POST | `/jars/upload` | uploads a SQL script, a Flott plan or a program (`jars`), where [`WebSubmission`] allows it |
 //! | GET, DELETE | `/jars`, `/jars/:jarid` | what was uploaded; deletes it |
 //! | GET, POST | `/jars/:jarid/plan` | the plan of its job |
 //! | POST | `/jars/:jarid/run` | runs it (`run_request` says what can be said) |

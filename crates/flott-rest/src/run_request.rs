@@ -2,14 +2,14 @@
 //!
 //! | body | query | |
 //! |---|---|---|
-//! | `programArgsList`, `programArgs` | `programArg`, `program-args` | `--var NAME=VALUE`: what `${NAME}` stands for in a script |
+//! | `programArgsList`, `programArgs` | `programArg`, `program-args` | a program's command line; of a script `--var NAME=VALUE`: what `${NAME}` stands for in it |
 //! | `parallelism` | `parallelism` | `parallelism.default`, where the script does not set it |
 //! | `flinkConfiguration` | | options, where the script does not set them |
 //! | `jobId` | | the job's id, which no other one may have; so a request that is repeated starts nothing twice |
 //! | `savepointPath` | `savepointPath` | what the job starts from; else `execution.state-recovery.path` of its options |
 //! | `allowNonRestoredState` | `allowNonRestoredState` | whether state of it may be left behind |
 //! | `claimMode` (1.x: `restoreMode`) | | whose that is then: `NO_CLAIM` (its owner's) or `CLAIM` (the job's) |
-//! | `entryClass` | `entry-class` | refused: a script has no classes |
+//! | `entryClass` | `entry-class` | refused: nothing here has classes |
 //!
 //! The body wins. Numbers and booleans may be texts, as Flink's server takes them.
 
@@ -46,11 +46,19 @@ pub(crate) struct RunBody {
     flink_configuration: Option<BTreeMap<String, Value>>,
 }
 
+/// What a program must not be told on its command line: what its processes are is the cluster's to say.
+const NOT_FOR_PROGRAMS: [&str; 5] = [
+    "--standalone-job",
+    "--taskmanager",
+    "--job-id",
+    "--check-state",
+    "--savepoint-on-stop",
+];
+
 /// What is wanted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RunRequest {
-    /// What `${NAME}` stands for.
-    pub(crate) variables: BTreeMap<String, String>,
+    arguments: Vec<String>,
     /// Options that hold where the file does not say otherwise.
     pub(crate) options: Options,
     /// The job's id.
@@ -71,7 +79,7 @@ impl RunRequest {
             return Err(wrong(
                 "entryClass",
                 &class,
-                "nothing: SQL scripts and plans have no classes",
+                "nothing: SQL scripts, plans and programs of Flott have no classes",
             ));
         }
         let mut options = Options::new();
@@ -92,13 +100,41 @@ impl RunRequest {
         let allowed = allowed.or_else(|| asked("allowNonRestoredState"));
         let job = given(body.job_id).map(|id| request::id("jobId", &id)).transpose()?;
         Ok(Self {
-            variables: variables(arguments(body.program_args_list, body.program_args, query)?)?,
+            arguments: arguments(body.program_args_list, body.program_args, query)?,
             options,
             job: job.map(JobId),
             savepoint_path: given(body.savepoint_path).or_else(|| asked("savepointPath")),
             allow_non_restored_state: allowed.map(|text| truth(&text)).transpose()?,
             claim_mode: given(body.claim_mode),
         })
+    }
+
+    /// What `${NAME}` stands for in a script.
+    ///
+    /// # Errors
+    /// 400 if the arguments say something else.
+    pub(crate) fn variables(&self) -> Result<BTreeMap<String, String>, RestError> {
+        variables(self.arguments.clone())
+    }
+
+    /// The command line of a program.
+    ///
+    /// # Errors
+    /// 400 if it says what only the cluster can.
+    pub(crate) fn program_arguments(&self) -> Result<Vec<String>, RestError> {
+        let own = self.arguments.iter().take_while(|argument| *argument != "--");
+        let of_cluster = |argument: &&String| {
+            let name = argument.split('=').next().unwrap_or_default();
+            NOT_FOR_PROGRAMS.contains(&name)
+        };
+        match own.clone().find(of_cluster) {
+            None => Ok(self.arguments.clone()),
+            Some(argument) => Err(wrong(
+                "programArgsList",
+                argument,
+                "arguments of the program, and behind a '--' anything; what its processes are the cluster says",
+            )),
+        }
     }
 
     /// The plan with what it starts from.
@@ -235,7 +271,7 @@ mod tests {
         assert_eq!(of_query.options.get(PARALLELISM), Some("3"));
         assert_eq!(of_query.savepoint_path.as_deref(), Some("/query"));
         assert_eq!(of_query.allow_non_restored_state, Some(true));
-        assert_eq!(of_query.variables["A"], "1");
+        assert_eq!(of_query.variables().unwrap()["A"], "1");
         let body = json!({
             "parallelism": 2, "savepointPath": "/body", "allowNonRestoredState": false, "programArgsList": ["--var", "A=3", "--var=B=x=y"],
             "jobId": "000000000000000000000000000000ff", "flinkConfiguration": { "a": 1, "b": true, "c": "d" }, "entryClass": ""
@@ -246,8 +282,8 @@ mod tests {
         assert_eq!(of_body.allow_non_restored_state, Some(false));
         assert_eq!(of_body.job, Some(JobId(255)));
         assert_eq!(
-            (of_body.variables["A"].as_str(), of_body.variables["B"].as_str()),
-            ("3", "x=y")
+            of_body.variables().map(|v| (v["A"].clone(), v["B"].clone())).unwrap(),
+            ("3".to_owned(), "x=y".to_owned())
         );
         assert_eq!(
             ["a", "b", "c"].map(|key| of_body.options.get(key)),
@@ -255,8 +291,8 @@ mod tests {
         );
         let line = read(json!({ "programArgs": "--var 'A=1 2' --var \"B=it's\"" }), "").unwrap();
         assert_eq!(
-            (line.variables["A"].as_str(), line.variables["B"].as_str()),
-            ("1 2", "it's")
+            line.variables().map(|v| (v["A"].clone(), v["B"].clone())).unwrap(),
+            ("1 2".to_owned(), "it's".to_owned())
         );
     }
 
@@ -318,7 +354,8 @@ mod tests {
                 ["flinkConfiguration", "a.b"],
             ),
         ] {
-            let error = read(body, query).unwrap_err();
+            let of_script = |request: RunRequest| request.variables().map_err(|error| error.text().to_owned());
+            let error = read(body, query).and_then(of_script).unwrap_err();
             assert!(wanted.iter().all(|part| error.contains(part)), "{error}");
         }
     }
@@ -349,6 +386,19 @@ mod tests {
         ] {
             let error = submission(body, options).unwrap_err();
             assert!(error.contains(ClaimMode::KEY) && error.contains("NO_CLAIM"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_told_all_but_what_its_processes_are() {
+        let of = |words: &[&str]| {
+            let request = read(json!({ "programArgsList": words }), "").unwrap();
+            request.program_arguments().map_err(|error| error.text().to_owned())
+        };
+        let own = ["clicks", "--var", "x", "-p", "2", "--", "--taskmanager"];
+        assert_eq!(of(&own).unwrap(), own);
+        for wrong in ["--taskmanager", "--standalone-job", "--check-state=/s", "--job-id"] {
+            assert!(of(&["clicks", wrong]).unwrap_err().contains(wrong));
         }
     }
 }

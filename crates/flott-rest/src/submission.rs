@@ -14,8 +14,9 @@ use flott_core::options::OptionError;
 use flott_plan::Plan;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 const ENABLED: &str = "web.submit.enable";
 
@@ -99,6 +100,20 @@ impl WebSubmission {
         beside(move || work(&inner.uploads)).await
     }
 
+    /// Where a file is, and what it is.
+    ///
+    /// # Errors
+    /// 400 if there is none.
+    pub(crate) async fn find(&self, id: String) -> Result<(PathBuf, Kind), RestError> {
+        self.with_uploads(move |uploads| uploads.find(&id)).await
+    }
+
+    /// Waits until it is somebody's turn to plan, or to have a program describe its job.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        self.0.turns.acquire().await.ok()
+    }
+
     /// Plans a file. Options that are given hold where the file does not say otherwise.
     ///
     /// # Errors
@@ -109,8 +124,7 @@ impl WebSubmission {
         variables: BTreeMap<String, String>,
         options: Options,
     ) -> Result<Plan, RestError> {
-        // Nobody closes it.
-        let _turn = self.0.turns.acquire().await;
+        let _turn = self.turn().await;
         let inner = self.0.clone();
         let planning = move || match inner.uploads.read(&id)? {
             (Kind::Script, text) => {
@@ -118,6 +132,7 @@ impl WebSubmission {
                 planned.map_err(|error| RestError::bad_request(format!("'{id}' cannot be run: {error}")))
             }
             (Kind::Plan, text) => read_plan(&id, &text, &variables, &options),
+            (Kind::Program, _) => Err(RestError::bad_request(format!("'{id}' is a program, and no text"))),
         };
         beside(planning).await
     }

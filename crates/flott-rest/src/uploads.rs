@@ -1,4 +1,4 @@
-//! Files that were uploaded ([`Uploads`]): what a job is made of, kept until somebody deletes it.
+//! Files that were uploaded ([`Uploads`]): what a job is made of, kept until somebody deletes it: scripts, plans, and programs.
 //!
 //! They lie in the folder `flink-web-upload` of `web.upload.dir`, as Flink's do, where they outlive the JobManager; without that option in a
 //! folder of this process, below `web.tmpdir` or the system's for temporary files, which goes with it. A file is `ID_NAME`: the id is random, so two of one
@@ -34,7 +34,12 @@ pub(crate) enum Kind {
     Script,
     /// A Flott plan in JSON, as `POST /jobs` takes it.
     Plan,
+    /// A program of Flott: an executable of its own.
+    Program,
 }
+
+/// What an executable of Linux begins with.
+const ELF: &[u8; 4] = b"\x7fELF";
 
 impl Kind {
     /// That of a file of this name.
@@ -47,12 +52,10 @@ impl Kind {
             Some("sql") => Ok(Self::Script),
             Some("json") => Ok(Self::Plan),
             Some("jar" | "py" | "zip") => Err(RestError::bad_request(format!(
-                "'{name}': programs in Java and Python do not run here; upload the SQL script of the job (.sql), or a Flott plan (.json)"
+                "'{name}': programs in Java and Python do not run here; upload the SQL script of the job (.sql), a Flott plan (.json), or a program \
+                 of Flott"
             ))),
-            _ => Err(RestError::bad_request(format!(
-                "'{name}': only SQL scripts (.sql) and Flott plans (.json) are allowed; a program of Flott is a cluster of its own \
-                 (PROGRAM --standalone-job)"
-            ))),
+            _ => Ok(Self::Program),
         }
     }
 }
@@ -111,7 +114,7 @@ impl Uploads {
     /// 400 if the name is none, or of a kind that Flott does not run; 500 if the folder cannot be written.
     pub(crate) fn begin(&self, name: &str) -> Result<Upload, RestError> {
         let name = plain(name)?;
-        Kind::of(&name)?;
+        let kind = Kind::of(&name)?;
         let begun = || -> io::Result<Upload> {
             self.make_folder()?;
             let id = format!("{}_{name}", random()?);
@@ -119,10 +122,15 @@ impl Uploads {
             let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
-                .mode(0o600)
+                .mode(match kind {
+                    Kind::Program => 0o700,
+                    Kind::Script | Kind::Plan => 0o600,
+                })
                 .open(&hidden)?;
             Ok(Upload {
                 file,
+                kind,
+                head: vec![],
                 hidden,
                 path: self.folder.join(id),
             })
@@ -170,8 +178,7 @@ impl Uploads {
     /// # Errors
     /// 400 if there is none, or it is no text or too large for a job.
     pub(crate) fn read(&self, id: &str) -> Result<(Kind, String), RestError> {
-        let path = self.path(id)?;
-        let kind = Kind::of(id)?;
+        let (path, kind) = self.find(id)?;
         let mut text = String::new();
         let read = File::open(&path).and_then(|file| file.take(READ_BYTES + 1).read_to_string(&mut text));
         match read {
@@ -184,6 +191,14 @@ impl Uploads {
             }
             Err(error) => Err(unreadable(&path, &error)),
         }
+    }
+
+    /// Where a file is, and what it is.
+    ///
+    /// # Errors
+    /// 400 if there is none.
+    pub(crate) fn find(&self, id: &str) -> Result<(PathBuf, Kind), RestError> {
+        Ok((self.path(id)?, Kind::of(id)?))
     }
 
     /// Deletes a file.
@@ -215,6 +230,9 @@ impl Uploads {
 #[derive(Debug)]
 pub(crate) struct Upload {
     file: File,
+    kind: Kind,
+    /// Its first bytes.
+    head: Vec<u8>,
     hidden: PathBuf,
     path: PathBuf,
 }
@@ -232,6 +250,8 @@ impl Upload {
     /// # Errors
     /// 500 if it cannot be written.
     pub(crate) fn write(&mut self, bytes: &Bytes) -> Result<(), RestError> {
+        let missing = ELF.len().saturating_sub(self.head.len());
+        self.head.extend(bytes.iter().take(missing));
         self.file
             .write_all(bytes)
             .map_err(|error| unwritable(&self.hidden, &error))
@@ -240,8 +260,13 @@ impl Upload {
     /// Makes it one of the files; where it is.
     ///
     /// # Errors
-    /// 500 if it cannot be written.
+    /// 400 if it is nothing that Flott runs; 500 if it cannot be written.
     pub(crate) fn finish(self) -> Result<PathBuf, RestError> {
+        if self.kind == Kind::Program && self.head != ELF {
+            return Err(RestError::bad_request(
+                "it is no executable of Linux: SQL scripts (.sql), Flott plans (.json) and programs of Flott, built for this machine, can be uploaded",
+            ));
+        }
         let written = self.file.sync_all().and_then(|()| fs::rename(&self.hidden, &self.path));
         written.map_err(|error| unwritable(&self.path, &error))?;
         Ok(self.path.clone())
@@ -297,6 +322,7 @@ fn internal(text: String) -> RestError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn within(folder: &Path, option: &str) -> Uploads {
         let folder = folder.display().to_string();
@@ -331,6 +357,25 @@ mod tests {
             after.list().unwrap().iter().map(|file| &file.id).collect::<Vec<_>>(),
             [&other]
         );
+    }
+
+    #[test]
+    fn a_program_is_an_executable() {
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = within(dir.path(), "web.upload.dir");
+        let mut text = uploads.begin("job").unwrap();
+        text.write(&Bytes::from_static(b"#!/bin/sh")).unwrap();
+        assert!(text.finish().unwrap_err().text().contains("no executable"));
+        let mut program = uploads.begin("job").unwrap();
+        for piece in [&b"\x7fE"[..], b"LF and more"] {
+            program.write(&Bytes::from_static(piece)).unwrap();
+        }
+        let path = program.finish().unwrap();
+        let id = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(uploads.find(id).unwrap(), (path.clone(), Kind::Program));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read(&path).unwrap(), b"\x7fELF and more");
+        assert_eq!(uploads.list().unwrap().len(), 1);
     }
 
     #[test]
@@ -372,7 +417,8 @@ mod tests {
         assert_eq!(Kind::of("a.sql.json").unwrap(), Kind::Plan);
         let said = |name: &str| Kind::of(name).unwrap_err().text().to_owned();
         assert!(said("app.jar").contains("Java") && said("app.jar").contains(".sql"));
-        assert!(said("my-job").contains("--standalone-job"));
+        assert!(said("jobs.zip").contains("program of Flott"));
+        assert_eq!(Kind::of("my-job").unwrap(), Kind::Program);
     }
 
     #[test]

@@ -143,15 +143,7 @@ impl Registry {
             return Ok((connector.source_in(&scan, &ctx.options)?, scan.watermark));
         }
         let factory = self.sources.get(&node.kind).ok_or_else(|| unknown_kind(node))?;
-        #[derive(serde::Deserialize)]
-        struct Timed {
-            watermark: WatermarkSpec,
-        }
-        let watermark = match node.spec.get("watermark") {
-            Some(_) => Some(read_spec::<Timed>(node)?.watermark),
-            None => None,
-        };
-        Ok((factory(node, ctx)?, watermark))
+        Ok((factory(node, ctx)?, watermark_of(node)?))
     }
 
     /// Makes the sink of a node.
@@ -199,6 +191,24 @@ impl Registry {
             let known: Vec<&str> = self.connectors.keys().map(String::as_str).collect();
             format!("unknown connector '{name}'{hint} (known: {})", known.join(", "))
         })
+    }
+}
+
+/// The watermark that a source's node asks for.
+///
+/// # Errors
+/// If its spec cannot be read.
+pub fn watermark_of(node: &Node) -> Result<Option<WatermarkSpec>, TaskError> {
+    #[derive(serde::Deserialize)]
+    struct Timed {
+        watermark: WatermarkSpec,
+    }
+    if node.kind == TABLE_SCAN {
+        return Ok(read_spec::<ScanSpec>(node)?.watermark);
+    }
+    match node.spec.get("watermark") {
+        Some(_) => Ok(Some(read_spec::<Timed>(node)?.watermark)),
+        None => Ok(None),
     }
 }
 

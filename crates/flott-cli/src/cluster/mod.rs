@@ -61,7 +61,7 @@ pub fn task_manager(args: &ProcessArgs) -> Result<()> {
     let options = args.options()?;
     let registry = Arc::new(job::registry(&Rows::default()));
     let runtime = runtime()?;
-    let result = runtime.block_on(run_task_manager(&options, registry, None));
+    let result = runtime.block_on(run_task_manager(&options, registry, None, None));
     runtime.shutdown_background();
     Ok(result?)
 }

@@ -1,15 +1,18 @@
 //! Requests to a JobManager ([`JobManager`]): one connection each, JSON both ways, bounded in time and size.
 
+use super::upload::FileUpload;
 use anyhow::{Context, Result, anyhow, bail};
 use flott_core::Options;
 use flott_runtime::net::{Connector, NetError, Stream, tls_fault};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -20,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for an answer; what takes longer is triggered, and asked for again and again.
 const ANSWER: Duration = Duration::from_secs(120);
 
+/// Longest upload, with its answer.
+const UPLOAD: Duration = Duration::from_secs(1_800);
+
 /// Largest answer.
 const ANSWER_BYTES: usize = 64 << 20;
 
@@ -28,6 +34,35 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// How often one JobManager may send to another.
 const MOST_REDIRECTIONS: usize = 3;
+
+/// What a request carries.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Json(&'a Value),
+    File(&'a FileUpload),
+}
+
+impl Content<'_> {
+    /// Its media type, its length in bytes and itself.
+    fn body(self) -> Result<(String, u64, BoxBody<Bytes, io::Error>)> {
+        match self {
+            Self::Json(value) => {
+                let text = Bytes::from(value.to_string());
+                let bytes = text.len() as u64;
+                let body = Full::new(text).map_err(|never| match never {}).boxed();
+                Ok(("application/json".to_owned(), bytes, body))
+            }
+            Self::File(upload) => Ok((upload.content_type(), upload.bytes(), upload.body()?.boxed())),
+        }
+    }
+
+    fn patience(self) -> Duration {
+        match self {
+            Self::Json(_) => ANSWER,
+            Self::File(_) => UPLOAD,
+        }
+    }
+}
 
 /// A JobManager by its address, and how it is asked.
 #[derive(Debug, Clone)]
@@ -80,7 +115,7 @@ impl JobManager {
     /// # Errors
     /// If there is no JobManager, or it refuses: its reason.
     pub async fn text(&self, path: &str) -> Result<String> {
-        let (status, bytes) = self.send(Method::GET, path, &json!({})).await?;
+        let (status, bytes) = self.send(Method::GET, path, Content::Json(&json!({}))).await?;
         match status.is_success() {
             true => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             false => Err(self.refusal(status, &self.json(&bytes)?)),
@@ -111,6 +146,23 @@ impl JobManager {
         self.request(Method::PATCH, path, &json!({})).await
     }
 
+    /// Wants something gone.
+    ///
+    /// # Errors
+    /// If there is no JobManager, or it refuses: its reason.
+    pub async fn delete(&self, path: &str) -> Result<Value> {
+        self.request(Method::DELETE, path, &json!({})).await
+    }
+
+    /// Sends a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, there is no JobManager, or it refuses: its reason.
+    pub async fn upload(&self, path: &str, file: &FileUpload) -> Result<Value> {
+        let (status, bytes) = self.send(Method::POST, path, Content::File(file)).await?;
+        self.answer(status, &bytes)
+    }
+
     /// Triggers an operation and waits for its result, which is asked for at `asked`, followed by the id of the trigger.
     ///
     /// # Errors
@@ -136,8 +188,12 @@ impl JobManager {
     }
 
     async fn request(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
-        let (status, bytes) = self.send(method, path, body).await?;
-        let answer = self.json(&bytes)?;
+        let (status, bytes) = self.send(method, path, Content::Json(body)).await?;
+        self.answer(status, &bytes)
+    }
+
+    fn answer(&self, status: StatusCode, bytes: &[u8]) -> Result<Value> {
+        let answer = self.json(bytes)?;
         match status.is_success() {
             true => Ok(answer),
             false => Err(self.refusal(status, &answer)),
@@ -163,10 +219,10 @@ impl JobManager {
     }
 
     /// Sends a request, where another JobManager leads to that one, and gives the answer whatever it is.
-    async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Bytes)> {
+    async fn send(&self, method: Method, path: &str, content: Content<'_>) -> Result<(StatusCode, Bytes)> {
         let mut asked = self.clone();
         for _ in 0..MOST_REDIRECTIONS {
-            let (status, elsewhere, bytes) = asked.send_once(method.clone(), path, body).await?;
+            let (status, elsewhere, bytes) = asked.send_once(method.clone(), path, content).await?;
             match elsewhere {
                 None => return Ok((status, bytes)),
                 Some(place) => asked.address = place,
@@ -175,7 +231,12 @@ impl JobManager {
         bail!("the JobManagers name each other as the one that leads; ask again")
     }
 
-    async fn send_once(&self, method: Method, path: &str, body: &Value) -> Result<(StatusCode, Option<String>, Bytes)> {
+    async fn send_once(
+        &self,
+        method: Method,
+        path: &str,
+        content: Content<'_>,
+    ) -> Result<(StatusCode, Option<String>, Bytes)> {
         let address = &self.address;
         let connected = timeout(CONNECT, TcpStream::connect(address)).await;
         let stream = match connected {
@@ -183,11 +244,11 @@ impl JobManager {
             Ok(Err(error)) => return Err(self.is_not_there(&error.to_string())),
             Err(_) => return Err(self.is_not_there(&format!("no connection within {} s", CONNECT.as_secs()))),
         };
-        let answered = timeout(ANSWER, self.exchange(stream, method, path, body)).await;
+        let answered = timeout(content.patience(), self.exchange(stream, method, path, content)).await;
         answered.map_err(|_| {
             anyhow!(
                 "the JobManager at {address} has not answered within {} s",
-                ANSWER.as_secs()
+                content.patience().as_secs()
             )
         })?
     }
@@ -197,8 +258,9 @@ impl JobManager {
         stream: TcpStream,
         method: Method,
         path: &str,
-        body: &Value,
+        content: Content<'_>,
     ) -> Result<(StatusCode, Option<String>, Bytes)> {
+        let (content_type, bytes, body) = content.body()?;
         let stream = self.secure(stream).await?;
         let made = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = made.map_err(|error| self.is_broken(&error))?;
@@ -206,9 +268,10 @@ impl JobManager {
             .method(method)
             .uri(format!("/v1{path}"))
             .header(HOST, &self.address)
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, content_type)
+            .header(CONTENT_LENGTH, bytes)
             .header(CONNECTION, "close")
-            .body(Full::new(Bytes::from(body.to_string())))
+            .body(body)
             .with_context(|| format!("{path} is no path of a request"))?;
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, value.clone());

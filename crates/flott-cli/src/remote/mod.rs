@@ -7,14 +7,17 @@ mod events;
 mod http;
 mod jobs;
 mod logs;
+mod program;
 mod rescale;
 mod savepoints;
 mod submit;
+mod upload;
 mod why;
 
 pub use events::{EventsArgs, events};
 pub use jobs::{CancelArgs, ListArgs, cancel, list};
 pub use logs::{LogsArgs, logs};
+pub use program::run_program;
 pub use rescale::{RescaleArgs, rescale};
 pub use savepoints::{CheckpointArgs, SavepointArgs, StopArgs, checkpoint, savepoint, stop};
 pub use submit::run;

@@ -26,9 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A job at a JobManager.
 #[derive(Debug)]
-struct Submitted {
-    id: String,
-    name: String,
+pub(super) struct Submitted {
+    pub(super) id: String,
+    pub(super) name: String,
 }
 
 /// Runs the command.
@@ -99,6 +99,11 @@ async fn submit(manager: &JobManager, mut planned: Job, args: &RunArgs) -> Resul
         "allowNonRestoredState": args.allow_non_restored_state,
     });
     let answer = manager.post("/jobs", &body).await?;
+    submitted(manager, &answer, name, args)
+}
+
+/// The job that an answer tells of, which is told.
+pub(super) fn submitted(manager: &JobManager, answer: &Value, name: String, args: &RunArgs) -> Result<Submitted> {
     let id = answer["jobid"].as_str().map(str::to_owned);
     let id = id.ok_or_else(|| {
         anyhow!(
@@ -119,7 +124,7 @@ async fn submit(manager: &JobManager, mut planned: Job, args: &RunArgs) -> Resul
 ///
 /// # Errors
 /// If it fails: why.
-async fn wait(manager: &JobManager, job: &Submitted, is_quiet: bool) -> Result<()> {
+pub(super) async fn wait(manager: &JobManager, job: &Submitted, is_quiet: bool) -> Result<()> {
     let path = format!("/jobs/{}", job.id);
     let mut away_since = None;
     let status = loop {

@@ -94,9 +94,9 @@ impl Dispatcher {
         submission.plan.options = options.filter(|(key, _)| !is_of_process(key)).collect();
         self.add_options(&mut submission);
         let kept = self.0.store.as_ref().map(|store| (store, submission.clone()));
-        let accepted = self.accept(submission, Origin::SubmittedAs(job)).await?;
+        let accepted = self.accept(submission, Origin::SubmittedAs(job), None).await?;
         let record = match kept {
-            Some((store, submission)) => Some(store.put_once(job, &submission).await?),
+            Some((store, submission)) => Some(store.put_once(job, &submission, None).await?),
             None => None,
         };
         self.launch(accepted, record)

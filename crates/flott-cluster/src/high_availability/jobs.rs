@@ -6,12 +6,16 @@
 //!   5cd2e07b…/000001     taken over by the leader of epoch 4
 //!   5cd2e07b…/000002     asked for another parallelism
 //!   5cd2e07b…/000003     ended
+//!   5cd2e07b…/program-…  the file of its program, if it is one's
 //! ```
 //! An entry is put under the number behind the last one, if it is absent: of a leader that ends a job and another that takes it over at
 //! the same time one finds the number taken, and knows by that what is true. So a leader that was paused cannot end what another runs.
 
+mod programs;
+
 use crate::error::ClusterError;
 use crate::high_availability::LeaderElection;
+use crate::program::ProgramSpec;
 use crate::protocol::AttemptId;
 use crate::requirements::RequestedBounds;
 use crate::submit::{Restore, Submission};
@@ -35,6 +39,9 @@ enum Entry {
         plan: Box<RawValue>,
         restore: Option<String>,
         allow_non_restored_state: bool,
+        /// Of which its file lies beside this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<ProgramSpec>,
     },
     Taken {
         epoch: u64,
@@ -86,6 +93,8 @@ pub struct JobRecord {
 pub struct TakenOver {
     /// What was submitted.
     pub submission: Submission,
+    /// The program that has described it, and has what it is made of; none: SQL.
+    pub program: Option<ProgramSpec>,
     /// The parallelism that users have asked for since.
     pub requested: Option<RequestedBounds>,
     /// The last attempt that was begun and noted: earlier ones go on no more.
@@ -142,7 +151,7 @@ impl JobStore {
     pub async fn put(&self, job: JobId, submission: &Submission) -> Result<JobRecord, ClusterError> {
         let record = self.record(job);
         // A leader that comes later claims before it looks for jobs: either it sees this one, or is seen here.
-        let kept = match self.append(job, 0, &self.submitted(submission)?).await {
+        let kept = match self.append(job, 0, &self.submitted(submission, None)?).await {
             Ok(_) => self.check_leadership().await,
             Err(error) => Err(error),
         };
@@ -157,12 +166,17 @@ impl JobStore {
     }
 
     /// Keeps a job whose id is known before it is submitted, so that several leaders may try to. If it is kept and an error tells that
-    /// another leads, that one finds it.
+    /// another leads, that one finds it. The file of its `program` must be there ([`Self::put_program`]).
     ///
     /// # Errors
     /// If it is there already, another leads by now, or the store refuses.
-    pub async fn put_once(&self, job: JobId, submission: &Submission) -> Result<JobRecord, ClusterError> {
-        if !self.append(job, 0, &self.submitted(submission)?).await? {
+    pub async fn put_once(
+        &self,
+        job: JobId,
+        submission: &Submission,
+        program: Option<&ProgramSpec>,
+    ) -> Result<JobRecord, ClusterError> {
+        if !self.append(job, 0, &self.submitted(submission, program)?).await? {
             return Err(ClusterError::Connection(format!(
                 "job {job} was submitted by another JobManager"
             )));
@@ -192,18 +206,19 @@ impl JobStore {
             }),
             Entry::Submitted { .. } | Entry::Taken { .. } | Entry::Required { .. } => None,
         };
-        let plan = self.submission(job).await?.plan;
+        let plan = self.submission(job).await?.0.plan;
         Ok(Some(Kept { plan, end }))
     }
 
     /// The first entry of a job.
-    fn submitted(&self, submission: &Submission) -> Result<Entry, ClusterError> {
+    fn submitted(&self, submission: &Submission, program: Option<&ProgramSpec>) -> Result<Entry, ClusterError> {
         let unwritten = |e: serde_json::Error| ClusterError::Connection(format!("the job cannot be kept: {e}"));
         Ok(Entry::Submitted {
             epoch: self.epoch,
             plan: serde_json::value::to_raw_value(&submission.plan).map_err(unwritten)?,
             restore: submission.restore.path(),
             allow_non_restored_state: submission.allow_non_restored_state,
+            program: program.cloned(),
         })
     }
 
@@ -294,19 +309,22 @@ impl JobStore {
                 break;
             }
         }
+        let (submission, program) = self.submission(job).await?;
         Ok(Some(TakenOver {
-            submission: self.submission(job).await?,
+            submission,
+            program,
             requested: self.last_required(job, last).await?,
             begun: self.begun(job).await?.into_iter().max(),
             record: JobRecord::new(self.clone(), job, last + 1, true),
         }))
     }
 
-    async fn submission(&self, job: JobId) -> Result<Submission, ClusterError> {
+    async fn submission(&self, job: JobId) -> Result<(Submission, Option<ProgramSpec>), ClusterError> {
         let Entry::Submitted {
             plan,
             restore,
             allow_non_restored_state,
+            program,
             ..
         } = self.read(job, 0).await?
         else {
@@ -315,11 +333,12 @@ impl JobStore {
                 "{place} does not say what was submitted"
             )));
         };
-        Ok(Submission {
+        let submission = Submission {
             plan: Plan::from_json(plan.get())?,
             restore: Restore::from_path(restore.as_deref()),
             allow_non_restored_state,
-        })
+        };
+        Ok((submission, program))
     }
 
     /// The parallelism that was asked for last.
@@ -372,6 +391,9 @@ impl JobStore {
         match self.begun(job).await {
             Ok(begun) => self.forget_begun(begun).await,
             Err(error) => tracing::debug!(%job, %error, "what is noted of a job that has ended stays"),
+        }
+        if let Err(error) = self.forget_program(job).await {
+            tracing::debug!(%job, %error, "the program of a job that has ended stays");
         }
         for number in 0..=last {
             if let Err(error) = self.root.delete(&path(job, number)).await {
@@ -614,8 +636,8 @@ mod tests {
         let root = Root::in_memory();
         let stores: Vec<JobStore> = (1..=2).map(|epoch| JobStore::new(root.clone(), epoch)).collect();
         assert!(stores[0].look(JobId(1)).await.unwrap().is_none());
-        stores[0].put_once(JobId(1), &submission()).await.unwrap();
-        let again = stores[1].put_once(JobId(1), &submission()).await.err().unwrap();
+        stores[0].put_once(JobId(1), &submission(), None).await.unwrap();
+        let again = stores[1].put_once(JobId(1), &submission(), None).await.err().unwrap();
         assert!(again.to_string().contains("by another JobManager"), "{again}");
         let kept = stores[1].look(JobId(1)).await.unwrap().unwrap();
         assert_eq!((kept.plan.name.as_str(), kept.end), ("a job", None));

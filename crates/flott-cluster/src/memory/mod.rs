@@ -97,6 +97,13 @@ impl MemoryLimit {
         Ok(of_system)
     }
 
+    /// What a process that has some of this one's slots may use, in bytes: enough to work with, and otherwise their share. `None`: nobody has said how
+    /// much this one may.
+    pub fn share(&self, slots: usize, of: usize) -> Option<u64> {
+        let is_said = self.bytes > 0 && self.said_by != SaidBy::Machine;
+        is_said.then(|| (self.bytes / of.max(1) as u64 * slots as u64).clamp(MIN_BYTES, self.bytes.max(MIN_BYTES)))
+    }
+
     /// What a process may come to before something must go.
     fn bar(&self) -> u64 {
         self.bytes / 8 * 7

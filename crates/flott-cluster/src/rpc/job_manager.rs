@@ -5,16 +5,21 @@ use super::messages::{self, FromJobManager, FromTaskManager, Offer, Reader};
 use super::settings::RpcSettings;
 use crate::error::ClusterError;
 use crate::inquiry::Question;
+use crate::program::{LeaseOrder, PartOf};
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Peer, Report};
 use crate::resources::{GatewayListener, Heard, PreloadListener, TaskManagerGateway, TaskManagerInfo, TaskManagerRef};
-use crate::slot_pool::SlotPool;
+use crate::slot_pool::{Leases, Registration, SlotPool};
+use flott_checkpoint::manifest::InlineBytes;
 use flott_core::Fingerprint;
 use flott_core::clock::{Clock, SystemClock};
 use flott_runtime::net::{self, Stranger, Strangers};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +29,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// More slots than any process can use.
 const MOST_SLOTS: usize = 1 << 16;
+
+/// Bytes of a program's file that are sent at a time: reports and heartbeats go between.
+const PART_BYTES: u64 = 1 << 20;
 
 /// What a TaskManager says first: only one of the same version understands what follows.
 pub(super) fn hello() -> String {
@@ -186,11 +194,19 @@ async fn serve(
             "a TaskManager connected and did not register".to_owned(),
         ));
     };
-    if let Some(why) = misfit(program, offer.program) {
+    let misfits = match &offer.lent {
+        Some(lease) if program.is_none() => pool.admit(lease, offer.program).err(),
+        _ => misfit(program, offer.program),
+    };
+    if let Some(why) = misfits {
         messages::write(&mut writer, FromJobManager::Refused(why.clone())).await?;
         return Err(ClusterError::Refused(format!("TaskManager {}: {why}", offer.id)));
     }
     let held = std::mem::take(&mut offer.held);
+    let leases = Leases {
+        leases: std::mem::take(&mut offer.leases),
+        lent: offer.lent.take(),
+    };
     let offer = Offer {
         // Who does not know where it is reached is reached where it comes from.
         host: match offer.host.is_empty() {
@@ -233,10 +249,9 @@ async fn serve(
         still_runs = held.len(),
         "TaskManager registered"
     );
-    let registration = pool.register(reference, info, held);
-    let heartbeat = |used_bytes| registration.heartbeat(used_bytes);
+    let registration = pool.register_with(reference, info, held, leases);
     let why = {
-        let hearing = hear(&mut reader, &gateway, heartbeat);
+        let hearing = hear(&mut reader, &gateway, &registration, pool);
         tokio::pin!(hearing);
         tokio::select! {
             why = &mut hearing => why,
@@ -273,7 +288,7 @@ fn misfit(of_job_manager: Option<Fingerprint>, of_task_manager: Option<Fingerpri
 }
 
 /// Hears a TaskManager until it is gone; why.
-async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) -> String {
+async fn hear(reader: &mut Reader, gateway: &Remote, registration: &Registration, pool: &SlotPool) -> String {
     loop {
         let message = match messages::read(reader).await {
             Ok(Some(message)) => message,
@@ -286,16 +301,38 @@ async fn hear(reader: &mut Reader, gateway: &Remote, heartbeat: impl Fn(u64)) ->
             }
             FromTaskManager::Preloaded(attempt, round, read) => gateway.preloaded(attempt, round, read),
             FromTaskManager::Heartbeat { used_bytes, counted } => {
-                heartbeat(used_bytes);
+                registration.heartbeat(used_bytes);
                 counted
                     .into_iter()
                     .for_each(|(attempt, readings)| gateway.report(attempt, Heard::Counted(readings)));
             }
             FromTaskManager::Answered(number, answer) => gateway.inquiries.answered(number, answer),
             FromTaskManager::Leaving(why) => return why,
+            FromTaskManager::FetchProgram { job, digest, offset } => {
+                let (file, outbox) = (pool.program_file(job), gateway.outbox.clone());
+                tokio::task::spawn_blocking(move || {
+                    let part = part_of(file, offset);
+                    // Who is lost needs none.
+                    let _ = outbox.send(FromJobManager::ProgramPart { digest, offset, part });
+                });
+            }
+            FromTaskManager::LeaseEnded { id, why } => registration.lease_ended(&id, why),
             FromTaskManager::Register(_) => return "it registered twice".to_owned(),
         }
     }
+}
+
+/// A part of a program's file.
+fn part_of(file: Option<PathBuf>, offset: u64) -> PartOf {
+    let file = file.ok_or_else(|| "its job has ended".to_owned())?;
+    let read = || {
+        let mut from = File::open(file)?;
+        from.seek(SeekFrom::Start(offset))?;
+        let mut part = vec![];
+        from.take(PART_BYTES).read_to_end(&mut part)?;
+        Ok(InlineBytes(part.into()))
+    };
+    read().map_err(|error: io::Error| format!("the JobManager cannot read it: {error}"))
 }
 
 /// The way to a TaskManager in another process.
@@ -449,6 +486,14 @@ impl TaskManagerGateway for Remote {
     fn ask(&self, question: Question) -> BoxFuture<'static, Answered> {
         let (inquiries, outbox) = (self.inquiries.clone(), self.outbox.clone());
         async move { inquiries.ask(&outbox, question).await }.boxed()
+    }
+
+    fn lend(&self, order: LeaseOrder) {
+        let _ = self.outbox.send(FromJobManager::Lend(Box::new(order)));
+    }
+
+    fn recall(&self, lease: &str) {
+        let _ = self.outbox.send(FromJobManager::Recall(lease.to_owned()));
     }
 
     fn shut_down(&self) {

@@ -4,8 +4,9 @@ use super::inquiries::Answered;
 use crate::coordinator::SubtaskId;
 use crate::error::ClusterError;
 use crate::inquiry::Question;
+use crate::program::{Lease, LeaseOrder, PartOf};
 use crate::protocol::{AttemptId, Deployment, HeldAttempt, Order, Report};
-use flott_core::Fingerprint;
+use flott_core::{Fingerprint, JobId};
 use flott_runtime::metrics::TaskReading;
 use flott_runtime::net::{self, ReadHalf, WriteHalf};
 use serde::de::DeserializeOwned;
@@ -23,7 +24,7 @@ const LONGEST_MESSAGE_BYTES: usize = 256 << 20;
 
 /// What a TaskManager offers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Offer {
+pub(crate) struct Offer {
     /// `taskmanager.resource-id`
     pub id: String,
     /// Where it runs.
@@ -35,13 +36,17 @@ pub(super) struct Offer {
     pub memory_bytes: u64,
     /// The program that it runs; none: SQL.
     pub program: Option<Fingerprint>,
+    /// The slots of another TaskManager that it is lent; its own are these.
+    pub lent: Option<Lease>,
+    /// Slots that it lends.
+    pub leases: Vec<Lease>,
     /// What it still runs of an earlier JobManager's.
     pub held: Vec<HeldAttempt>,
 }
 
 /// From a TaskManager.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum FromTaskManager {
+pub(crate) enum FromTaskManager {
     Register(Offer),
     Report(AttemptId, SubtaskId, Report),
     /// Bytes of state that were read ahead for an attempt in a round, or why they were not.
@@ -54,6 +59,17 @@ pub(super) enum FromTaskManager {
     Answered(u64, Answered),
     /// Its process ends itself; why.
     Leaving(String),
+    /// It needs the file of a job's program, from here on.
+    FetchProgram {
+        job: JobId,
+        digest: String,
+        offset: u64,
+    },
+    /// Slots that it lent are its own again; why.
+    LeaseEnded {
+        id: String,
+        why: String,
+    },
 }
 
 /// From a JobManager.
@@ -72,6 +88,16 @@ pub(crate) enum FromJobManager {
     /// What it is asked about itself, under a number.
     Ask(u64, Question),
     Heartbeat,
+    /// Slots are to be lent.
+    Lend(Box<LeaseOrder>),
+    /// Those of this lease are its own again.
+    Recall(String),
+    /// A part of a program's file.
+    ProgramPart {
+        digest: String,
+        offset: u64,
+        part: PartOf,
+    },
     /// The cluster has done what it was there for.
     ShutDown,
 }
@@ -115,7 +141,7 @@ impl AsyncRead for Patient {
 }
 
 /// Writes a message.
-pub(super) async fn write<M: Serialize>(
+pub(crate) async fn write<M: Serialize>(
     stream: &mut (impl AsyncWrite + Unpin),
     message: M,
 ) -> Result<(), ClusterError> {
@@ -167,7 +193,7 @@ async fn write_encoded(
 /// Reads a message; `None` if the other has closed.
 ///
 /// Not cancel-safe: what was read of a message is lost.
-pub(super) async fn read<M: DeserializeOwned>(
+pub(crate) async fn read<M: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<M>, ClusterError> {
     let read = net::read_message(stream, LONGEST_MESSAGE_BYTES).await;

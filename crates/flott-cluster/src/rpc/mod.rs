@@ -22,6 +22,7 @@ pub(crate) use job_manager::Remote;
 pub use job_manager::{JobManagerPort, JobManagerServer};
 #[cfg(test)]
 pub(crate) use messages::FromJobManager;
+pub(crate) use messages::{FromTaskManager, read, write};
 pub use settings::{RpcSettings, is_loopback, port};
 pub use task_manager::{Finding, TaskManagerIdentity, UNREGISTERED, run_task_manager};
 pub use watch::process_ended;

@@ -9,6 +9,7 @@ use crate::high_availability::LeaderElection;
 use crate::inquiry::{self, Logs, Question};
 use crate::liveness;
 use crate::memory::system;
+use crate::program::{Lease, Lender};
 use crate::protocol::AttemptId;
 use crate::taskmanager::{Listener, TaskManager};
 use flott_core::Fingerprint;
@@ -48,6 +49,8 @@ pub struct TaskManagerIdentity {
     pub memory_bytes: u64,
     /// The program whose operators it has; none: SQL's.
     pub program: Option<Fingerprint>,
+    /// The slots of another TaskManager that it is lent.
+    pub lent: Option<Lease>,
     /// Where its logs are.
     pub logs: Logs,
     /// How long it looks for a JobManager (`taskmanager.registration.timeout`).
@@ -92,6 +95,7 @@ struct Registrar<'a> {
     settings: &'a RpcSettings,
     identity: &'a TaskManagerIdentity,
     manager: &'a TaskManager,
+    lender: Option<&'a Lender>,
     finding: Finding,
     /// Where the JobManager was found last.
     place: String,
@@ -109,6 +113,7 @@ pub async fn run_task_manager(
     identity: &TaskManagerIdentity,
     manager: &TaskManager,
     finding: Finding,
+    lender: Option<&Lender>,
 ) -> Result<(), ClusterError> {
     let fatal = manager.fatal_error();
     let unheard = async {
@@ -117,7 +122,7 @@ pub async fn run_task_manager(
         why
     };
     tokio::select! {
-        ended = serve_job_managers(settings, identity, manager, finding) => ended,
+        ended = serve_job_managers(settings, identity, manager, finding, lender) => ended,
         // There was no JobManager that could be told.
         why = unheard => Err(ClusterError::Fatal(why)),
     }
@@ -128,11 +133,13 @@ async fn serve_job_managers(
     identity: &TaskManagerIdentity,
     manager: &TaskManager,
     finding: Finding,
+    lender: Option<&Lender>,
 ) -> Result<(), ClusterError> {
     let mut registrar = Registrar {
         settings,
         identity,
         manager,
+        lender,
         finding,
         place: String::new(),
         epoch: 0,
@@ -147,6 +154,7 @@ async fn serve_job_managers(
                 match registrar.attend(connection).await {
                     Parting::ShutDown => {
                         manager.cancel_all();
+                        lender.into_iter().for_each(Lender::recall_all);
                         return Ok(());
                     }
                     Parting::Lost(why) => {
@@ -217,6 +225,10 @@ impl Registrar<'_> {
             cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: self.identity.memory_bytes,
             program: self.identity.program,
+            lent: self.identity.lent.clone(),
+            leases: self
+                .lender
+                .map_or_else(Vec::new, |lender| lender.registered(outbox.clone())),
             held,
         };
         let (reader, mut writer) = stream.into_split();
@@ -318,6 +330,19 @@ impl Registrar<'_> {
                     failpoint::hit("taskmanager-order");
                     self.manager.order(attempt, order);
                 }
+                FromJobManager::Lend(order) => match self.lender {
+                    Some(lender) => lender.lend(*order),
+                    None => drop(outbox.send(FromTaskManager::LeaseEnded {
+                        id: order.lease.id,
+                        why: "this TaskManager is one of a program, and lends nothing".to_owned(),
+                    })),
+                },
+                FromJobManager::Recall(lease) => self.lender.into_iter().for_each(|lender| lender.recall(&lease)),
+                FromJobManager::ProgramPart { digest, offset, part } => {
+                    if let Some(lender) = self.lender {
+                        lender.part(digest, offset, part);
+                    }
+                }
                 FromJobManager::Ask(number, question) => self.answer(number, question, outbox.clone()),
                 FromJobManager::ShutDown => return Parting::ShutDown,
                 FromJobManager::Heartbeat | FromJobManager::Registered { .. } | FromJobManager::Refused(_) => {}
@@ -370,7 +395,11 @@ impl Registrar<'_> {
             Finding::Fixed => Duration::ZERO,
             Finding::Leader(_) => LEADERLESS,
         };
-        if alone >= patience && !self.manager.is_idle() {
+        if alone < patience {
+            return;
+        }
+        self.lender.into_iter().for_each(Lender::recall_all);
+        if !self.manager.is_idle() {
             tracing::warn!("no JobManager leads the tasks that run here, and they are cancelled");
             self.manager.cancel_all();
         }

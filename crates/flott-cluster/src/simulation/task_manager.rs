@@ -222,6 +222,8 @@ pub fn hear(world: &Arc<World>, me: usize, id: u64, said: FromJobManager) {
             world.trace(|| format!("TaskManager {me} is told of {attempt}: {}", words(&order)));
             obey(world, me, attempt, order);
         }
+        // No job here is a program's.
+        FromJobManager::Lend(_) | FromJobManager::Recall(_) | FromJobManager::ProgramPart { .. } => {}
         FromJobManager::Refused(_) | FromJobManager::Ask(..) | FromJobManager::Heartbeat | FromJobManager::ShutDown => {
         }
     }

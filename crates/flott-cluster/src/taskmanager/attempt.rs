@@ -238,6 +238,7 @@ async fn build(
         registry: manager.registry.clone(),
         clock: manager.clock.clone(),
         generation: deployment.id.generation,
+        program: None,
     };
     let (sources, states, metrics) = match deployment.within {
         Some(within) => (within.sources, within.states, within.metrics),

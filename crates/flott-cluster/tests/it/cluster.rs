@@ -95,6 +95,7 @@ impl Cluster {
             data_port: exchange.address().port(),
             slots,
             memory_bytes: 1 << 30,
+            lent: None,
             program: None,
             logs: Logs::of_task_manager(&self.options),
             registration_timeout: self.patience,
@@ -103,7 +104,7 @@ impl Cluster {
         let manager = TaskManager::new(registry, Arc::new(SystemClock), Some(exchange));
         let runs = manager.clone();
         let running = tokio::spawn(async move {
-            let ended = run_task_manager(&settings, &identity, &runs, Finding::Fixed).await;
+            let ended = run_task_manager(&settings, &identity, &runs, Finding::Fixed, None).await;
             ended.unwrap_err().to_string()
         });
         self.managers.push(Member { manager, running });

@@ -116,6 +116,7 @@ impl Worker {
             data_port: exchange.address().port(),
             slots: 1,
             memory_bytes: 1 << 30,
+            lent: None,
             program: None,
             logs: Logs::of_task_manager(&options),
             registration_timeout: DEADLINE,
@@ -124,7 +125,7 @@ impl Worker {
         let runs = manager.clone();
         let running = tokio::spawn(async move {
             let finding = Finding::Leader(availability.election);
-            let ended = run_task_manager(&settings, &identity, &runs, finding).await;
+            let ended = run_task_manager(&settings, &identity, &runs, finding, None).await;
             panic!("{ended:?}");
         });
         Self { manager, running }

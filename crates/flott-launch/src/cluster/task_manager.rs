@@ -9,6 +9,7 @@ use flott_cluster::high_availability::HighAvailability;
 use flott_cluster::inquiry::Logs;
 use flott_cluster::liveness;
 use flott_cluster::memory::{self, MemoryLimit, managed_per_slot};
+use flott_cluster::program::{Lease, Lender};
 use flott_cluster::report::TaskManagerReporter;
 use flott_cluster::rpc::{self, Finding, RpcSettings, TaskManagerIdentity, is_loopback, port};
 use flott_cluster::taskmanager::TaskManager;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs a TaskManager until a signal ends it, or its JobManager says that the cluster is over. `program`: whose operators `registry` has, none:
-/// SQL's. Needs Tokio.
+/// SQL's. `lent`: slots of another TaskManager that are its own here. Needs Tokio.
 ///
 /// # Errors
 /// If an option is wrong, a port is not free, no JobManager takes it, or one runs another program.
@@ -28,6 +29,7 @@ pub async fn run_task_manager(
     options: &Options,
     registry: Arc<Registry>,
     program: Option<Fingerprint>,
+    lent: Option<Lease>,
 ) -> Result<(), LaunchError> {
     start_log(options)?;
     let mut signals = StopSignal::new()?;
@@ -55,8 +57,12 @@ pub async fn run_task_manager(
     let limit = MemoryLimit::of_task_manager(options)?;
     let identity = TaskManagerIdentity {
         program,
+        lent,
         ..identity(options, exchange.address().port(), &limit)?
     };
+    // A program has nothing to start another one from.
+    let is_lender = identity.program.is_none();
+    let lender = is_lender.then(|| Lender::new(options, &identity.id, identity.slots, limit));
     let slot_bytes = managed_per_slot(options, &limit, identity.slots)?;
     let manager = TaskManager::bounded(registry, Arc::new(SystemClock), Some(exchange), slot_bytes);
     keep_within(limit, &manager).map_err(LaunchError::Watch)?;
@@ -78,7 +84,7 @@ pub async fn run_task_manager(
         identity.id, identity.slots, identity.data_port
     ));
     tokio::select! {
-        over = rpc::run_task_manager(&settings, &identity, &manager, finding) => {
+        over = rpc::run_task_manager(&settings, &identity, &manager, finding, lender.as_ref()) => {
             over?;
             say(format_args!("TaskManager {}: the cluster is over", identity.id));
             Ok(())
@@ -142,6 +148,7 @@ fn identity(options: &Options, data_port: u16, limit: &MemoryLimit) -> Result<Ta
         slots: options.positive("taskmanager.numberOfTaskSlots")?.unwrap_or(1),
         memory_bytes: limit.bytes,
         program: None,
+        lent: None,
         logs: Logs::of_task_manager(options),
         registration_timeout: Duration::from_millis(patience_ms.max(0) as u64),
     })

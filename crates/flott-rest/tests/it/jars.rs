@@ -204,7 +204,7 @@ async fn what_cannot_be_run_is_refused_and_leaves_nothing() {
     let sql = SCRIPT.as_bytes();
     for (files, status, wanted) in [
         (&[("app.jar", jar.as_slice())][..], 400, "Java"),
-        (&[("my-job", b"\x7fELF")], 400, "--standalone-job"),
+        (&[("my-job", b"#!/bin/sh")], 400, "no executable"),
         (&[("..", sql)], 400, "name of an uploaded file"),
         (
             &[("a.sql", sql), ("b.sql", sql)],

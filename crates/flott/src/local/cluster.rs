@@ -36,7 +36,7 @@ const COLLECT: &str = "collect#";
 pub(super) fn run_task_manager(process: &Process, plan: &Plan, registry: Registry) -> Result<Infallible, ExecuteError> {
     check(plan)?;
     let (options, program) = (&plan.options, Some(plan.fingerprint()));
-    let ended = process.wait(|| cluster::run_task_manager(options, Arc::new(registry), program));
+    let ended = process.wait(|| cluster::run_task_manager(options, Arc::new(registry), program, None));
     if let Err(error) = &ended {
         say(format_args!("error: {error}"));
     }
@@ -97,7 +97,7 @@ pub(super) fn start_job(
 }
 
 /// Judges that a job can run in other processes than the program's.
-fn check(plan: &Plan) -> Result<(), ExecuteError> {
+pub(super) fn check(plan: &Plan) -> Result<(), ExecuteError> {
     match plan.nodes.iter().find(|node| node.kind.starts_with(COLLECT)) {
         None => Ok(()),
         Some(_) => Err(ExecuteError::Job(format!(

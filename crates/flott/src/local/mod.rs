@@ -7,6 +7,7 @@
 //! program itself, started with `--check-state PATH`.
 
 mod arguments;
+mod assigned;
 mod check;
 mod cluster;
 mod job;
@@ -67,7 +68,14 @@ impl Executor for LocalExecutor {
             Surroundings::Options(options) => Ok(options.clone()),
             Surroundings::Process(arguments) => {
                 let arguments = Arguments::parse(arguments.clone()).map_err(misread)?;
-                config::load(&arguments.command_line).map_err(misread)
+                match assigned::is_one() {
+                    true if arguments.command_line.config.is_some() => Err(LaunchError::Argument(
+                        "--config: a program that was submitted to a cluster has its options from there, and from -D KEY=VALUE".to_owned(),
+                    )),
+                    true => config::add_command_line(assigned::options()?, &arguments.command_line),
+                    false => config::load(&arguments.command_line),
+                }
+                .map_err(misread)
             }
         }
     }
@@ -77,8 +85,12 @@ impl Executor for LocalExecutor {
         let process = Process::get()?;
         if let Surroundings::Process(arguments) = &self.0 {
             let arguments = Arguments::parse(arguments.clone()).map_err(misread)?;
-            let role = arguments.role().map_err(misread)?;
-            if role.is_none() {
+            let is_assigned = assigned::is_one();
+            let role = match is_assigned {
+                true => None,
+                false => arguments.role().map_err(misread)?,
+            };
+            if role.is_none() && !is_assigned {
                 logging::init();
             }
             let variable = || std::env::var("FLOTT_CHECK_STATE").ok();
@@ -93,13 +105,16 @@ impl Executor for LocalExecutor {
                 plan.options.set(IGNORE_UNCLAIMED_STATE, "true");
             }
             if let Some(dir) = &arguments.savepoint_on_stop {
-                if role.is_some() {
+                if role.is_some() || is_assigned {
                     return Err(ExecuteError::Configuration(format!(
                         "--savepoint-on-stop {dir}: a signal does not end the job of a cluster; 'flott stop --savepointPath {dir} JOB' does"
                     )));
                 }
                 let tried = process.wait(|| stop::try_savepoint_dir(dir, &plan.options));
                 tried.map_err(misread)?;
+            }
+            if is_assigned {
+                match assigned::run(&process, plan, registry)? {}
             }
             match role {
                 None => {}
@@ -109,6 +124,11 @@ impl Executor for LocalExecutor {
                 }
             }
             process.heed_signals(arguments.savepoint_on_stop).map_err(misread)?;
+        } else if assigned::is_one() {
+            return Err(ExecuteError::Configuration(format!(
+                "job '{}': its environment is one of this process alone (create_local_environment), and the program was submitted to a cluster: let it                  take get_execution_environment",
+                plan.name
+            )));
         }
         process.start(Arc::new(registry), submission(plan)?)
     }

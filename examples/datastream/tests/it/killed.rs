@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Nothing that is waited for takes so long.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Where a process keeps state.
 #[derive(Clone, Copy)]
@@ -63,42 +63,51 @@ impl Trial {
     }
 
     pub fn start(&self, backend: Backend, more: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_flott-examples"));
-        command.arg(self.sample.name);
+        Command::new(env!("CARGO_BIN_EXE_flott-examples"))
+            .args(self.arguments(backend))
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(self.log())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The command line of the sample.
+    pub fn arguments(&self, backend: Backend) -> Vec<String> {
+        let mut arguments = vec![self.sample.name.to_owned()];
         for (option, file) in [
             ("--follow", "lines"),
             ("--out", "rows"),
             ("--checkpoints", "checkpoints"),
         ] {
-            command.arg(option).arg(self.path(file));
+            arguments.extend([option.to_owned(), self.path(file).display().to_string()]);
         }
-        for define in [
+        let mut defines: Vec<String> = [
             "execution.checkpointing.interval=20 ms",
             "restart-strategy.type=fixed-delay",
             "restart-strategy.fixed-delay.attempts=3",
             "restart-strategy.fixed-delay.delay=10 ms",
             "execution.buffer-timeout.interval=0",
             "pipeline.auto-watermark-interval=0",
-        ] {
-            command.args(["-D", define]);
-        }
+        ]
+        .map(str::to_owned)
+        .to_vec();
         if matches!(backend, Disk) {
             let backend = match cfg!(feature = "rocksdb") {
                 true => "rocksdb",
                 false => "hashmap",
             };
-            let local = format!("state.backend.rocksdb.localdir={}", self.path("local").display());
-            let backend = format!("state.backend.type={backend}");
-            for define in [&*backend, &*local, "state.backend.hot-rows=2"] {
-                command.args(["-D", define]);
-            }
+            defines.push(format!("state.backend.type={backend}"));
+            defines.push(format!(
+                "state.backend.rocksdb.localdir={}",
+                self.path("local").display()
+            ));
+            defines.push("state.backend.hot-rows=2".to_owned());
         }
-        command
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(self.log())
-            .spawn()
-            .unwrap()
+        for define in defines {
+            arguments.extend(["-D".to_owned(), define]);
+        }
+        arguments
     }
 
     /// The number of the newest completed checkpoint.
@@ -116,7 +125,7 @@ impl Trial {
     }
 
     /// Where the processes write what they say.
-    fn log(&self) -> File {
+    pub fn log(&self) -> File {
         let log = self.path("log");
         OpenOptions::new().append(true).create(true).open(log).unwrap()
     }

@@ -5,5 +5,6 @@
 mod cluster;
 mod kafka;
 mod killed;
+mod session;
 mod stopped;
 mod straight;
